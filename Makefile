@@ -1,0 +1,44 @@
+# `make demo` and `make test` need python3 and make; everything else they fetch themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check bench servers clean help
+
+help:
+	@echo "make demo   run the exporter on a simulated charger"
+	@echo "make test   checks and all tests (as root also installs the servers they talk to)"
+	@echo "make check  formatting, lint, types, generated documentation"
+	@echo "make bench  the benchmarks, as one table of ratios"
+
+demo: $(VENV)/installed
+	$(BIN)/goe-exporter demo
+
+test: check servers
+	$(BIN)/python -m pytest
+
+check: $(VENV)/tested
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/goe-exporter channels --check README.md
+
+bench: $(VENV)/installed
+	$(BIN)/python -m benchmarks
+
+servers:
+	sh tests/install-servers
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); apt-get install -y python3-venv && $(PYTHON) -m venv $(VENV); }
+
+$(VENV)/installed: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/tested: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,19 @@
+"""`python -m benchmarks [cycle] [scrape] [spool] [fleet]`: all, or those named, as a table."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import cycle, fleet, scrape, spool
+
+ALL = {
+    "cycle": cycle.measure,
+    "scrape": scrape.measure,
+    "spool": spool.measure,
+    "fleet": fleet.measure,
+}
+
+print("| what | figure | ratio |\n|---|---|---|")
+for name in sys.argv[1:] or ALL:
+    for row in ALL[name]():
+        print(f"| {' | '.join(row)} |", flush=True)

@@ -1,0 +1,57 @@
+"""A process full of simulated chargers: `python -m benchmarks.chargers COUNT DEAD`.
+
+Charger n listens on its own loopback address. Of the dead ones every other refuses connections
+and the rest take the request and never answer. Prints "ready" when all listen, and ends when its
+standard input is closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+from collections.abc import Iterator
+
+from goe_exporter.client import Client
+from goe_exporter.collector import Collector
+from goe_exporter.simulator import Car, Charger, Simulator
+
+PORT = 18_080
+
+
+def address(number: int) -> str:
+    """Return the loopback address of charger `number`."""
+    return f"127.1.{number // 250}.{number % 250 + 1}"
+
+
+@contextlib.contextmanager
+def one() -> Iterator[Collector]:
+    """Yield the collector of a charging V4 in this process, all of whose rows were read."""
+    with Simulator() as simulator:
+        charger = Charger(model="V4")
+        charger.plug(Car())
+        charger.advance(60)
+        host = simulator.add(charger).address
+        collector = Collector("one", host, Client(host))
+        while not collector.complete:
+            collector.cycle()
+        yield collector
+
+
+def main(count: int, dead: int) -> None:
+    """Run `count` chargers, the first `dead` of them dead, until standard input ends."""
+    with Simulator() as simulator:
+        for number in range(count):
+            if number < dead and number % 2:
+                continue
+            charger = Charger(model="V4", serial=f"{number:06}")
+            charger.plug(Car())
+            charger.advance(60)
+            box = simulator.add(charger, address(number), PORT)
+            box.fault = "hang" if number < dead else None
+        print("ready", flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(*itertools.islice(map(int, sys.argv[1:]), 2))

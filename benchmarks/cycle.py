@@ -1,0 +1,69 @@
+"""CPU of one refresh cycle against the floor: `http.client` and `json.loads` of the same body."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from benchmarks import chargers
+from goe_exporter.client import Client
+from goe_exporter.collector import LIVE_KEYS, Collector
+from goe_exporter.decode import decode
+
+ROUNDS = 15
+CALLS = 100
+
+
+def measure() -> Iterator[tuple[str, str, str]]:
+    """Yield (what, figure, ratio) rows."""
+    command = [sys.executable, "-m", "benchmarks.chargers", "1", "0"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield from _measure(f"{chargers.address(0)}:{chargers.PORT}")
+        process.communicate()
+
+
+def _measure(host: str) -> Iterator[tuple[str, str, str]]:
+    collector = Collector("one", host, Client(host))
+    while not collector.complete:
+        collector.cycle()
+    client = Client(host)
+    answer = client.status(LIVE_KEYS)
+    target = f"/api/status?filter={','.join(LIVE_KEYS)}"
+
+    def floor() -> None:
+        connection = http.client.HTTPConnection(host, timeout=4)
+        connection.request("GET", target)
+        json.loads(connection.getresponse().read())
+        connection.close()
+
+    work: dict[str, Callable[[], object]] = {
+        "floor: http.client, json.loads": floor,
+        "request and parse": lambda: client.status(LIVE_KEYS),
+        "decode": lambda: decode(answer.status, 2),
+        "refresh cycle": collector.cycle,
+    }
+    costs = side_by_side(work)
+    bare = costs["floor: http.client, json.loads"]
+    readings = len(collector.view().snapshot.readings)  # type: ignore[union-attr]
+    for name, seconds in costs.items():
+        what = f"{name} ({readings} readings)" if name == "refresh cycle" else name
+        yield what, f"{seconds * 1e6:.0f} µs", f"{seconds / bare:.2f} × floor"
+
+
+def side_by_side(work: dict[str, Callable[[], object]], calls: int = CALLS) -> dict[str, float]:
+    """Return the CPU seconds of a call of each, the median of rounds that take turns."""
+    rounds: dict[str, list[float]] = {name: [] for name in work}
+    for _round in range(ROUNDS):
+        for name, call in work.items():
+            started = time.process_time()
+            for _call in range(calls):
+                call()
+            rounds[name].append((time.process_time() - started) / calls)
+    return {name: statistics.median(seconds) for name, seconds in rounds.items()}

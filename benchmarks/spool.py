@@ -1,0 +1,109 @@
+"""The spool: what a point costs on disk, an outage of eight weeks, and the way to the socket."""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from unittest import mock
+
+from benchmarks import chargers
+from benchmarks.cycle import side_by_side
+from goe_exporter.collector import Collector
+from goe_exporter.delivery import DeadLetters, Sender
+from goe_exporter.influx import line
+from goe_exporter.influx_server import Access, ServerV2
+from goe_exporter.spool import Spool
+
+APPENDS = 1000
+EIGHT_WEEKS = 1_000_000
+LIMIT_BYTES = 512 * 1024 * 1024
+DRAIN_LINES = 5000
+
+
+def measure() -> Iterator[tuple[str, str, str]]:
+    """Yield (what, figure, ratio) rows."""
+    with chargers.one() as collector:
+        with tempfile.TemporaryDirectory() as folder:
+            yield from _append(Path(folder), line(collector.last_cycle(), {}).encode())
+        with tempfile.TemporaryDirectory() as folder:
+            yield from _outage(Path(folder), line(collector.last_cycle(), {}).encode())
+        with tempfile.TemporaryDirectory() as folder:
+            yield from _end_to_end(Path(folder), collector)
+
+
+def _append(folder: Path, point: bytes) -> Iterator[tuple[str, str, str]]:
+    spool = Spool(folder / "spool", LIMIT_BYTES)
+    record = b"00000000 " + point + b"\n"
+    descriptor = os.open(folder / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def bare() -> None:
+        os.write(descriptor, record)
+        os.fdatasync(descriptor)
+
+    times: dict[str, list[float]] = {"bare": [], "spool": []}
+    work: dict[str, Callable[[], object]] = {"bare": bare, "spool": lambda: spool.append(point)}
+    for _turn in range(APPENDS):
+        for name, call in work.items():
+            started = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - started)
+    os.close(descriptor)
+    spool.close()
+    for label, percent in (("p50", 50), ("p99", 99)):
+        floor, ours = (statistics.quantiles(times[name], n=100)[percent - 1] for name in times)
+        what = f"append of a point of {len(point)} bytes, {label}"
+        yield what, f"{ours * 1e6:.0f} µs", f"{ours / floor:.2f} × write and fdatasync"
+
+
+def _outage(folder: Path, point: bytes) -> Iterator[tuple[str, str, str]]:
+    """Take eight weeks of points, every 5 s, without a server; then read them all."""
+    spool = Spool(folder / "spool", LIMIT_BYTES)
+    # A million real fdatasyncs would measure the disk; their cost stands in the rows above.
+    with mock.patch("os.fdatasync", new=id):
+        for _point in range(EIGHT_WEEKS):
+            spool.append(point)
+    size = sum(path.stat().st_size for path in folder.rglob("*.log"))
+    figure = f"{size / 1024**2:.0f} MiB on disk"
+    yield "outage of 1,000,000 points", figure, f"of {LIMIT_BYTES / 1024**2:.0f} MiB"
+    kept = spool.pending
+    started, delivered = time.perf_counter(), 0
+    while (batch := spool.read(DRAIN_LINES)).lines:
+        delivered += len(batch.lines)
+        spool.commit(batch.end)
+    rate = delivered / (time.perf_counter() - started)
+    spool.close()
+    yield "drained without network", f"{rate:,.0f} lines/s", f"{delivered} of {kept} kept"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    yield "memory after the outage, at its peak", f"{peak:.0f} MB", ""
+
+
+def _end_to_end(folder: Path, collector: Collector) -> Iterator[tuple[str, str, str]]:
+    """From the collector's cycle to the socket, a point at a time, against the poll itself."""
+    spool = Spool(folder / "spool", LIMIT_BYTES)
+    command = [sys.executable, "-m", "benchmarks.sink"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        url = f"http://127.0.0.1:{int(process.stdout.readline())}"
+        target = ServerV2(url, "o", "b", "t", Access())
+        sender = Sender(spool, target, DeadLetters(folder / "dead"))
+
+        def push() -> None:
+            spool.append(line(collector.last_cycle(), {}).encode())
+            assert sender.deliver_once() == 0
+
+        costs = side_by_side({"poll": collector.cycle, "push": push})
+        process.communicate()
+    spool.close()
+    ratio = f"{costs['push'] / costs['poll']:.2f} × the poll"
+    yield (
+        "CPU of a point pushed alone, from the cycle to the socket",
+        f"{costs['push'] * 1e6:.0f} µs",
+        ratio,
+    )

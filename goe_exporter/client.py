@@ -1,0 +1,216 @@
+"""One charger's two APIs (PROTOCOL.md §1): which one it has, what it says, how to write.
+
+Above this module there is one vocabulary, v2's: a v1 charger's status and writes are translated
+here by `dialect_v1`. A charger serves one request at a time, so one is in flight, whoever asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NoReturn
+from urllib.parse import quote
+
+from goe_exporter import dialect_v1
+from goe_exporter.errors import ChargerError, RefusedError
+from goe_exporter.model import Answer
+from goe_exporter.transport import Transport
+
+Api = Literal["auto", "1", "2"]
+
+OLD_FILTER_KEYS = 10
+HTTP_ACCEPTED = 202
+_COUNTED = re.compile(r"[1-9][0-9]* succeeded and 0 failed\.?")
+_NOT_FOUND = ("Not found:", "This URI does not exist")
+
+
+class Client:
+    """One charger at `host` ("192.168.1.36", "box.local:8080", "https://SERIAL.api.v3.go-e.io").
+
+    `token` is sent as a bearer token, which the vendor's cloud wants. `api` "auto" asks v2, and
+    v1 where the charger says that it has no v2; only an answer decides, and "not found" opens the
+    question again. `deadline_seconds` bounds a whole request, `environment_proxies` lets
+    `HTTP_PROXY` and the like count. Safe to call from several threads.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        api: Api = "auto",
+        *,
+        token: str | None = None,
+        deadline_seconds: float = 4.0,
+        environment_proxies: bool = False,
+    ) -> None:
+        self.host = host
+        self._fixed = None if api == "auto" else int(api)
+        self._found: int | None = None
+        self._old_filter = False
+        self._lock = threading.Lock()
+        self._transport = Transport(
+            host,
+            token=token,
+            deadline_seconds=deadline_seconds,
+            environment_proxies=environment_proxies,
+        )
+
+    @property
+    def api(self) -> int | None:
+        """The API in use: the one asked for or found, None while none has answered."""
+        return self._fixed or self._found
+
+    def status(self, keys: Sequence[str]) -> Answer:
+        """Ask for `keys` (v2's; v1 sends all it has) and return the answer.
+
+        Raises `ChargerError`.
+        """
+        with self._lock, self._named_in_errors():
+            return self._ask_again_if_gone(self.api or 2, keys)
+
+    def write(self, api: int, key: str, value: object) -> None:
+        """Write `value` (in v2's words) to `key` through `api`.
+
+        Raises `RefusedError` with the charger's own words, or `ChargerError`. v1 refuses by
+        leaving the value as it was, so only a read-back tells.
+        """
+        for target in write_targets(api, key, value):
+            with self._lock, self._named_in_errors():
+                status, answer, text = self._get_any(target)
+                if api == 1:
+                    _as_object(answer)
+            if api == 1:
+                continue
+            if status != HTTP_ACCEPTED and not _accepted(answer, text, key):
+                words = answer.get(key) if isinstance(answer, dict) else None
+                wanted = f"{key}={json.dumps(value)}"
+                raise RefusedError(f"{self.host} refused {wanted}: {words or text!r}")
+
+    @contextlib.contextmanager
+    def _named_in_errors(self) -> Iterator[None]:
+        """Name the charger in errors about its answers; those of the network name it already."""
+        try:
+            yield
+        except ChargerError as error:
+            if self.host in str(error):
+                raise
+            raise ChargerError(error.reason, f"{self.host}: {error}") from error
+
+    def _ask_again_if_gone(self, api: int, keys: Sequence[str]) -> Answer:
+        """Ask one API, and where the charger says it has none of that, the other."""
+        try:
+            return self._ask(api, keys)
+        except ChargerError as error:
+            if self._fixed or error.reason != "not_found":
+                raise
+            self._found = None
+            return self._ask(3 - api, keys)
+
+    def _ask(self, api: int, keys: Sequence[str]) -> Answer:
+        status = self._status_v1() if api == 1 else self._status_v2(keys)
+        self._found = api
+        return Answer(api, status)
+
+    def _status_v1(self) -> dict[str, object]:
+        return dialect_v1.status(_as_object(self._get("/status")))
+
+    def _status_v2(self, keys: Sequence[str]) -> dict[str, object]:
+        """Ask with `filter=a,b`; firmware before 051.4 wants `filter=["a","b"]`, ten at a time."""
+        ask, ask_otherwise = self._filtered, self._filtered_old
+        if self._old_filter:
+            ask, ask_otherwise = ask_otherwise, ask
+        # Each firmware answers {} to the other's form.
+        status = ask(keys)
+        if not status and keys and (status := ask_otherwise(keys)):
+            self._old_filter = not self._old_filter
+        return status
+
+    def _filtered(self, keys: Sequence[str]) -> dict[str, object]:
+        return _as_object(self._get(f"/api/status?filter={','.join(keys)}"))
+
+    def _filtered_old(self, keys: Sequence[str]) -> dict[str, object]:
+        merged: dict[str, object] = {}
+        for start in range(0, len(keys), OLD_FILTER_KEYS):
+            some = json.dumps(keys[start : start + OLD_FILTER_KEYS], separators=(",", ":"))
+            merged |= _as_object(self._get(f"/api/status?filter={quote(some)}"))
+        return merged
+
+    def _get(self, target: str) -> object:
+        """Return the JSON of a 200, or of a 400, which is how PRO marks an unknown key."""
+        status, _headers, body = self._transport.get(target)
+        if status == 200:
+            return _parse(body)
+        if status == 400:
+            with contextlib.suppress(ChargerError):
+                return _as_object(_parse(body))
+        raise _failure(status, body)
+
+    def _get_any(self, target: str) -> tuple[int, object, str]:
+        """Return a write's answer: its status, its JSON (None if it is none), its text."""
+        status, _headers, body = self._transport.get(target)
+        text = body.decode("utf-8", "replace").strip()
+        if status not in (200, 202, 400, 422, 500) or "api lock" in text:
+            raise _failure(status, body)
+        try:
+            return status, _parse(body), text
+        except ChargerError:
+            return status, None, text
+
+
+def write_targets(api: int, key: str, value: object) -> list[str]:
+    """Return the request targets that write `value` (in v2's words) to `key` through `api`.
+
+    Raises `UsageError` for what API v1 cannot write.
+    """
+    if api == 1:
+        return [f"/mqtt?payload={payload}" for payload in dialect_v1.writes(key, value)]
+    return [f"/api/set?{key}={quote(json.dumps(value), safe='')}"]
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
+
+
+_DECODE: Callable[[str], object] = json.JSONDecoder(parse_constant=_no_constant).decode
+
+
+def _parse(body: bytes) -> object:
+    """Parse JSON strictly; a text that says "not found" is taken at its word."""
+    try:
+        return _DECODE(body.decode())
+    except (ValueError, RecursionError) as error:
+        text = body[:80].decode("utf-8", "replace").strip()
+        if text.startswith(_NOT_FOUND):
+            raise ChargerError("not_found", text) from error
+        if not body:
+            raise ChargerError("truncated", "an answer without a body") from error
+        raise ChargerError("not_json", f"no JSON: {text!r}") from error
+
+
+def _as_object(answer: object) -> dict[str, object]:
+    if not isinstance(answer, dict):
+        raise ChargerError("not_an_object", f"no JSON object but {type(answer).__name__}")
+    return answer
+
+
+def _accepted(answer: object, text: str, key: str) -> bool:
+    """Tell whether a v2 charger took a write; firmware before 051.4 only counts."""
+    if isinstance(answer, dict):
+        return answer.get(key) is True
+    return _COUNTED.fullmatch(text) is not None
+
+
+_BY_STATUS = {401: "unauthorized", 403: "offline", 404: "not_found"}
+
+
+def _failure(status: int, body: bytes) -> ChargerError:
+    """Return what an answer other than success means (PROTOCOL.md §1)."""
+    text = body[:200].decode("utf-8", "replace").strip()
+    reason = _BY_STATUS.get(status, "http_status")
+    if status == 404 and "outdated" in text:
+        reason = "outdated"
+    elif status >= 500 and "api lock" in text:
+        reason = "busy"
+    return ChargerError(reason, f"HTTP {status}: {text[:80]!r}")

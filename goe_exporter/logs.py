@@ -1,0 +1,89 @@
+"""Logs: one line per event on stderr, as logfmt or JSON.
+
+    log = logger(__name__)
+    log.warning("charger fails", charger="garage", reason="timeout")
+
+Values are quoted as JSON strings where they are not plain, so that no charger's text can forge a
+line or colour a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+from typing import Literal
+
+LogFormat = Literal["logfmt", "json"]
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.:/@+-]+")
+_ROOT = "goe_exporter"
+
+# Commands that print an answer log nothing; without this, warnings would reach stderr unformatted.
+logging.getLogger(_ROOT).addHandler(logging.NullHandler())
+
+
+class Log:
+    """Writes events with named values to a standard logger."""
+
+    def __init__(self, target: logging.Logger) -> None:
+        self._target = target
+
+    def debug(self, event: str, **values: object) -> None:
+        """Log what only somebody searching a fault wants to see."""
+        self._target.debug(event, extra={"values": values})
+
+    def info(self, event: str, **values: object) -> None:
+        """Log an event of normal operation."""
+        self._target.info(event, extra={"values": values})
+
+    def warning(self, event: str, **values: object) -> None:
+        """Log the beginning of something that is not as it should be."""
+        self._target.warning(event, extra={"values": values})
+
+    def exception(self, event: str, **values: object) -> None:
+        """Log a defect of ours with its traceback, in the one place that caught it."""
+        self._target.exception(event, extra={"values": values})
+
+
+def logger(name: str) -> Log:
+    """Return the log of a module."""
+    return Log(logging.getLogger(name))
+
+
+def configure(log_format: LogFormat, level: str) -> None:
+    """Send all events of `level` ("debug", "info", "warning") and above to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(log_format))
+    for name, least in ((_ROOT, level.upper()), ("uvicorn", "WARNING")):
+        target = logging.getLogger(name)
+        target.handlers = [handler]
+        target.propagate = False
+        target.setLevel(least)
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, log_format: LogFormat) -> None:
+        super().__init__()
+        self._json = log_format == "json"
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line."""
+        values: dict[str, object] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "values", {}),
+        }
+        if record.exc_info:
+            values["traceback"] = self.formatException(record.exc_info)
+        if self._json:
+            return json.dumps(values, default=str)
+        return " ".join(f"{key}={_quoted(value)}" for key, value in values.items())
+
+
+def _quoted(value: object) -> str:
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)

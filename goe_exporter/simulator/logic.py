@@ -1,0 +1,102 @@
+"""The charger's decisions: may it charge, with how much, and what does it call that.
+
+Pure functions of the charger's state. The numbers are those of PROTOCOL.md §2 "Codes".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .hardware import version
+
+if TYPE_CHECKING:
+    from .charger import Charger
+
+MIN_CURRENT_A = 6
+ADAPTER_LIMIT_A = 16
+NOMINAL_TEMPERATURE_LIMIT_A = 32
+HOT_C = 70.0
+DERATING_A_PER_C = 2.0
+MARKET_PRICE_CT = 8.745
+
+CAR_IDLE, CAR_CHARGING, CAR_WAITING, CAR_COMPLETE, CAR_ERROR, CAR_INITIALIZING = range(1, 7)
+
+NO_CONTROL_DATA, OVER_TEMPERATURE, ACCESS_WAIT, FORCED_ON, FORCED_OFF = range(5)
+ENERGY_LIMIT, PRICE_LOW, AUTOMATIC_TEST = 6, 7, 8
+DEFAULT, PRICE_HIGH, PHASE_SWITCH, ERROR, INITIALIZING = 15, 17, 23, 26, 40
+CHARGING_REASONS = frozenset({3, *range(7, 16), 19, 20, 33})
+"""The values of `modelStatus` that mean charging is allowed."""
+
+
+def temperature_limit_a(charger: Charger) -> int:
+    """Return the highest current (A) the present temperatures allow: `amt`."""
+    excess = max(charger.board_c, charger.type2_c) - HOT_C
+    limit = NOMINAL_TEMPERATURE_LIMIT_A - DERATING_A_PER_C * max(0.0, excess)
+    return max(0, int(limit))
+
+
+def allowance_a(charger: Charger) -> int:
+    """Return the current (A) the charger would offer a car now; 0 when it is below 6 A."""
+    limits = [charger.amx or charger.amp, charger.ama, charger.temperature_limit_a]
+    if charger.cable_a is not None:
+        limits.append(charger.cable_a)
+    if charger.adapter:
+        limits.append(ADAPTER_LIMIT_A)
+    if charger.load_limit_a is not None:
+        limits.append(charger.load_limit_a)
+    lowest = min(limits)
+    return lowest if lowest >= MIN_CURRENT_A else 0
+
+
+def reason(charger: Charger) -> int:
+    """Return why the charger allows charging or does not: `modelStatus`, the first that holds."""
+    limit = charger.energy_limit_wh
+    new = version(charger.firmware) >= (60,)
+    rules = (
+        (charger.initializing, INITIALIZING if new else NO_CONTROL_DATA),
+        (charger.error != 0, ERROR),
+        (charger.switching_phases, PHASE_SWITCH),
+        (charger.temperature_limit_a < MIN_CURRENT_A, OVER_TEMPERATURE),
+        (charger.access == 1 and charger.transaction is None, ACCESS_WAIT),
+        (charger.force == 1, FORCED_OFF),
+        (charger.force == 2, FORCED_ON),
+        (limit is not None and 0 < limit <= charger.session_wh, ENERGY_LIMIT),
+    )
+    for holds, code in rules:
+        if holds:
+            return code
+    return _by_mode(charger)
+
+
+def _by_mode(charger: Charger) -> int:
+    """Return the reason of the logic mode (3 default, 4 eco, 5 trip) when nothing else decides."""
+    if charger.logic_mode == 4:
+        return PRICE_LOW if charger.price_limit_ct >= MARKET_PRICE_CT else PRICE_HIGH
+    return AUTOMATIC_TEST if charger.logic_mode == 5 else DEFAULT
+
+
+def car_state(charger: Charger) -> int:
+    """Return the code of the key `car`.
+
+    A car that was charging and is stopped shows 4, as in the captures with `alw` false.
+    """
+    if charger.initializing:
+        return CAR_INITIALIZING
+    if charger.error:
+        return CAR_ERROR
+    if charger.car is None:
+        return CAR_IDLE
+    if charger.contactor_phases:
+        return CAR_CHARGING
+    if charger.car.full:
+        return CAR_COMPLETE
+    waiting = charger.allowed or charger.switching_phases or not charger.has_charged
+    return CAR_WAITING if waiting else CAR_COMPLETE
+
+
+def cable_lock(charger: Charger) -> int:
+    """Return the code of the key `cus`: 3 locked while a cable is held, 1 unlocked."""
+    if charger.car is None:
+        return 1
+    released = charger.lock_setting == 1 and charger.car_state == CAR_COMPLETE
+    return 1 if released else 3

@@ -1,0 +1,121 @@
+"""What may be written to a charger: one row per key, in the words of API v2 (PROTOCOL.md §2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .logic import MIN_CURRENT_A
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .charger import Charger
+
+PV_FRESH_S = 6.0
+CARDS = 10
+LARGEST = 2**31
+
+
+class RefusedError(ValueError):
+    """The charger does not take this key or value; the text says why, in its manner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A key that can be written: which values are allowed, and what a value does."""
+
+    allowed: Callable[[Charger, object], bool]
+    apply: Callable[[Charger, object], None]
+    v1_hardware: bool = False
+
+
+def _number(value: object) -> bool:
+    """Tell whether a JSON value is a number within reason (true and false are none)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -LARGEST <= value <= LARGEST
+
+
+def _whole(low: int, high: int) -> Callable[[Charger, object], bool]:
+    return lambda _, value: type(value) is int and low <= value <= high
+
+
+def _ampere(charger: Charger, value: object) -> bool:
+    return type(value) is int and MIN_CURRENT_A <= value <= charger.ama
+
+
+def _limit(_: Charger, value: object) -> bool:
+    return value is None or (_number(value) and value >= 0)  # type: ignore[operator]
+
+
+def _surplus(_: Charger, value: object) -> bool:
+    names = {"pGrid", "pPv", "pAkku"}
+    return (
+        isinstance(value, dict)
+        and "pGrid" in value
+        and set(value) <= names
+        and all(_number(number) for number in value.values())
+    )
+
+
+def _attribute(name: str) -> Callable[[Charger, object], None]:
+    return lambda charger, value: setattr(charger, name, value)
+
+
+def _apply_amp(charger: Charger, value: object) -> None:
+    charger.amp = int(value)  # type: ignore[call-overload]
+    if charger.amx:
+        charger.amx = charger.amp
+
+
+def _apply_limit(charger: Charger, value: object) -> None:
+    charger.energy_limit_wh = None if value is None else float(value)  # type: ignore[arg-type]
+
+
+def _apply_surplus(charger: Charger, value: object) -> None:
+    assert isinstance(value, dict)
+    charger.pv_w = {name: float(number) for name, number in value.items()}
+    charger.pv_until_s = charger.time_s + PV_FRESH_S
+
+
+def _access(charger: Charger, value: object) -> bool:
+    """`acs` has 0 to 2, V1/V2 hardware's `ast` 0 to 3."""
+    return _whole(0, 2 if charger.hardware.v2 else 3)(charger, value)
+
+
+SETTINGS: dict[str, Setting] = {
+    "acs": Setting(_access, _attribute("access"), v1_hardware=True),
+    "amp": Setting(_ampere, _apply_amp, v1_hardware=True),
+    "amx": Setting(_ampere, _attribute("amx"), v1_hardware=True),
+    "awp": Setting(lambda _, value: _number(value), _attribute("price_limit_ct")),
+    "dwo": Setting(_limit, _apply_limit, v1_hardware=True),
+    "fna": Setting(
+        lambda _, value: isinstance(value, str) and len(value) <= 64,
+        _attribute("name"),
+    ),
+    "frc": Setting(_whole(0, 2), _attribute("force"), v1_hardware=True),
+    "fup": Setting(lambda _, value: isinstance(value, bool), _attribute("use_surplus")),
+    "ids": Setting(_surplus, _apply_surplus),
+    "lbr": Setting(_whole(0, 255), _attribute("brightness"), v1_hardware=True),
+    "lmo": Setting(_whole(3, 5), _attribute("logic_mode")),
+    "psm": Setting(_whole(0, 2), _attribute("phase_mode")),
+    "trx": Setting(
+        lambda charger, value: value is None or _whole(0, CARDS)(charger, value),
+        _attribute("transaction"),
+    ),
+    "ust": Setting(_whole(0, 2), _attribute("lock_setting"), v1_hardware=True),
+}
+"""Every key that has a setter. `amx` exists in API v1 only."""
+
+
+def change(charger: Charger, key: str, value: object) -> Callable[[Charger], None]:
+    """Return what writing `value` to `key` will do; raises `RefusedError`."""
+    setting = SETTINGS.get(key)
+    if setting is None or not (charger.hardware.v2 or setting.v1_hardware):
+        message = "tried to set api key without setter"
+        raise RefusedError(message)
+    if not setting.allowed(charger, value):
+        message = "failed: value not allowed"
+        raise RefusedError(message)
+    return lambda later: setting.apply(later, value)

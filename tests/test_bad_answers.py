@@ -1,0 +1,109 @@
+"""A bad answer costs its cycle, is counted by its reason, and shows on `/metrics` at once."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from goe_exporter.client import Client
+from goe_exporter.collector import Collector
+from goe_exporter.prometheus import render_readings
+from goe_exporter.simulator import FAULTS, Charger, Simulator
+
+REASONS = {
+    "hang": "timeout",
+    "drip": "timeout",
+    "reset": "truncated",
+    "empty": "truncated",
+    "truncated": "truncated",
+    "huge": "too_large",
+    "html": "not_json",
+    "array": "not_an_object",
+    "string": "not_an_object",
+    "null": "not_an_object",
+    "nan": "not_json",
+    "deep": "not_json",
+    "invalid_utf8": "not_json",
+    "busy": "busy",
+    "unavailable": "http_status",
+    "unauthorized": "unauthorized",
+    "not_found": "not_found",
+    "redirect": "http_status",
+}
+INTERVAL_SECONDS = 5.0
+
+
+class Clock:
+    """A monotonic clock that the test moves."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def samples(collector: Collector) -> dict[str, float]:
+    """Return what `/metrics` shows of the charger, by name and the first further label."""
+    text = render_readings([collector.view()])
+    return {
+        " ".join([sample.name, *(v for k, v in sample.labels.items() if k != "charger")]): (
+            sample.value
+        )
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_every_fault_is_here() -> None:
+    """The list above names each of the simulator's faults but the one that is a success."""
+    assert set(REASONS) == set(FAULTS) - {"bad_request"}
+
+
+@pytest.mark.parametrize("api", ["1", "2"])
+@pytest.mark.parametrize("fault", REASONS)
+def test_bad_answer(simulator: Simulator, fault: str, api: str) -> None:
+    """Down at once, readings for three intervals more and no longer, and back by itself."""
+    clock = Clock()
+    box = simulator.add(Charger("V3"))
+    client = Client(box.address, api, deadline_seconds=0.4)  # type: ignore[arg-type]
+    collector = Collector("garage", box.address, client, INTERVAL_SECONDS, clock=clock)
+    collector.cycle()
+    assert samples(collector)["goe_up"] == 1
+    box.fault = fault
+    clock.now += INTERVAL_SECONDS
+    collector.cycle()
+    shown = samples(collector)
+    assert shown["goe_up"] == 0
+    assert shown[f"goe_poll_failures_total {REASONS[fault]}"] == 1
+    assert shown["goe_max_current_amperes"] == 16
+    clock.now += 2 * INTERVAL_SECONDS
+    assert "goe_max_current_amperes" in samples(collector)
+    clock.now += 0.1
+    gone = samples(collector)
+    assert "goe_max_current_amperes" not in gone
+    assert {name.split()[0] for name in gone} == {
+        "goe_up",
+        "goe_last_success_timestamp_seconds",
+        "goe_poll_duration_seconds",
+        "goe_polls_total",
+        "goe_poll_failures_total",
+    }
+    box.fault = None
+    collector.cycle()
+    back = samples(collector)
+    assert (back["goe_up"], back["goe_max_current_amperes"]) == (1, 16)
+    assert (back["goe_polls_total"], sum(_failures(back))) == (3, 1)
+
+
+def test_400_with_an_object_is_a_success(simulator: Simulator) -> None:
+    """What PRO answers to an unknown key counts as a good poll (PROTOCOL.md §1)."""
+    box = simulator.add(Charger("V3"))
+    box.fault = "bad_request"
+    collector = Collector("garage", box.address, Client(box.address))
+    collector.cycle()
+    shown = samples(collector)
+    assert (shown["goe_up"], shown["goe_max_current_amperes"]) == (1, 16)
+
+
+def _failures(shown: dict[str, float]) -> list[float]:
+    return [value for name, value in shown.items() if name.startswith("goe_poll_failures_total")]

@@ -1,0 +1,159 @@
+"""What real chargers have said decodes to what a person has read in it (captures.yaml)."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from goe_exporter import dialect_v1
+from goe_exporter.channels import CHANNELS
+from goe_exporter.decode import Decoded, decode
+from goe_exporter.model import Kind
+
+TEXT = Path(__file__).with_name("captures.yaml").read_text(encoding="utf-8")
+EXPECTED: dict[str, dict[str, object]] = yaml.safe_load(TEXT)
+COMPLETE = set(re.findall(r"^# complete\n(\S+):$", TEXT, re.MULTILINE))
+
+FULL = """
+v1_01_akleber-charging v1_01_akleber-nocable v1_022.1_IPSCoyote v1_033_MK2001-iobroker
+v1_033_openhab v1_041.0_markus-k-rs v1_041.0_oleplay v1_050_apidoc-V3
+v1_051.4_evcc1609-charging-1p-a v1_051.4_evcc1609-idle
+v2_051.4_evcc1609-charging-3p v2_053.x_evcc2644-complete v2_055.0_goe132-charging-3p-tma1
+v2_055.2_syssi-mqtt-V3 v2_055.5_syssi-mqtt-V3 v2_055.6_syssi-mqtt-V3 v2_055.7_supermihi-V4-full
+v2_56.2_syssi-mqtt-V3
+""".split()
+"""Captures that hold at least everything openHAB asks for."""
+
+NEVER_SEEN = {"session_energy_limit"}
+"""Rows of which no capture has a value: nobody had set a limit."""
+
+NO_STATUS = {"set_and_error_responses.json"}
+ANOTHER_DEVICE = {"v2-controller_supermihi-full.json"}
+
+
+def load(folder: Path, name: str) -> dict[str, object]:
+    """Return the status called `name`, as in `v2_tma-glitches_goe161[2]`."""
+    file, _, index = name.removesuffix("]").partition("[")
+    path = folder / f"{file}.json"
+    if not path.is_file():
+        pytest.skip(f"{path} is missing")
+    body = json.loads(path.read_text(encoding="utf-8"))
+    return dict(body[int(index)] if index else body)
+
+
+def decoded(name: str, status: dict[str, object]) -> Decoded:
+    if name.startswith("v1"):
+        return decode(dialect_v1.status(status), 1)
+    return decode(status, 2)
+
+
+def values(name: str, status: dict[str, object]) -> dict[str, object]:
+    """Return all readings as captures.yaml names them, a state's number as `…_code`."""
+    found: dict[str, object] = {}
+    for row, label, value, code in decoded(name, status).readings:
+        found[f"{row.name}.{label}" if label else row.name] = value
+        if row.kind in {Kind.STATE, Kind.REASON}:
+            found[f"{row.name}_code"] = code
+    return found
+
+
+def same(got: object, expected: object) -> bool:
+    """Compare numbers to 1e-6, everything else exactly, and never a flag with a number."""
+    if isinstance(got, bool) or isinstance(expected, bool):
+        return got is expected
+    if isinstance(expected, int | float) and isinstance(got, int | float):
+        return bool(got == pytest.approx(expected, rel=1e-6))
+    return type(got) is type(expected) and got == expected
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_capture_decodes_to_what_was_typed(name: str, captures_folder: Path) -> None:
+    """Each typed reading is there with its value; each null is absent."""
+    got = values(name, load(captures_folder, name))
+    wrong = {
+        reading: (got.get(reading), expected)
+        for reading, expected in EXPECTED[name].items()
+        if not same(got.get(reading), expected)
+    }
+    assert wrong == {}, "reading: (got, typed)"
+
+
+@pytest.mark.parametrize("name", sorted(COMPLETE))
+def test_complete_capture_has_no_other_reading(name: str, captures_folder: Path) -> None:
+    """Where all readings are typed, no other is invented."""
+    got = {
+        f"{row.name}.{label}" if label else row.name
+        for row, label, _, _ in decoded(name, load(captures_folder, name)).readings
+    }
+    typed = {reading for reading, expected in EXPECTED[name].items() if expected is not None}
+    assert got == {reading for reading in typed if not reading.endswith("_code")}
+
+
+@pytest.mark.parametrize("name", sorted(set(EXPECTED) - {"v2_tma-glitches_goe161[1]"}))
+def test_capture_has_nothing_unreadable(name: str, captures_folder: Path) -> None:
+    """A healthy charger's answer has no value that decoding refuses, but for the known glitch."""
+    assert decoded(name, load(captures_folder, name)).failed == frozenset()
+
+
+def test_the_glitch_is_counted(captures_folder: Path) -> None:
+    """The captured -16843 °C is named as unreadable."""
+    name = "v2_tma-glitches_goe161[1]"
+    assert decoded(name, load(captures_folder, name)) == Decoded((), frozenset({"tma"}))
+
+
+def test_every_capture_decodes(captures_folder: Path) -> None:
+    """No file of the collection makes decoding raise, through either API, whatever it is."""
+    paths = sorted(captures_folder.glob("*.json"))
+    assert len(paths) >= 26
+    for path in paths:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        for status in body if isinstance(body, list) else [body]:
+            inner = status.get("body") if path.name in NO_STATUS else status
+            if isinstance(inner, dict):
+                decode(inner, 2)
+                decode(dialect_v1.status(inner), 1)
+
+
+def test_every_capture_is_typed(captures_folder: Path) -> None:
+    """Every status of the collection has its lines in captures.yaml."""
+    typed = {f"{name.partition('[')[0]}.json" for name in EXPECTED}
+    there = {path.name for path in captures_folder.glob("*.json")}
+    assert there - NO_STATUS - ANOTHER_DEVICE == typed
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_full_status_has_enough_readings_typed(name: str) -> None:
+    """A full status is checked by a dozen readings at least."""
+    assert sum(value is not None for value in EXPECTED[name].values()) >= 12
+
+
+def test_every_typed_reading_has_a_row() -> None:
+    """captures.yaml names no reading that the table does not know: a typo would check nothing."""
+    known = {
+        f"{row.name}.{part.label}" if part.label else row.name
+        for row in CHANNELS
+        for part in row.parts
+    }
+    known |= {f"{row.name}_code" for row in CHANNELS if row.states is not None}
+    assert {reading for typed in EXPECTED.values() for reading in typed} - known == set()
+
+
+def test_every_row_is_typed_somewhere() -> None:
+    """Each row but the never seen has a value that a person read in a real charger's answer."""
+    typed = {
+        reading.partition(".")[0]
+        for readings in EXPECTED.values()
+        for reading, value in readings.items()
+        if value is not None
+    }
+    assert {row.name for row in CHANNELS} - typed == NEVER_SEEN
+
+
+def test_which_captures_are_complete() -> None:
+    """The marks of captures.yaml are found."""
+    assert set(EXPECTED) >= COMPLETE
+    assert len(COMPLETE) == len(re.findall(r"^# complete$", TEXT, re.MULTILINE))

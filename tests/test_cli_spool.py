@@ -1,0 +1,255 @@
+"""`goe-exporter spool`: what waits, delivering it, and what was rejected."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from servers import InfluxDB, free_port, push_config, wait_for
+
+from goe_exporter.simulator import Charger, Simulator
+from goe_exporter.spool import Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Goe, Launch
+
+NOW = int(time.time()) * 1000
+
+
+@pytest.fixture
+def influxdb(tmp_path: Path) -> Iterator[InfluxDB]:
+    """Yield a running InfluxDB with an empty database `goe`."""
+    with InfluxDB(tmp_path).up() as server:
+        yield server
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path) -> str:
+    """Return a configuration whose server is down."""
+    return str(push_config(tmp_path, f"http://127.0.0.1:{free_port()}", {}))
+
+
+def spooled(folder: Path, *lines: str) -> None:
+    """Put lines into the spool, as an agent that has ended left them."""
+    spool = Spool(folder / "spool", 1024**2)
+    for line in lines:
+        assert spool.append(line.encode())
+    spool.close()
+
+
+def measured(count: int) -> list[str]:
+    """Return lines a second apart."""
+    return [f"goe_charger,charger=garage power_w={n}.0 {NOW + 1000 * n}" for n in range(count)]
+
+
+def rejected(folder: Path, line: str, words: str, number: int = 1) -> Path:
+    """Put a line into `dead/`, and return its file."""
+    dead = folder / "spool" / "dead"
+    dead.mkdir(parents=True, exist_ok=True)
+    letter = dead / f"{number:020}.json"
+    letter.write_text(json.dumps({"time": NOW / 1000, "words": words, "line": line}))
+    return letter
+
+
+def shown(out: str, name: str) -> str:
+    """Return what `spool status` says of `name`."""
+    found = re.search(rf"^{name} +(.*)$", out, re.MULTILINE)
+    assert found, out
+    return found[1]
+
+
+# spool status
+
+
+def test_status_of_nothing(goe: Goe, nowhere: str) -> None:
+    """Before the first run there is nothing, which is no error, and nothing is made."""
+    outcome = goe("spool", "status", "--config", nowhere)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "nothing yet" in outcome.out
+
+
+def test_status(goe: Goe, tmp_path: Path, nowhere: str) -> None:
+    """It tells how many wait, since when, how large they are, and how many were rejected."""
+    spooled(tmp_path, *measured(7))
+    rejected(tmp_path, "x", "no")
+    outcome = goe("spool", "status", "--config", nowhere)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert shown(outcome.out, "spool") == str(tmp_path / "spool")
+    assert shown(outcome.out, "points waiting") == "7"
+    assert shown(outcome.out, "size") == "0.0 of 512 MiB"
+    oldest = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(NOW / 1000))
+    assert shown(outcome.out, "oldest") == oldest
+    assert shown(outcome.out, "rejected") == "1"
+
+
+def test_status_beside_a_running_agent(goe: Goe, launch: Launch, tmp_path: Path) -> None:
+    """It may be asked while the agent runs, and counts points that wait for the clock too."""
+    with Simulator() as simulator:
+        box = simulator.add(Charger("V4"))
+        url = f"http://127.0.0.1:{free_port()}"
+        config = str(push_config(tmp_path, url, {"garage": box.address}))
+        agent = launch("push", "--config", config)
+        wait_for(lambda: box.requests >= 2, "two polls")
+        outcome = goe("spool", "status", "--config", config)
+        assert (outcome.status, outcome.err) == (0, "")
+        assert int(shown(outcome.out, "points waiting")) >= 1
+        assert agent.end(signal.SIGTERM).status == 0
+    outcome = goe("spool", "status", "--config", config)
+    assert shown(outcome.out, "points waiting") == str(box.requests)
+
+
+# spool drain
+
+
+def test_drain(launch: Launch, goe: Goe, influxdb: InfluxDB, tmp_path: Path) -> None:
+    """It delivers all that waits and ends with 0; a second time there is nothing to do."""
+    config = str(push_config(tmp_path, influxdb.url, {}, batch=100))
+    spooled(tmp_path, *measured(250))
+    outcome = launch("spool", "drain", "--config", config).end()
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.endswith("250 points delivered, 0 rejected\n")
+    assert [point["power_w"] for point in influxdb.points()] == list(range(250))
+    outcome = goe("spool", "status", "--config", config)
+    assert (shown(outcome.out, "points waiting"), shown(outcome.out, "oldest")) == ("0", "-")
+    outcome = launch("spool", "drain", "--config", config).end()
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.endswith("0 points delivered, 0 rejected\n")
+
+
+def test_drain_of_points_that_wait_for_the_clock(
+    launch: Launch, goe: Goe, influxdb: InfluxDB, tmp_path: Path
+) -> None:
+    """What was measured before the first contact with the server is delivered too."""
+    with Simulator() as simulator:
+        box = simulator.add(Charger("V4"))
+        chargers = {"garage": box.address}
+        config = push_config(tmp_path, f"http://127.0.0.1:{free_port()}", chargers)
+        agent = launch("push", "--config", str(config))
+        wait_for(lambda: box.requests >= 2, "two polls")
+        assert agent.end(signal.SIGTERM).status == 0
+    push_config(tmp_path, influxdb.url, chargers)
+    outcome = goe("spool", "drain", "--config", str(config))
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.endswith(f"{box.requests} points delivered, 0 rejected\n")
+    assert len(influxdb.points("garage")) == box.requests
+
+
+def test_drain_with_a_rejected_line(goe: Goe, influxdb: InfluxDB, tmp_path: Path) -> None:
+    """A line that the server refuses is counted and does not hold up the others."""
+    config = str(push_config(tmp_path, influxdb.url, {}))
+    spooled(tmp_path, *measured(3), "no line protocol", *measured(6)[3:])
+    outcome = goe("spool", "drain", "--config", config)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.endswith("6 points delivered, 1 rejected\n")
+    assert len(influxdb.points()) == 6
+
+
+def test_drain_with_the_server_down(goe: Goe, tmp_path: Path, nowhere: str) -> None:
+    """It says so in one line, ends with 1, and keeps everything."""
+    spooled(tmp_path, *measured(7))
+    outcome = goe("spool", "drain", "--config", nowhere)
+    assert outcome.status == 1
+    assert outcome.err == (
+        "goe-exporter: the server does not take more now (refused); the rest waits on disk\n"
+    )
+    assert "0 points delivered" in outcome.out
+    assert shown(goe("spool", "status", "--config", nowhere).out, "points waiting") == "7"
+
+
+def test_drain_beside_a_running_agent(goe: Goe, tmp_path: Path, nowhere: str) -> None:
+    """It refuses with 2 while somebody else has the spool, and names the directory."""
+    spool = Spool(tmp_path / "spool", 1024**2)
+    for command in (["drain"], ["dead", "--requeue"]):
+        outcome = goe("spool", *command, "--config", nowhere)
+        assert (outcome.status, outcome.out) == (2, "")
+        assert outcome.err.count("\n") == 1
+        assert f"{tmp_path / 'spool'} is in use" in outcome.err
+    spool.close()
+
+
+# spool dead
+
+
+def test_dead(goe: Goe, tmp_path: Path, nowhere: str) -> None:
+    """It shows each rejected line under the server's words, the oldest first, and keeps them."""
+    assert goe("spool", "dead", "--config", nowhere).out == "0 rejected\n"
+    rejected(tmp_path, "b 2", "HTTP 400: second", 2)
+    rejected(tmp_path, "a 1", "HTTP 400: first", 1)
+    outcome = goe("spool", "dead", "--config", nowhere)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out == "HTTP 400: first\n    a 1\nHTTP 400: second\n    b 2\n2 rejected\n"
+    assert goe("spool", "dead", "--config", nowhere).out == outcome.out
+
+
+def test_hostile_text_in_dead(goe: Goe, tmp_path: Path, nowhere: str) -> None:
+    """Neither a line nor a server's words can give orders to the terminal or forge a line."""
+    rejected(tmp_path, "\x1b]0;owned\x07 \u202eevil \x9b31m\r\n9 rejected", "\x1b[2J no\nways")
+    outcome = goe("spool", "dead", "--config", nowhere)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert len(outcome.out.splitlines()) == 3
+    assert all(char.isprintable() or char == "\n" for char in outcome.out)
+    assert r"\x1b[2J no\nways" in outcome.out
+    assert outcome.out.endswith("\n1 rejected\n")
+
+
+def test_requeue(goe: Goe, influxdb: InfluxDB, tmp_path: Path) -> None:
+    """Once the cause is gone, `dead --requeue` and `drain` bring the lines in after all."""
+    config = str(push_config(tmp_path, influxdb.url, {}))
+    influxdb.write(f'goe_charger,charger=garage power_w="a lot" {NOW - 1000}')
+    line = f'goe_charger,charger=garage power_w=7.0,charger_name="two\nlines" {NOW}'
+    spooled(tmp_path, line)
+    assert goe("spool", "drain", "--config", config).status == 0
+    outcome = goe("spool", "dead", "--config", config)
+    assert "field type conflict" in outcome.out
+    assert outcome.out.endswith("\n1 rejected\n")
+    influxdb.query("DROP MEASUREMENT goe_charger")
+    outcome = goe("spool", "dead", "--requeue", "--config", config)
+    assert (outcome.status, outcome.out, outcome.err) == (0, "1 put back\n", "")
+    assert goe("spool", "dead", "--config", config).out == "0 rejected\n"
+    assert goe("spool", "drain", "--config", config).status == 0
+    (point,) = influxdb.points()
+    assert (point["power_w"], point["charger_name"]) == (7, "two\nlines")
+
+
+def test_a_damaged_letter(goe: Goe, tmp_path: Path, nowhere: str) -> None:
+    """A file in `dead/` that a power cut left empty keeps no other line from being put back."""
+    rejected(tmp_path, "", "", 1).write_text("")
+    rejected(tmp_path, measured(1)[0], "no", 2)
+    rejected(tmp_path, "", "", 3).write_text("[]")
+    assert goe("spool", "dead", "--config", nowhere).status == 0
+    outcome = goe("spool", "dead", "--requeue", "--config", nowhere)
+    assert (outcome.status, outcome.out, outcome.err) == (0, "1 put back\n", "")
+    assert shown(goe("spool", "status", "--config", nowhere).out, "points waiting") == "1"
+
+
+# Wrong usage
+
+
+@pytest.mark.parametrize("command", ["status", "drain", "dead"])
+def test_no_influxdb_section(goe: Goe, tmp_path: Path, command: str) -> None:
+    """Without an influxdb section there is no spool: 2, and a line that says why."""
+    config = tmp_path / "config.yaml"
+    config.write_text("chargers: []\n")
+    outcome = goe("spool", command, "--config", str(config))
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err == f"goe-exporter: {config} has no influxdb section\n"
+
+
+@pytest.mark.parametrize("command", ["status", "drain", "dead"])
+def test_no_config(goe: Goe, tmp_path: Path, command: str) -> None:
+    """A missing file, or none given, is wrong usage: 2 and one line."""
+    missing = tmp_path / "none.yaml"
+    outcome = goe("spool", command, "--config", str(missing))
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err == f"goe-exporter: cannot read {missing}: No such file or directory\n"
+    outcome = goe("spool", command)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "--config" in outcome.err
+    assert outcome.err.count("\n") == 1

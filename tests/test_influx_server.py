@@ -1,0 +1,444 @@
+"""The two write endpoints over real sockets: what is sent, and what each answer comes to."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import ssl
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fake_influx
+import pytest
+import servers
+from fake_influx import UNREAD, FakeInflux, Reply, http_date
+from servers import free_port
+
+from goe_exporter.influx_server import Access, ServerV1, ServerV2, Verdict, WriteServer, judge
+
+TOKEN = "s3cret-t0ken-of-ours=="
+LINES = [b'goe_charger,charger=a up=true,x="\xc3\xa4 \\"q" 1750000000000', b"m v=1 2", b"m v=2 3"]
+NOW = 1_780_000_000.0
+ACCESS = Access(2.0)
+
+Open = Callable[..., WriteServer]
+
+
+def v2(url: str, access: Access = ACCESS) -> WriteServer:
+    return ServerV2(url, "our org", "goe/autogen", TOKEN, access)
+
+
+def v1(url: str, access: Access = ACCESS) -> WriteServer:
+    return ServerV1(url, "goe db", "writer", TOKEN, access)
+
+
+both_apis = pytest.mark.parametrize("server", [v2, v1], ids=["v2", "v1"])
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeInflux]:
+    with FakeInflux() as running:
+        yield running
+
+
+# What is sent
+
+
+def test_v2_request(fake: FakeInflux) -> None:
+    """API v2 posts to /api/v2/write with org, bucket and ms, the token in a header."""
+    assert v2(fake.url).write(LINES).outcome == "written"
+    (request,) = fake.received
+    assert (request.method, request.path) == ("POST", "/api/v2/write")
+    assert request.query == {"org": ["our org"], "bucket": ["goe/autogen"], "precision": ["ms"]}
+    assert request.headers["authorization"] == f"Token {TOKEN}"
+    assert request.headers["content-type"].startswith("text/plain")
+
+
+def test_v1_request(fake: FakeInflux) -> None:
+    """API v1 posts to /write with the database and ms, user and password in a header."""
+    assert v1(fake.url).write(LINES).outcome == "written"
+    (request,) = fake.received
+    assert (request.method, request.path) == ("POST", "/write")
+    assert request.query == {"db": ["goe db"], "precision": ["ms"]}
+    secret = base64.b64encode(f"writer:{TOKEN}".encode()).decode()
+    assert request.headers["authorization"] == f"Basic {secret}"
+
+
+def test_v1_without_a_user(fake: FakeInflux) -> None:
+    """Without a user name there is no Authorization header at all."""
+    ServerV1(fake.url, "goe", "", "", Access(2.0)).write(LINES)
+    assert "authorization" not in fake.received[0].headers
+
+
+@both_apis
+def test_url_with_a_path(fake: FakeInflux, server: Open) -> None:
+    """A path in the URL, as behind a proxy, stands before the endpoint's path."""
+    server(f"{fake.url}/influx/").write(LINES)
+    assert fake.received[0].path in ("/influx/api/v2/write", "/influx/write")
+
+
+@both_apis
+def test_body_is_the_lines(fake: FakeInflux, server: Open) -> None:
+    """The body is the lines' bytes as they are, joined by newlines, never compressed."""
+    server(fake.url).write(LINES)
+    assert fake.received[0].body == b"\n".join(LINES)
+    assert "content-encoding" not in fake.received[0].headers
+
+
+@both_apis
+def test_large_body(fake: FakeInflux, server: Open) -> None:
+    """5,000 long lines arrive as they are."""
+    lines = [b"m,t=%d v=%d %d" % (n, n, n) for n in range(5000)]
+    assert server(fake.url).write(lines).outcome == "written"
+    assert fake.received[0].lines == lines
+
+
+@both_apis
+def test_no_lines_ask_for_an_answer(fake: FakeInflux, server: Open) -> None:
+    """Without lines it is a ping: an answer with the server's time, nothing to write."""
+    fake.play(Reply(400, b"no points", date=NOW))
+    verdict = server(fake.url).write([])
+    assert verdict.answered
+    assert verdict.server_time == NOW
+    assert fake.received[0].body == b""
+
+
+@both_apis
+def test_proxies_of_the_environment_do_not_count(
+    fake: FakeInflux, server: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTP_PROXY does not lead points, and the token, to somebody else."""
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    assert server(fake.url).write(LINES).outcome == "written"
+
+
+@both_apis
+def test_redirects_are_not_followed(fake: FakeInflux, server: Open) -> None:
+    """A redirect is no success, and the token goes nowhere else."""
+    fake.play(Reply(307, headers=(("Location", f"{fake.url}/elsewhere"),)))
+    assert server(fake.url).write(LINES).outcome == "later"
+    assert len(fake.received) == 1
+
+
+@both_apis
+def test_one_server_many_requests(fake: FakeInflux, server: Open) -> None:
+    """A server object serves request after request, good and bad in turn."""
+    asker = server(fake.url)
+    fake.play(Reply(), Reply(503), Reply(400, b"bad"), Reply(manner="nothing"), Reply())
+    outcomes = [asker.write(LINES).outcome for _ in range(5)]
+    assert outcomes == ["written", "later", "rejected", "later", "written"]
+
+
+# What answers mean
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome", "reason"),
+    [
+        (204, "", "written", ""),
+        (200, "", "written", ""),
+        (200, " \n", "written", ""),
+        (200, "<html>Welcome</html>", "later", "unexpected_answer"),
+        (201, "", "later", "http_status"),
+        (202, "", "later", "http_status"),
+        (301, "", "later", "http_status"),
+        (302, "", "later", "http_status"),
+        (400, "partial write", "rejected", "rejected"),
+        (422, "", "rejected", "rejected"),
+        (401, "", "later", "unauthorized"),
+        (403, "", "later", "forbidden"),
+        (404, "", "later", "not_found"),
+        (405, "", "later", "http_status"),
+        (407, "", "later", "http_status"),
+        (408, "", "later", "http_status"),
+        (413, "", "too_large", "too_large"),
+        (429, "", "later", "too_many_requests"),
+        (500, "", "later", "server_error"),
+        (502, "", "later", "server_error"),
+        (503, "", "later", "server_error"),
+        (504, "", "later", "server_error"),
+        (599, "", "later", "server_error"),
+    ],
+)
+def test_judge(status: int, body: str, outcome: str, reason: str) -> None:
+    """Only 204, and 200 without a body, are success; only 400 and 422 are the lines' own fault."""
+    verdict = judge(status, {}, body)
+    assert (verdict.outcome, verdict.reason, verdict.answered) == (outcome, reason, True)
+
+
+def test_judge_keeps_the_servers_words() -> None:
+    """The words are the status and the body on one line, at most 500 characters of it."""
+    assert judge(400, {}, ' {"message":\n "field  type"}\r\n').words == (
+        'HTTP 400: {"message": "field type"}'
+    )
+    assert len(judge(400, {}, "x" * 10_000).words) == len("HTTP 400: ") + 500
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        (" 120 ", 120.0),
+        ("999999999", 999_999_999.0),
+        ("Thu, 28 May 2026 20:28:20 GMT", 1700.0),
+        ("Thu, 28 May 2026 20:28:20 +0000", 1700.0),
+        ("Thursday, 28-May-26 20:28:20 GMT", 1700.0),
+        ("Thu, 28 May 2026 19:00:00 GMT", 0.0),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("1.5", None),
+        ("٣", 3.0),
+        ("9" * 400, None),
+        ("Thu, 99 May 2026 99:99:99 GMT", None),
+    ],
+)
+def test_retry_after(header: str, seconds: float | None) -> None:
+    """`Retry-After` counts as seconds or as a date, by the server's own clock; else not at all."""
+    headers = {"Retry-After": header, "Date": "Thu, 28 May 2026 20:00:00 GMT"}
+    assert judge(503, headers, "").retry_after_seconds == seconds
+    assert judge(429, {k.lower(): v for k, v in headers.items()}, "").retry_after_seconds == seconds
+
+
+def test_retry_after_as_a_date_without_a_date() -> None:
+    """Without the server's time nobody knows how long a date is away."""
+    headers = {"Retry-After": "Thu, 28 May 2026 20:28:20 GMT"}
+    assert judge(503, headers, "").retry_after_seconds is None
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "Thu, 99 May 2026 00:00:00 GMT", "0"])
+def test_server_time_that_is_none(text: str) -> None:
+    """A `Date` that is none is no server time, and nothing breaks."""
+    assert judge(204, {"Date": text}, "").server_time is None
+
+
+def test_server_time() -> None:
+    """The answer's `Date` is Unix seconds, whatever came of the lines."""
+    headers = {"date": "Thu, 28 May 2026 20:26:40 GMT"}
+    assert {judge(status, headers, "").server_time for status in (204, 200, 400, 500)} == {NOW}
+
+
+@both_apis
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 429, 500, 502, 503])
+@pytest.mark.parametrize("body", [b"", b'{"code":"x","message":"no such bucket"}'])
+def test_errors_over_http(fake: FakeInflux, server: Open, status: int, body: bytes) -> None:
+    """An error's status, words, `Retry-After` and `Date` come through, with and without a body."""
+    fake.play(Reply(status, body, (("Retry-After", "17"),), date=NOW))
+    verdict = server(fake.url).write(LINES)
+    words = body.decode()
+    expected = judge(status, {}, words)
+    assert (verdict.outcome, verdict.reason) == (expected.outcome, expected.reason)
+    assert verdict.words == f"HTTP {status}: {words}"
+    assert (verdict.retry_after_seconds, verdict.server_time) == (17.0, NOW)
+    assert verdict.answered
+
+
+@both_apis
+def test_html_with_200(fake: FakeInflux, server: Open) -> None:
+    """A page of some other server that answers 200 is no success."""
+    fake.play(Reply(200, b"<!doctype html><title>Router</title>"))
+    verdict = server(fake.url).write(LINES)
+    assert (verdict.outcome, verdict.reason) == ("later", "unexpected_answer")
+    assert "Router" in verdict.words
+
+
+@both_apis
+@pytest.mark.parametrize("status", [200, 204])
+def test_success(fake: FakeInflux, server: Open, status: int) -> None:
+    """204, and 200 with nothing in it, are success."""
+    fake.play(Reply(status, date=NOW))
+    assert server(fake.url).write(LINES) == Verdict("written", server_time=NOW)
+
+
+@both_apis
+def test_answer_that_is_no_text(fake: FakeInflux, server: Open) -> None:
+    """An answer of arbitrary bytes is words too."""
+    fake.play(Reply(400, bytes(range(256))))
+    assert server(fake.url).write(LINES).outcome == "rejected"
+
+
+@both_apis
+def test_answer_without_date(fake: FakeInflux, server: Open) -> None:
+    """A server that tells no time is still answered by."""
+    fake.play(Reply(date=0))
+    assert server(fake.url).write(LINES) == Verdict("written")
+
+
+# What the network does
+
+
+def ended(server: WriteServer, lines: list[bytes], within_seconds: float) -> Verdict:
+    """Return the verdict of a write that nothing answers, and see that it ends in time."""
+    started = time.monotonic()
+    verdict = server.write(lines)
+    assert time.monotonic() - started < within_seconds
+    assert (verdict.outcome, verdict.answered) == ("later", False)
+    return verdict
+
+
+@both_apis
+def test_refused(server: Open) -> None:
+    """A port that nobody listens on is `refused`."""
+    assert ended(server(f"http://127.0.0.1:{free_port()}"), LINES, 1).reason == "refused"
+
+
+@both_apis
+def test_no_such_host(server: Open) -> None:
+    """A name that nobody knows is `dns`."""
+    asker = server("http://influx.invalid:8086", Access(5.0))
+    assert ended(asker, LINES, 6).reason == "dns"
+
+
+@both_apis
+def test_nothing_comes_back(fake: FakeInflux, server: Open) -> None:
+    """A connection that closes without an answer is `truncated`."""
+    fake.play(Reply(manner="nothing"))
+    assert ended(server(fake.url), LINES, 1).reason == "truncated"
+
+
+@both_apis
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_reset_in_the_answer(fake: FakeInflux, server: Open, status: int) -> None:
+    """An answer that breaks off in its middle decides nothing: no line is lost to it."""
+    fake.play(Reply(status, b"x" * 1000, manner="cut"))
+    assert ended(server(fake.url), LINES, 1).reason == "truncated"
+
+
+@both_apis
+def test_reset_in_the_body(fake: FakeInflux, server: Open) -> None:
+    """A reset while the lines are still being sent decides nothing."""
+    fake.rule = UNREAD
+    assert ended(server(fake.url), [b"m v=1 1" * 1000] * 3000, 2).reason == "truncated"
+
+
+@both_apis
+@pytest.mark.parametrize("status", [200, 500])
+def test_dripping_answer(fake: FakeInflux, server: Open, status: int) -> None:
+    """An answer that comes a byte at a time ends by the deadline."""
+    fake.play(Reply(status, manner="drip"))
+    assert ended(server(fake.url, Access(0.4)), LINES, 0.8).reason == "timeout"
+
+
+@both_apis
+def test_hanging_server(fake: FakeInflux, server: Open) -> None:
+    """A server that says nothing ends by the deadline."""
+    fake.play(Reply(manner="hang"))
+    assert ended(server(fake.url, Access(0.4)), LINES, 0.8).reason == "timeout"
+
+
+@both_apis
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_huge_answer(fake: FakeInflux, server: Open, status: int) -> None:
+    """An answer without end costs neither the memory nor the deadline."""
+    fake.play(Reply(status, b"x" * 65536, manner="endless"))
+    asker = server(fake.url, Access(5.0))
+    tracemalloc.start()
+    try:
+        started = time.monotonic()
+        verdict = asker.write(LINES)
+        seconds = time.monotonic() - started
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert verdict.outcome != "written"
+    assert seconds < 3
+    assert peak < 8 * 2**20
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return servers.self_signed(tmp_path_factory.mktemp("influx_tls"))
+
+
+@pytest.fixture
+def secure(certificate: Path) -> Iterator[FakeInflux]:
+    context: ssl.SSLContext = fake_influx.context(certificate)
+    with FakeInflux(context) as running:
+        yield running
+
+
+@both_apis
+def test_wrong_certificate(secure: FakeInflux, server: Open) -> None:
+    """A certificate that nobody vouches for is `tls`: nothing is sent, nothing is lost."""
+    assert ended(server(secure.url), LINES, 1).reason == "tls"
+    assert secure.received == []
+
+
+@both_apis
+def test_certificate_of_another_host(secure: FakeInflux, server: Open, certificate: Path) -> None:
+    """A certificate for another name is `tls`, though its maker is trusted."""
+    url = secure.url.replace("127.0.0.1", "localhost")
+    assert ended(server(url, Access(2.0, ca_file=str(certificate))), LINES, 1).reason == "tls"
+
+
+@both_apis
+def test_certificate_of_ones_own(secure: FakeInflux, server: Open, certificate: Path) -> None:
+    """With `ca_file` the certificates in it count."""
+    access = Access(2.0, ca_file=str(certificate))
+    assert server(secure.url, access).write(LINES).outcome == "written"
+    assert secure.received[0].lines == LINES
+
+
+@both_apis
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_any_certificate_when_asked_for(secure: FakeInflux, server: Open) -> None:
+    """Without verification any certificate will do, as somebody must have asked for."""
+    assert server(secure.url, Access(2.0, verify_tls=False)).write(LINES).outcome == "written"
+
+
+@both_apis
+def test_deadline_with_tls(secure: FakeInflux, server: Open, certificate: Path) -> None:
+    """The deadline holds inside TLS too."""
+    secure.play(Reply(200, manner="drip"))
+    access = Access(0.5, ca_file=str(certificate))
+    assert ended(server(secure.url, access), LINES, 1.0).reason == "timeout"
+
+
+@both_apis
+def test_no_tls_at_the_other_end(fake: FakeInflux, server: Open) -> None:
+    """A server that does not speak TLS is `tls`."""
+    assert ended(server(fake.url.replace("http:", "https:")), LINES, 3).reason == "tls"
+
+
+# The secret
+
+
+@both_apis
+def test_secret_in_no_words(
+    fake: FakeInflux, server: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Token and password stand in no words, no log and no text of the objects."""
+    basic = base64.b64encode(f"writer:{TOKEN}".encode()).decode()
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("goe_exporter").setLevel(logging.DEBUG)
+    said = []
+    for reply in (
+        Reply(),
+        Reply(401, b"unauthorized access"),
+        Reply(500, b'{"message":"x"}'),
+        Reply(200, b"<html>", (("X-Y", "z"),)),
+        Reply(manner="nothing"),
+        Reply(400, b"no", manner="cut"),
+    ):
+        fake.play(reply)
+        said.append(repr(server(fake.url).write(LINES)))
+    said += [repr(server(f"http://127.0.0.1:{free_port()}").write(LINES)), repr(server(fake.url))]
+    said.append(repr(server("http://influx.invalid", Access(3.0)).write(LINES)))
+    said += [record.getMessage() for record in caplog.records]
+    assert all(TOKEN not in words and basic not in words for words in said)
+    assert all(TOKEN not in str(request.query) for request in fake.received)
+
+
+def test_retry_after_of_a_coming_date(fake: FakeInflux) -> None:
+    """A date of a real server, 90 s ahead, is about 90 s."""
+    fake.play(Reply(503, headers=(("Retry-After", http_date(90)),)))
+    seconds = v2(fake.url).write(LINES).retry_after_seconds
+    assert seconds is not None
+    assert 88 <= seconds <= 91

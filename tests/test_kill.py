@@ -1,0 +1,152 @@
+"""`kill -9` at any moment loses no poll but the one under way."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+import signal
+import time
+from bisect import bisect_left
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from servers import InfluxDB, push_config, wait_for
+
+from goe_exporter.simulator import Car, Charger, Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from conftest import Launch
+
+    from goe_exporter.simulator import Box
+
+KILLS = 25
+KILLS_PER_STATE = 3
+"""So often the agent is killed before the server goes or comes."""
+
+CHARGERS = 10
+HANDED_OVER_SECONDS = 0.1
+"""So long after a kill the simulator may read what was sent; the next agent starts later."""
+
+LOG_LENGTH = 1000
+"""So many requests the simulator remembers."""
+
+IN_FLIGHT_SECONDS = 0.6
+"""A poll that began earlier before a kill than this had been answered and written."""
+
+STRINGS = set(
+    "access cable_lock car_state charging_reason device_name error firmware force_state logic_mode"
+    " model phase_mode variant".split()
+)
+FLAGS = set(
+    "adapter_connected charging_allowed pv_surplus_enabled up"
+    " phase_contactor_closed_l1 phase_contactor_closed_l2 phase_contactor_closed_l3"
+    " phase_energized_l1 phase_energized_l2 phase_energized_l3".split()
+)
+
+
+def charging(number: int) -> Charger:
+    """Return a charger in the middle of a session."""
+    charger = Charger("V4", serial=f"{number:06}")
+    charger.plug(Car(battery_wh=1e9, soc=0.0))
+    charger.advance(600)
+    return charger
+
+
+def killed_again_and_again(launch: Launch, influxdb: InfluxDB, config: Path) -> list[float]:
+    """Start an agent and kill it, 25 times; return the moments on the monotonic clock."""
+    chance = random.Random(3)
+    kills: list[float] = []
+    while len(kills) < KILLS:
+        server_is_up = len(kills) // KILLS_PER_STATE % 2 == 1
+        with influxdb.up() if server_is_up else contextlib.nullcontext():
+            for _ in range(min(KILLS_PER_STATE, KILLS - len(kills))):
+                agent = launch("push", "--config", str(config))
+                agent.line("event=started")
+                end = time.monotonic() + chance.uniform(0.05, 1.3)
+                wait_for(lambda end=end: time.monotonic() >= end, "the moment")  # type: ignore[misc]
+                agent.process.kill()
+                kills.append(time.monotonic())
+                assert agent.end().status == -signal.SIGKILL
+                warnings = [line for line in agent.err if "level=warning" in line]
+                assert all("reason=refused" in line for line in warnings), agent.err
+    return kills
+
+
+def polled_and_delivered(launch: Launch, config: Path, boxes: Iterable[Box]) -> None:
+    """Run an agent for two more polls of each charger, end it, and deliver what waits."""
+    goals = [(box, box.requests + 2) for box in boxes]
+    agent = launch("push", "--config", str(config))
+    wait_for(lambda: all(box.requests >= goal for box, goal in goals), "two more polls of each")
+    assert agent.end(signal.SIGTERM).status == 0
+    drained = launch("spool", "drain", "--config", str(config)).end()
+    assert drained.status == 0, drained.err
+
+
+def test_kill(launch: Launch, tmp_path: Path) -> None:
+    """Killed 25 times, the server up and down, each answered poll is one point, in order.
+
+    Exempt is, for each kill, the poll that a charger was being asked for at this moment.
+    """
+    influxdb = InfluxDB(tmp_path)
+    # Twenty seconds pass between two polls, so that no two of them read the same.
+    with Simulator(speed=20) as simulator:
+        boxes = {
+            f"c{number}": simulator.add(charging(number), api="2", latency=0.03)
+            for number in range(CHARGERS)
+        }
+        chargers = {name: box.address for name, box in boxes.items()}
+        config = push_config(tmp_path, influxdb.url, chargers, spool_limit="1MiB")
+        kills = killed_again_and_again(launch, influxdb, config)
+        with influxdb.up():
+            polled_and_delivered(launch, config, boxes.values())
+            points = influxdb.points()
+            kinds = influxdb.query("SHOW FIELD KEYS")
+    monotonic_to_wall = time.time() - time.monotonic()
+    answered = lost = 0
+    for name, box in boxes.items():
+        polls = [moment for moment, target in box.log if target.startswith("/api/status?")]
+        assert len(polls) == box.requests < LOG_LENGTH
+        mine = [point for point in points if point["charger"] == name]
+        missing = unaccounted(polls, mine, monotonic_to_wall)
+        waited = [
+            min(kill - poll for kill in [*kills, inf] if kill > poll - HANDED_OVER_SECONDS)
+            for poll in missing
+        ]
+        assert max(waited, default=0) < IN_FLIGHT_SECONDS, (name, waited)
+        assert len(missing) <= KILLS
+        assert all(point["up"] for point in mine)
+        assert rising([point["uptime_s"] for point in mine])
+        assert rising([point["energy_wh"] for point in mine])
+        answered, lost = answered + len(polls), lost + len(missing)
+    print(f"{answered} polls, {answered - lost} points, {lost} under way at {KILLS} kills")
+    assert answered >= CHARGERS * KILLS // 2
+    for row in kinds:
+        name = row["fieldKey"]
+        wanted = "string" if name in STRINGS else "boolean" if name in FLAGS else "float"
+        assert row["fieldType"] == wanted, row
+    assert len(kinds) == len({row["fieldKey"] for row in kinds})
+    assert not list((tmp_path / "spool" / "dead").glob("*"))
+
+
+def unaccounted(
+    polls: Sequence[float], points: Sequence[dict[str, Any]], monotonic_to_wall: float
+) -> list[float]:
+    """Return the polls without a point; a poll with two of them, or a point without, fails.
+
+    A poll's point is stamped after the charger was asked and before it is asked again.
+    """
+    stamps = [point["time"] / 1000 - monotonic_to_wall for point in points]
+    bounds = [bisect_left(stamps, poll - 0.005) for poll in polls] + [len(stamps)]
+    counts = [after - before for before, after in itertools.pairwise(bounds)]
+    assert bounds[0] == 0
+    assert max(counts) == 1, counts
+    return [poll for poll, count in zip(polls, counts, strict=True) if not count]
+
+
+def rising(values: Sequence[float]) -> bool:
+    """Tell whether each value is greater than the one before."""
+    return all(before < after for before, after in itertools.pairwise(values))

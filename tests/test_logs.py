@@ -1,0 +1,190 @@
+"""One line an event, whatever the values hold."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from goe_exporter import logs
+
+HOSTILE = (
+    'a\nlevel=error event="forged"',
+    "a\r\nb",
+    'say "hi"',
+    "\x1b[31mred\x1b[0m",
+    "back\\slash",
+    "a=b",
+    "a=b c=d",
+    "tab\tnull\x00bell\x07",
+    "\u2028line\u2029paragraph\x85next",
+    "\x9b31mC1",
+    "\u202eright to left",
+    "half \ud800 a pair",
+    "delete\x7f",
+    "",
+    " ",
+)
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    """Leave the loggers as they were: other tests read them."""
+    targets = [logging.getLogger(name) for name in ("goe_exporter", "uvicorn")]
+    before = [(target.handlers, target.propagate, target.level) for target in targets]
+    yield
+    for target, (handlers, propagate, level) in zip(targets, before, strict=True):
+        target.handlers, target.propagate = handlers, propagate
+        target.setLevel(level)
+
+
+def line(captured: pytest.CaptureFixture[str]) -> str:
+    """Return the one line that was written, to stderr and nowhere else."""
+    out, err = captured.readouterr()
+    assert out == ""
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    return err[:-1]
+
+
+def fields(text: str) -> dict[str, str]:
+    """Read a logfmt line back."""
+    found: dict[str, str] = {}
+    rest = text
+    while rest:
+        match = re.match(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^ "=]+)(?: |$)', rest)
+        assert match, rest
+        value = match[2]
+        found[match[1]] = json.loads(value) if value.startswith('"') else value
+        rest = rest[match.end() :]
+    return found
+
+
+def test_logfmt(capsys: pytest.CaptureFixture[str]) -> None:
+    """A logfmt line has time, level and event, then the values; plain ones are not quoted."""
+    logs.configure("logfmt", "info")
+    values = {"charger": "garage", "reason": "timeout", "failures": 3, "seconds": 0.25}
+    logs.logger("goe_exporter.test").warning("charger fails", **values)
+    text = line(capsys)
+    assert re.match(r"time=20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ level=warning ", text)
+    assert text.endswith(
+        ' event="charger fails" charger=garage reason=timeout failures=3 seconds=0.250'
+    )
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """A JSON line is one object with the same names, and numbers stay numbers."""
+    logs.configure("json", "info")
+    logs.logger("goe_exporter.test").info("started", charger="garage", failures=3, seconds=0.25)
+    found = json.loads(line(capsys))
+    assert list(found) == ["time", "level", "event", "charger", "failures", "seconds"]
+    assert found["level"] == "info"
+    assert found["event"] == "started"
+    assert (found["charger"], found["failures"], found["seconds"]) == ("garage", 3, 0.25)
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+@pytest.mark.parametrize("log_format", ["logfmt", "json"])
+def test_hostile_value_stays_on_its_line_and_in_its_field(
+    capsys: pytest.CaptureFixture[str], log_format: logs.LogFormat, value: str
+) -> None:
+    """No value can begin a line, forge a field or send a control character to a terminal."""
+    logs.configure(log_format, "info")
+    logs.logger("goe_exporter.test").warning("charger fails", charger=value, reason="dns")
+    text = line(capsys)
+    assert text.isprintable()
+    found = json.loads(text) if log_format == "json" else fields(text)
+    assert list(found) == ["time", "level", "event", "charger", "reason"]
+    assert found["charger"] == value
+    assert found["level"] == "warning"
+    assert found["reason"] == "dns"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(value=st.text(max_size=40))
+@example(value="%s %(name)s {}")
+@pytest.mark.parametrize("log_format", ["logfmt", "json"])
+def test_any_text_comes_back_as_it_was(
+    capsys: pytest.CaptureFixture[str], log_format: logs.LogFormat, value: str
+) -> None:
+    """Whatever a value is, the line can be read back to it; the same goes for the event."""
+    logs.configure(log_format, "info")
+    logs.logger("goe_exporter.test").info(value, charger=value)
+    text = line(capsys)
+    found = json.loads(text) if log_format == "json" else fields(text)
+    assert (found["event"], found["charger"]) == (value, value)
+
+
+@pytest.mark.parametrize("log_format", ["logfmt", "json"])
+def test_defect_has_its_traceback_on_the_same_line(
+    capsys: pytest.CaptureFixture[str], log_format: logs.LogFormat
+) -> None:
+    """An exception's traceback is a field of the line, not lines of its own."""
+    logs.configure(log_format, "info")
+    log = logs.logger("goe_exporter.test")
+    try:
+        raise ZeroDivisionError("hostile\nlevel=info\x1b[31m")  # noqa: TRY301
+    except ZeroDivisionError:
+        log.exception("a refresh cycle broke", charger="garage")
+    text = line(capsys)
+    assert text.isprintable()
+    found = json.loads(text) if log_format == "json" else fields(text)
+    assert found["level"] == "error"
+    assert "ZeroDivisionError: hostile\nlevel=info" in found["traceback"]
+    assert "test_logs.py" in found["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        ("debug", ["debug", "info", "warning"]),
+        ("info", ["info", "warning"]),
+        ("warning", ["warning"]),
+    ],
+)
+def test_level(capsys: pytest.CaptureFixture[str], level: str, expected: list[str]) -> None:
+    """Events below the level are not written."""
+    logs.configure("json", level)
+    log = logs.logger("goe_exporter.test")
+    log.debug("one")
+    log.info("two")
+    log.warning("three")
+    lines = capsys.readouterr().err.splitlines()
+    assert [json.loads(each)["level"] for each in lines] == expected
+
+
+def test_configured_twice_is_written_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """A second configuration replaces the first."""
+    logs.configure("json", "info")
+    logs.configure("logfmt", "info")
+    logs.logger("goe_exporter.test").info("once")
+    assert " event=once" in line(capsys)
+
+
+def test_nobody_else_writes_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a library has set up for all loggers does not write our events again."""
+    others: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = others.append  # type: ignore[method-assign]
+    logging.getLogger().addHandler(handler)
+    try:
+        logs.configure("logfmt", "info")
+        logs.logger("goe_exporter.test").info("once")
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert " event=once" in line(capsys)
+    assert others == []
+
+
+def test_web_server_speaks_the_same_format(capsys: pytest.CaptureFixture[str]) -> None:
+    """The web server's warnings come as lines of ours, and its chatter does not come."""
+    logs.configure("logfmt", "info")
+    server = logging.getLogger("uvicorn.error")
+    server.info("Started server process [%d]", 1)
+    server.warning("Invalid HTTP request received.")
+    assert line(capsys).endswith(' level=warning event="Invalid HTTP request received."')

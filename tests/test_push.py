@@ -1,0 +1,464 @@
+"""The push agent as a process: signals, locks, secrets, its metrics, and a full disk."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from servers import InfluxDB, binary, free_port, push_config, wait_for
+
+from goe_exporter.simulator import Car, Charger, Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conftest import Command, Goe, Launch, Speaker
+
+LISTEN = ("--web.listen-address", "127.0.0.1:0")
+SECRET = "kVq3-verySecretToken_88=="
+NO_CONTENT = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
+UNAUTHORIZED = (
+    b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 45\r\nConnection: close\r\n\r\n"
+    b'{"code":"unauthorized","message":"no access"}'
+)
+
+
+@pytest.fixture
+def standing_still() -> Iterator[Simulator]:
+    """Yield a simulator in which no time passes, so that what was polled is what there is."""
+    with Simulator(clock=lambda: 1000.0) as running:
+        yield running
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """Return a URL where nothing listens."""
+    return f"http://127.0.0.1:{free_port()}"
+
+
+def charging() -> Charger:
+    """Return a charger in the middle of a session."""
+    charger = Charger("V4", serial="218042")
+    charger.plug(Car(battery_wh=60_000, soc=0.2))
+    charger.advance(600)
+    return charger
+
+
+class Exporter:
+    """A running `serve` with an influxdb section, asked over HTTP."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self.url = command.line(r"event=started .*url=(\S+)")[1]
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=5) as response:
+            return str(response.read().decode())
+
+    def value(self, sample: str) -> float | None:
+        """Return a sample of a `goe_influx_` metric on `/metrics`."""
+        for line in self.get("metrics").splitlines():
+            name, _, value = line.rpartition(" ")
+            if name == f"goe_influx_{sample}":
+                return float(value)
+        return None
+
+    def count(self, sample: str) -> float:
+        """Return a sample, 0 where it is absent."""
+        return self.value(sample) or 0
+
+    def vitals(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.get("api/v1/influx"))
+        return found
+
+
+def waiting(goe: Goe, config: Path) -> int:
+    """Return how many points `spool status` says are waiting."""
+    outcome = goe("spool", "status", "--config", str(config))
+    assert (outcome.status, outcome.err) == (0, "")
+    (line,) = (line for line in outcome.out.splitlines() if line.startswith("points waiting"))
+    return int(line.split()[-1])
+
+
+# Signals and locks
+
+
+@pytest.mark.parametrize("command", ["push", "serve"])
+def test_sigterm_during_an_outage(
+    launch: Launch, goe: Goe, standing_still: Simulator, tmp_path: Path, command: str
+) -> None:
+    """It ends with 0 within 5 s while the server is down, and every point is on disk."""
+    box = standing_still.add(charging())
+    influxdb = InfluxDB(tmp_path)
+    config = push_config(tmp_path, influxdb.url, {"garage": box.address})
+    place = LISTEN if command == "serve" else ()
+    with influxdb.up():
+        agent = launch(command, "--config", str(config), *place)
+        wait_for(lambda: influxdb.points() != [], "the first point")
+    agent.line("delivery fails")
+    during = box.requests
+    wait_for(lambda: box.requests >= during + 2, "polls during the outage")
+    started = time.monotonic()
+    outcome = agent.end(signal.SIGTERM, seconds=10)
+    assert time.monotonic() - started < 5
+    assert outcome.status == 0
+    assert outcome.err.splitlines()[-1].endswith("event=stopped")
+    kept = waiting(goe, config)
+    with influxdb.up():
+        delivered = len(influxdb.points())
+    assert delivered + kept == box.requests
+    assert kept >= 2
+
+
+def test_sigterm_before_the_first_contact(
+    launch: Launch, goe: Goe, standing_still: Simulator, tmp_path: Path, nowhere: str
+) -> None:
+    """The same where the server has never answered: the points that wait are on disk."""
+    box = standing_still.add(charging())
+    config = push_config(tmp_path, nowhere, {"garage": box.address})
+    agent = launch("push", "--config", str(config))
+    wait_for(lambda: box.requests >= 2, "two polls")
+    assert agent.end(signal.SIGTERM, seconds=5).status == 0
+    assert waiting(goe, config) == box.requests
+
+
+def test_sigterm_while_everything_hangs(
+    launch: Launch, standing_still: Simulator, tmp_path: Path
+) -> None:
+    """Neither a charger nor a server that never answers holds up the end: 0 within 5 s."""
+    good, hanging = standing_still.add(charging()), standing_still.add(charging())
+    hanging.fault = "hang"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        config = push_config(tmp_path, url, {"garage": good.address, "slow": hanging.address})
+        agent = launch("push", "--config", str(config))
+        server.settimeout(20)
+        with server.accept()[0]:
+            wait_for(lambda: good.requests >= 2 and hanging.requests > 0, "polls under way")
+            started = time.monotonic()
+            outcome = agent.end(signal.SIGTERM, seconds=10)
+            assert time.monotonic() - started < 5
+    assert outcome.status == 0
+    assert outcome.err.splitlines()[-1].endswith("event=stopped")
+
+
+def test_two_agents_on_one_spool(
+    launch: Launch, standing_still: Simulator, tmp_path: Path, nowhere: str
+) -> None:
+    """The second refuses with 2 and a line that names the directory; the first goes on."""
+    box = standing_still.add(charging())
+    config = str(push_config(tmp_path, nowhere, {"garage": box.address}))
+    first = launch("push", "--config", config)
+    first.line("event=started")
+    outcome = launch("push", "--config", config).end()
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err == (
+        f"goe-exporter: the spool {tmp_path / 'spool'} is in use by another process;"
+        " give each its own directory\n"
+    )
+    polls = box.requests
+    wait_for(lambda: box.requests >= polls + 2, "further polls of the first")
+    assert first.end(signal.SIGTERM).status == 0
+
+
+def test_a_spool_that_cannot_be_made(launch: Launch, tmp_path: Path) -> None:
+    """A spool directory that cannot be used ends the start with 2 and a line that names it."""
+    (tmp_path / "file").write_text("")
+    spool = str(tmp_path / "file" / "spool")
+    config = push_config(tmp_path, "http://127.0.0.1:9", {"garage": "127.0.0.1:9"}, spool=spool)
+    outcome = launch("push", "--config", str(config)).end()
+    assert outcome.status == 2
+    assert outcome.err == f"goe-exporter: cannot use the spool {spool}: Not a directory\n"
+
+
+def test_push_wants_an_influxdb_section(goe: Goe, tmp_path: Path) -> None:
+    """`push` without a place to push to is wrong usage."""
+    config = tmp_path / "config.yaml"
+    config.write_text("chargers: [{name: garage, host: 127.0.0.1}]\n")
+    outcome = goe("push", "--config", str(config))
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err == f"goe-exporter: {config} has no influxdb section\n"
+
+
+# Secrets
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [
+        ("token_file", UNAUTHORIZED),
+        ("token_env", b""),
+        ("password", NO_CONTENT),
+        ("password_v1", UNAUTHORIZED),
+    ],
+    ids=("token_file", "token_env", "password", "password_v1"),
+)
+def test_the_secret_stays_secret(
+    launch: Launch,
+    standing_still: Simulator,
+    speak: Callable[..., Speaker],
+    tmp_path: Path,
+    kind: str,
+    answer: bytes,
+) -> None:
+    """It goes to the server alone: no log, no error, no page, no process list shows it."""
+    box = standing_still.add(charging())
+    server = speak(answer)
+    secret = tmp_path / "secret"
+    secret.write_text(f"{SECRET}\n")
+    settings, environment = secret_settings(kind, secret)
+    config = push_config(tmp_path, f"http://{server.address}", {"garage": box.address}, **settings)
+    arguments = ("--config", str(config), *LISTEN, "--log-level", "debug")
+    exporter = Exporter(launch("serve", *arguments, **environment))
+    wait_for(lambda: box.requests >= 2 and len(server.requests) >= 1, "polls and a write")
+    sent = f"Token {SECRET}", f"Token goe:{SECRET}", f"Basic {encoded()}"
+    assert any(f"authorization: {each}".lower() in server.requests[0].lower() for each in sent)
+    shown = [exporter.get(path) for path in ("", "metrics", "api/v1/influx", "api/v1/chargers")]
+    process = Path("/proc", str(exporter.command.process.pid))
+    shown += [(process / "cmdline").read_text(), (process / "comm").read_text()]
+    outcome = exporter.command.end(signal.SIGTERM)
+    assert outcome.status == 0
+    # What ends on disk is read by more people than the file that holds the secret.
+    shown += [path.read_text("latin-1") for path in (tmp_path / "spool").rglob("*.*")]
+    shown += map(str, launch("spool", "drain", "--config", str(config), **environment).end())
+    for text in (*shown, outcome.out, outcome.err):
+        assert SECRET not in text
+        assert encoded() not in text
+
+
+def encoded() -> str:
+    """Return user and secret as basic authentication sends them."""
+    return base64.b64encode(f"goe:{SECRET}".encode()).decode()
+
+
+def secret_settings(kind: str, file: Path) -> tuple[dict[str, object], dict[str, str]]:
+    """Return the settings and the environment that give a secret in one of the ways there are."""
+    if kind == "token_file":
+        return {"api": "v2", "token_file": str(file)}, {}
+    if kind == "token_env":
+        return {"api": "v2", "token_env": "MY_TOKEN"}, {"MY_TOKEN": SECRET}
+    login = {"username": "goe", "password_file": str(file)}
+    return {"api": "v2" if kind == "password" else "v1", **login}, {}
+
+
+def test_a_bad_token_is_not_shown(goe: Goe, tmp_path: Path) -> None:
+    """A token that cannot be sent is refused without being quoted."""
+    secret = tmp_path / "token"
+    secret.write_text(f"{SECRET}\nsecond line\n")
+    settings = {"api": "v2", "token_file": str(secret)}
+    config = push_config(tmp_path, "http://127.0.0.1:9", {"garage": "127.0.0.1:9"}, **settings)
+    outcome = goe("push", "--config", str(config))
+    assert outcome.status == 2
+    assert str(secret) in outcome.err
+    assert SECRET not in outcome.err
+
+
+def test_the_variables_of_influxdb_client(
+    launch: Launch, standing_still: Simulator, speak: Callable[..., Speaker], tmp_path: Path
+) -> None:
+    """INFLUXDB_V2_URL, _ORG and _TOKEN stand in for what the file leaves out."""
+    box = standing_still.add(charging())
+    server = speak(NO_CONTENT)
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"refresh_interval: 1s\ninfluxdb: {{bucket: my bucket, spool: '{tmp_path / 'spool'}'}}\n"
+    )
+    agent = launch(
+        *("push", f"garage={box.address}", "--config", str(config)),
+        INFLUXDB_V2_URL=f"http://{server.address}",
+        INFLUXDB_V2_ORG="my org",
+        INFLUXDB_V2_TOKEN=SECRET,
+    )
+    wait_for(lambda: any("goe_charger," in request for request in server.requests), "a point")
+    assert agent.end(signal.SIGTERM).status == 0
+    for request in server.requests:
+        first, _, rest = request.partition("\r\n")
+        assert first.startswith("POST /api/v2/write?")
+        assert "org=my%20org" in first.replace("+", "%20")
+        assert "bucket=my%20bucket" in first.replace("+", "%20")
+        assert "precision=ms" in first
+        assert f"authorization: token {SECRET}".lower() in rest.lower()
+
+
+# What is shown of the delivery
+
+
+COUNTS = ("written", "rejected", "dropped", "damaged", "spooled", "spool_bytes")
+
+
+def test_how_delivery_goes(launch: Launch, standing_still: Simulator, tmp_path: Path) -> None:
+    """`/metrics` and `/api/v1/influx`: written grows; in an outage what waits, since when, and why.
+
+    promtool has nothing to say about it.
+    """
+    box = standing_still.add(charging())
+    influxdb = InfluxDB(tmp_path)
+    config = push_config(tmp_path, influxdb.url, {"garage": box.address})
+    with influxdb.up():
+        exporter = Exporter(launch("serve", "--config", str(config), *LISTEN))
+        wait_for(lambda: exporter.count('points_total{result="written"}') >= 2, "written points")
+        assert exporter.value('points_total{result="rejected"}') == 0
+        assert exporter.value('points_total{result="dropped"}') == 0
+        assert exporter.value("damaged_records_total") == 0
+        wait_for(lambda: exporter.value("spooled_points") == 0, "an empty spool")
+        wait_for(lambda: exporter.value("oldest_spooled_timestamp_seconds") is None, "no oldest")
+        wait_for(lambda: exporter.vitals()["oldest"] is None, "no oldest in JSON")
+        vitals = exporter.vitals()
+        assert {*vitals} == {*COUNTS, "oldest", "failing", "failures"}
+        assert all(type(vitals[name]) is int for name in COUNTS)
+        assert (vitals["failing"], vitals["failures"]) == ("", {})
+        last = influxdb.points()[-1]["time"] / 1000
+    wait_for(lambda: exporter.count("spooled_points") >= 2, "points that wait")
+    wait_for(lambda: exporter.vitals()["failing"] == "refused", "a failed write")
+    oldest = exporter.value("oldest_spooled_timestamp_seconds")
+    assert oldest is not None
+    assert 0 < oldest - last < 5
+    assert exporter.count("spool_bytes") > 1000
+    vitals = exporter.vitals()
+    # A server that ends may break off its answer first.
+    assert {*vitals["failures"]} <= {"refused", "truncated", "timeout", "server_error"}
+    refused = vitals["failures"]["refused"]
+    assert type(refused) is int
+    assert 1 <= refused <= exporter.count('write_failures_total{reason="refused"}')
+    assert vitals["oldest"] == oldest
+    assert vitals["spooled"] >= 2
+    promtool = [binary("promtool"), "check", "metrics"]
+    body = exporter.get("metrics").encode()
+    checked = subprocess.run(promtool, input=body, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+    with influxdb.up():
+        wait_for(
+            lambda: exporter.count('points_total{result="written"}') == box.requests,
+            "delivery of all that waited",
+        )
+        assert exporter.value('points_total{result="dropped"}') == 0
+        wait_for(lambda: exporter.vitals()["failing"] == "", "the end of the failure")
+    exporter.command.end(signal.SIGTERM)
+
+
+def test_without_influxdb(launch: Launch, standing_still: Simulator) -> None:
+    """Without an influxdb section there is none of it: no metric, and `null`."""
+    box = standing_still.add(charging())
+    exporter = Exporter(launch("serve", box.address, *LISTEN))
+    assert exporter.get("api/v1/influx") == "null"
+    assert "goe_influx" not in exporter.get("metrics")
+    exporter.command.end(signal.SIGTERM)
+
+
+def test_a_line_for_telegraf(launch: Launch, standing_still: Simulator, tmp_path: Path) -> None:
+    """`read --format influx` prints one line, which InfluxDB takes with timestamps in ns."""
+    charger = charging()
+    charger.name = "two\nlines"
+    box = standing_still.add(charger)
+    outcome = launch("read", f"my garage={box.address}", "--format", "influx").end()
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.count("\n") == 1
+    with InfluxDB(tmp_path).up() as influxdb:
+        influxdb.write(outcome.out, precision="ns")
+        (point,) = influxdb.points("my garage")
+    assert point["power_w"] == pytest.approx(charger.power_w, abs=0.01)
+    assert (point["car_state"], point["up"], point["serial"]) == ("charging", True, "218042")
+    assert time.time() - 30 < point["time"] / 1000 < time.time()
+
+
+# A full disk
+
+
+class Disk:
+    """A small file system, and a file that takes what is left of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ballast = folder / "ballast"
+
+    def fill(self) -> None:
+        """Leave no byte, whatever was freed since."""
+        with (
+            contextlib.suppress(OSError),
+            self._ballast.open("ab", buffering=0) as file,
+        ):
+            while True:
+                file.write(bytes(4096))
+
+    def free(self) -> None:
+        """Give back what `fill` has taken."""
+        self._ballast.unlink()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """Yield a mounted tmpfs of 512 KiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"cannot mount a small disk: {mounted.stderr.strip()}")
+    yield Disk(folder)
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk(launch: Launch, standing_still: Simulator, tmp_path: Path, disk: Disk) -> None:
+    """Polls go on, the oldest go and are counted, and once there is room everything is kept."""
+    boxes = [standing_still.add(charging()) for _ in range(5)]
+    influxdb = InfluxDB(tmp_path)
+    chargers = {f"c{number}": box.address for number, box in enumerate(boxes)}
+    config = push_config(tmp_path, influxdb.url, chargers, spool=str(disk.folder / "spool"))
+    dropped = 'points_total{result="dropped"}'
+
+    def polls() -> int:
+        return sum(box.requests for box in boxes)
+
+    with influxdb.up():
+        exporter = Exporter(launch("serve", "--config", str(config), *LISTEN))
+        wait_for(lambda: exporter.count('points_total{result="written"}') >= 5, "written points")
+    wait_for(lambda: exporter.count("spooled_points") >= 10, "points that wait")
+    assert exporter.value(dropped) == 0
+    disk.fill()
+    wait_for(lambda: exporter.count(dropped) > 0, "the oldest to be dropped")
+    fewest = exporter.count("spooled_points")
+
+    def taken_into_the_room_of_the_oldest() -> bool:
+        nonlocal fewest
+        waiting_now = exporter.count("spooled_points")
+        fewest = min(fewest, waiting_now)
+        return waiting_now >= fewest + 2
+
+    wait_for(taken_into_the_room_of_the_oldest, "points in the room of the oldest")
+    so_far = exporter.count(dropped)
+
+    def dropped_on_the_full_disk() -> bool:
+        disk.fill()
+        return exporter.count(dropped) >= so_far + 10
+
+    wait_for(dropped_on_the_full_disk, "dropped points")
+    before = polls()
+    wait_for(lambda: polls() >= before + 5, "further polls")
+    disk.free()
+    # One poll of each may have been dropped while the room was made.
+    settled = polls() + len(boxes)
+    wait_for(lambda: polls() >= settled, "polls after that")
+    lost = exporter.count(dropped)
+    kept = exporter.count("spooled_points")
+    wait_for(lambda: exporter.count("spooled_points") >= kept + 5, "points that are kept again")
+    assert exporter.value(dropped) == lost
+    outcome = exporter.command.end(signal.SIGTERM)
+    assert outcome.status == 0
+    assert "broke" not in outcome.err
+    with influxdb.up():
+        drained = launch("spool", "drain", "--config", str(config)).end()
+        assert drained.status == 0, drained.err
+        arrived = len(influxdb.points())
+    assert polls() - len(boxes) <= arrived + lost <= polls()

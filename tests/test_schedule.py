@@ -1,0 +1,325 @@
+"""When chargers are polled: the grid, the phases, the pool, and how it ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from servers import wait_for
+
+from goe_exporter import schedule as schedule_module
+from goe_exporter.client import Client
+from goe_exporter.collector import Collector
+from goe_exporter.schedule import Schedule, next_tick
+from goe_exporter.simulator import Charger, Simulator
+
+
+class Ticker:
+    """Stands for a collector: notes when its cycles begin, and how many run at once."""
+
+    def __init__(self, interval_seconds: float = 0.1, cycle_seconds: float = 0.0) -> None:
+        self.name = "ticker"
+        self.interval_seconds = interval_seconds
+        self.wait_seconds = interval_seconds
+        self.begun: list[float] = []
+        self.ended = 0
+        self.most_at_once = 0
+        self.release = threading.Event()
+        if not cycle_seconds:
+            self.release.set()
+        self._cycle_seconds = cycle_seconds
+        self._under_way = 0
+
+    def cycle(self) -> None:
+        """Last for `cycle_seconds`, or until released."""
+        self.begun.append(time.monotonic())
+        self._under_way += 1
+        self.most_at_once = max(self.most_at_once, self._under_way)
+        self.release.wait(self._cycle_seconds)
+        self._under_way -= 1
+        self.ended += 1
+
+
+class Broken(Ticker):
+    """Fails by a mistake of ours in every cycle."""
+
+    def cycle(self) -> None:
+        """Raise what no collector should."""
+        super().cycle()
+        raise ZeroDivisionError("a mistake")
+
+
+@pytest.fixture
+def records() -> Iterator[list[logging.LogRecord]]:
+    """Yield what the schedule logs from now on."""
+    kept: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = kept.append  # type: ignore[method-assign]
+    root = logging.getLogger("goe_exporter")
+    root.addHandler(handler)
+    yield kept
+    root.removeHandler(handler)
+
+
+def running(*tickers: Ticker | Collector) -> Schedule:
+    """Return a schedule of these, begun."""
+    begun = Schedule(tickers)  # type: ignore[arg-type]
+    begun.start()
+    return begun
+
+
+def workers() -> int:
+    """Return how many threads there are for polls, of this and of earlier schedules."""
+    return sum(thread.name.startswith("poll-") for thread in threading.enumerate())
+
+
+# The grid
+
+
+@pytest.mark.parametrize(
+    ("due", "now", "interval", "wait", "expected"),
+    [
+        (100.0, 100.0, 5.0, 5.0, 105.0),
+        (100.0, 100.2, 5.0, 5.0, 105.0),
+        (100.0, 104.9, 5.0, 5.0, 105.0),
+        (100.0, 105.0, 5.0, 5.0, 110.0),
+        (100.0, 105.1, 5.0, 5.0, 110.0),
+        (100.0, 117.0, 5.0, 5.0, 120.0),
+        (100.0, 1e6 + 1, 5.0, 5.0, 1e6 + 5),
+        (100.0, 100.2, 5.0, 10.0, 110.0),
+        (100.0, 100.2, 5.0, 60.0, 160.0),
+        (100.0, 111.0, 5.0, 10.0, 115.0),
+        (100.0, 100.2, 7.0, 60.0, 156.0),
+        (100.0, 100.2, 90.0, 90.0, 190.0),
+        (0.25, 0.5, 0.25, 0.25, 0.75),
+    ],
+)
+def test_next_tick(due: float, now: float, interval: float, wait: float, expected: float) -> None:
+    """The grid is kept, passed ticks are skipped, and a longer wait ends on the grid."""
+    assert next_tick(due, now, interval, wait) == expected
+
+
+@given(
+    due=st.integers(0, 10**6),
+    late=st.integers(0, 10**5),
+    interval=st.integers(1, 300),
+    doublings=st.integers(0, 6),
+)
+def test_next_tick_is_the_first_possible(
+    due: int, late: int, interval: int, doublings: int
+) -> None:
+    """The next tick lies on the grid, after now, not before the wait, and none is left out."""
+    wait, now = interval * 2**doublings, due + late
+    tick = next_tick(due, now, interval, wait)
+    assert (tick - due) % interval == 0
+    assert tick > now
+    assert tick >= due + wait
+    assert tick - interval <= now or tick == due + wait
+
+
+def test_phases_are_spread() -> None:
+    """Ten chargers are first asked a tenth of the interval apart."""
+    tickers = [Ticker(interval_seconds=1.0) for _ in range(10)]
+    start = time.monotonic()
+    polling = running(*tickers)
+    wait_for(lambda: all(ticker.begun for ticker in tickers), "every first poll", 3)
+    polling.stop(1)
+    offsets = [ticker.begun[0] - start for ticker in tickers]
+    assert offsets == pytest.approx([n / 10 for n in range(10)], abs=0.08)
+
+
+def test_grid_does_not_drift() -> None:
+    """Polls begin on a fixed grid, however long each takes."""
+    ticker = Ticker(interval_seconds=0.1, cycle_seconds=0.04)
+    polling = running(ticker)
+    wait_for(lambda: len(ticker.begun) >= 15, "15 polls", 5)
+    polling.stop(1)
+    offsets = [begun - ticker.begun[0] for begun in ticker.begun[:15]]
+    ticks = [round(offset / 0.1) for offset in offsets]
+    assert offsets == pytest.approx([tick / 10 for tick in ticks], abs=0.05)
+    assert ticks[-1] in (14, 15, 16)
+
+
+def test_no_two_cycles_of_a_charger_at_once() -> None:
+    """A poll longer than the interval skips ticks; the next begins on the grid after its end."""
+    slow, quick = Ticker(0.1, cycle_seconds=0.25), Ticker(0.1)
+    polling = running(slow, quick)
+    wait_for(lambda: slow.ended >= 4, "four long polls", 5)
+    polling.stop(1)
+    assert slow.most_at_once == 1
+    gaps = [later - earlier for earlier, later in zip(slow.begun, slow.begun[1:], strict=False)]
+    assert gaps == pytest.approx([0.3] * len(gaps), abs=0.06)
+    assert len(quick.begun) >= 9
+
+
+def test_back_off_is_kept() -> None:
+    """A collector that wants to wait longer is left alone for so long."""
+    ticker = Ticker(0.05)
+    ticker.wait_seconds = 0.4
+    other = Ticker(0.05)
+    polling = running(ticker, other)
+    wait_for(lambda: len(other.begun) >= 15, "15 polls of the other", 5)
+    polling.stop(1)
+    assert len(ticker.begun) == 2
+    assert ticker.begun[1] - ticker.begun[0] == pytest.approx(0.4, abs=0.05)
+
+
+# A charger that hangs
+
+
+def test_hanging_charger_delays_nobody(simulator: Simulator) -> None:
+    """With one of 50 chargers hanging, no other's reading is older than interval + 250 ms."""
+    boxes = [simulator.add(Charger("V4", serial=f"{number:06}")) for number in range(50)]
+    boxes[17].fault = "hang"
+    collectors = [
+        Collector(f"{number}", box.address, Client(box.address), 1.0)
+        for number, box in enumerate(boxes)
+    ]
+    others = [each for each in collectors if each.name != "17"]
+    polling = running(*collectors)
+    try:
+        wait_for(lambda: all(each.view().vitals.polls for each in others), "first polls", 5)
+        oldest = 0.0
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            ages = [each.view().age for each in others]
+            oldest = max(oldest, *(age for age in ages if age is not None))
+            time.sleep(0.01)
+    finally:
+        boxes[17].close()
+        polling.stop(5)
+    assert oldest <= 1.25
+    assert collectors[17].view().vitals.failures.keys() <= {"timeout", "truncated", "refused"}
+    assert collectors[17].view().vitals.up is False
+    assert all(each.view().vitals.failures == {} for each in others)
+    assert max(box.most_at_once for box in boxes) == 1
+
+
+# The pool
+
+
+def test_pool_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many chargers hang, no more polls run at once than the pool has threads."""
+    assert schedule_module.WORKERS_LIMIT == 256
+    monkeypatch.setattr(schedule_module, "WORKERS_LIMIT", 3)
+    before = workers()
+    tickers = [Ticker(0.05, cycle_seconds=10) for _ in range(12)]
+    polling = running(*tickers)
+    wait_for(lambda: sum(len(each.begun) for each in tickers) >= 3, "three polls", 5)
+    watcher = Ticker(0.01)
+    other = running(watcher)
+    wait_for(lambda: len(watcher.begun) >= 30, "as many ticks as would start more", 5)
+    other.stop(1)
+    assert sum(len(each.begun) for each in tickers) == 3
+    # Three for these, one for the watcher.
+    assert workers() - before == 3 + 1
+    for each in tickers:
+        each.release.set()
+    wait_for(lambda: all(each.ended for each in tickers), "the others' turn", 5)
+    polling.stop(1)
+
+
+def test_quick_chargers_share_a_few_threads() -> None:
+    """Threads are started as they are needed, not one for each charger."""
+    before = workers()
+    tickers = [Ticker(0.5) for _ in range(100)]
+    polling = running(*tickers)
+    wait_for(lambda: all(len(each.begun) >= 2 for each in tickers), "two rounds", 5)
+    assert workers() - before < 20
+    polling.stop(1)
+
+
+# Mistakes of ours
+
+
+def test_broken_cycle_is_logged_counted_and_repeated(records: list[logging.LogRecord]) -> None:
+    """What a collector should never raise is logged with its traceback; polling goes on."""
+    broken, sound = Broken(0.05), Ticker(0.05)
+    polling = running(broken, sound)
+    wait_for(lambda: broken.ended >= 4 and sound.ended >= 4, "four rounds", 5)
+    polling.stop(1)
+    assert polling.defects == broken.ended
+    assert len(records) == broken.ended
+    assert records[0].levelname == "ERROR"
+    assert records[0].__dict__["values"] == {"charger": "ticker"}
+    assert records[0].exc_info is not None
+    assert records[0].exc_info[0] is ZeroDivisionError
+
+
+# The end
+
+
+def test_stop_waits_for_a_poll_under_way() -> None:
+    """A poll that runs at the end may end."""
+    ticker = Ticker(0.1, cycle_seconds=0.2)
+    polling = running(ticker)
+    wait_for(lambda: bool(ticker.begun), "the first poll", 5)
+    started = time.monotonic()
+    polling.stop(5)
+    assert ticker.ended == len(ticker.begun)
+    assert time.monotonic() - started < 0.4
+
+
+def test_stop_waits_no_longer_than_its_grace() -> None:
+    """A poll that does not end is given up when the grace has passed."""
+    ticker = Ticker(0.1, cycle_seconds=10)
+    polling = running(ticker)
+    wait_for(lambda: bool(ticker.begun), "the first poll", 5)
+    started = time.monotonic()
+    polling.stop(0.3)
+    assert 0.25 < time.monotonic() - started < 0.5
+    assert ticker.ended == 0
+    ticker.release.set()
+
+
+def test_nothing_begins_after_stop() -> None:
+    """After `stop` no poll begins any more."""
+    tickers = [Ticker(0.02) for _ in range(5)]
+    polling = running(*tickers)
+    wait_for(lambda: all(ticker.begun for ticker in tickers), "the first polls", 5)
+    polling.stop(1)
+    begun = [len(ticker.begun) for ticker in tickers]
+    watcher = Ticker(0.02)
+    other = running(watcher)
+    wait_for(lambda: len(watcher.begun) >= 8, "as many ticks as would start more", 5)
+    other.stop(1)
+    assert [len(ticker.begun) for ticker in tickers] == begun
+
+
+def test_stop_between_polls_is_immediate() -> None:
+    """With nothing under way `stop` returns at once."""
+    ticker = Ticker(60)
+    polling = running(ticker)
+    wait_for(lambda: ticker.ended == 1, "the first poll", 5)
+    started = time.monotonic()
+    polling.stop(5)
+    assert time.monotonic() - started < 0.2
+
+
+# What is measured
+
+
+def test_every_poll_is_measured() -> None:
+    """Each poll counts once in the histograms of duration and of lateness."""
+    quick, slow = Ticker(0.1), Ticker(0.1, cycle_seconds=0.06)
+    polling = running(quick, slow)
+    wait_for(lambda: quick.ended >= 4 and slow.ended >= 4, "four rounds", 5)
+    polling.stop(1)
+    polls = quick.ended + slow.ended
+    assert sum(polling.duration.counts) == polls
+    assert sum(polling.lateness.counts) == polls
+    assert polling.duration.sum == pytest.approx(0.06 * slow.ended, rel=0.5)
+    assert polling.duration.buckets()[-1] == ("+Inf", polls)
+    assert dict(polling.duration.buckets())["0.05"] == quick.ended
+
+
+def test_without_chargers_nothing_happens() -> None:
+    """A schedule of nothing starts and stops."""
+    polling = running()
+    polling.stop(1)
+    assert polling.defects == 0

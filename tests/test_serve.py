@@ -1,0 +1,254 @@
+"""`serve` and `demo` as processes: real sockets, real signals, simulated chargers."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+from servers import free_port, wait_for
+
+from goe_exporter.simulator import Car, Charger, Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Command, Launch
+
+LISTEN = ("--web.listen-address", "127.0.0.1:0")
+EVENT = re.compile(r'time=\S+ level=(?:info|warning) event=("[^"]+"|\S+)( \w+=("[^"]*"|\S+))*\n')
+
+
+@pytest.fixture
+def standing_still() -> Iterator[Simulator]:
+    """Yield a simulator in which no time passes, so that what was polled is what there is."""
+    with Simulator(clock=lambda: 1000.0) as running:
+        yield running
+
+
+def charging(model: str) -> Charger:
+    """Return a charger in the middle of a session."""
+    charger = Charger(model, serial="218042", name="Kabel 1")
+    charger.plug(Car(battery_wh=60_000, soc=0.2))
+    charger.advance(600)
+    return charger
+
+
+class Exporter:
+    """A running exporter, asked over HTTP."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        started = r'(?:event=started .*url=|"event": "started".*"url": ")([^"\s]+)'
+        self.url = command.line(started)[1]
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=5) as response:
+            return str(response.read().decode())
+
+    def samples(self) -> dict[str, float]:
+        """Return the samples on `/metrics` by name and labels, as they stand there."""
+        lines = [line for line in self.get("metrics").splitlines() if not line.startswith("#")]
+        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+    def value(self, sample: str) -> float | None:
+        return self.samples().get(sample)
+
+    def wait(self, sample: str, value: float) -> None:
+        """Wait until a sample has a value."""
+        wait_for(lambda: self.value(sample) == value, f"{sample} {value}")
+
+
+def events(err: str) -> list[str]:
+    """Return the events that were logged; anything but one line per event fails."""
+    lines = err.splitlines(keepends=True)
+    assert all(EVENT.fullmatch(line) for line in lines), err
+    return [re.findall(r'event=("[^"]+"|\S+)', line)[0].strip('"') for line in lines]
+
+
+@pytest.mark.parametrize("model", ["V2", "V4"])
+def test_metrics_show_what_the_charger_has(
+    launch: Launch, standing_still: Simulator, model: str
+) -> None:
+    """`serve garage=HOST` needs nothing else, for v1 and v2: readings, JSON, health."""
+    charger = charging(model)
+    box = standing_still.add(charger)
+    exporter = Exporter(launch("serve", f"garage={box.address}", *LISTEN))
+    exporter.wait('goe_up{charger="garage"}', 1)
+    found = exporter.samples()
+    step = 5.001 if model == "V2" else 0.01
+    power = found['goe_power_watts{charger="garage"}']
+    assert power == pytest.approx(charger.power_w, abs=step)
+    assert power > 10_000
+    volts = found['goe_phase_voltage_volts{charger="garage",phase="L3"}']
+    assert volts == pytest.approx(charger.phase_voltage_v[2], abs=0.501)
+    session = found['goe_session_energy_joules{charger="garage"}']
+    assert session == pytest.approx(charger.session_wh * 3600, abs=10, rel=1e-6)
+    assert found['goe_car_state{charger="garage",state="charging"}'] == 1
+    assert found['goe_car_state{charger="garage",state="idle"}'] == 0
+    (listed,) = json.loads(exporter.get("api/v1/chargers"))["chargers"]
+    assert (listed["name"], listed["up"]) == ("garage", True)
+    assert listed["readings"]["power"] == power
+    assert exporter.get("-/healthy") == "healthy\n"
+    assert exporter.get("-/ready") == "ready\n"
+    outcome = exporter.command.end(signal.SIGTERM, seconds=5)
+    assert (outcome.status, outcome.out) == (0, "")
+    assert events(outcome.err) == ["started", "stopped"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it(
+    launch: Launch, standing_still: Simulator, number: signal.Signals
+) -> None:
+    """SIGTERM and Ctrl-C end it with 0 within two seconds, a client's open connection or not."""
+    box = standing_still.add(charging("V4"))
+    exporter = Exporter(launch("serve", box.address, *LISTEN))
+    exporter.wait(f'goe_up{{charger="{box.address}"}}', 1)
+    with urllib.request.urlopen(exporter.url, timeout=5):
+        started = time.monotonic()
+        outcome = exporter.command.end(number, seconds=5)
+    assert time.monotonic() - started < 2
+    assert outcome.status == 0
+    assert events(outcome.err) == ["started", "stopped"]
+
+
+def test_a_signal_while_a_charger_hangs(launch: Launch, standing_still: Simulator) -> None:
+    """A poll that hangs does not hold up the end: exit 0 within 5 s."""
+    box = standing_still.add(charging("V4"))
+    box.fault = "hang"
+    exporter = Exporter(launch("serve", box.address, *LISTEN))
+    wait_for(lambda: box.requests > 0, "a poll under way")
+    started = time.monotonic()
+    outcome = exporter.command.end(signal.SIGTERM, seconds=10)
+    assert time.monotonic() - started < 5
+    assert outcome.status == 0
+    assert set(events(outcome.err)) <= {"started", "charger fails", "stopped"}
+
+
+def test_a_charger_that_is_off_at_the_start(launch: Launch, standing_still: Simulator) -> None:
+    """It is no error: `goe_up` is 0 and nothing is read until it comes; both are logged once."""
+    port = free_port()
+    hurry = ("--refresh-interval", "1s")
+    exporter = Exporter(launch("serve", f"garage=127.0.0.1:{port}", *hurry, *LISTEN))
+    exporter.wait('goe_up{charger="garage"}', 0)
+    assert 'goe_power_watts{charger="garage"}' not in exporter.samples()
+    assert exporter.value('goe_poll_failures_total{charger="garage",reason="refused"}') >= 1
+    standing_still.add(charging("V3"), port=port)
+    exporter.wait('goe_up{charger="garage"}', 1)
+    assert exporter.value('goe_power_watts{charger="garage"}') > 10_000
+    outcome = exporter.command.end(signal.SIGTERM)
+    assert outcome.status == 0
+    assert events(outcome.err) == ["started", "charger fails", "charger answers again", "stopped"]
+    assert "reason=refused" in outcome.err
+
+
+def test_two_chargers_by_a_file(launch: Launch, standing_still: Simulator, tmp_path: Path) -> None:
+    """A file's chargers are polled from the start, each at its interval, one request at a time."""
+    garage, carport = standing_still.add(charging("V4")), standing_still.add(charging("V2"))
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "refresh_interval: 1s\n"
+        "chargers:\n"
+        f"  - {{name: garage, host: '{garage.address}'}}\n"
+        f"  - {{name: 'car \"port\"', host: '{carport.address}', api: 1, refresh_interval: 1h}}\n"
+    )
+    exporter = Exporter(launch("serve", "--config", str(path), *LISTEN, "--log-format", "json"))
+    exporter.wait('goe_up{charger="garage"}', 1)
+    wait_for(lambda: garage.requests >= 3, "three polls")
+    exporter.wait(r'goe_up{charger="car \"port\""}', 1)
+    assert carport.requests == 1
+    assert garage.most_at_once == 1
+    outcome = exporter.command.end(signal.SIGTERM)
+    assert outcome.status == 0
+    logged = [json.loads(line) for line in outcome.err.splitlines()]
+    assert [each["event"] for each in logged] == ["started", "stopped"]
+    assert logged[0]["chargers"] == 2
+
+
+def test_only_the_environment(launch: Launch, standing_still: Simulator) -> None:
+    """All that a container needs can come from the environment."""
+    one, two = standing_still.add(charging("V4")), standing_still.add(charging("V4"))
+    running = launch(
+        "serve",
+        GOE_EXPORTER_HOSTS=f"garage={one.address} carport={two.address}",
+        GOE_EXPORTER_WEB_LISTEN_ADDRESS="127.0.0.1:0",
+        GOE_EXPORTER_REFRESH_INTERVAL="1s",
+        GOE_EXPORTER_API="1",
+        GOE_EXPORTER_LOG_LEVEL="info",
+    )
+    exporter = Exporter(running)
+    exporter.wait('goe_up{charger="garage"}', 1)
+    exporter.wait('goe_up{charger="carport"}', 1)
+    assert {target for _time, target in one.log} == {"/status"}
+    assert running.end(signal.SIGTERM).status == 0
+
+
+def test_the_log_level(launch: Launch, standing_still: Simulator) -> None:
+    """`--log-level warning` leaves out what is normal, not what fails."""
+    box = standing_still.add(charging("V4"))
+    box.fault = "html"
+    port = free_port()
+    place = ("--web.listen-address", f"127.0.0.1:{port}")
+    running = launch("serve", f"garage={box.address}", *place, "--log-level", "warning")
+    running.line("charger fails")
+    outcome = running.end(signal.SIGTERM)
+    assert outcome.status == 0
+    assert events(outcome.err) == ["charger fails"]
+    assert "reason=not_json" in outcome.err
+
+
+def test_a_persisting_failure_is_logged_once(launch: Launch, standing_still: Simulator) -> None:
+    """Failures are counted by the poll and logged by the event."""
+    box = standing_still.add(charging("V4"))
+    box.fault = "unauthorized"
+    hurry = ("--refresh-interval", "1s")
+    exporter = Exporter(launch("serve", f"garage={box.address}", *hurry, *LISTEN))
+    exporter.wait('goe_poll_failures_total{charger="garage",reason="unauthorized"}', 2)
+    outcome = exporter.command.end(signal.SIGTERM)
+    assert events(outcome.err) == ["started", "charger fails", "stopped"]
+
+
+def test_a_very_long_interval(launch: Launch, standing_still: Simulator) -> None:
+    """A day between two polls breaks nothing: polled once, and ended as ever."""
+    box = standing_still.add(charging("V4"))
+    once = ("--refresh-interval", "24h")
+    exporter = Exporter(launch("serve", f"garage={box.address}", *once, *LISTEN))
+    exporter.wait('goe_up{charger="garage"}', 1)
+    outcome = exporter.command.end(signal.SIGTERM)
+    assert outcome.status == 0
+    assert events(outcome.err) == ["started", "stopped"]
+
+
+def test_demo(launch: Launch) -> None:
+    """`demo` prints its addresses, shows moving numbers, and Ctrl-C ends it with 0."""
+    running = launch("demo", *LISTEN, "--speed", "1000")
+    charger = running.line(r"A simulated charger is at +(http://127\.0\.0\.1:\S+)")[1]
+    page = running.line(r"Its page is at +(http://127\.0\.0\.1:\d+/)$")[1]
+    metrics = running.line(r"Its metrics are at +(\S+)$")[1]
+    running.line("Ctrl-C ends it")
+    assert metrics == f"{page}metrics"
+    with urllib.request.urlopen(charger, timeout=5) as response:
+        assert set(json.load(response)) == {"car", "nrg"}
+    exporter = Exporter(running)
+    assert exporter.url == page
+    energy = 'goe_energy_joules_total{charger="demo"}'
+    seen: set[float] = set()
+
+    def grown() -> bool:
+        value = exporter.value(energy)
+        if value is not None:
+            assert value >= max(seen, default=0)
+            seen.add(value)
+        return len(seen) >= 3
+
+    wait_for(grown, "energy that grows")
+    with urllib.request.urlopen(page, timeout=5) as response:
+        assert b"demo" in response.read()
+    outcome = running.end(signal.SIGINT, seconds=5)
+    assert outcome.status == 0
+    assert events(outcome.err) == ["started", "stopped"]

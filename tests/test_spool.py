@@ -1,0 +1,986 @@
+"""The queue on disk: what is taken stays taken, through kill, power cut, damage and a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from servers import wait_for
+
+from goe_exporter.errors import UsageError
+from goe_exporter.records import stored_cursor, survey
+from goe_exporter.spool import LONGEST_LINE_BYTES, Spool
+
+LIMIT = 1024 * 1024
+SMALL = 16 * 4096
+"""A limit at which a segment holds 4 KiB."""
+
+Open = Callable[..., Spool]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def opened(folder: Path) -> Iterator[Open]:
+    """Return a function that opens the spool anew, after closing the one before."""
+    spools: list[Spool] = []
+
+    def start(limit: int = LIMIT, directory: Path = folder) -> Spool:
+        for spool in spools:
+            spool.close()
+        spools.append(Spool(directory, limit))
+        return spools[-1]
+
+    yield start
+    for spool in spools:
+        spool.close()
+
+
+def line(number: int) -> bytes:
+    """Return a line as a charger's point may be; `J` and `*` are one bit from a newline."""
+    return b'goe_charger,charger=J*garage power_w=%d.5,car_state="idle" %d' % (
+        number,
+        10**12 + number,
+    )
+
+
+def lines(first: int, last: int) -> list[bytes]:
+    return [line(number) for number in range(first, last)]
+
+
+def record(text: bytes) -> bytes:
+    return b"%08x %b\n" % (zlib.crc32(text), text)
+
+
+def fill(spool: Spool, first: int, last: int) -> None:
+    for text in lines(first, last):
+        assert spool.append(text)
+
+
+def drained(spool: Spool, most: int = 1000) -> list[bytes]:
+    """Read and commit until nothing is left; return what came."""
+    found: list[bytes] = []
+    while (batch := spool.read(most)).lines:
+        found += batch.lines
+        spool.commit(batch.end)
+    spool.commit(batch.end)
+    return found
+
+
+def segments(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.log"))
+
+
+def on_disk(folder: Path) -> int:
+    return sum(path.stat().st_size for path in segments(folder))
+
+
+# Order
+
+
+@pytest.mark.parametrize("most", [1, 7, 1000])
+def test_first_in_first_out_across_segments(opened: Open, folder: Path, most: int) -> None:
+    """Lines come out as they went in and in that order, over many segments, at any batch size."""
+    spool = opened(SMALL)
+    fill(spool, 0, 500)
+    assert len(segments(folder)) > 5
+    assert spool.pending == 500
+    assert drained(spool, most) == lines(0, 500)
+    assert (spool.pending, spool.dropped, spool.damaged) == (0, 0, 0)
+
+
+def test_segments_hold_what_they_should(opened: Open, folder: Path) -> None:
+    """No segment grows beyond its share, and records are `crc32 line` and a newline."""
+    spool = opened(SMALL)
+    fill(spool, 0, 100)
+    assert all(path.stat().st_size <= 4096 for path in segments(folder))
+    content = b"".join(path.read_bytes() for path in segments(folder))
+    assert content == b"".join(map(record, lines(0, 100)))
+
+
+def test_reading_again_gives_the_same(opened: Open) -> None:
+    """Without a commit a read repeats, with the same lines and ends."""
+    spool = opened(SMALL)
+    fill(spool, 0, 200)
+    assert spool.read(150) == spool.read(150)
+    assert spool.read(150).lines == lines(0, 150)
+
+
+def test_a_batch_holds_at_most_what_is_asked_for(opened: Open) -> None:
+    """A batch holds `most` lines or what there is, and an end for each line."""
+    spool = opened(SMALL)
+    assert spool.read(5).lines == []
+    fill(spool, 0, 3)
+    assert spool.read(2).lines == lines(0, 2)
+    batch = spool.read(5)
+    assert batch.lines == lines(0, 3)
+    assert len(batch.ends) == 3
+    assert batch.ends[-1] == batch.end
+
+
+def test_commit_of_every_end(opened: Open) -> None:
+    """A commit may be at the end of any line; the next read begins behind it."""
+    spool = opened(SMALL)
+    fill(spool, 0, 120)
+    for number, end in enumerate(spool.read(120).ends, 1):
+        spool.commit(end)
+        assert spool.pending == 120 - number
+        assert spool.read(1).lines == lines(number, 120)[:1]
+
+
+def test_an_old_commit_changes_nothing(opened: Open) -> None:
+    """A commit before the cursor moves nothing back."""
+    spool = opened(SMALL)
+    fill(spool, 0, 100)
+    ends = spool.read(100).ends
+    spool.commit(ends[80])
+    spool.commit(ends[10])
+    assert spool.read(100).lines == lines(81, 100)
+
+
+def test_delivered_segments_go(opened: Open, folder: Path) -> None:
+    """What was delivered frees its room, segment by segment, but for the one that is written to."""
+    spool = opened(SMALL)
+    fill(spool, 0, 500)
+    before = len(segments(folder))
+    spool.commit(spool.read(250).end)
+    assert len(segments(folder)) <= before // 2 + 1
+    assert spool.size_bytes == on_disk(folder)
+    drained(spool)
+    assert len(segments(folder)) == 1
+
+
+def test_appending_while_reading(opened: Open) -> None:
+    """Appends between a read and its commit are neither lost nor repeated."""
+    spool = opened(SMALL)
+    found: list[bytes] = []
+    for number in range(300):
+        fill(spool, 2 * number, 2 * number + 2)
+        batch = spool.read(3)
+        fill(spool, 0, 0)
+        found += batch.lines
+        spool.commit(batch.end)
+    assert found + drained(spool) == lines(0, 600)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"a\nb", b"\n", b"\n\n", b"x" * 5000, b"\xff\xfe \x01", b" "]
+)
+def test_any_line(opened: Open, text: bytes) -> None:
+    """An empty line, one with newlines, one longer than a segment, one of odd bytes: as it was."""
+    spool = opened(SMALL)
+    assert spool.append(text)
+    assert spool.append(b"after")
+    assert drained(opened(SMALL)) == [text, b"after"]
+
+
+def test_nul_becomes_a_newline(opened: Open) -> None:
+    """A NUL, which no line has, comes out as a newline, whose place on disk it takes."""
+    spool = opened(SMALL)
+    spool.append(b"a\0b")
+    assert drained(spool) == [b"a\nb"]
+
+
+def test_line_beyond_all_measure(opened: Open) -> None:
+    """A line of more than 1 MiB is dropped and counted; what waits is not touched."""
+    spool = opened(4 * LIMIT)
+    spool.append(b"before")
+    assert not spool.append(b"x" * (LONGEST_LINE_BYTES + 1))
+    assert spool.append(b"x" * LONGEST_LINE_BYTES)
+    assert spool.dropped == 1
+    assert [len(text) for text in drained(spool)] == [6, LONGEST_LINE_BYTES]
+
+
+def test_line_larger_than_the_spool(opened: Open) -> None:
+    """A line that can never fit costs itself, not everything that waits."""
+    spool = opened(SMALL)
+    fill(spool, 0, 10)
+    assert not spool.append(b"x" * SMALL)
+    assert spool.dropped == 1
+    assert drained(spool) == lines(0, 10)
+
+
+# Restart
+
+
+@pytest.mark.parametrize("delivered", [0, 1, 37, 40, 99, 100])
+def test_restart_goes_on(opened: Open, delivered: int) -> None:
+    """After a restart the next line is the first that was not committed, wherever that was."""
+    spool = opened(SMALL)
+    fill(spool, 0, 100)
+    if delivered:
+        spool.commit(spool.read(delivered).end)
+    spool = opened(SMALL)
+    assert spool.pending == 100 - delivered
+    fill(spool, 100, 120)
+    assert drained(spool) == lines(delivered, 120)
+    assert spool.damaged == 0
+
+
+def test_restart_with_nothing_left(opened: Open) -> None:
+    """Everything delivered, restarted, again and again: new lines come out, old ones do not."""
+    for round_ in range(5):
+        spool = opened(SMALL)
+        assert spool.pending == 0
+        fill(spool, round_ * 60, round_ * 60 + 60)
+        assert drained(spool) == lines(round_ * 60, round_ * 60 + 60)
+
+
+def test_restart_without_a_close(folder: Path, opened: Open) -> None:
+    """What a process took before `kill -9` is there for the next one."""
+    program = (
+        "import os, signal, sys; from pathlib import Path; from goe_exporter.spool import Spool\n"
+        "spool = Spool(Path(sys.argv[1]), 65536)\n"
+        "for n in range(100): spool.append(b'line %d' % n)\n"
+        "spool.commit(spool.read(30).end)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(folder)], check=False)
+    assert done.returncode < 0
+    assert drained(opened(SMALL)) == [b"line %d" % number for number in range(30, 100)]
+
+
+def test_each_line_is_synced_before_it_counts(
+    opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every append ends after a `fdatasync` of its own segment with its whole record in it."""
+    synced: list[tuple[int, int]] = []
+    real = os.fdatasync
+
+    def watched(descriptor: int) -> None:
+        real(descriptor)
+        synced.append((os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size))
+
+    monkeypatch.setattr(os, "fdatasync", watched)
+    spool = opened(SMALL)
+    for number in range(100):
+        synced.clear()
+        fill(spool, number, number + 1)
+        last = segments(folder)[-1].stat()
+        assert (last.st_ino, last.st_size) in synced
+
+
+def test_cursor_is_on_disk_before_a_segment_goes(
+    opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segment is deleted only when the synced cursor on disk is behind it."""
+    spool = opened(SMALL)
+    fill(spool, 0, 200)
+    seen: list[tuple[int, int]] = []
+    real = Path.unlink
+
+    def watched(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".log":
+            seen.append((int(path.stem), stored_cursor(folder).segment))
+        real(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    drained(spool, 50)
+    assert len(seen) > 2
+    assert all(deleted <= cursor for deleted, cursor in seen)
+
+
+# Damage
+
+
+def test_torn_tail_at_every_byte(tmp_path: Path) -> None:
+    """Cut anywhere in the last record, the spool opens, loses that record at most, and counts it.
+
+    Cut before its first byte there is nothing left to count; without only its newline it is whole.
+    """
+    content = b"".join(map(record, lines(0, 5)))
+    size = len(record(line(4)))
+    for missing in range(size + 1):
+        folder = tmp_path / str(missing)
+        folder.mkdir()
+        (folder / "000000000001.log").write_bytes(content[: len(content) - missing])
+        spool = Spool(folder, LIMIT)
+        fill(spool, 5, 7)
+        assert spool.damaged == (1 < missing < size), missing
+        expected = lines(0, 5 if missing <= 1 else 4) + lines(5, 7)
+        assert spool.pending == len(expected)
+        assert drained(spool) == expected, missing
+        assert spool.damaged == (1 < missing < size), missing
+        spool.close()
+
+
+def test_torn_tails_are_counted_once(opened: Open, folder: Path) -> None:
+    """A tail that was cut is mended on disk: the next start finds nothing damaged."""
+    fill(opened(), 0, 5)
+    path = segments(folder)[0]
+    os.truncate(path, path.stat().st_size - 10)
+    assert opened().damaged == 1
+    spool = opened()
+    assert spool.damaged == 0
+    assert drained(spool) == lines(0, 4)
+
+
+def test_every_bit_flip(tmp_path: Path) -> None:
+    """Any one bit of the middle record flipped: both neighbours come out, one damaged is counted.
+
+    Flips that make or unmake a newline are among them.
+    """
+    first, middle, last = (record(text) for text in lines(1, 4))
+    folder = tmp_path / "spool"
+    for bit in range(len(middle) * 8):
+        flipped = bytearray(middle)
+        flipped[bit // 8] ^= 1 << bit % 8
+        folder.mkdir(exist_ok=True)
+        (folder / "000000000001.log").write_bytes(first + bytes(flipped) + last)
+        spool = Spool(folder, LIMIT)
+        batch = spool.read(10)
+        # The newline alone may be lost without any harm to the record, but nobody can tell.
+        assert batch.lines == [line(1), line(3)], bit
+        assert spool.damaged == 1, bit
+        spool.read(10)
+        assert spool.damaged == 1, "reading again counts again"
+        spool.commit(batch.end)
+        assert spool.read(10).lines == []
+        spool.close()
+        for path in folder.iterdir():
+            path.unlink()
+
+
+def test_damage_among_many(opened: Open, folder: Path) -> None:
+    """Several damaged records in several segments cost themselves, at every batch size."""
+    fill(opened(SMALL), 0, 300)
+    lost = set()
+    for path in segments(folder):
+        content = bytearray(path.read_bytes())
+        place = len(content) // 2
+        start = content.rfind(b"\n", 0, place) + 1
+        match = re.search(rb" ([0-9]+)\n", bytes(content[start:]))
+        assert match is not None
+        lost.add(int(match[1]) - 10**12)
+        content[start + 20] ^= 0x10
+        path.write_bytes(bytes(content))
+    spool = opened(SMALL)
+    assert drained(spool, 7) == [line(number) for number in range(300) if number not in lost]
+    assert spool.damaged == len(lost) > 3
+
+
+def test_only_damage(opened: Open, folder: Path) -> None:
+    """A spool of nothing but damage is empty, and room for new lines."""
+    folder.mkdir()
+    (folder / "000000000001.log").write_bytes(b"damaged\nall over\n" * 100)
+    spool = opened()
+    assert drained(spool) == []
+    assert spool.damaged >= 1
+    fill(spool, 0, 5)
+    assert drained(spool) == lines(0, 5)
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"\0" * 5000,
+        b"\0",
+        random.Random(1).randbytes(3000),
+        random.Random(2).randbytes(3000).replace(b"\n", b"x"),
+        b"deadbeef half a rec",
+        b"\xff" * 700,
+        b"00000000 " * 300,
+    ],
+    ids=["zeros", "zero", "random", "random_line", "half", "ones", "headers"],
+)
+def test_garbage_at_the_end(opened: Open, folder: Path, tail: bytes) -> None:
+    """Zeros or garbage behind the last record, as a power cut leaves them, cost no good record."""
+    fill(opened(), 0, 20)
+    with segments(folder)[-1].open("ab") as file:
+        file.write(tail)
+    spool = opened()
+    fill(spool, 20, 25)
+    assert drained(spool) == lines(0, 25)
+    assert spool.damaged >= 1
+    assert opened().pending == 0
+
+
+def test_empty_segments(opened: Open, folder: Path) -> None:
+    """Segment files without a byte, first, in the middle and last, are nothing."""
+    fill(opened(SMALL), 0, 100)
+    numbers = [int(path.stem) for path in segments(folder)]
+    (folder / "000000000000.log").touch()
+    segments(folder)[2].write_bytes(b"")
+    (folder / f"{numbers[-1] + 5:012}.log").touch()
+    spool = opened(SMALL)
+    fill(spool, 100, 110)
+    found = drained(spool)
+    assert found == sorted(found, key=lambda text: int(text.rpartition(b" ")[2]))
+    assert found[-10:] == lines(100, 110)
+    assert (spool.pending, spool.damaged) == (0, 0)
+    assert opened(SMALL).pending == 0
+
+
+def test_foreign_files(opened: Open, folder: Path) -> None:
+    """Other people's files are neither read, nor counted, nor deleted."""
+    folder.mkdir()
+    names = ["1.log", "notes.log", "000000000001.log.bak", "0000000000001.log", "README", "cursor~"]
+    for name in names:
+        (folder / name).write_bytes(record(b"foreign"))
+    (folder / "folder.log").mkdir()
+    spool = opened(SMALL)
+    fill(spool, 0, 100)
+    assert drained(spool) == lines(0, 100)
+    fill(spool, 100, 900)
+    assert opened(SMALL).damaged == 0
+    assert all((folder / name).read_bytes() == record(b"foreign") for name in names)
+    assert (folder / "folder.log").is_dir()
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [None, b"", b"\0" * 40, b"1 500", b"xyz", record(b"1 2 3"), record(b"one two"), record(b""),
+     record(b"1 200")[:-4], b"00000000 1 200\n", b"\xff\xfe"],
+)  # fmt: skip
+def test_damaged_cursor(opened: Open, folder: Path, cursor: bytes | None) -> None:
+    """Without a sound cursor everything that is on disk comes again; nothing is lost."""
+    spool = opened()
+    fill(spool, 0, 50)
+    spool.commit(spool.read(20).end)
+    spool.close()
+    path = folder / "cursor"
+    path.unlink() if cursor is None else path.write_bytes(cursor)
+    spool = opened()
+    assert drained(spool) == lines(0, 50)
+    assert spool.damaged == 0
+
+
+def test_cursor_without_its_newline(opened: Open, folder: Path) -> None:
+    """A cursor that lacks only its newline is sound."""
+    spool = opened()
+    fill(spool, 0, 50)
+    spool.commit(spool.read(20).end)
+    spool.close()
+    (folder / "cursor").write_bytes((folder / "cursor").read_bytes().rstrip(b"\n"))
+    assert drained(opened()) == lines(20, 50)
+
+
+def test_cursor_left_half_written(opened: Open, folder: Path) -> None:
+    """A kill while the new cursor is written leaves the old one in force."""
+    spool = opened()
+    fill(spool, 0, 50)
+    spool.commit(spool.read(20).end)
+    spool.close()
+    (folder / "cursor.tmp").write_bytes(b"0000")
+    spool = opened()
+    assert drained(spool) == lines(20, 50)
+    assert drained(opened()) == []
+
+
+def test_cursor_beyond_the_end(opened: Open, folder: Path) -> None:
+    """A cursor behind the end of its segment, cut by a power failure, means its start."""
+    spool = opened()
+    fill(spool, 0, 50)
+    spool.commit(spool.read(40).end)
+    spool.close()
+    path = segments(folder)[0]
+    os.truncate(path, sum(map(len, map(record, lines(0, 10)))))
+    spool = opened()
+    assert survey(folder).pending == spool.pending == 10
+    fill(spool, 50, 55)
+    assert drained(spool) == lines(0, 10) + lines(50, 55)
+
+
+def test_cursor_of_a_segment_that_is_gone(opened: Open, folder: Path) -> None:
+    """A cursor in a segment that somebody deleted means the start of the next; numbers go on."""
+    spool = opened(SMALL)
+    fill(spool, 0, 100)
+    spool.commit(spool.read(10).end)
+    spool.close()
+    first = segments(folder)[0]
+    held = first.read_bytes().count(b"\n")
+    first.unlink()
+    spool = opened(SMALL)
+    fill(spool, 100, 110)
+    assert drained(spool) == lines(held, 110)
+    for path in segments(folder):
+        path.unlink()
+    spool = opened(SMALL)
+    fill(spool, 0, 10)
+    assert drained(opened(SMALL)) == lines(0, 10)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.binary(max_size=300) | st.just(record(line(7))), max_size=4), st.binary())
+def test_arbitrary_bytes(contents: list[bytes], cursor: bytes) -> None:
+    """Whatever the files hold, the spool opens, reads, takes new lines and gives them back."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number, content in enumerate(contents, 1):
+            (folder / f"{number:012}.log").write_bytes(content)
+        (folder / "cursor").write_bytes(cursor)
+        survey(folder)
+        spool = Spool(folder, LIMIT)
+        assert spool.append(line(1))
+        found = drained(spool, 2)
+        assert found[-1] == line(1)
+        assert spool.pending == 0
+        spool.close()
+
+
+# The bound
+
+
+@pytest.mark.parametrize("limit", [SMALL, 10 * 4096, 3 * 4096, 5000])
+def test_bound(opened: Open, folder: Path, limit: int) -> None:
+    """The segments never take more than the limit; the oldest go as a whole, and are counted."""
+    spool = opened(limit)
+    for number in range(1200):
+        fill(spool, number, number + 1)
+        assert spool.size_bytes <= limit
+    assert on_disk(folder) == spool.size_bytes <= limit
+    assert spool.dropped > 0
+    found = drained(spool)
+    assert spool.dropped + len(found) == 1200
+    assert found == lines(spool.dropped, 1200)
+    # What is kept is near the bound, not a small part of it.
+    assert len(found) * len(record(line(1))) > limit - 2 * 4096
+
+
+def test_bound_holds_after_a_restart(opened: Open, folder: Path) -> None:
+    """With a lower limit than before, the oldest go at the next append."""
+    fill(opened(SMALL), 0, 700)
+    spool = opened(SMALL // 4)
+    fill(spool, 700, 701)
+    assert on_disk(folder) <= SMALL // 4
+    assert spool.dropped + len(drained(spool)) == 701
+
+
+def test_dropped_counts_only_what_was_not_delivered(opened: Open) -> None:
+    """A dropped segment's delivered lines are not counted: appended = delivered + dropped."""
+    spool = opened(SMALL)
+    fill(spool, 0, 300)
+    spool.commit(spool.read(10).end)
+    fill(spool, 300, 1500)
+    found = drained(spool)
+    assert 10 + spool.dropped + len(found) == 1500
+    assert found == lines(1500 - len(found), 1500)
+
+
+def test_reader_in_a_segment_that_is_dropped(opened: Open) -> None:
+    """Lines that go while a reader has them are its own; its commit moves nothing back."""
+    spool = opened(SMALL)
+    fill(spool, 0, 300)
+    batch = spool.read(20)
+    fill(spool, 300, 1500)
+    assert spool.dropped > 20
+    dropped = spool.dropped
+    spool.commit(batch.end)
+    assert drained(spool) == lines(dropped, 1500)
+    assert spool.dropped == dropped
+
+
+def test_reader_of_what_was_dropped_altogether(opened: Open) -> None:
+    """Where all segments went, a commit of what was read from them harms no new line."""
+    spool = opened(SMALL)
+    fill(spool, 0, 150)
+    batch = spool.read(150)
+    assert batch.end.segment > 2
+    with spool._write:
+        while spool._drop_oldest():
+            pass
+    assert spool.dropped == 150
+    fill(spool, 150, 300)
+    spool.commit(batch.end)
+    assert drained(opened(SMALL)) == lines(150, 300)
+
+
+def test_reader_and_writers_at_the_bound(opened: Open) -> None:
+    """With the spool full all the time, a reader gets lines in order, and none twice."""
+    spool = opened(SMALL)
+    done = threading.Event()
+    found: list[bytes] = []
+
+    def deliver() -> None:
+        while not done.is_set() or spool.pending:
+            batch = spool.read(50)
+            found.extend(batch.lines)
+            spool.commit(batch.end)
+
+    reader = threading.Thread(target=deliver)
+    reader.start()
+    fill(spool, 0, 1200)
+    done.set()
+    reader.join(20)
+    assert not reader.is_alive()
+    numbers = [int(text.rpartition(b" ")[2]) - 10**12 for text in found]
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == 1199
+    assert len(numbers) + spool.dropped >= 1200
+    assert spool.damaged == 0
+
+
+# A full disk
+
+
+def test_full_disk(opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the disk fills in the middle of a record, the oldest segment goes and appending goes on.
+
+    No trace of the half-written record is left, and what went is counted.
+    """
+    spool = opened(SMALL)
+    fill(spool, 0, 200)
+    most = on_disk(folder) + 1000
+    real = os.write
+
+    def write(descriptor: int, content: bytes) -> int:
+        room = most - on_disk(folder)
+        if room < 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, content[:room])
+
+    monkeypatch.setattr(os, "write", write)
+    fill(spool, 200, 400)
+    monkeypatch.undo()
+    assert spool.dropped > 0
+    assert spool.damaged == 0
+    dropped = spool.dropped
+    fill(spool, 400, 450)
+    spool = opened(SMALL)
+    assert drained(spool) == lines(dropped, 450)
+    assert spool.damaged == 0
+
+
+def test_full_disk_with_nothing_to_give(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that others have filled costs line after line, counted, until there is room again."""
+    spool = opened()
+    fill(spool, 0, 5)
+
+    def write(_descriptor: int, _content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        assert [spool.append(line(number)) for number in range(5, 8)] == [False] * 3
+    assert spool.dropped == 8
+    fill(spool, 8, 20)
+    assert drained(spool) == lines(8, 20)
+    fill(spool, 20, 30)
+    assert drained(opened()) == lines(20, 30)
+
+
+def test_other_failures_of_the_disk_are_raised(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failing disk is not a full one: the error comes out, nothing is thrown away for it."""
+    spool = opened()
+    fill(spool, 0, 5)
+
+    def write(_descriptor: int, _content: bytes) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        with pytest.raises(OSError, match="Input/output"):
+            spool.append(line(5))
+    assert spool.dropped == 0
+    fill(spool, 6, 8)
+    assert drained(spool) == lines(0, 5) + lines(6, 8)
+
+
+def test_cursor_on_a_full_disk(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no cursor can be written delivery goes on; after a restart lines may come twice."""
+    spool = opened(SMALL)
+    fill(spool, 0, 100)
+    ends = spool.read(100).ends
+    spool.commit(ends[9])
+    real = os.fsync
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    spool.commit(ends[79])
+    assert spool.read(100).lines == lines(80, 100)
+    monkeypatch.setattr(os, "fsync", real)
+    found = drained(opened(SMALL))
+    assert found == lines(100 - len(found), 100)
+    assert len(found) >= 20
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Yield a file system of 256 KiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a tmpfs")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"tmpfs", str(disk).encode(), b"tmpfs", 0, b"size=256k") != 0:
+        pytest.skip(f"cannot mount a tmpfs: {os.strerror(ctypes.get_errno())}")
+    yield disk
+    lazily = 2
+    libc.umount2(str(disk).encode(), lazily)
+
+
+def test_real_full_disk(small_disk: Path) -> None:
+    """On a disk of 256 KiB appending goes on beyond the disk's end: the oldest goes, counted."""
+    folder = small_disk / "spool"
+    spool = Spool(folder, 8 * LIMIT)
+    spool._segment_bytes = 27_000  # no whole number of pages: the disk fills within a record
+    fill(spool, 0, 6000)
+    assert spool.dropped > 2000
+    dropped = spool.dropped
+    spool.close()
+    spool = Spool(folder, 8 * LIMIT)
+    assert spool.pending == 6000 - dropped
+    assert drained(spool) == lines(dropped, 6000)
+    assert spool.damaged == 0
+    fill(spool, 6000, 6500)
+    assert drained(spool) == lines(6000, 6500)
+    spool.close()
+
+
+def test_real_full_disk_of_others(small_disk: Path) -> None:
+    """Others fill the disk: lines are dropped and counted; when they make room writing resumes."""
+    folder = small_disk / "spool"
+    spool = Spool(folder, 8 * LIMIT)
+    fill(spool, 0, 100)
+    with (small_disk / "others").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    assert os.statvfs(small_disk).f_bavail == 0
+    taken = [spool.append(line(number)) for number in range(100, 1000)]
+    assert all(taken) or spool.dropped > 0
+    (small_disk / "others").unlink()
+    fill(spool, 1000, 1100)
+    found = drained(spool)
+    assert found[-100:] == lines(1000, 1100)
+    assert spool.dropped + len(found) == 1100
+    spool.close()
+    spool = Spool(folder, 8 * LIMIT)
+    assert (spool.pending, spool.damaged) == (0, 0)
+    spool.close()
+
+
+# One owner, many threads
+
+
+def test_second_opener(opened: Open, folder: Path) -> None:
+    """A second one on the same directory is refused with its name, and harms nothing."""
+    spool = opened()
+    fill(spool, 0, 5)
+    with pytest.raises(UsageError, match=re.escape(str(folder))) as refused:
+        Spool(folder, LIMIT)
+    assert "another process" in str(refused.value)
+    fill(spool, 5, 7)
+    assert drained(opened()) == lines(0, 7)
+
+
+def test_second_process(opened: Open, folder: Path) -> None:
+    """A second process is refused too, and let in once the first has ended."""
+    program = (
+        "import sys; from pathlib import Path; from goe_exporter.spool import Spool\n"
+        "Spool(Path(sys.argv[1]), 65536)"
+    )
+    command = [sys.executable, "-c", program, str(folder)]
+    spool = opened()
+    refused = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert refused.returncode != 0
+    assert str(folder) in refused.stderr
+    spool.close()
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+def test_directory_that_cannot_be_used(tmp_path: Path) -> None:
+    """A path that is no directory, or holds one where a segment should be, is a wrong usage."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "odd" / "000000000001.log").mkdir(parents=True)
+    for path in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "odd"):
+        with pytest.raises(UsageError, match=re.escape(str(path))):
+            Spool(path, LIMIT)
+    (tmp_path / "odd" / "000000000001.log").rmdir()
+    Spool(tmp_path / "odd", LIMIT).close()
+
+
+def test_eight_threads(opened: Open) -> None:
+    """Eight threads append at once: every line comes out whole, each thread's in its order."""
+    spool = opened(64 * SMALL)
+    failed: list[BaseException] = []
+
+    def work(name: int) -> None:
+        try:
+            for number in range(500):
+                assert spool.append(b"%d %d %b" % (name, number, b"x" * (number % 97)))
+        except BaseException as error:  # noqa: BLE001, a thread's failure must be seen
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    spool = opened(64 * SMALL)
+    found = drained(spool)
+    assert spool.damaged == 0
+    for name in range(8):
+        mine = [text for text in found if text.startswith(b"%d " % name)]
+        assert mine == [b"%d %d %b" % (name, n, b"x" * (n % 97)) for n in range(500)]
+
+
+def test_next_segment_during_a_sync(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread whose sync is slow is not disturbed by another that begins the next segment."""
+    spool = opened(SMALL)
+    real = os.fdatasync
+    slow, syncing, begun = threading.current_thread(), threading.Event(), threading.Event()
+
+    def sync(descriptor: int) -> None:
+        if threading.current_thread() is not slow:
+            syncing.set()
+            assert begun.wait(10)
+        real(descriptor)
+
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            assert spool.append(b"first")
+        except BaseException as error:  # noqa: BLE001, a thread's failure must be seen
+            failed.append(error)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert syncing.wait(10)
+    with spool._write:
+        assert spool._put(record(b"x" * 4090))
+    begun.set()
+    thread.join(10)
+    assert failed == []
+    assert drained(spool) == [b"first", b"x" * 4090]
+
+
+def test_close_while_appending(opened: Open) -> None:
+    """A close waits for what is being written, and what was taken by then is on disk."""
+    spool = opened(64 * SMALL)
+    taken: list[bytes] = []
+
+    def work() -> None:
+        number = 0
+        while spool._lock_fd is not None and number < 100_000:
+            if spool.append(line(number)):
+                taken.append(line(number))
+            number += 1
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    wait_for(lambda: len(taken) > 20, "some lines")
+    spool.close()
+    thread.join(10)
+    assert not thread.is_alive()
+    spool.close()
+    assert drained(opened(64 * SMALL)) == taken
+
+
+# A passer-by
+
+
+def test_survey(opened: Open, folder: Path) -> None:
+    """A survey sees what the spool sees, also while it is in use, and changes nothing."""
+    assert survey(folder) == (0, 0, None)
+    spool = opened(SMALL)
+    assert survey(folder) == (0, 0, None)
+    fill(spool, 0, 200)
+    assert survey(folder) == (200, spool.size_bytes, line(0))
+    spool.commit(spool.read(70).end)
+    content = {path: path.read_bytes() for path in folder.iterdir()}
+    assert survey(folder) == (130, spool.size_bytes, line(70))
+    assert {path: path.read_bytes() for path in folder.iterdir()} == content
+    drained(spool)
+    assert survey(folder) == (0, spool.size_bytes, None)
+
+
+def test_survey_of_a_spool_in_motion(
+    opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segment that is delivered between the listing and the reading is simply gone."""
+    spool = opened(SMALL)
+    fill(spool, 0, 200)
+    real = Path.read_bytes
+
+    def late(path: Path) -> bytes:
+        if path.stem == "000000000001":
+            drained(spool)
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", late)
+    assert survey(folder).pending <= 200
+
+
+def test_survey_skips_damage(opened: Open, folder: Path) -> None:
+    """The first line of a survey is the first sound one."""
+    fill(opened(), 0, 5)
+    path = segments(folder)[0]
+    content = bytearray(path.read_bytes())
+    content[12] ^= 1
+    path.write_bytes(bytes(content))
+    assert survey(folder).first == line(1)
+
+
+# Against a model
+
+_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.binary(max_size=600).map(lambda b: b.replace(b"\0", b""))),
+        st.tuples(st.just("read"), st.integers(1, 12)),
+        st.tuples(st.just("commit"), st.integers(1, 12)),
+        st.tuples(st.just("reopen"), st.none()),
+        st.tuples(st.just("kill"), st.none()),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(_STEPS)
+def test_against_a_list(steps: list[tuple[str, bytes | int | None]]) -> None:
+    """Any sequence of appends, reads, commits and restarts behaves as a list of lines would."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        spool = Spool(folder, LIMIT)
+        spool._segment_bytes = 1000
+        model: list[bytes] = []
+        for step, value in steps:
+            if isinstance(value, bytes):
+                assert spool.append(value)
+                model.append(value)
+            elif isinstance(value, int):
+                batch = spool.read(value)
+                assert batch.lines == model[:value]
+                if step == "commit" and batch.lines:
+                    spool.commit(batch.ends[len(batch.lines) // 2])
+                    del model[: len(batch.lines) // 2 + 1]
+            else:
+                if step == "reopen":
+                    spool.close()
+                else:
+                    # As a kill does it: nothing is flushed, only the descriptors go.
+                    for descriptor in (spool._fd, spool._lock_fd):
+                        if descriptor is not None:
+                            os.close(descriptor)
+                spool = Spool(folder, LIMIT)
+                spool._segment_bytes = 1000
+            assert spool.pending == len(model)
+            assert survey(folder).pending == len(model)
+            assert spool.size_bytes == on_disk(folder)
+        assert drained(spool, 3) == model
+        assert (spool.dropped, spool.damaged) == (0, 0)
+        spool.close()

@@ -1,0 +1,708 @@
+"""When the clock is believed, and that no point ever leaves with a wrong time."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from fake_influx import FakeInflux, Reply
+from servers import wait_for
+
+from goe_exporter import agent as agent_module
+from goe_exporter import timekeeping
+from goe_exporter.agent import Agent, agent, open_server
+from goe_exporter.channels import CHANNELS
+from goe_exporter.config import InfluxSettings
+from goe_exporter.delivery import DeadLetters
+from goe_exporter.errors import UsageError
+from goe_exporter.influx_server import ServerV1, ServerV2, Verdict
+from goe_exporter.model import Cycle, Reading, Snapshot
+from goe_exporter.timekeeping import EARLIEST, Timekeeper
+
+NOW = 1_780_000_000.0
+DAY = 86_400.0
+YEAR = 365 * DAY
+POWER = next(channel for channel in CHANNELS if channel.name == "power")
+
+
+class Clocks:
+    """A machine's two clocks: `wall`, which jumps, and `up`, which does not."""
+
+    def __init__(self, wall: float = NOW, up: float = 1000.0) -> None:
+        self.wall = wall
+        self.up = up
+
+    def go(self, seconds: float) -> None:
+        self.wall += seconds
+        self.up += seconds
+
+    def boot(self, wall: float) -> None:
+        self.wall, self.up = wall, 10.0
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    return Clocks()
+
+
+Keep = Callable[[], Timekeeper]
+
+
+@pytest.fixture
+def keep(tmp_path: Path, clocks: Clocks) -> Keep:
+    """Return a function that makes a timekeeper, as a start of the process does."""
+    return lambda: Timekeeper(tmp_path / "clock", lambda: clocks.wall, lambda: clocks.up)
+
+
+# The timekeeper
+
+
+def test_first_start(keep: Keep, clocks: Clocks) -> None:
+    """At the first start of all nothing vouches for the clock until the server's time agrees."""
+    keeper = keep()
+    assert not keeper.trusted()
+    clocks.go(3600)
+    assert not keeper.trusted()
+    keeper.server_says(clocks.wall + 2)
+    assert keeper.trusted()
+
+
+@pytest.mark.parametrize("difference", [-DAY, -30, 0, 30, DAY])
+def test_within_a_day_the_server_agrees(keep: Keep, clocks: Clocks, difference: float) -> None:
+    """A day of difference is agreement: clocks of servers are not exact either."""
+    keeper = keep()
+    keeper.server_says(clocks.wall + difference)
+    assert keeper.trusted()
+
+
+@pytest.mark.parametrize("difference", [-5 * YEAR, -DAY - 1, DAY + 1, 100 * DAY])
+def test_beyond_a_day_it_does_not(keep: Keep, clocks: Clocks, difference: float) -> None:
+    """More than a day off, the clock is not believed, and belief in it ends."""
+    keeper = keep()
+    keeper.server_says(clocks.wall - difference)
+    assert not keeper.trusted()
+    keeper.server_says(clocks.wall)
+    assert keeper.trusted()
+    keeper.server_says(clocks.wall - difference)
+    assert not keeper.trusted()
+
+
+@pytest.mark.parametrize("rest", [0, 60, DAY, 29 * DAY, 30 * DAY, -DAY])
+def test_restart_within_thirty_days(keep: Keep, clocks: Clocks, rest: float) -> None:
+    """After a restart the time kept on disk vouches for a clock that is at most 30 days ahead."""
+    keeper = keep()
+    keeper.server_says(clocks.wall)
+    clocks.boot(clocks.wall + rest)
+    assert keep().trusted()
+
+
+@pytest.mark.parametrize("rest", [31 * DAY, 5 * YEAR, -2 * DAY, -YEAR])
+def test_restart_at_another_time(keep: Keep, clocks: Clocks, rest: float) -> None:
+    """A clock far ahead of the time on disk, or behind it, is not believed until confirmed."""
+    keep().server_says(clocks.wall)
+    clocks.boot(clocks.wall + rest)
+    keeper = keep()
+    assert not keeper.trusted()
+    keeper.server_says(clocks.wall)
+    assert keeper.trusted() == (clocks.wall >= EARLIEST)
+
+
+def test_boot_in_1970(keep: Keep, clocks: Clocks) -> None:
+    """A Raspberry Pi boots in 1970: unbelieved, even if a server agrees; right later, believed."""
+    keep().server_says(clocks.wall)
+    clocks.boot(0.0)
+    keeper = keep()
+    assert not keeper.trusted()
+    keeper.server_says(NOW)
+    assert not keeper.trusted()
+    keeper.server_says(5.0)
+    assert not keeper.trusted()
+    clocks.wall = NOW
+    assert not keeper.trusted()
+    keeper.server_says(NOW + 1)
+    assert keeper.trusted()
+
+
+def test_jump_while_running(keep: Keep, clocks: Clocks) -> None:
+    """A jump against the uptime ends the trust; back where it was, a confirmation restores it."""
+    keeper = keep()
+    keeper.server_says(clocks.wall)
+    for jump in (-YEAR, -2 * DAY, 2 * DAY, 12 * YEAR):
+        assert keeper.trusted()
+        clocks.wall += jump
+        assert not keeper.trusted()
+        clocks.wall -= jump
+        clocks.go(5)
+        assert not keeper.trusted()
+        keeper.server_says(clocks.wall)
+        assert keeper.trusted()
+
+
+def test_jump_to_the_right_time(keep: Keep, clocks: Clocks) -> None:
+    """After a jump to what the server says the clock is believed again."""
+    keeper = keep()
+    keeper.server_says(clocks.wall)
+    assert keeper.trusted()
+    clocks.wall += 3 * DAY
+    assert not keeper.trusted()
+    keeper.server_says(clocks.wall)
+    assert keeper.trusted()
+
+
+def test_small_steps(keep: Keep, clocks: Clocks) -> None:
+    """A clock that is corrected often and for months stays believed."""
+    keeper = keep()
+    keeper.server_says(clocks.wall)
+    for _ in range(400):
+        clocks.go(DAY / 2)
+        clocks.wall += 600
+        assert keeper.trusted()
+
+
+def test_suspended(keep: Keep, clocks: Clocks) -> None:
+    """A machine that slept for a week is no jump: the uptime counts sleep."""
+    keeper = keep()
+    keeper.server_says(clocks.wall)
+    assert keeper.trusted()
+    clocks.go(7 * DAY)
+    assert keeper.trusted()
+
+
+def test_server_without_a_date(keep: Keep, clocks: Clocks) -> None:
+    """An answer without a time confirms a clock that may be right, and never one in 1970."""
+    keeper = keep()
+    keeper.server_says(None)
+    assert keeper.trusted()
+    clocks.wall = 100.0
+    assert not keeper.trusted()
+    keeper.server_says(None)
+    assert not keeper.trusted()
+
+
+def test_server_without_a_date_ends_no_trust(keep: Keep, clocks: Clocks) -> None:
+    """An answer without a time leaves a believed clock believed."""
+    keeper = keep()
+    keeper.server_says(clocks.wall)
+    keeper.server_says(None)
+    assert keeper.trusted()
+
+
+def test_server_in_1970(keep: Keep, clocks: Clocks) -> None:
+    """A server whose own clock is wrong neither confirms nor ends anything."""
+    keeper = keep()
+    keeper.server_says(12.0)
+    assert not keeper.trusted()
+    keeper.server_says(clocks.wall)
+    keeper.server_says(12.0)
+    assert keeper.trusted()
+
+
+@pytest.mark.parametrize("content", [b"", b"soon", b"\xff", b"nan", b"inf", b"-1", b"1e400"])
+def test_kept_time_that_is_none(keep: Keep, tmp_path: Path, clocks: Clocks, content: bytes) -> None:
+    """A damaged file is as good as none."""
+    (tmp_path / "clock").write_bytes(content)
+    keeper = keep()
+    assert not keeper.trusted()
+    keeper.server_says(clocks.wall)
+    assert keeper.trusted()
+    assert keep().trusted()
+
+
+def test_kept_time_follows(keep: Keep, tmp_path: Path, clocks: Clocks) -> None:
+    """While the clock is believed the time on disk is at most ten minutes old, rarely written."""
+    keeper = keep()
+    keeper.server_says(clocks.wall)
+    written = set()
+    for _ in range(1000):
+        clocks.go(5)
+        assert keeper.trusted()
+        kept = float((tmp_path / "clock").read_text())
+        written.add(kept)
+        assert clocks.wall - kept <= 600
+    assert len(written) <= 10
+
+
+def test_kept_time_is_never_a_wrong_one(keep: Keep, tmp_path: Path, clocks: Clocks) -> None:
+    """A clock that is not believed leaves no trace on disk."""
+    keeper = keep()
+    keeper.server_says(clocks.wall)
+    before = (tmp_path / "clock").read_text()
+    clocks.wall += 10 * YEAR
+    for _ in range(300):
+        clocks.go(5)
+        assert not keeper.trusted()
+    assert (tmp_path / "clock").read_text() == before
+
+
+def test_file_that_cannot_be_written(tmp_path: Path, clocks: Clocks) -> None:
+    """Where the time cannot be kept the clock is believed for all that."""
+    missing = tmp_path / "missing" / "clock"
+    keeper = Timekeeper(missing, lambda: clocks.wall, lambda: clocks.up)
+    keeper.server_says(clocks.wall)
+    assert keeper.trusted()
+
+
+def test_time_at(keep: Keep, clocks: Clocks) -> None:
+    """A moment of this boot, known by its uptime, has the time the clock shows for it by now."""
+    keeper = keep()
+    clocks.boot(0.0)
+    measured = clocks.up
+    clocks.go(100)
+    clocks.wall = NOW
+    assert keeper.time_at(measured) == NOW - 100
+    assert keeper.time_at(clocks.up) == NOW
+
+
+def test_real_clocks() -> None:
+    """Uptime moves with the monotonic clock, and a boot has a name."""
+    first, begun = timekeeping.uptime(), time.monotonic()
+    time.sleep(0.05)
+    assert timekeeping.uptime() - first == pytest.approx(time.monotonic() - begun, abs=0.02)
+    assert len(timekeeping.boot()) == 36
+    assert timekeeping.boot() == timekeeping.boot()
+
+
+# The agent
+
+
+class Server:
+    """A server that takes everything, and whose clock is right, or says what it is told."""
+
+    def __init__(self, clock: Callable[[], float | None]) -> None:
+        self.clock = clock
+        self.up = True
+        self.taken: list[bytes] = []
+        self.pings = 0
+
+    def write(self, lines: Sequence[bytes]) -> Verdict:
+        if not self.up:
+            return Verdict("later", "refused", answered=False)
+        self.taken += lines
+        self.pings += not lines
+        return Verdict("written", server_time=self.clock())
+
+
+class World:
+    """A machine with its clocks, its disk, the true time, and a server; the agent on it."""
+
+    def __init__(self, folder: Path, clocks: Clocks) -> None:
+        self.folder = folder
+        self.clocks = clocks
+        self.true = NOW
+        self.server = Server(lambda: self.true)
+        self.agent: Agent | None = None
+        self.measured: list[int] = []
+
+    def start(self) -> Agent:
+        self.stop()
+        self.agent = Agent(self.folder, 16 * 1024 * 1024, self.server, {"site": "home"}, 5000)
+        return self.agent
+
+    def stop(self) -> None:
+        if self.agent is not None:
+            self.agent.spool.close()
+            self.agent._held.close()
+            self.agent = None
+
+    def poll(self, times: int = 1) -> None:
+        """Let 5 s pass and take what was measured, as the machine's clock stamps it."""
+        assert self.agent is not None
+        for _ in range(times):
+            self.clocks.go(5)
+            self.true += 5
+            value = float(len(self.measured))
+            self.measured.append(round(self.true * 1000))
+            snapshot = Snapshot("garage", 2, self.clocks.wall, 0.0, (Reading(POWER, "", value),))
+            self.agent.take(Cycle("garage", "012345", self.clocks.wall, snapshot))
+
+    def deliver(self) -> None:
+        """Let the sender do all it can, as far as it would not wait."""
+        assert self.agent is not None
+        for _ in range(20):
+            if self.agent.sender.deliver_once():
+                return
+
+    def points(self) -> list[tuple[int, int]]:
+        """Return (number, timestamp) of the points that the server has, in its order."""
+        found = []
+        for line in self.server.taken:
+            head, _, stamp = line.rpartition(b" ")
+            assert head.startswith(b"goe_charger,charger=garage,serial=012345,site=home up=true,")
+            found.append((int(float(head.rpartition(b"power_w=")[2])), int(stamp)))
+        return found
+
+    def right(self, first: int, last: int) -> list[tuple[int, int]]:
+        return [(number, self.measured[number]) for number in range(first, last)]
+
+
+@pytest.fixture
+def world(tmp_path: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    keeper = functools.partial(Timekeeper, wall=lambda: clocks.wall, since_boot=lambda: clocks.up)
+    monkeypatch.setattr(agent_module, "Timekeeper", keeper)
+    monkeypatch.setattr(agent_module, "uptime", lambda: clocks.up)
+    monkeypatch.setattr(agent_module, "boot", lambda: "boot-1")
+    made = World(tmp_path / "spool", clocks)
+    yield made
+    made.stop()
+
+
+def test_right_clock(world: World) -> None:
+    """With a clock that is right from the start, points go straight to the server."""
+    started = world.start()
+    world.poll(3)
+    world.deliver()
+    world.poll(3)
+    world.deliver()
+    assert world.points() == world.right(0, 6)
+    vitals = started.vitals()
+    assert (vitals.written, vitals.spooled, vitals.dropped, vitals.rejected) == (6, 0, 0, 0)
+
+
+def test_restart_with_a_right_clock(world: World) -> None:
+    """After a restart points are stamped at once, also while the server is away."""
+    world.start()
+    world.poll()
+    world.deliver()
+    world.server.up = False
+    started = world.start()
+    world.poll(5)
+    assert not started.clock_unsure()
+    assert started.spool.pending == 5
+    world.server.up = True
+    world.deliver()
+    assert world.points() == world.right(0, 6)
+
+
+def test_agent_boots_in_1970(world: World) -> None:
+    """What is measured in 1970 waits, and leaves with the right time once the clock has it."""
+    world.clocks.boot(0.0)
+    started = world.start()
+    for _ in range(3):
+        world.poll(4)
+        world.deliver()
+    assert world.server.pings > 0
+    assert world.points() == []
+    assert started.clock_unsure()
+    assert started.vitals().spooled == 12
+    world.clocks.wall = world.true
+    world.poll(2)
+    assert world.points() == []
+    world.deliver()
+    world.poll(2)
+    world.deliver()
+    assert world.points() == world.right(0, 16)
+    assert not started.clock_unsure()
+    assert started.vitals().spooled == 0
+
+
+def test_agent_years_ahead(world: World) -> None:
+    """A clock that is years ahead of the last run is held back until it is right."""
+    world.start()
+    world.poll(2)
+    world.deliver()
+    world.clocks.boot(world.true + 9 * YEAR)
+    world.start()
+    world.poll(5)
+    world.deliver()
+    world.poll(5)
+    world.deliver()
+    assert len(world.points()) == 2
+    world.clocks.wall = world.true
+    world.deliver()
+    world.poll(1)
+    world.deliver()
+    assert world.points() == world.right(0, 13)
+
+
+@pytest.mark.parametrize("jump", [-50 * YEAR, -30 * DAY, 30 * DAY, 12 * YEAR])
+def test_jump_under_the_agent(world: World, jump: float) -> None:
+    """A clock that jumps away while running, and back later, stamps no point wrongly."""
+    world.start()
+    world.poll(3)
+    world.deliver()
+    world.poll(3)
+    world.clocks.wall += jump
+    world.poll(4)
+    world.deliver()
+    world.poll(4)
+    world.deliver()
+    world.clocks.wall = world.true
+    world.poll(2)
+    world.deliver()
+    world.poll(2)
+    world.deliver()
+    assert world.points() == world.right(0, 18)
+
+
+def test_server_away_while_the_clock_is_wrong(world: World) -> None:
+    """Without the server's word points wait on; a restart in the same boot keeps them."""
+    world.clocks.boot(0.0)
+    world.server.up = False
+    world.start()
+    world.poll(5)
+    world.deliver()
+    world.start()
+    world.clocks.wall = world.true
+    world.poll(5)
+    world.deliver()
+    assert world.agent is not None
+    assert world.agent.clock_unsure()
+    assert world.agent.sender.failing == "refused"
+    world.server.up = True
+    world.deliver()
+    world.deliver()
+    assert world.points() == world.right(0, 10)
+
+
+def test_held_by_an_earlier_boot(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can tell the time of points that another boot held: they go to the dead letters."""
+    world.clocks.boot(0.0)
+    world.start()
+    world.poll(3)
+    monkeypatch.setattr(agent_module, "boot", lambda: "boot-2")
+    world.clocks.boot(0.0)
+    started = world.start()
+    assert started.clock_unsure()
+    world.poll(2)
+    world.clocks.wall = world.true
+    world.deliver()
+    world.deliver()
+    assert world.points() == world.right(3, 5)
+    letters = started.dead.letters()
+    assert [str(letter["line"]).rpartition("power_w=")[2] for letter in letters] == [
+        "0.0", "1.0", "2.0"
+    ]  # fmt: skip
+    assert {letter["words"] for letter in letters} == {
+        "measured with a wrong clock, before a restart"
+    }
+    assert started.vitals().rejected == 3
+
+
+def test_points_of_a_right_clock_are_stamped_when_measured(world: World) -> None:
+    """Held points are stamped at the next poll too, before it: their order stays."""
+    world.start()
+    world.poll(1)
+    world.deliver()
+    world.clocks.wall += 3 * YEAR
+    world.poll(2)
+    world.clocks.wall = world.true
+    assert world.agent is not None
+    world.agent._timekeeper.server_says(world.true)
+    world.poll(2)
+    world.deliver()
+    assert world.points() == world.right(0, 5)
+
+
+@pytest.mark.parametrize("server_clock", [lambda: None, lambda: 60.0], ids=["no_date", "1970"])
+def test_server_that_knows_no_time(world: World, server_clock: Callable[[], float | None]) -> None:
+    """A server without a time lets a plausible clock pass; one in 1970 is no witness."""
+    world.server.clock = server_clock
+    world.start()
+    world.poll(3)
+    world.deliver()
+    world.deliver()
+    if server_clock() is None:
+        assert world.points() == world.right(0, 3)
+    else:
+        assert world.points() == []
+        world.server.clock = lambda: world.true
+        world.deliver()
+        assert world.points() == world.right(0, 3)
+
+
+def test_many_held_points(world: World) -> None:
+    """Hours of held points leave in order, with an even beat."""
+    world.clocks.boot(0.0)
+    world.start()
+    world.poll(2500)
+    world.clocks.wall = world.true
+    world.deliver()
+    world.deliver()
+    assert world.points() == world.right(0, 2500)
+
+
+def test_held_points_are_bounded(world: World) -> None:
+    """What is held and what is spooled share the limit; what had to go is counted."""
+    world.clocks.boot(0.0)
+    world.agent = Agent(world.folder, 128 * 1024, world.server, {"site": "home"}, 5000)
+    world.poll(1500)
+    assert sum(path.stat().st_size for path in world.folder.rglob("*.log")) > 90 * 1024
+    assert sum(path.stat().st_size for path in world.folder.rglob("*.log")) <= 128 * 1024
+    dropped = world.agent.vitals().dropped
+    assert dropped > 0
+    world.clocks.wall = world.true
+    world.deliver()
+    world.deliver()
+    assert world.points() == world.right(dropped, 1500)
+
+
+def test_spool_that_fails_costs_a_point_not_the_poll(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails is counted and logged; the next point goes on."""
+    started = world.start()
+    world.poll()
+    world.deliver()
+
+    def fail(_line: bytes) -> bool:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(started.spool, "append", fail)
+        world.poll(2)
+    assert started.vitals().dropped == 2
+    world.poll()
+    world.deliver()
+    assert [number for number, _ in world.points()] == [0, 3]
+
+
+def test_failed_polls_are_points(world: World) -> None:
+    """A failed poll is a point too, with the serial number of the good ones."""
+    started = world.start()
+    world.poll()
+    world.deliver()
+    world.clocks.go(5)
+    started.take(Cycle("garage", "012345", world.clocks.wall, None))
+    world.deliver()
+    assert world.server.taken[-1] == (
+        b"goe_charger,charger=garage,serial=012345,site=home up=false %d"
+        % round(world.clocks.wall * 1000)
+    )
+
+
+def test_newline_in_a_name_reaches_the_server(world: World) -> None:
+    """A text with a line break survives the disk."""
+    started = world.start()
+    world.poll()
+    world.deliver()
+    started.take(Cycle("two\nlines", "", world.clocks.wall, None))
+    world.deliver()
+    assert (
+        b'charger=two\\ lines,site=home up=false,charger_name="two\\\\nlines"'
+        in (world.server.taken[-1])
+    )
+
+
+def test_vitals(world: World) -> None:
+    """The vitals count what waits, since when, and what fails."""
+    started = world.start()
+    world.poll()
+    world.deliver()
+    world.server.up = False
+    world.poll(4)
+    world.deliver()
+    world.deliver()
+    vitals = started.vitals()
+    assert (vitals.written, vitals.spooled, vitals.rejected, vitals.dropped) == (1, 4, 0, 0)
+    assert vitals.oldest == world.measured[1] / 1000
+    assert vitals.failing == "refused"
+    assert vitals.failures == {"refused": 2}
+    assert vitals.spool_bytes > 400
+    assert vitals.damaged == 0
+
+
+def test_second_agent(world: World) -> None:
+    """A second agent on the same directory is refused with the directory's name."""
+    world.start()
+    with pytest.raises(UsageError, match=str(world.folder)):
+        Agent(world.folder, 128 * 1024, world.server, {}, 5000)
+
+
+def test_holding_is_logged_once(world: World) -> None:
+    """That points wait for the clock is said when it begins and when it ends."""
+    events: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: events.append(record.getMessage())  # type: ignore[method-assign]
+    target = logging.getLogger("goe_exporter.agent")
+    target.addHandler(handler)
+    target.setLevel(logging.INFO)
+    try:
+        world.clocks.boot(0.0)
+        world.start()
+        world.poll(50)
+        world.clocks.wall = world.true
+        world.deliver()
+        world.poll(5)
+        world.deliver()
+    finally:
+        target.removeHandler(handler)
+        target.setLevel(logging.NOTSET)
+    assert events == [
+        "points wait on disk until the server confirms the clock",
+        "clock confirmed; points that waited are stamped",
+    ]
+
+
+# The agent with a real server and real threads
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[tuple[InfluxSettings, FakeInflux]]:
+    with FakeInflux() as fake:
+        made = InfluxSettings(url=fake.url, bucket="goe", spool=str(tmp_path / "spool"))
+        yield made, fake
+
+
+def test_agent_over_http(settings: tuple[InfluxSettings, FakeInflux]) -> None:
+    """From cycles of eight chargers in eight threads to a real socket: every point, once."""
+    made, fake = settings
+    pusher = agent(made)
+    pusher.start()
+
+    def poll(name: str) -> None:
+        for number in range(50):
+            snapshot = Snapshot(name, 2, time.time(), 0.0, (Reading(POWER, "", float(number)),))
+            pusher.take(Cycle(name, name, time.time(), snapshot))
+
+    threads = [threading.Thread(target=poll, args=(f"box-{n}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wait_for(lambda: len(fake.taken) >= 400, "the points", 10)
+    pusher.stop(5)
+    assert len(fake.taken) == 400
+    for name in range(8):
+        mine = [line for line in fake.taken if b"charger=box-%d," % name in line]
+        values = [float(line.split(b"power_w=")[1].split(b" ")[0]) for line in mine]
+        assert values == [float(number) for number in range(50)]
+    assert pusher.vitals().written == 400
+
+
+def test_stop_in_an_outage(settings: tuple[InfluxSettings, FakeInflux]) -> None:
+    """During an outage the agent stops at once, and the next one delivers what it left."""
+    made, fake = settings
+    fake.play(Reply(503, headers=(("Retry-After", "600"),)))
+    Path(made.spool).mkdir()
+    (Path(made.spool) / "clock").write_text(f"{time.time():.0f}")
+    pusher = agent(made)
+    pusher.start()
+    for _ in range(10):
+        pusher.take(Cycle("garage", "", time.time(), None))
+    wait_for(lambda: bool(fake.received), "a request")
+    begun = time.monotonic()
+    pusher.stop(5)
+    assert time.monotonic() - begun < 1
+    fake.play(Reply())
+    pusher = agent(made)
+    pusher.start()
+    wait_for(lambda: len(fake.taken) == 10, "the points", 10)
+    pusher.stop(5)
+
+
+def test_server_of_a_configuration(tmp_path: Path) -> None:
+    """`api` says which endpoint is spoken to."""
+    spool = str(tmp_path)
+    assert isinstance(open_server(InfluxSettings(bucket="b", spool=spool)), ServerV2)
+    assert isinstance(open_server(InfluxSettings(bucket="b", spool=spool, api="v1")), ServerV1)
+
+
+def test_dead_letters_of_the_agent(world: World) -> None:
+    """Rejected lines lie in `dead/` of the spool's directory."""
+    started = world.start()
+    assert started.dead.directory == DeadLetters(world.folder / "dead").directory

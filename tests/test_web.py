@@ -1,0 +1,472 @@
+"""The HTTP server: what it serves, what it refuses, and that it never troubles a charger."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Self
+
+import pytest
+import uvicorn
+from servers import wait_for
+
+from goe_exporter.channels import CHANNELS
+from goe_exporter.client import Client
+from goe_exporter.collector import Collector
+from goe_exporter.decode import decode
+from goe_exporter.errors import UsageError
+from goe_exporter.model import ChargerView, Distribution, Snapshot, Vitals
+from goe_exporter.prometheus import Exposition
+from goe_exporter.schedule import Schedule
+from goe_exporter.simulator import Charger, Simulator
+from goe_exporter.web import Server, application
+
+PATHS = ("/", "/metrics", "/api/v1/chargers", "/-/healthy", "/-/ready")
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
+HOSTILE = """<script>alert("1")</script>&'\\\n"""
+
+STATUS = {
+    "nrg": [230.5, 231, 229, 2, 16, 15.5, 0, 3680, 3580.5, 0, 0, 7260.5, 99, 98, 0, 0],
+    "eto": 1234567,
+    "dwo": None,
+    "car": 2,
+    "err": 0,
+    "modelStatus": 15,
+    "alw": True,
+    "pnp": 2,
+    "tma": [20.5, 25.125],
+    "amp": 16,
+    "fwv": "55.7",
+    "fna": "garage",
+    "c0e": 1000,
+    "c2e": 0,
+}
+READINGS = {
+    "phase_voltage": {"L1": 230.5, "L2": 231.0, "L3": 229.0, "N": 2.0},
+    "phase_current": {"L1": 16.0, "L2": 15.5, "L3": 0.0},
+    "phase_power": {"L1": 3680.0, "L2": 3580.5, "L3": 0.0, "N": 0.0},
+    "phase_power_factor": {"L1": 0.99, "L2": 0.98, "L3": 0.0, "N": 0.0},
+    "power": 7260.5,
+    "energy": 1234567.0,
+    "car_state": {"state": "charging", "code": 2},
+    "error": {"state": "none", "code": 0},
+    "charging_reason": {"state": "fallback_default", "code": 15},
+    "charging_allowed": True,
+    "phases": 2.0,
+    "temperature": {"type2_port": 20.5, "board": 25.125},
+    "max_current": 16.0,
+    "firmware": "55.7",
+    "device_name": "garage",
+    "card_energy": {"1": 1000.0, "3": 0.0},
+}
+
+
+def view(name: str = "garage", *, up: bool | None = True, api: int = 2) -> ChargerView:
+    """Return a charger as a sink sees it: charging, or down since the start, or not yet asked."""
+    if up is None:
+        return ChargerView(name, "192.0.2.1", Vitals(), None, None)
+    if not up:
+        vitals = Vitals(up=False, reason="timeout", polls=3, failures={"timeout": 3})
+        return ChargerView(name, "192.0.2.1", vitals, None, None)
+    readings = decode(STATUS, api, CHANNELS).readings
+    snapshot = Snapshot(name, api, 1_750_000_000.5, 100.0, readings)
+    vitals = Vitals(up=True, polls=3, last_success=1_750_000_000.5, last_duration=0.02)
+    return ChargerView(name, "192.0.2.1", vitals, snapshot, 1.25)
+
+
+class Site:
+    """A web server over `views`, on a free port of loopback, in a thread."""
+
+    def __init__(self, views: Callable[[], Sequence[ChargerView]]) -> None:
+        exposition = Exposition(views, Distribution((1.0,)), Distribution((1.0,)))
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            application(views, exposition), log_config=None, lifespan="off", ws="none"
+        )
+        self._server = uvicorn.Server(config)
+        sockets = [self._socket]
+        self._thread = threading.Thread(target=self._server.run, args=(sockets,))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        wait_for(lambda: self._server.started, "the web server", 5)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> Reply:
+        """Make one request on a connection of its own."""
+        return ask(self.port, path, method, **headers)
+
+
+class Reply:
+    """An answer: status, headers, and the body's bytes."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.body = response.read()
+        self.type = response.headers.get("Content-Type", "")
+
+
+def ask(port: int, path: str, method: str = "GET", **headers: str) -> Reply:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    try:
+        connection.request(method, path, headers=named)
+        return Reply(connection.getresponse())
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """Yield a server over one charger that charges and one that is down."""
+    views = [view(), view("carport", up=False)]
+    with Site(lambda: views) as running:
+        yield running
+
+
+# What is served
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [
+        ("/", "text/html; charset=utf-8"),
+        ("/metrics", "text/plain; version="),
+        ("/api/v1/chargers", "application/json"),
+        ("/-/healthy", "text/plain; charset=utf-8"),
+        ("/-/ready", "text/plain; charset=utf-8"),
+    ],
+)
+def test_routes(site: Site, path: str, content_type: str) -> None:
+    """Each page is there, in its type, and its length is told."""
+    reply = site.ask(path)
+    assert reply.status == 200
+    assert reply.type.startswith(content_type)
+    assert int(reply.headers["Content-Length"]) == len(reply.body) > 0
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_head(site: Site, path: str) -> None:
+    """HEAD gives the headers of GET without a body."""
+    head, got = site.ask(path, "HEAD"), site.ask(path)
+    assert (head.status, head.body) == (200, b"")
+    assert head.type == got.type
+    assert int(head.headers["Content-Length"]) == pytest.approx(len(got.body), rel=0.05)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_everything_is_read_only(site: Site, path: str, method: str) -> None:
+    """No other method is allowed anywhere, and the answer says which are."""
+    reply = site.ask(path, method)
+    assert reply.status == 405
+    assert set(reply.headers["Allow"].split(", ")) == {"GET", "HEAD"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/metrics/",
+        "/Metrics",
+        "//metrics",
+        "/metrics/x",
+        "/api/v1/chargers/",
+        "/api/v1/chargers/nobody",
+        "/api/set?amp=16",
+        "/-/",
+        "/-/healthy/",
+        "/-/ready/",
+        "/-/reload",
+        "/../etc/passwd",
+        "/%2e%2e/etc/passwd",
+        "/favicon.ico",
+        "/docs",
+        "/openapi.json",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_other_paths_are_not_found(site: Site, path: str, method: str) -> None:
+    """What is not in the list is 404: no redirect, no guess, no catch-all."""
+    assert site.ask(path, method).status == 404
+
+
+def test_query_makes_no_difference(site: Site) -> None:
+    """A query string, as monitoring tools add it, is ignored."""
+    assert site.ask("/-/healthy?x=1").body == site.ask("/-/healthy").body
+
+
+# Health
+
+
+def test_ready_once_every_charger_was_polled() -> None:
+    """503 until each charger was polled once; a charger that is down was polled too."""
+    views = [view("one", up=None), view("two", up=None)]
+    with Site(lambda: views) as site:
+        first = site.ask("/-/ready")
+        assert (first.status, first.body) == (503, b"2 not polled yet\n")
+        views[0] = view("one")
+        second = site.ask("/-/ready")
+        assert (second.status, second.body) == (503, b"1 not polled yet\n")
+        assert site.ask("/-/healthy").status == 200
+        views[1] = view("two", up=False)
+        third = site.ask("/-/ready")
+        assert (third.status, third.body) == (200, b"ready\n")
+
+
+# JSON
+
+
+def test_json_of_a_charger(site: Site) -> None:
+    """A charger's JSON: states with word and number, parts by name, absent what is absent."""
+    up, down = json.loads(site.ask("/api/v1/chargers").body)["chargers"]
+    assert up == {
+        "name": "garage",
+        "host": "192.0.2.1",
+        "up": True,
+        "failure": None,
+        "api": 2,
+        "age_seconds": 1.25,
+        "last_success_timestamp_seconds": 1_750_000_000.5,
+        "readings": READINGS,
+    }
+    assert down == {
+        "name": "carport",
+        "host": "192.0.2.1",
+        "up": False,
+        "failure": "timeout",
+        "api": None,
+        "age_seconds": None,
+        "last_success_timestamp_seconds": None,
+        "readings": {},
+    }
+
+
+def test_json_of_a_charger_that_was_not_asked_yet() -> None:
+    """Before the first poll `up` is null: neither true nor false."""
+    with Site(lambda: [view(up=None)]) as site:
+        (charger,) = json.loads(site.ask("/api/v1/chargers").body)["chargers"]
+    assert charger["up"] is None
+    assert charger["failure"] is None
+    assert charger["readings"] == {}
+
+
+def test_without_chargers() -> None:
+    """A server of no chargers serves empty pages."""
+    with Site(list) as site:
+        assert json.loads(site.ask("/api/v1/chargers").body) == {"chargers": []}
+        assert [site.ask(path).status for path in PATHS] == [200] * 5
+
+
+# Formats
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/api/v1/chargers", "/"])
+def test_gzip_when_asked_for(path: str) -> None:
+    """A large page is compressed for who accepts it, and only then."""
+    views = [view(f"garage {number}") for number in range(10)]
+    with Site(lambda: views) as site:
+        packed = site.ask(path, Accept_Encoding="deflate, gzip;q=0.9")
+        plain = site.ask(path)
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert packed.headers["Vary"] == "Accept-Encoding"
+    assert plain.headers["Content-Encoding"] is None
+    unpacked = gzip.decompress(packed.body)
+    assert len(unpacked) == pytest.approx(len(plain.body), rel=0.05)
+    assert len(packed.body) < len(unpacked)
+    assert b"garage" in unpacked
+
+
+def test_small_page_is_not_compressed(site: Site) -> None:
+    """A word needs no compression."""
+    assert site.ask("/-/healthy", Accept_Encoding="gzip").headers["Content-Encoding"] is None
+
+
+@pytest.mark.parametrize(
+    ("accept", "open_metrics"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/plain", False),
+        ("application/openmetrics-text", True),
+        (f"{OPEN_METRICS},text/plain;version=0.0.4;q=0.5,*/*;q=0.1", True),
+    ],
+)
+def test_metrics_format_by_accept(site: Site, accept: str, open_metrics: bool) -> None:
+    """OpenMetrics for who asks for it, the text format for everybody else."""
+    reply = site.ask("/metrics", Accept=accept)
+    expected = "application/openmetrics-text" if open_metrics else "text/plain"
+    assert reply.type.startswith(expected)
+    assert reply.body.endswith(b"# EOF\n") is open_metrics
+    assert b'goe_up{charger="garage"} 1.0\n' in reply.body
+    assert b'goe_up{charger="carport"} 0.0\n' in reply.body
+
+
+# The landing page
+
+
+def test_landing_page_shows_the_chargers(site: Site) -> None:
+    """A row per charger with state, power and age, and links to metrics and JSON."""
+    page = site.ask("/").body.decode()
+    cells = [re.findall("<td>(.*?)</td>", row) for row in re.findall("<tr>(.*?)</tr>", page)]
+    assert [row for row in cells if row] == [
+        ["garage", "charging", "7.26 kW", "1 s old"],
+        ["carport", "unreachable", "–", "no answer yet"],
+    ]
+    assert 'href="metrics"' in page
+    assert 'href="api/v1/chargers"' in page
+
+
+def test_landing_page_before_the_first_poll() -> None:
+    """A charger that was not asked yet is not called unreachable."""
+    with Site(lambda: [view(up=None)]) as site:
+        assert "<td>no data</td>" in site.ask("/").body.decode()
+
+
+def test_hostile_name_is_text() -> None:
+    """A name from outside is escaped on every page."""
+    with Site(lambda: [view(HOSTILE)]) as site:
+        page = site.ask("/").body.decode()
+        assert "<script" not in page
+        assert "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;&#x27;" in page
+        charger = json.loads(site.ask("/api/v1/chargers").body)["chargers"][0]
+        assert charger["name"] == HOSTILE
+        label = r'charger="<script>alert(\"1\")</script>&' + r"'\\\n" + '"'
+        assert f"goe_up{{{label}}} 1.0\n" in site.ask("/metrics").body.decode()
+
+
+def test_landing_page_forbids_what_it_does_not_need(site: Site) -> None:
+    """No script may run on the page, wherever it came from."""
+    headers = site.ask("/").headers
+    policy = headers["Content-Security-Policy"].split("; ")
+    assert "default-src 'none'" in policy
+    assert not any(part.startswith("script-src") for part in policy)
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
+# Many at once
+
+
+def test_silent_client_holds_up_nobody(site: Site) -> None:
+    """A client that connects and says nothing, or half a request, delays no scrape."""
+    place = ("127.0.0.1", site.port)
+    with socket.create_connection(place), socket.create_connection(place) as half:
+        half.sendall(b"GET /metrics HTTP/1.1\r\nHost:")
+        started = time.monotonic()
+        assert site.ask("/metrics").status == 200
+        assert time.monotonic() - started < 1
+
+
+def test_slow_page_holds_up_nobody() -> None:
+    """While one scrape is being made, others are answered."""
+    entered, release = threading.Event(), threading.Event()
+    blocked = threading.local()
+
+    def views() -> list[ChargerView]:
+        if not entered.is_set():
+            entered.set()
+            blocked.here = release.wait(5)
+        return [view()]
+
+    with Site(views) as site:
+        slow = threading.Thread(target=site.ask, args=("/metrics",))
+        slow.start()
+        assert entered.wait(5)
+        assert site.ask("/-/healthy").status == 200
+        assert site.ask("/metrics").status == 200
+        assert slow.is_alive()
+        release.set()
+        slow.join()
+
+
+def test_charger_sees_one_request_per_cycle_whoever_looks(simulator: Simulator) -> None:
+    """Five scrapers at once cost the charger nothing: one request a poll, one at a time."""
+    box = simulator.add(Charger("V4"), latency=0.02)
+    polled = Collector("garage", box.address, Client(box.address), 0.25)
+    polling = Schedule([polled])
+    ended = threading.Event()
+    scrapes: list[int] = []
+
+    def scrape(site: Site, path: str) -> None:
+        while not ended.is_set():
+            scrapes.append(site.ask(path).status)
+
+    with Site(lambda: [polled.view()]) as site:
+        paths = ("/metrics", "/metrics", "/metrics", "/api/v1/chargers", "/")
+        scrapers = [threading.Thread(target=scrape, args=(site, path)) for path in paths]
+        started = time.monotonic()
+        polling.start()
+        for scraper in scrapers:
+            scraper.start()
+        wait_for(lambda: polled.view().vitals.polls >= 8, "eight polls", 10)
+        ended.set()
+        for scraper in scrapers:
+            scraper.join()
+        polling.stop(2)
+        seconds = time.monotonic() - started
+    assert len(scrapes) > 50
+    assert set(scrapes) == {200}
+    vitals = polled.view().vitals
+    assert box.requests == vitals.polls
+    assert vitals.polls <= seconds / 0.25 + 1
+    assert vitals.failures == {}
+    assert box.most_at_once == 1
+
+
+# The address
+
+
+def test_port_in_use() -> None:
+    """A port that is taken is a wrong usage, and the message names the address."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError) as caught:
+            Server("127.0.0.1", port)
+    assert f"127.0.0.1:{port}" in str(caught.value)
+    assert "in use" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_address_that_is_not_ours(host: str) -> None:
+    """An address that cannot be listened on is named too."""
+    with pytest.raises(UsageError, match=f"{host}:0"):
+        Server(host, 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"), [("127.0.0.1", "http://127.0.0.1"), ("::1", "http://[::1]")]
+)
+def test_url(host: str, url: str) -> None:
+    """The server knows its URL, with the port it was given."""
+    try:
+        server = Server(host, 0)
+    except UsageError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    assert server.url == f"{url}:{server.port}/"
+    server._socket.close()
+
+
+def test_all_interfaces() -> None:
+    """Without a host both IPv4 and IPv6 are listened on, and the URL is one for here."""
+    server = Server("", 0)
+    assert server.url == f"http://localhost:{server.port}/"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5):
+        pass
+    if socket.has_dualstack_ipv6():
+        with socket.create_connection(("::1", server.port), timeout=5):
+            pass
+    server._socket.close()
