@@ -55,11 +55,12 @@ def charging(model: str = "V4", **options: object) -> Charger:
     return charger
 
 
-def opened(box: Box, target: str, method: str = "GET") -> socket.socket:
-    """Return a connection on which a request was sent."""
+def opened(box: Box, *targets: str, method: str = "GET") -> socket.socket:
+    """Return a connection on which a request for each target was sent, all in one piece."""
     host, port = box.address.rsplit(":", 1)
     connection = socket.create_connection((host, int(port)), timeout=5)
-    connection.sendall(f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    requests = [f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n" for target in targets]
+    connection.sendall("".join(requests).encode())
     return connection
 
 
@@ -73,7 +74,7 @@ def everything(connection: socket.socket) -> bytes:
 
 def asked(box: Box, target: str, method: str = "GET") -> tuple[int, bytes, bytes]:
     """Return status, header bytes and body of one request."""
-    with closing(opened(box, target, method)) as connection:
+    with closing(opened(box, target, method=method)) as connection:
         head, _, body = everything(connection).partition(b"\r\n\r\n")
     return int(head.split(b" ")[1]), head, body
 
@@ -624,8 +625,8 @@ def test_old_firmware_wants_a_json_filter(simulator: Simulator) -> None:
 
 def test_one_answer_per_connection(box: Box) -> None:
     """Two requests on one connection get one answer and the end of the connection."""
-    with closing(opened(box, "/api/status?filter=car")) as connection:
-        connection.sendall(b"GET /api/status?filter=amp HTTP/1.1\r\n\r\n")
+    both = ("/api/status?filter=car", "/api/status?filter=amp")
+    with closing(opened(box, *both)) as connection:
         received = everything(connection)
     assert received.count(b"HTTP/1.1 200 OK") == 1
     assert b'"amp"' not in received
