@@ -73,6 +73,21 @@ def command() -> None:
     "--web.listen-address", "listen", metavar="ADDR:PORT", default=":10332", show_default=True,
     callback=by("listen_address"), help="Where /metrics and the page are served.",
 )  # fmt: skip
+@option(
+    "--web.config.file", "web_config", metavar="FILE",
+    help="TLS and passwords, in the format of Prometheus' exporters.",
+)  # fmt: skip
+@option(
+    "--web.open-health", "open_health", is_flag=True, help="Health and readiness need no password."
+)
+@option(
+    "--web.max-connections", "max_connections", type=click.IntRange(16, 65_536), default=512,
+    show_default=True, help="Clients at once; beyond, the idlest goes.",
+)  # fmt: skip
+@option(
+    "--web.request-timeout", "request_timeout", metavar="DURATION", default="10s",
+    show_default=True, callback=by("seconds"), help="Time for a request to arrive whole.",
+)  # fmt: skip
 @options.log_format
 @options.log_level
 def serve(
@@ -84,6 +99,10 @@ def serve(
     token_file: str | None,
     environment_proxies: bool,
     listen: tuple[str, int],
+    web_config: str | None,
+    open_health: bool,
+    max_connections: int,
+    request_timeout: float,
     log_format: Any,
     log_level: str,
 ) -> None:
@@ -93,20 +112,24 @@ def serve(
     They can also stand in GOE_EXPORTER_HOSTS, separated by spaces.
     """
     from goe_exporter import config, logs
+    from goe_exporter.web_config import WebSettings
 
     loaded = config.load(config_file) if config_file else config.Config()
     chargers = _all_chargers(loaded, hosts, api, token_file)
+    web = WebSettings(web_config)
     if check:
         for charger in chargers:
             charger.token()
         click.echo(f"the configuration is good: {len(chargers)} charger(s)")
         return
-    from goe_exporter import service, web
+    from goe_exporter import service
+    from goe_exporter.server import Limits, Server
 
     logs.configure(log_format, log_level)
     interval = refresh_interval or loaded.refresh_interval
     proxies = environment_proxies or loaded.environment_proxies
-    server = web.Server(*listen)
+    limits = Limits(max_connections, request_timeout)
+    server = Server(*listen, web, limits, open_health=open_health)
     pusher = _agent(loaded)
     sink = pusher.take if pusher else None
     collectors = [service.collector(charger, interval, proxies, sink) for charger in chargers]

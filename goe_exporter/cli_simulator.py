@@ -25,13 +25,14 @@ from goe_exporter.errors import UsageError
 @options.log_level
 def demo(listen: tuple[str, int], speed: float, log_format: Any, log_level: str) -> None:
     """Run it all on a simulated charger: a car plugs in, charges, fails, finishes, leaves."""
-    from goe_exporter import logs, service, simulator, web
+    from goe_exporter import logs, service, simulator
     from goe_exporter.config import ChargerConfig
+    from goe_exporter.server import Server
 
     if not listen[0].startswith("127.") and listen[0] not in ("localhost", "::1"):
         raise UsageError("--web.listen-address: the demo listens on loopback only")
     logs.configure(log_format, log_level)
-    server = web.Server(*listen)
+    server = Server(*listen)
     charger = simulator.Charger(model="V4", name="Demo charger", serial="123456")
     with simulator.Simulator(speed=speed) as chargers:
         box = chargers.add(charger, story=simulator.story(charger))

@@ -17,7 +17,8 @@ from goe_exporter.logs import logger
 from goe_exporter.model import ChargerView, Cycle
 from goe_exporter.prometheus import Exposition
 from goe_exporter.schedule import Schedule
-from goe_exporter.web import Application, Server, application
+from goe_exporter.server import Server
+from goe_exporter.web import Application, application
 
 if TYPE_CHECKING:
     from goe_exporter.agent import Agent

@@ -1,4 +1,4 @@
-"""The HTTP server: `/metrics`, the JSON API, health and a landing page (DESIGN §5).
+"""The web application: `/metrics`, the JSON API, health and a landing page (DESIGN §5).
 
 Everything is read-only and answered from snapshots: no request ever reaches a charger.
 """
@@ -6,12 +6,9 @@ Everything is read-only and answered from snapshots: no request ever reaches a c
 from __future__ import annotations
 
 import html
-import os
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -20,7 +17,6 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from goe_exporter import __version__
-from goe_exporter.errors import UsageError
 from goe_exporter.model import ChargerView, InfluxVitals, Kind, Reading
 from goe_exporter.prometheus import Exposition
 
@@ -32,7 +28,6 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-KEEP_ALIVE_SECONDS = 75
 
 
 def application(
@@ -110,54 +105,6 @@ def as_json(view: ChargerView) -> dict[str, object]:
         "last_success_timestamp_seconds": view.vitals.last_success,
         "readings": readings,
     }
-
-
-class Server:
-    """The web server on `host`:`port`; port 0 takes a free one, an empty host all interfaces.
-
-    The socket is bound here, so a port in use is a `UsageError` before anything else starts.
-    """
-
-    def __init__(self, host: str, port: int) -> None:
-        self._socket = _bind(host, port)
-        self.host = host or "localhost"
-        self.port: int = self._socket.getsockname()[1]
-
-    @property
-    def url(self) -> str:
-        """Where a person finds the page."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}/"
-
-    def run(self, app: Starlette) -> None:
-        """Serve until SIGTERM or SIGINT; returns once the answers under way are out.
-
-        The server hands the signal on to the handler that was set before, which must not raise.
-        """
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            ws="none",
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=1,
-        )
-        uvicorn.Server(config).run(sockets=[self._socket])
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket; an empty host means all interfaces, IPv6 and IPv4."""
-    try:
-        if not host and socket.has_dualstack_ipv6():
-            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        place = f"{host}:{port}"
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise UsageError(f"--web.listen-address: cannot listen on {place}: {reason}") from error
 
 
 _PAGE = """<!doctype html>

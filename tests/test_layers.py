@@ -30,8 +30,12 @@ MAY_IMPORT = {
     "schedule": "collector logs model",
     "prometheus": "__version__ errors model",
     "writer": "errors model",
-    "config": "errors model",
+    "strict_yaml": "errors",
+    "config": "errors model strict_yaml",
     "docs": "model writer",
+    "web_config": "config errors logs strict_yaml",
+    "guard": "web_config",
+    "server": "errors guard web_config",
     "web": "__version__ errors model prometheus",
     "terminal": "docs model",
     "influx": "model",
@@ -61,17 +65,19 @@ SIMULATOR_MAY_IMPORT = {"codes", "simulator"}
 """It speaks from the protocol alone, so that a wrong decoder cannot agree with it."""
 
 DOORS = {
+    "bcrypt": "guard",
     "click": "cli cli_options cli_simulator cli_spool terminal",
+    "h11": "server",
     "influxdb_client": "influx_server",
     "prometheus_client": "prometheus",
-    "pydantic": "config",
-    "pydantic_core": "config",
+    "pydantic": "config strict_yaml web_config",
+    "pydantic_core": "strict_yaml",
     "requests": "transport",
     "rich": "terminal",
-    "starlette": "web",
+    "starlette": "guard server web",
     "urllib3": "transport",
-    "uvicorn": "web",
-    "yaml": "config",
+    "uvicorn": "server",
+    "yaml": "strict_yaml",
 }
 """Foreign library → the modules that may import it."""
 

@@ -24,8 +24,9 @@ from goe_exporter.errors import UsageError
 from goe_exporter.model import ChargerView, Distribution, Snapshot, Vitals
 from goe_exporter.prometheus import Exposition
 from goe_exporter.schedule import Schedule
+from goe_exporter.server import Server
 from goe_exporter.simulator import Charger, Simulator
-from goe_exporter.web import Server, application
+from goe_exporter.web import application
 
 PATHS = ("/", "/metrics", "/api/v1/chargers", "/-/healthy", "/-/ready")
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"

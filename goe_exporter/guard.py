@@ -1,0 +1,188 @@
+"""Who may ask the web server: basic authentication, a rate, and headers for every answer.
+
+Passwords are checked against bcrypt hashes in a thread of their own, so that hashing holds up
+nobody, and each pair of user and password once: the outcome is remembered, for a wrong one too.
+An unknown user costs the same hash as a known one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import bcrypt
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from goe_exporter.web_config import WebConfig
+
+HEALTH = ("/-/healthy", "/-/ready")
+REMEMBERED = 128
+ADDRESSES = 1024
+WRONG_AT_ONCE = 10
+SECONDS_A_WRONG = 6.0
+WAITING_LIMIT = 32
+LONGEST_PASSWORD_BYTES = 72
+"""bcrypt sees no more of a password."""
+
+
+class Guard:
+    """An application that lets only those through whom `config` allows, asked for each request.
+
+    With `open_health` the health endpoints need no password. `clock` is monotonic.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        config: Callable[[], WebConfig],
+        *,
+        open_health: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app = app
+        self._config = config
+        self._open = HEALTH if open_health else ()
+        self._passwords = _Passwords()
+        self._wrong = _Buckets(ADDRESSES)
+        self._all = _Buckets(1)
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or have it answered."""
+        config = self._config()
+        extra = config.http_server_config.headers.by_name()
+        if extra:
+            send = _with_headers(send, extra)
+        refusal = await self._refusal(scope, config)
+        if refusal is None:
+            await self._app(scope, receive, send)
+        else:
+            await refusal(scope, receive, send)
+
+    async def _refusal(self, scope: Scope, config: WebConfig) -> PlainTextResponse | None:
+        """Return what is said instead of an answer; None where there is nothing against one."""
+        now, rate = self._clock(), config.rate_limit
+        if rate.interval and not self._all.take("", rate.burst, rate.interval, now):
+            return _refused(429, "too many requests", "Retry-After", "1")
+        if not config.basic_auth_users or scope["path"] in self._open:
+            return None
+        given = _credentials(scope)
+        known = self._passwords.remembered(given, config.basic_auth_users)
+        if known is None:
+            address = (scope.get("client") or ("",))[0]
+            waits = self._passwords.waiting >= WAITING_LIMIT
+            if waits or not self._wrong.left(address, WRONG_AT_ONCE, SECONDS_A_WRONG, now):
+                return _refused(429, "too many wrong passwords", "Retry-After", "10")
+            known = await self._passwords.check(given, config.basic_auth_users)
+            if not known:
+                self._wrong.take(address, WRONG_AT_ONCE, SECONDS_A_WRONG, now)
+        realm = 'Basic realm="goe-exporter", charset="UTF-8"'
+        return None if known else _refused(401, "unauthorized", "WWW-Authenticate", realm)
+
+
+class _Passwords:
+    """Checks user and password; `waiting` counts the checks under way."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self._salt = secrets.token_bytes(32)
+        self._outcomes: OrderedDict[bytes, bool] = OrderedDict()
+        self._worker = ThreadPoolExecutor(1, "password")
+
+    def remembered(self, given: tuple[str, str] | None, users: Mapping[str, str]) -> bool | None:
+        """Return what is known of them without hashing; None if that takes a check."""
+        if given is None:
+            return False
+        key = self._key(given, users)
+        if key in self._outcomes:
+            self._outcomes.move_to_end(key)
+        return self._outcomes.get(key)
+
+    async def check(self, given: tuple[str, str] | None, users: Mapping[str, str]) -> bool:
+        """Hash the password, and remember what came of it."""
+        assert given is not None
+        user, password = given
+        hashed = users.get(user, next(iter(users.values()))).encode()
+        secret = password.encode()[:LONGEST_PASSWORD_BYTES]
+        self.waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            right = await loop.run_in_executor(self._worker, bcrypt.checkpw, secret, hashed)
+        finally:
+            self.waiting -= 1
+        right = right and user in users
+        self._outcomes[self._key(given, users)] = right
+        while len(self._outcomes) > REMEMBERED:
+            self._outcomes.popitem(last=False)
+        return right
+
+    def _key(self, given: tuple[str, str], users: Mapping[str, str]) -> bytes:
+        """Return what stands for a pair and the present hash, and tells nobody the password."""
+        user, password = given
+        parts = (user.encode(), users.get(user, "").encode(), password.encode())
+        text = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        return hmac.digest(self._salt, text, hashlib.sha256)
+
+
+class _Buckets:
+    """Token buckets by address, the longest untouched forgotten first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._taken: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def left(self, address: str, burst: int, seconds_each: float, now: float) -> bool:
+        """Tell whether a token is left."""
+        return self._level(address, seconds_each, now) + 1 <= max(burst, 1)
+
+    def take(self, address: str, burst: int, seconds_each: float, now: float) -> bool:
+        """Take a token if one is left."""
+        if not self.left(address, burst, seconds_each, now):
+            return False
+        self._taken[address] = (self._level(address, seconds_each, now) + 1, now)
+        self._taken.move_to_end(address)
+        while len(self._taken) > self._limit:
+            self._taken.popitem(last=False)
+        return True
+
+    def _level(self, address: str, seconds_each: float, now: float) -> float:
+        level, since = self._taken.get(address, (0.0, now))
+        return max(level - (now - since) / seconds_each, 0.0)
+
+
+def _credentials(scope: Scope) -> tuple[str, str] | None:
+    """Return user and password of a request, None if it has none that can be read."""
+    scheme, _space, coded = Headers(scope=scope).get("authorization", "").partition(" ")
+    try:
+        text = base64.b64decode(coded.strip(), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+    user, colon, password = text.partition(":")
+    return (user, password) if colon and scheme.lower() == "basic" else None
+
+
+def _with_headers(send: Send, extra: Mapping[str, str]) -> Send:
+    """Return a `send` that adds headers where the answer has none of that name."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, text in extra.items():
+                headers.setdefault(name, text)
+        await send(message)
+
+    return sending
+
+
+def _refused(status: int, text: str, header: str, value: str) -> PlainTextResponse:
+    return PlainTextResponse(f"{text}\n", status, {header: value})

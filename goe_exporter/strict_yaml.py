@@ -1,0 +1,150 @@
+"""Files in YAML, read strictly: what is unknown, doubled or of the wrong kind is an error.
+
+Every error is a `ConfigError` of one line that names the file, the place (`chargers[0].api`) and
+what is allowed there. `config` and `web_config` say what their files hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from goe_exporter.errors import ConfigError
+
+_LONGEST_SHOWN = 80
+
+
+class Strict(BaseModel):
+    """A section of a file: frozen, and no key but its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_Model = TypeVar("_Model", bound=Strict)
+
+
+def document(path: str) -> object:
+    """Return what a file holds, `{}` for an empty one; raises `ConfigError`."""
+    try:
+        found: object = yaml.load(Path(path).read_text("utf-8"), Loader=_Loader)  # noqa: S506
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {os_reason(error)}") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        words = str(error.problem)
+        if words.startswith("but "):
+            words = f"{error.context}, {words}"
+        raise ConfigError(f"{path}{place}: {words}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
+        raise ConfigError(f"{path}: no YAML: {first_line}") from error
+    return {} if found is None else found
+
+
+def validated(model: type[_Model], found: object, source: str) -> _Model:
+    """Return a document as what it should be; raises `ConfigError` naming `source`."""
+    if not isinstance(found, dict):
+        raise ConfigError(f"{source}: keys and values are wanted, not {found!r:.80}")
+    try:
+        return model.model_validate(found)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {sentence(model, error)}") from None
+
+
+def sentence(model: type[Strict], error: ValidationError) -> str:
+    """Return the first thing wrong, and how many more there are."""
+    first, *more = error.errors(include_url=False)
+    rest = f" (and {len(more)} more)" if more else ""
+    return f"{_problem(model, first)}{rest}"
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it, not too long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
+
+
+def os_reason(error: OSError | UnicodeDecodeError) -> str:
+    """Return why a file cannot be read, in a few words."""
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8"
+    return error.strerror or str(error)
+
+
+def _problem(model: type[Strict], detail: ErrorDetails) -> str:
+    place = ""
+    for step in detail["loc"]:
+        name = step if isinstance(step, int) else str(step)[:_LONGEST_SHOWN]
+        place += f"[{name}]" if isinstance(name, int) else f".{name}" if place else name
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind in ("extra_forbidden", "invalid_key"):
+        fields = _model_at(model, detail["loc"][:-1]).model_fields
+        return f"{place}: unknown key; allowed are {', '.join(map(_key, fields.items()))}"
+    if kind == "missing":
+        return f"{place} is missing"
+    if kind == "value_error":
+        return f"{place}: {context['error']}" if place else str(context["error"])
+    known = _RULES.get(kind)
+    rule = known.format(**context) if known else detail["msg"].lower()
+    return f"{place}: {rule}, not {shown(detail['input'])}"
+
+
+def _key(item: tuple[str, Any]) -> str:
+    """Return a field's key as it stands in a file."""
+    name, field = item
+    return str(field.alias or name)
+
+
+def _model_at(model: type[BaseModel], place: Sequence[int | str]) -> type[BaseModel]:
+    """Return the section that stands at a place of a document."""
+    for step in place:
+        field = model.model_fields.get(str(step))
+        if field is not None:
+            model = next(_models(field.annotation), model)
+    return model
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
+
+
+_RULES = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "greater_than_equal": "{ge} or more",
+    "less_than_equal": "{le} or less",
+    "literal_error": "{expected}",
+    "string_type": "a text",
+    "string_too_short": "a text that is not empty",
+    "dict_type": "keys and values such as {{site: home}}",
+    "list_type": "a list",
+    "model_type": "keys and values such as {{name: garage, host: 192.168.1.36}}",
+    "tuple_type": "a list such as [{{name: garage, host: 192.168.1.36}}]",
+}
+"""Pydantic's kinds of mistakes in our words, with what pydantic knows of them."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would keep the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[object] = set()
+        for key_node, _value in node.value:
+            key = getattr(key_node, "value", None)
+            if isinstance(key, str) and key in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark
+                )
+            seen.add(str(key))
+        return super().construct_mapping(node, deep)
