@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 the charger or the server said no, 2 wrong usage."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(_run())
+
+
+def _run() -> int:
     status = 0
     try:
         status = command.main(prog_name="goe-exporter", standalone_mode=False) or 0
@@ -41,12 +49,15 @@ def main() -> NoReturn:
     except BrokenPipeError:
         # Whoever read our output has gone; nothing may be written while the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        _complain(f"{error.filename or 'the output'}: {error.strerror or error}")
+        status = 1
     except Exception as error:
         if os.environ.get("GOE_EXPORTER_DEBUG"):
             raise
         _complain(f"a defect, please report it: {type(error).__name__}: {error}")
         status = 1
-    sys.exit(status)
+    return status
 
 
 def _complain(message: str) -> None:

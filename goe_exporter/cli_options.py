@@ -15,6 +15,8 @@ Command = Callable[..., Any]
 class FiniteRange(click.FloatRange):
     """Numbers between two bounds; click itself lets NaN pass."""
 
+    name = "number"
+
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from typing import Any
@@ -29,7 +28,7 @@ def demo(listen: tuple[str, int], speed: float, log_format: Any, log_level: str)
     from goe_exporter.config import ChargerConfig
     from goe_exporter.server import Server
 
-    if not listen[0].startswith("127.") and listen[0] not in ("localhost", "::1"):
+    if not _on_loopback(listen[0]):
         raise UsageError("--web.listen-address: the demo listens on loopback only")
     logs.configure(log_format, log_level)
     server = Server(*listen)
@@ -64,12 +63,15 @@ def simulate(
 ) -> None:  # fmt: skip
     """Run only a simulated charger, to try the exporter or any other client on."""
     from goe_exporter import simulator
+    from goe_exporter.config import not_listening
 
     if fault == "list":
         for name, meaning in simulator.FAULTS.items():
             click.echo(f"{name:<14} {meaning}")
         return
     fault_name, every = _fault(fault)
+    if api == "2" and not simulator.MODELS[model].v2:
+        raise UsageError(f"--api: hardware {model} has API 1 only")
     charger = simulator.Charger(model=model, firmware=firmware)
     story = None if no_story else simulator.story(charger)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
@@ -78,13 +80,20 @@ def simulate(
         try:
             box = chargers.add(charger, host or "0.0.0.0", port, api=api, story=story)  # noqa: S104
         except OSError as error:
-            raise UsageError(
-                f"--listen: cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}"
-            ) from error
+            raise not_listening("--listen", host, port, error) from error
         box.fault, box.fault_every = fault_name, every
         click.echo(f"A simulated {model} is at http://{box.address}/. Ctrl-C ends it.")
         sys.stdout.flush()
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+def _on_loopback(host: str) -> bool:
+    import ipaddress
+
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _fault(text: str | None) -> tuple[str | None, int]:

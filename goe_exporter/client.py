@@ -10,6 +10,7 @@ import contextlib
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NoReturn
 from urllib.parse import quote
@@ -22,18 +23,22 @@ from goe_exporter.transport import Transport
 Api = Literal["auto", "1", "2"]
 
 OLD_FILTER_KEYS = 10
+ANSWERS_BEFORE_V2_IS_TRIED = 100
 HTTP_ACCEPTED = 202
 _COUNTED = re.compile(r"[1-9][0-9]* succeeded and 0 failed\.?")
-_NOT_FOUND = ("Not found:", "This URI does not exist")
+_NOT_FOUND = (b"Not found:", b"This URI does not exist")
+_SENTENCE = re.compile(r"[A-Za-z][A-Za-z0-9 ,.:;'/_-]{0,79}")
 
 
 class Client:
     """One charger at `host` ("192.168.1.36", "box.local:8080", "https://SERIAL.api.v3.go-e.io").
 
     `token` is sent as a bearer token, which the vendor's cloud wants. `api` "auto" asks v2, and
-    v1 where the charger says that it has no v2; only an answer decides, and "not found" opens the
-    question again. `deadline_seconds` bounds a whole request, `environment_proxies` lets
-    `HTTP_PROXY` and the like count. Safe to call from several threads.
+    v1 where the charger says that it has no v2; only an answer decides. A failure opens the
+    question again, and v2 is asked for now and then while v1 answers, for it may be switched on.
+    `deadline_seconds` bounds a status, however many requests it takes, and each request of a
+    write; `environment_proxies` lets `HTTP_PROXY` and the like count. Safe to call from several
+    threads.
     """
 
     def __init__(
@@ -49,6 +54,9 @@ class Client:
         self._fixed = None if api == "auto" else int(api)
         self._found: int | None = None
         self._old_filter = False
+        self._v1_answers = 0
+        self._until = 0.0
+        self._deadline_seconds = deadline_seconds
         self._lock = threading.Lock()
         self._transport = Transport(
             host,
@@ -68,7 +76,10 @@ class Client:
         Raises `ChargerError`.
         """
         with self._lock, self._named_in_errors():
-            return self._ask_again_if_gone(self.api or 2, keys)
+            self._until = time.monotonic() + self._deadline_seconds
+            if self._fixed:
+                return self._ask(self._fixed, keys)
+            return self._ask_what_it_has(keys)
 
     def write(self, api: int, key: str, value: object) -> None:
         """Write `value` (in v2's words) to `key` through `api`.
@@ -98,19 +109,24 @@ class Client:
                 raise
             raise ChargerError(error.reason, f"{self.host}: {error}") from error
 
-    def _ask_again_if_gone(self, api: int, keys: Sequence[str]) -> Answer:
-        """Ask one API, and where the charger says it has none of that, the other."""
+    def _ask_what_it_has(self, keys: Sequence[str]) -> Answer:
+        """Ask v2, or v1 if that answered last; and where the charger has none of it, the other."""
+        api = self._found or 2
+        if self._v1_answers >= ANSWERS_BEFORE_V2_IS_TRIED:
+            api, self._v1_answers = 2, 0
         try:
             return self._ask(api, keys)
         except ChargerError as error:
-            if self._fixed or error.reason != "not_found":
+            if self._found == 1:
+                self._found = None  # what answers next may be another charger, and have v2
+            if error.reason != "not_found":
                 raise
-            self._found = None
             return self._ask(3 - api, keys)
 
     def _ask(self, api: int, keys: Sequence[str]) -> Answer:
         status = self._status_v1() if api == 1 else self._status_v2(keys)
         self._found = api
+        self._v1_answers = self._v1_answers + 1 if api == 1 else 0
         return Answer(api, status)
 
     def _status_v1(self) -> dict[str, object]:
@@ -139,7 +155,7 @@ class Client:
 
     def _get(self, target: str) -> object:
         """Return the JSON of a 200, or of a 400, which is how PRO marks an unknown key."""
-        status, _headers, body = self._transport.get(target)
+        status, _headers, body = self._transport.get(target, self._until)
         if status == 200:
             return _parse(body)
         if status == 400:
@@ -181,12 +197,11 @@ def _parse(body: bytes) -> object:
     try:
         return _DECODE(body.decode())
     except (ValueError, RecursionError) as error:
-        text = body[:80].decode("utf-8", "replace").strip()
-        if text.startswith(_NOT_FOUND):
-            raise ChargerError("not_found", text) from error
+        if body.startswith(_NOT_FOUND):
+            raise ChargerError("not_found", _words(body)) from error
         if not body:
             raise ChargerError("truncated", "an answer without a body") from error
-        raise ChargerError("not_json", f"no JSON: {text!r}") from error
+        raise ChargerError("not_json", f"no JSON: {_words(body)}") from error
 
 
 def _as_object(answer: object) -> dict[str, object]:
@@ -207,10 +222,23 @@ _BY_STATUS = {401: "unauthorized", 403: "offline", 404: "not_found"}
 
 def _failure(status: int, body: bytes) -> ChargerError:
     """Return what an answer other than success means (PROTOCOL.md §1)."""
-    text = body[:200].decode("utf-8", "replace").strip()
+    text = body.decode("utf-8", "replace")
     reason = _BY_STATUS.get(status, "http_status")
     if status == 404 and "outdated" in text:
         reason = "outdated"
     elif status >= 500 and "api lock" in text:
         reason = "busy"
-    return ChargerError(reason, f"HTTP {status}: {text[:80]!r}")
+    return ChargerError(reason, f"HTTP {status}: {_words(body)}")
+
+
+def _words(body: bytes) -> str:
+    """Return what the charger says if it is a plain sentence, else how much and what it is.
+
+    Anything else may hold keys and passwords, and what is returned here is logged
+    (PROTOCOL.md §3.13).
+    """
+    text = body[:200].decode("utf-8", "replace").strip()
+    if _SENTENCE.fullmatch(text):
+        return repr(text)
+    kind = "HTML" if text.startswith("<") else f"beginning with {text[:1]!r}"
+    return f"{len(body)} bytes, {kind}" if text else "nothing"

@@ -29,6 +29,7 @@ LIVE_CHANNELS = tuple(channel for channel in CHANNELS if not channel.slow)
 SLOW_CHANNELS = tuple(channel for channel in CHANNELS if channel.slow)
 LIVE_KEYS = tuple(dict.fromkeys(key for channel in LIVE_CHANNELS for key in channel.keys))
 SLOW_KEYS = tuple(dict.fromkeys(key for channel in SLOW_CHANNELS for key in channel.keys))
+SLOW_ROOM = FILTER_LIMIT - len(LIVE_KEYS)
 
 _log = logger(__name__)
 
@@ -81,15 +82,27 @@ class Collector:
     def cycle(self) -> None:
         """Poll once, keep what came of it, and hand it to the sink."""
         started = self._clock()
-        keys = LIVE_KEYS + self._slow.due(started)
         try:
-            answer = self._client.status(keys)
+            answer, keys = self._ask(started)
         except ChargerError as error:
             self._failed(error, self._clock() - started)
         else:
             self._succeeded(answer, keys, started)
         if self._sink is not None:
             self._sink(self.last_cycle())
+
+    def _ask(self, started: float) -> tuple[Answer, tuple[str, ...]]:
+        """Return the charger's answer and the keys asked for: the live ones and some slow ones.
+
+        Where cycles are rare, the slow keys that do not fit are asked for in a second request.
+        """
+        due = self._slow.due(started)
+        keys = LIVE_KEYS + due[:SLOW_ROOM]
+        answer, rest = self._client.status(keys), due[SLOW_ROOM:]
+        if not rest or answer.api == 1 or self.interval_seconds < SLOW_SECONDS:
+            return answer, keys
+        more = self._client.status(rest)
+        return Answer(answer.api, answer.status | more.status), keys + rest
 
     @property
     def complete(self) -> bool:
@@ -193,11 +206,11 @@ class _SlowKeys:
         self._asked = dict.fromkeys(SLOW_KEYS, float("-inf"))
 
     def due(self, now: float) -> tuple[str, ...]:
-        """Return the keys to ask for now, longest unasked first, as many as fit the filter."""
+        """Return the keys to ask for now, longest unasked first."""
         if now - min(self._asked.values()) < SLOW_SECONDS:
             return ()
         due = [key for key, asked in self._asked.items() if now - asked >= SLOW_SECONDS]
-        return tuple(sorted(due, key=self._asked.__getitem__)[: FILTER_LIMIT - len(LIVE_KEYS)])
+        return tuple(sorted(due, key=self._asked.__getitem__))
 
     def answered(self, keys: Iterable[str], status: Mapping[str, object], now: float) -> None:
         """Keep the answer for `keys`; what the charger did not give is gone."""

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from goe_exporter import strict_yaml
-from goe_exporter.errors import ConfigError
+from goe_exporter.errors import ConfigError, UsageError
 from goe_exporter.strict_yaml import Strict, shown
 
 SHORTEST_INTERVAL_SECONDS = 1.0
@@ -67,6 +67,14 @@ def listen_address(text: object) -> tuple[str, int]:
     return match[1].strip("[]"), int(match[2])
 
 
+def not_listening(option: str, host: str, port: int, error: OSError) -> UsageError:
+    """Return what an option's address that cannot be listened on means to its user."""
+    # `socket.create_server` turns a `gaierror` into an OSError, but keeps its negative number.
+    number = error.errno or 0
+    reason = os.strerror(number) if number > 0 else "the name cannot be resolved"
+    return UsageError(f"{option}: cannot listen on {host}:{port}: {reason}")
+
+
 def size(text: object) -> int:
     """Return the bytes of a size such as `512MiB`, 1 MiB at the least; raises `ValueError`."""
     match = _SIZE.fullmatch(text) if isinstance(text, str) else None
@@ -107,6 +115,11 @@ def _api(value: object) -> object:
 def _charger_name(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > 200:
         raise ValueError(f"a text of 1 to 200 characters, not {shown(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        # Half a surrogate pair, as an argument that is no UTF-8 has it: no sink can write it.
+        raise ValueError(f"a text in UTF-8, not {value!a}") from None
     return value
 
 
@@ -204,8 +217,11 @@ def parse(document: object, source: str) -> Config:
     """Return the configuration of a parsed document; raises `ConfigError` naming `source`."""
     config = strict_yaml.validated(Config, document, source)
     check_names(config.chargers, source)
-    for charger in config.chargers:
-        charger.token()
+    for index, charger in enumerate(config.chargers):
+        try:
+            charger.token()
+        except ConfigError as error:
+            raise ConfigError(f"{source}: chargers[{index}].token_file: {error}") from error
     if config.influxdb is not None:
         config.influxdb.token()
         config.influxdb.login()

@@ -8,7 +8,7 @@ that the collector can count it. Nothing a charger sends makes `decode` raise.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple, TypeGuard
 
 from goe_exporter.channels import CHANNELS
@@ -33,6 +33,10 @@ class _Context(NamedTuple):
 
 
 _Reader = Callable[[Channel, str, object, _Context], Reading | None]
+
+_reading: Callable[[tuple[Channel, str, float | bool | str, int | None]], Reading]
+_reading = partial(tuple.__new__, Reading)
+"""Makes a reading, at half the cost of calling its class, which is most of a decode."""
 
 
 def decode(status: Status, api: int, channels: tuple[Channel, ...] = CHANNELS) -> Decoded:
@@ -108,7 +112,7 @@ def _number(channel: Channel, label: str, raw: object, _context: _Context) -> Re
     # Compared before any conversion: an integer may be too long for a float, and NaN fails.
     if not low <= raw <= high:
         raise UnreadableError
-    return Reading(channel, label, raw / channel.divide)
+    return _reading((channel, label, raw / channel.divide, None))
 
 
 def _count(channel: Channel, label: str, raw: object, context: _Context) -> Reading | None:
@@ -126,7 +130,7 @@ def _count(channel: Channel, label: str, raw: object, context: _Context) -> Read
 def _flag(channel: Channel, label: str, raw: object, _context: _Context) -> Reading:
     if raw is not True and raw is not False:
         raise UnreadableError
-    return Reading(channel, label, raw)
+    return _reading((channel, label, raw, None))
 
 
 def _state(channel: Channel, label: str, raw: object, context: _Context) -> Reading:
@@ -134,7 +138,8 @@ def _state(channel: Channel, label: str, raw: object, context: _Context) -> Read
         raise UnreadableError
     assert channel.states is not None
     code = int(raw)
-    return Reading(channel, label, channel.states.name(code, context.api, context.firmware), code)
+    word = channel.states.name(code, context.api, context.firmware)
+    return _reading((channel, label, word, code))
 
 
 def _text(channel: Channel, label: str, raw: object, _context: _Context) -> Reading | None:
@@ -146,7 +151,7 @@ def _text(channel: Channel, label: str, raw: object, _context: _Context) -> Read
     text = raw.encode("utf-8", "replace").decode("utf-8").strip()
     if len(text) > LONGEST_TEXT:
         text = text[: LONGEST_TEXT - 1] + "…"
-    return Reading(channel, label, text) if text else None
+    return _reading((channel, label, text, None)) if text else None
 
 
 def _is_integral(raw: object) -> TypeGuard[int | float]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from goe_exporter.errors import UsageError
+from goe_exporter.config import not_listening
 from goe_exporter.guard import Guard
 from goe_exporter.web_config import WebConfig, WebSettings
 
@@ -105,9 +104,7 @@ def _bind(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        place = f"{host}:{port}"
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise UsageError(f"--web.listen-address: cannot listen on {place}: {reason}") from error
+        raise not_listening("--web.listen-address", host, port, error) from error
 
 
 class _Uvicorn(uvicorn.Server):

@@ -23,8 +23,8 @@ from goe_exporter.web import Application, application
 if TYPE_CHECKING:
     from goe_exporter.agent import Agent
 
-EXIT_SECONDS = 4.5
-"""From SIGTERM to the end; polls still under way then are given up."""
+EXIT_SECONDS = 3.0
+"""What polls and delivery under way are given once the web server, if any, has ended."""
 
 SWITCH_SECONDS = 0.0005
 

@@ -23,12 +23,13 @@ from requests.utils import get_environ_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, LocationParseError, NameResolutionError
-from urllib3.util import parse_url
+from urllib3.util import SKIP_HEADER, parse_url
 
 from goe_exporter.errors import ChargerError, UsageError
 
 BODY_LIMIT = 1024 * 1024
 _PREPARED_LIMIT = 16
+_UNSAID = {"User-Agent": SKIP_HEADER, "Accept-Encoding": SKIP_HEADER}
 _DISCONNECTED = (
     "Connection aborted",
     "Remote end closed",
@@ -50,9 +51,9 @@ class Transport:
     """Requests to `host` ("192.168.1.36", "box.local:8080", "https://example.net").
 
     `headers` go with each request and `token` as a bearer token; `deadline_seconds` bounds a
-    request from the name's resolution to the body's last byte; `environment_proxies` lets
-    `HTTP_PROXY` and the like count; `ca_file` holds the certificates to trust instead of the
-    system's.
+    request to the body's last byte, but for the resolution of a name, which the system bounds;
+    `environment_proxies` lets `HTTP_PROXY` and the like count; `ca_file` holds the certificates
+    to trust instead of the system's.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Transport:
         self.host = host
         self._base = host if "://" in host else f"http://{host}"
         self._deadline_seconds = deadline_seconds
-        self._headers = {"Accept": "application/json", "Connection": "close", **(headers or {})}
+        self._headers = {"Connection": "close", **_UNSAID, **(headers or {})}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._adapter = _Adapter(self._base, verify_tls, ca_file)
@@ -77,9 +78,13 @@ class Transport:
         self._proxies = get_environ_proxies(self._base) if environment_proxies else {}
         self._prepared: dict[str, requests.PreparedRequest] = {}
 
-    def get(self, target: str) -> HttpAnswer:
-        """Make one GET request within the deadline; raises `ChargerError`."""
-        with bounded(self.host, self._deadline_seconds):
+    def get(self, target: str, until: float | None = None) -> HttpAnswer:
+        """Make one GET request within the deadline, or `until` a moment of the monotonic clock.
+
+        Raises `ChargerError`.
+        """
+        left = self._deadline_seconds if until is None else until - time.monotonic()
+        with bounded(self.host, left):
             return self._send(self._prepare(target))
 
     def post(self, target: str, body: bytes) -> HttpAnswer:
@@ -90,14 +95,13 @@ class Transport:
 
     def _send(self, prepared: requests.PreparedRequest) -> HttpAnswer:
         """Send without a session, whose cookies, redirects and hooks nobody needs here."""
-        response = self._adapter.send(
+        raw: urllib3.HTTPResponse = self._adapter.send(  # type: ignore[assignment]
             prepared,
             stream=True,
             timeout=self._deadline_seconds,
             verify=self._verify,
             proxies=self._proxies,
         )
-        raw = response.raw
         body = _read(raw)
         raw.close()
         return HttpAnswer(raw.status, raw.headers, body)
@@ -233,11 +237,16 @@ class _Adapter(HTTPAdapter):
         else:
             self._pool = _Pool(url.host, url.port)
 
-    def build_response(self, req: Any, resp: Any) -> requests.Response:  # noqa: ARG002
-        """Return a response that only carries urllib3's: nobody here asks for more of it."""
-        response = requests.Response()
-        response.raw = resp
-        return response
+    def build_response(self, req: Any, resp: Any) -> Any:  # noqa: ARG002
+        """Return urllib3's own response: nobody here asks for more."""
+        return resp
+
+    def request_url(self, request: Any, proxies: Any) -> str:
+        """Return what stands in the request line; without a proxy it is known already."""
+        if proxies:
+            return super().request_url(request, proxies)
+        target: str = request.path_url
+        return target
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(*args, **kwargs)
@@ -260,6 +269,8 @@ def _read(raw: urllib3.HTTPResponse) -> bytes:
         if len(body) > BODY_LIMIT:
             raw.close()
             raise ChargerError("too_large", f"an answer of more than {BODY_LIMIT} bytes")
+        if raw.length_remaining == 0:
+            break
     return body
 
 
@@ -305,7 +316,7 @@ _BY_KIND: tuple[tuple[type[BaseException], str], ...] = (
 
 def _sentence(reason: str, host: str) -> str:
     return {
-        "dns": f"{host}: no such host",
+        "dns": f"{host}: the name cannot be resolved",
         "refused": f"{host} refuses the connection",
         "timeout": f"{host} did not answer in time",
         "truncated": f"{host} broke off its answer",

@@ -134,9 +134,8 @@ def write(
         if same(shown, value):
             return Written(answer.api, value, clock() - started)
         if clock() - started > READ_BACK_SECONDS:
-            raise RefusedError(
-                f"the charger took {channel.option} without effect: {key} is still {shown!r:.80}"
-            )
+            still = f"it is still {_word(spec, shown)}"
+            raise RefusedError(f"the charger took {channel.option} without effect: {still}")
         sleep(READ_BACK_PAUSE_SECONDS)
 
 
@@ -147,6 +146,16 @@ def same(shown: object, value: object) -> bool:
     if isinstance(shown, int | float) and isinstance(value, int | float):
         return math.isclose(shown, value, rel_tol=1e-5)
     return shown is None and value is None
+
+
+def _word(spec: Allowed, shown: object) -> str:
+    """Return what a status shows as a person would write it."""
+    if shown is None:
+        return "off" if isinstance(spec, Range) and spec.off else "absent"
+    if isinstance(spec, Range):
+        return f"{shown!r:.80}"
+    words = (word for word, value in spec.values.items() if same(shown, value))
+    return next(words, f"{shown!r:.80}")
 
 
 def _check_before_asking(channel: Channel, text: str, channels: Sequence[Channel]) -> None:

@@ -65,7 +65,7 @@ def test_bad_answer(simulator: Simulator, fault: str, api: str) -> None:
     """Down at once, readings for three intervals more and no longer, and back by itself."""
     clock = Clock()
     box = simulator.add(Charger("V3"))
-    client = Client(box.address, api, deadline_seconds=0.4)  # type: ignore[arg-type]
+    client = Client(box.address, api, deadline_seconds=1.0)  # type: ignore[arg-type]
     collector = Collector("garage", box.address, client, INTERVAL_SECONDS, clock=clock)
     collector.cycle()
     assert samples(collector)["goe_up"] == 1

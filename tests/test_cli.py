@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -221,6 +222,14 @@ def test_help_is_fast() -> None:
         (
             ["simulate", "--fault", "hang=0"],
             "--fault: every so many requests, 1 or more, not '0'",
+        ),
+        (
+            ["simulate", "--model", "V2", "--api", "2"],
+            "--api: hardware V2 has API 1 only",
+        ),
+        (
+            ["serve", "x\udcff=a"],
+            "charger 'x\\udcff=a': name: a text in UTF-8, not 'x\\udcff'",
         ),
         (
             ["demo", "--web.listen-address", ":0"],
@@ -494,16 +503,39 @@ def test_read_of_a_dead_host(goe: Goe, output: str) -> None:
     assert outcome == (1, "", f"goe-exporter: {address} refuses the connection\n")
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("output", ["table", "prometheus", "influx"])
+def test_read_on_an_old_terminal(simulator: Simulator, encoding: str, output: str) -> None:
+    """What a terminal cannot show costs that character and nothing else."""
+    name = f"garage ⚡={simulator.add(Charger()).address}"
+    command = [sys.executable, "-m", "goe_exporter", "read", name, "--format", output]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, check=True, capture_output=True, env=environment)
+    assert done.stderr == b""
+    assert b"garage" in done.stdout
+
+
+def test_no_room_for_the_output() -> None:
+    """A full disk behind the output is said in plain words."""
+    command = [sys.executable, "-m", "goe_exporter", "channels"]
+    with open("/dev/full", "w") as full:  # noqa: PTH123, a device
+        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "goe-exporter: the output: No space left on device\n",
+    )
+
+
 def test_read_of_a_host_without_address(goe: Goe) -> None:
     """A name that does not resolve is named."""
     outcome = goe("read", "charger.invalid")
-    assert outcome == (1, "", "goe-exporter: charger.invalid: no such host\n")
+    assert outcome == (1, "", "goe-exporter: charger.invalid: the name cannot be resolved\n")
 
 
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("html", "It works!"),
+        ("html", "no JSON: 44 bytes, HTML"),
         ("unauthorized", "Unauthorized"),
         ("busy", "couldn't take api lock"),
         ("not_found", "This URI does not exist"),
@@ -597,10 +629,15 @@ def test_simulate_by_the_environment(launch: Launch) -> None:
     ],
     ids=["simulate", "serve", "demo"],
 )
-def test_a_port_in_use(launch: Launch, arguments: list[str], option: str) -> None:
-    """A port in use is exit 2 and one line that names the option, the address and the reason."""
+def test_an_address_that_cannot_be_had(launch: Launch, arguments: list[str], option: str) -> None:
+    """It is exit 2 and one line that names the option, the address and the reason."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         outcome = launch(*arguments, address).end()
     message = f"{option}: cannot listen on {address}: Address already in use"
+    assert outcome == (2, "", f"goe-exporter: {message}\n")
+    outcome = launch(*arguments, "127.0.0.1.invalid:80").end()
+    message = f"{option}: cannot listen on 127.0.0.1.invalid:80: the name cannot be resolved"
+    if arguments[0] == "demo":
+        message = f"{option}: the demo listens on loopback only"
     assert outcome == (2, "", f"goe-exporter: {message}\n")

@@ -158,7 +158,7 @@ def test_a_v1_charger_that_refuses_by_silence(simulator: Simulator, goe: Goe) ->
     outcome = goe("set", box.address, "max-current-temporary", "10")
     assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err == (
-        "goe-exporter: the charger took max-current-temporary without effect: amx is still None\n"
+        "goe-exporter: the charger took max-current-temporary without effect: it is still absent\n"
     )
     assert writes(box) == ["/mqtt?payload=amx=10"]
 
@@ -170,7 +170,7 @@ def test_a_v2_charger_that_ignores_a_write(goe: Goe) -> None:
         outcome = goe("set", box.address, "max-current", "10")
     assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err == (
-        "goe-exporter: the charger took max-current without effect: amp is still 16\n"
+        "goe-exporter: the charger took max-current without effect: it is still 16\n"
     )
     assert writes(box) == ["/api/set?amp=10"]
 

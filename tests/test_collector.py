@@ -564,3 +564,20 @@ def test_view_is_consistent(clock: Clock, wall: Clock) -> None:
         watcher.join()
     assert torn == []
     assert polled.view().vitals.polls == 600
+
+
+@pytest.mark.parametrize("interval_seconds", [60.0, 600.0])
+def test_rare_cycles_ask_for_everything(
+    box: Box, clock: Clock, wall: Clock, interval_seconds: float
+) -> None:
+    """With a minute or more between cycles each has all rows, in two requests of few keys."""
+    asker = Client(box.address)
+    collector = Collector("garage", box.address, asker, interval_seconds, clock=clock, wall=wall)
+    for cycle in range(1, 4):
+        collector.cycle()
+        assert collector.complete
+        assert box.requests == 2 * cycle
+        asked = [unquote(target).partition("filter=")[2].split(",") for _, target in box.log]
+        assert set(asked[-1] + asked[-2]) >= SLOW_KEYS | LIVE_KEYS
+        assert max(map(len, asked)) <= 35
+        clock.now += interval_seconds

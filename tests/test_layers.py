@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "docs": "model writer",
     "web_config": "config errors logs strict_yaml",
     "guard": "web_config",
-    "server": "errors guard web_config",
+    "server": "config guard web_config",
     "web": "__version__ errors model prometheus",
     "terminal": "docs model",
     "influx": "model",

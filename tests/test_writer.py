@@ -353,7 +353,7 @@ def test_a_write_without_effect() -> None:
     client = Scripted(lambda _keys: {"ama": 16, "amp": 16})
     with pytest.raises(RefusedError) as refused:
         written(client, "max-current", "10", clock)
-    message = "the charger took max-current without effect: amp is still 16"
+    message = "the charger took max-current without effect: it is still 16"
     assert str(refused.value) == message
     assert 105 <= clock.now <= 106
 
