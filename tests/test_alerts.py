@@ -252,6 +252,18 @@ def test_rules_use_what_the_exporter_emits(name: str) -> None:
     assert {label for labels in named for label in re.findall(r"\w+", labels)} <= known
 
 
+@pytest.mark.parametrize("alert", RULES)
+def test_joins_keep_the_exporter_and_the_charger(alert: str) -> None:
+    """Series are joined and aggregated per exporter and charger: none stands in for another."""
+    expression = RULES[alert]["expr"]
+    metrics = [metric for metrics, _ in selectors(expression) for metric in metrics]
+    of_chargers = all("charger" in EMITTED[metric][0] for metric in metrics)
+    kept = "job, instance, charger" if of_chargers else "job, instance"
+    for labels in re.findall(r"\b(?:on|by) \(([^)]*)\)", expression):
+        assert labels.removesuffix(", phase") == kept
+    assert not re.search(r"\b(ignoring|without)\b", expression)
+
+
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_tests_use_what_the_exporter_emits(path: Path) -> None:
     """The made-up series are such as the exporter gives."""
