@@ -167,16 +167,18 @@ def test_a_fault_reaches_the_webhook(speak: Callable[..., Speaker], tmp_path: Pa
                 and fetch(f"{server}/api/v1/query?query=goe_error_code")["data"]["result"] != []
             ),
             "an evaluation of every rule, on readings",
+            60,
         )
         wait_for(
             lambda: {rule.get("state", "inactive") for rule in rules(server)} == {"inactive"},
             "no alert for a charger that charges well",
+            60,
         )
         assert told(webhook) == []
 
         with box.lock:
             charger.inject(8)
-        wait_for(lambda: told(webhook) != [], "the fault at the webhook")
+        wait_for(lambda: told(webhook) != [], "the fault at the webhook", 60)
         (alert,) = told(webhook)
         assert alert["status"] == "firing"
         assert alert["labels"] == {
@@ -194,7 +196,7 @@ def test_a_fault_reaches_the_webhook(speak: Callable[..., Speaker], tmp_path: Pa
 
         with box.lock:
             charger.clear_error()
-        wait_for(lambda: told(webhook)[-1]["status"] == "resolved", "the end at the webhook")
+        wait_for(lambda: told(webhook)[-1]["status"] == "resolved", "the end at the webhook", 60)
         assert {each["labels"]["alertname"] for each in told(webhook)} == {"GoeGroundFault"}
 
 
