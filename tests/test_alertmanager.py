@@ -212,6 +212,7 @@ def alert(name: str, severity: str, kind: str, charger: str = "", **more: str) -
 ALL = (
     alert("GoeExporterDown", "critical", "exporter", instance="nas:10332"),
     alert("GoeExporterAbsent", "critical", "exporter"),
+    alert("GoeExporterDefect", "warning", "exporter"),
     alert("GoeChargerUnreachable", "warning", "reachability", "garage", instance="nas:10332"),
     alert("GoeChargerUnreachable", "warning", "reachability", "garage"),
     alert("GoeChargerDataStale", "warning", "reachability", "garage"),

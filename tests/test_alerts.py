@@ -100,7 +100,7 @@ def test_two_exporters_of_the_same_chargers(tmp_path: Path) -> None:
         if path.stem != "recording":
             tests = doubled(load(path)) | {"rule_files": [str(ALERTS / "goe-alerts.yaml")]}
             paths.append(tmp_path / path.name)
-            paths[-1].write_text(yaml.safe_dump(tests), encoding="utf-8")
+            paths[-1].write_text(json.dumps(tests), encoding="utf-8")
     promtool("test", "rules", *map(str, paths))
 
 
