@@ -1,0 +1,12 @@
+// The monitoring mixin of goe-exporter: rules and dashboards for those who deploy with jsonnet.
+// The rules work for any job, so there is nothing to configure. Needs go-jsonnet, or jsonnet 0.22.
+{
+  prometheusAlerts+:: std.parseYaml(importstr 'alerts/goe-alerts.yaml'),
+  prometheusRules+:: std.parseYaml(importstr 'alerts/goe-recording.yaml'),
+  grafanaDashboards+:: {
+    'goe-charger.json': import 'prometheus/charger.json',
+    'goe-energy.json': import 'prometheus/energy.json',
+    'goe-fleet.json': import 'prometheus/fleet.json',
+    'goe-exporter.json': import 'prometheus/exporter.json',
+  },
+}
