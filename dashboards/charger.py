@@ -27,9 +27,9 @@ LIVE_VOLTS = 50
 """Below this a phase is not connected; chargers on one phase have two of them."""
 
 LIMITS = {
+    "allowed": "allowed_current",
     "set": "max_current",
     "set for now": "max_current_temporary",
-    "allowed": "allowed_current",
     "cable": "cable_current",
     "temperature": "temperature_current_limit",
     "load balancing": "load_balancing_current",
@@ -112,7 +112,7 @@ def _promql() -> Queries:
     return Queries(
         fresh="",
         state=[now(car_state())],
-        power=[past(series("power"))],
+        power=[now(series("power"))],
         session=[now(session)],
         reason=[now(promql.code("charging_reason"))],
         error=[now(f"{series('error')} == 1", rows=True)],
@@ -145,7 +145,7 @@ def _influxql() -> Queries:
     return Queries(
         fresh=FRESH,
         state=[last({"state": influxql.code("car_state")})],
-        power=[past({"power": field("power")}, fill="none")],
+        power=[last({"power": field("power")})],
         session=[influxql.target(
             f"SELECT last({session}) / 1000 {influxql.FROM} {influxql.SHOWN}"
         )],
@@ -198,10 +198,10 @@ def _headline(queries: Queries) -> list[Panel]:
             mappings=looks.CAR_STATE, time_from=fresh, defaults={"noValue": "No data"},
         ),
         stat(
-            title="Power", description="Active power of all phases.",
-            targets=queries.power, unit="watt", width=5, height=4, graph=True, time_from=fresh,
+            title="Power now", description="Active power of all phases.",
+            targets=queries.power, unit="watt", width=5, height=4, time_from=fresh,
             thresholds=((None, looks.GREY), (100, looks.GREEN)),
-            defaults={"noValue": "No data", "min": 0}, interval=_least(fresh),
+            defaults={"noValue": "No data"},
         ),
         stat(
             title="This session",

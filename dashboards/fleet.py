@@ -63,9 +63,9 @@ def _counts() -> list[Panel]:
         ),
         stat(
             title="Power", description="Active power of all chargers together.",
-            targets=[promql.past(f"sum({power})")], unit="watt", width=4, height=4, graph=True,
+            targets=[promql.now(f"sum({power})")], unit="watt", width=4, height=4,
             thresholds=((None, looks.GREY), (100, looks.GREEN)),
-            defaults={"noValue": "0 W", "min": 0},
+            defaults={"noValue": "0 W"},
         ),
         energy_stat("Today", "Charged since midnight.", promql.now(rise("$__range")), TODAY),
     ]  # fmt: skip

@@ -181,11 +181,11 @@ def colored(colors: Mapping[str, str]) -> list[Json]:
     ]
 
 
-def stat(*, fields: str = "", color: str = "value", graph: bool = False, **panel: Any) -> Panel:
-    """Return a panel of large values; `fields` picks a column, `graph` draws the past behind."""
+def stat(*, fields: str = "", color: str = "value", **panel: Any) -> Panel:
+    """Return a panel of large values; `fields` picks a column."""
     options = {
         "colorMode": color,
-        "graphMode": "area" if graph else "none",
+        "graphMode": "none",
         "justifyMode": "auto",
         "orientation": "auto",
         "reduceOptions": LAST_VALUE | {"fields": fields},

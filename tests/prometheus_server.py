@@ -50,7 +50,9 @@ class Prometheus:
                 of = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
                 history.write(f"{name}{{{of}}} {value!r} {time!r}\n")
             history.write("# EOF\n")
-        command = ["tsdb", "create-blocks-from", "openmetrics", str(path), str(self._data)]
+        # The whole history is read once for each block, of which there are 12 a day by default.
+        command = ["tsdb", "create-blocks-from", "--max-block-duration=2160h", "openmetrics"]
+        command += [str(path), str(self._data)]
         subprocess.run([binary("promtool"), *command], check=True, capture_output=True)
 
     @contextlib.contextmanager

@@ -321,7 +321,7 @@ def test_rates_fit_the_scrape_interval(made: Json) -> None:
         for window in re.findall(r"rate\([^()]*\[([^\]]+)\]", query):
             assert window == "$__rate_interval"
         for window in re.findall(r"increase\([^()]*\[([^\]]+)\]", query):
-            assert re.fullmatch(r"\$__range|1d|(31|30|29|28)d:10m", window)
+            assert re.fullmatch(r"\$__range|1d|(31|30|29|28)d:1h", window)
 
 
 @pytest.mark.parametrize("name", ["prometheus/charger.json", "influxdb/charger.json"])
