@@ -102,7 +102,8 @@ def influxdb() -> Board:
 def car_state() -> str:
     """Return the car's state as a number, `looks.UNREACHABLE` while there is none."""
     no_answer = f"({promql.polled('goe_up')} == 0) - {-looks.UNREACHABLE}"
-    return f"{promql.code('car_state')} or {no_answer}"
+    # Without its name, which only one side has, both are one series: one row of the timeline.
+    return f"sum without () ({promql.code('car_state')} or {no_answer})"
 
 
 def _promql() -> Queries:
@@ -195,7 +196,8 @@ def _headline(queries: Queries) -> list[Panel]:
         stat(
             title="State", description="What the charger and the car do now.",
             targets=queries.state, unit="none", width=5, height=4, color="background",
-            mappings=looks.CAR_STATE, time_from=fresh, defaults={"noValue": "No data"},
+            mappings=looks.CAR_STATE, thresholds=looks.NOTHING, time_from=fresh,
+            defaults={"noValue": "No data"},
         ),
         stat(
             title="Power now", description="Active power of all phases.",
@@ -207,7 +209,7 @@ def _headline(queries: Queries) -> list[Panel]:
             title="This session",
             description="Energy since the car was plugged in. It stays until the next car comes, "
             "and restarts when the charger changes the number of phases.",
-            targets=queries.session, unit="kwatth", width=4, height=4, time_from=fresh,
+            targets=queries.session, unit=looks.KWH, width=4, height=4, time_from=fresh,
             thresholds=looks.COUNT, defaults={"noValue": "No data"},
         ),
         stat(
@@ -219,7 +221,7 @@ def _headline(queries: Queries) -> list[Panel]:
         stat(
             title="Error", description="The error the charger reports.",
             targets=queries.error, unit=TEXT, width=5, height=4, color="background",
-            fields="/^error$/", mappings=looks.ERROR, time_from=fresh,
+            fields="/^error$/", mappings=looks.ERROR, thresholds=looks.NOTHING, time_from=fresh,
             defaults={"noValue": "No data"},
         ),
     ]  # fmt: skip
@@ -318,7 +320,7 @@ def _rest(queries: Queries) -> list[list[Panel]]:
                 title="Session energy",
                 description="Energy since the car was plugged in: each tooth is a session, or the "
                 "part of one between two changes of the number of phases.",
-                targets=queries.past_session, unit="kwatth", width=8, height=7, custom=session,
+                targets=queries.past_session, unit=looks.KWH, width=8, height=7, custom=session,
                 overrides=colored({"session": looks.BLUE}), interval=step,
                 defaults={"min": 0, "noValue": "No data"},
             ),

@@ -17,6 +17,8 @@ from dashboards.grafana import (
     Row,
     bar_gauge,
     colored,
+    columns,
+    latest_first,
     override,
     stat,
     table,
@@ -27,15 +29,17 @@ from dashboards.grafana import (
 
 PRICE = textbox("price", "Price of a kWh", "0.30", "In €, with a point: 0.30")
 CURRENCY = "currencyEUR"
-HOURS = "suffix: h"
 DAY_LIMITS = (
     "Days begin at midnight where you are. After a change to or from summer time, days before it "
     "are off by an hour."
 )
 DAYS = f"By charger. {DAY_LIMITS} After a reset the counter counts on from what it shows then."
 LENGTHS = (31, 30, 29, 28)
-MIDDAY = "vector(time() + 43200)"
-"""Twelve hours after midnight it is the same date in UTC as where the viewer is."""
+SAME_DATE = "vector(time() + 13 * 3600)"
+"""Thirteen hours after midnight it is the same date in UTC as where the viewer is.
+
+That holds from Hawaii to New Zealand in summer, ten hours behind UTC to thirteen ahead.
+"""
 
 LONGEST_SESSION = "14d"
 SESSION_STEP = "1m"
@@ -59,8 +63,8 @@ def prometheus() -> Board:
         rows=[Row("Energy", [
             _totals(),
             [days([promql.past(per_day(), "{{charger}}")], DAYS)],
-            [_months(), _costs()],
-            [hours_of_use([used], f"{USE} {DAY_LIMITS}"), by_charger(6), _by_card()],
+            [_months(), hours_of_use([used], f"{USE} {DAY_LIMITS}")],
+            [by_charger(12), _by_card()],
             [_sessions()],
         ])],
     )  # fmt: skip
@@ -86,7 +90,7 @@ def per_month() -> str:
     energy = promql.series("energy")
     months = [
         f"(increase({energy}[{days}d:1h] offset -{days}d)"
-        f" and on () (day_of_month({MIDDAY}) == 1 and days_in_month({MIDDAY}) == {days}))"
+        f" and on () (day_of_month({SAME_DATE}) == 1 and days_in_month({SAME_DATE}) == {days}))"
         for days in LENGTHS
     ]
     return f"sum by (charger) ({' or '.join(months)}) / {promql.JOULES_PER_KWH}"
@@ -136,7 +140,7 @@ def _when_last_idle(expression: str) -> str:
 def energy_stat(title: str, description: str, target: Json, since: str = "") -> Panel:
     """Return a panel of one amount of energy (kWh); `since` is as in `Panel.time_from`."""
     return stat(
-        title=title, description=description, targets=[target], unit="kwatth",
+        title=title, description=description, targets=[target], unit=looks.KWH,
         width=4, height=4, time_from=since, thresholds=looks.COUNT,
         defaults={"noValue": "0 kWh", "decimals": 1},
     )  # fmt: skip
@@ -172,7 +176,7 @@ def hours_stat(targets: list[Json]) -> Panel:
     return stat(
         title="Hours of charging",
         description="Time in which a car was charging, in the time chosen above.",
-        targets=targets, unit=HOURS, width=4, height=4, thresholds=looks.GOOD,
+        targets=targets, unit=looks.HOURS, width=4, height=4, thresholds=looks.GOOD,
         defaults={"noValue": "0 h", "decimals": 1},
     )  # fmt: skip
 
@@ -181,35 +185,43 @@ def days(targets: list[Json], description: str) -> Panel:
     """Return the panel with a bar per day."""
     return time_series(
         title="Energy per day", description=description,
-        targets=targets, unit="kwatth", width=24, height=9, custom=BARS, calcs=["sum"],
+        targets=targets, unit=looks.KWH, width=24, height=9, custom=BARS, calcs=["sum"],
         interval="1d", points=2000,
-        defaults={"min": 0, "noValue": "Nothing charged", "decimals": 1},
+        defaults={"min": 0, "noValue": "Nothing charged"},
     )  # fmt: skip
 
 
 def _months() -> Panel:
-    return time_series(
-        title="Energy per month",
-        description="The last twelve months, by charger, as far back as Prometheus keeps data. "
-        f"{DAY_LIMITS}",
-        targets=[promql.past(per_month(), "{{charger}}")], unit="kwatth", width=12, height=8,
-        custom=BARS | MONTH_WIDE, interval="1d", points=2000, time_from=YEAR,
-        defaults={"min": 0, "noValue": "Nothing charged", "decimals": 0},
+    total = f"sum({per_month()})"
+    titles = {"Time": "Month", "Value #A": "Energy", "Value #B": "Cost"}
+    return table(
+        title="Months",
+        description="The last twelve months, all chargers together, the present one first, at the "
+        f"price of today. Prometheus must keep data that long. {DAY_LIMITS}",
+        targets=[
+            promql.past(total, rows=True),
+            promql.past(f"{total} * $price", rows=True),
+        ],
+        width=12, height=9, interval="1d", points=2000, time_from=YEAR,
+        transformations=[
+            transformation("merge"),
+            columns(titles),
+            latest_first("Month"),
+        ],
+        overrides=[*month_columns("Energy", "Cost"), override("Month", unit="time:YYYY-MM")],
+        defaults={"noValue": "Nothing charged"},
     )  # fmt: skip
 
 
-MONTH_WIDE = {"spanNulls": 32 * 86_400_000, "barWidthFactor": 0.8}
-
-
-def _costs() -> Panel:
-    return time_series(
-        title="Cost per month",
-        description="The last twelve months, by charger, at the price of today. For another "
-        f"currency change this panel's unit. {DAY_LIMITS}",
-        targets=[promql.past(f"{per_month()} * $price", "{{charger}}")], unit=CURRENCY,
-        width=12, height=8, custom=BARS | MONTH_WIDE, interval="1d", points=2000, time_from=YEAR,
-        defaults={"min": 0, "noValue": "Nothing charged", "decimals": 0},
-    )  # fmt: skip
+def month_columns(energy: str, cost: str) -> list[Json]:
+    """Return the looks of the columns of a table of months: energy as bars, cost as money."""
+    bar = {"mode": "basic", "type": "gauge", "valueDisplayMode": "text"}
+    blue = {"fixedColor": looks.BLUE, "mode": "fixed"}
+    return [
+        override(energy, displayName="Energy", unit=looks.KWH, decimals=0, min=0, color=blue,
+                 custom__cellOptions=bar),
+        override(cost, displayName="Cost", unit=CURRENCY, decimals=2, custom__width=110),
+    ]  # fmt: skip
 
 
 def hours_of_use(targets: list[Json], description: str) -> Panel:
@@ -218,9 +230,9 @@ def hours_of_use(targets: list[Json], description: str) -> Panel:
     names = [override(name, displayName=text) for name, (text, _color) in words.items()]
     return time_series(
         title="Hours of use per day", description=description, targets=targets,
-        unit=HOURS, width=12, height=8, custom=BARS, interval="1d", points=2000,
+        unit=looks.HOURS, width=12, height=9, custom=BARS, interval="1d", points=2000,
         overrides=[*colored({name: color for name, (_text, color) in words.items()}), *names],
-        defaults={"min": 0, "noValue": "Not used", "decimals": 1},
+        defaults={"min": 0, "noValue": "Not used"},
     )  # fmt: skip
 
 
@@ -241,21 +253,23 @@ def _by_card() -> Panel:
     energy = f"sum by (card) (increase({promql.series('card_energy')}[$__range]))"
     used = f"sort_desc({energy} > 0) / {promql.JOULES_PER_KWH}"
     description = "Charged in the time chosen above with each RFID card of the chargers."
-    return energy_bars("By card", description, promql.now(used, "Card {{card}}"), "No card used")
+    return energy_bars(
+        "By card", description, promql.now(used, "Card {{card}}"), "No card used", 12
+    )
 
 
-def energy_bars(title: str, description: str, target: Json, nothing: str, width: int = 6) -> Panel:
+def energy_bars(title: str, description: str, target: Json, nothing: str, width: int) -> Panel:
     """Return the panel with a bar of energy (kWh) for each series; `nothing` if there is none."""
     return bar_gauge(
-        title=title, description=description, targets=[target], unit="kwatth",
-        width=width, height=8, thresholds=looks.COUNT,
+        title=title, description=description, targets=[target], unit=looks.KWH,
+        width=width, height=7, thresholds=looks.COUNT,
         defaults={"min": 0, "noValue": nothing, "decimals": 1},
     )  # fmt: skip
 
 
 def _sessions() -> Panel:
     energy = session_energy()
-    columns = {
+    titles = {
         "Time": "Ended",
         "charger": "Charger",
         "Value #A": "Energy",
@@ -276,18 +290,12 @@ def _sessions() -> Panel:
         width=24, height=9, interval=SESSION_STEP, points=10_000,
         transformations=[
             transformation("merge"),
-            transformation(
-                "organize",
-                excludeByName={},
-                includeByName={},
-                indexByName={name: index for index, name in enumerate(columns)},
-                renameByName=columns,
-            ),
-            transformation("sortBy", fields={}, sort=[{"field": "Ended", "desc": True}]),
+            columns(titles),
+            latest_first("Ended"),
         ],
         overrides=[
             override("Ended", unit="dateTimeAsLocal"),
-            override("Energy", unit="kwatth", decimals=2),
+            override("Energy", unit=looks.KWH, decimals=2),
             override("Cost", unit=CURRENCY, decimals=2),
             override("Plugged in for", unit="dthms"),
         ],

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dashboards import influxql
 from dashboards.energy import (
-    CURRENCY,
     METER,
     PLUGGED,
     PRICE,
@@ -22,8 +21,18 @@ from dashboards.energy import (
     energy_stat,
     hours_of_use,
     hours_stat,
+    month_columns,
 )
-from dashboards.grafana import Board, Json, Panel, Row, override, table, transformation
+from dashboards.grafana import (
+    Board,
+    Json,
+    Panel,
+    Row,
+    latest_first,
+    override,
+    table,
+    transformation,
+)
 
 DAYS = (
     "By charger. Days begin at midnight in the time zone chosen above. What was charged while no "
@@ -31,6 +40,7 @@ DAYS = (
 )
 CHARGED = influxql.charged_wh("1h")
 MINUTES_PER_HOUR = 60
+MINUTES = "Minutes with a point that says so are counted."
 
 
 def board() -> Board:
@@ -45,7 +55,8 @@ def board() -> Board:
         rows=[Row("Energy", [
             _totals(),
             [days([_days()], DAYS)],
-            [hours_of_use(used, f"{USE} {zone}"), _months(), _by_charger()],
+            [hours_of_use(used, f"{USE} {MINUTES} {zone}"), _months()],
+            [_by_charger()],
         ])],
     )  # fmt: skip
 
@@ -97,7 +108,7 @@ def _months() -> Panel:
         title="Months",
         description="The last twelve months, all chargers together, the present one first, at the "
         "price of today.",
-        targets=[influxql.target(query, rows=True)], width=6, height=8,
+        targets=[influxql.target(query, rows=True)], width=12, height=9,
         time_from=YEAR, interval="1d", points=2000,
         transformations=[
             transformation(
@@ -111,12 +122,11 @@ def _months() -> Panel:
                     "Cost": summed,
                 },
             ),
-            transformation("sortBy", fields={}, sort=[{"field": "Time", "desc": True}]),
+            latest_first("Time"),
         ],
         overrides=[
             override("Time", displayName="Month"),
-            override("Energy (sum)", displayName="Energy", unit="kwatth", decimals=1),
-            override("Cost (sum)", displayName="Cost", unit=CURRENCY, decimals=2),
+            *month_columns("Energy (sum)", "Cost (sum)"),
         ],
         defaults={"noValue": "Nothing charged"},
     )  # fmt: skip
@@ -126,4 +136,4 @@ def _by_charger() -> Panel:
     query = f'SELECT sum("wh") / 1000 AS "kWh" FROM ({CHARGED}) GROUP BY "charger"'
     target = influxql.target(query, "$tag_charger")
     description = "Charged in the time chosen above."
-    return energy_bars("By charger", description, target, "Nothing charged")
+    return energy_bars("By charger", description, target, "Nothing charged", 24)

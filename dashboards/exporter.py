@@ -101,7 +101,7 @@ def _failures() -> Panel:
 
 def _up() -> Panel:
     return _graph(
-        "Chargers answering", "Chargers asked, and those whose last poll succeeded.",
+        "Asked and answering", "Chargers asked, and those whose last poll succeeded.",
         {
             "asked": f"count({promql.polled('goe_polls_total')})",
             "answering": f"sum({promql.polled('goe_up')})",

@@ -13,6 +13,7 @@ from dashboards.grafana import (
     Row,
     Thresholds,
     colored,
+    columns,
     override,
     stat,
     table,
@@ -62,7 +63,7 @@ def _counts() -> list[Panel]:
             f"count({error} == 1)", looks.ANY,
         ),
         stat(
-            title="Power", description="Active power of all chargers together.",
+            title="Power now", description="Active power of all chargers together.",
             targets=[promql.now(f"sum({power})")], unit="watt", width=4, height=4,
             thresholds=((None, looks.GREY), (100, looks.GREEN)),
             defaults={"noValue": "0 W"},
@@ -83,47 +84,42 @@ def _count(title: str, description: str, expression: str, thresholds: Thresholds
 def _chargers() -> Panel:
     """Return the table; what a charger does not tell is an empty cell."""
     identity = promql.device("model", "firmware", "serial")
-    of_device = f"max by (job, charger, model, firmware, serial) ({identity})"
     age = f"time() - {promql.polled('goe_last_success_timestamp_seconds')}"
     session = f"{promql.series('session_energy')} / {promql.JOULES_PER_KWH}"
-    columns = {
-        "charger": ("Charger", None),
-        "Value #A": ("State", f"max {OF_CHARGER} ({car_state()})"),
-        "Value #B": ("Power", f"max {OF_CHARGER} ({promql.series('power')})"),
-        "Value #C": ("Session", f"max {OF_CHARGER} ({session})"),
-        "error": ("Error", None),
-        "Value #D": ("", f"max by (job, charger, error) ({promql.series('error')} == 1)"),
-        "Value #E": ("Age", f"max {OF_CHARGER} ({age})"),
-        "model": ("Model", None),
-        "firmware": ("Firmware", None),
-        "serial": ("Serial", None),
-        "Value #F": ("", of_device),
-        "job": ("", None),
+    expressions = (
+        f"max {OF_CHARGER} ({car_state()})",
+        f"max {OF_CHARGER} ({promql.series('power')})",
+        f"max {OF_CHARGER} ({session})",
+        f"max by (job, charger, error) ({promql.series('error')} == 1)",
+        f"max {OF_CHARGER} ({age})",
+        f"max by (job, charger, model, firmware, serial) ({identity})",
+    )
+    titles = {
+        "charger": "Charger",
+        "Value #A": "State",
+        "Value #B": "Power",
+        "Value #C": "Session",
+        "error": "Error",
+        "Value #E": "Age",
+        "model": "Model",
+        "firmware": "Firmware",
+        "serial": "Serial",
     }
     return table(
-        title="Chargers",
+        title="Every charger",
         description="A row for each charger; its name leads to its dashboard. What it does not "
         "tell is left empty.",
-        targets=[promql.now(each, rows=True) for _name, each in columns.values() if each],
-        width=24, height=8, overrides=_columns(),
-        transformations=[transformation("merge"), _order(columns)],
+        targets=[promql.now(expression, rows=True) for expression in expressions],
+        width=24, height=8, overrides=_looks_of_columns(),
+        transformations=[
+            transformation("merge"),
+            columns(titles, hidden=("Time", "job", "Value #D", "Value #F")),
+        ],
         defaults={"noValue": ""},
     )  # fmt: skip
 
 
-def _order(columns: dict[str, tuple[str, str | None]]) -> Json:
-    """Return the transformation that sorts, renames and hides columns."""
-    hidden = ["Time", *(name for name, (title, _each) in columns.items() if not title)]
-    return transformation(
-        "organize",
-        excludeByName=dict.fromkeys(hidden, True),
-        includeByName={},
-        indexByName={name: index for index, name in enumerate(columns)},
-        renameByName={name: title for name, (title, _each) in columns.items() if title},
-    )
-
-
-def _columns() -> list[Json]:
+def _looks_of_columns() -> list[Json]:
     background = {"mode": "basic", "type": "color-background"}
     colored_text = {"type": "color-text"}
     return [
@@ -133,7 +129,7 @@ def _columns() -> list[Json]:
             custom__align="center",
         ),
         override("Power", unit="watt"),
-        override("Session", unit="kwatth", decimals=2),
+        override("Session", unit=looks.KWH, decimals=2),
         override("Error", mappings=looks.ERROR, custom__cellOptions=colored_text),
         override(
             "Age", unit="s", decimals=0, custom__cellOptions=colored_text,
@@ -155,7 +151,7 @@ def _power() -> Panel:
 
 
 def _states() -> Panel:
-    words = looks.CAR_WORDS | {NO_ANSWER: ("No answer", looks.RED)}
+    words = looks.CAR_WORDS | {NO_ANSWER: ("No answer", looks.SILENT)}
     names = [override(name, displayName=text) for name, (text, _color) in words.items()]
     per_state = f"sum by (state) ({promql.series('car_state')}) > 0"
     down = f"{promql.polled('goe_up')} == 0"
@@ -172,15 +168,10 @@ def _states() -> Panel:
 
 def _firmware() -> Panel:
     per_version = f"count by (model, firmware, api) ({promql.device('model', 'firmware')})"
-    columns: dict[str, tuple[str, str | None]] = {
-        "model": ("Model", None),
-        "firmware": ("Firmware", None),
-        "api": ("API", None),
-        "Value": ("Chargers", per_version),
-    }
+    titles = {"model": "Model", "firmware": "Firmware", "api": "API", "Value": "Chargers"}
     return table(
         title="Firmware", description="Chargers by model, firmware and the API they are asked by.",
-        targets=[promql.now(per_version, rows=True)], width=12, height=8,
-        transformations=[_order(columns)], overrides=[override("Chargers", unit="none")],
-        defaults={"noValue": ""},
+        targets=[promql.now(per_version, rows=True)], width=12, height=7,
+        transformations=[columns(titles, hidden=("Time",))],
+        overrides=[override("Chargers", unit="none")], defaults={"noValue": ""},
     )  # fmt: skip

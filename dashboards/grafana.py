@@ -77,11 +77,6 @@ class Board:
     refresh: str
 
 
-def target_labels() -> Sequence[str]:
-    """Return the letters queries are called by."""
-    return string.ascii_uppercase
-
-
 def datasource(source: str) -> Json:
     """Return the data source the user chose, as panels, queries and variables name it."""
     return {"type": source, "uid": "${datasource}"}
@@ -256,6 +251,22 @@ def transformation(name: str, **options: object) -> Json:
     return {"id": name, "options": options}
 
 
+def columns(titles: Mapping[str, str], hidden: Sequence[str] = ()) -> Json:
+    """Return the step that puts a table's columns in this order, under these titles."""
+    return transformation(
+        "organize",
+        excludeByName=dict.fromkeys(hidden, True),
+        includeByName={},
+        indexByName={name: index for index, name in enumerate(titles)},
+        renameByName=dict(titles),
+    )
+
+
+def latest_first(column: str) -> Json:
+    """Return the step that sorts a table's rows by a column, the greatest first."""
+    return transformation("sortBy", fields={}, sort=[{"field": column, "desc": True}])
+
+
 SHOWN = {"legend": False, "tooltip": False, "viz": False}
 LINES: Json = {
     "axisBorderShow": False,
@@ -369,7 +380,7 @@ def _panel(panel: Panel, source: str, number: int, place: Json) -> Json:
         "pluginVersion": PLUGIN_VERSION,
         "targets": [
             target | {"datasource": datasource(source), "refId": letter}
-            for target, letter in zip(panel.targets, target_labels(), strict=False)
+            for target, letter in zip(panel.targets, string.ascii_uppercase, strict=False)
         ],
         "title": panel.title,
         "type": panel.kind,

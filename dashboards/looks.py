@@ -8,6 +8,7 @@ from dashboards.grafana import Json, Thresholds, override, values
 from goe_exporter import codes
 
 GREEN, YELLOW, ORANGE, RED = "#56A64B", "#E0B400", "#FF9830", "#E02F44"
+SILENT = "#FF780A"
 BLUE, PURPLE, GREY, DARK = "#5794F2", "#B877D9", "#8E8E99", "#464C54"
 
 PHASES = {"L1": "#FF9830", "L2": "#5794F2", "L3": "#B877D9", "N": GREY}
@@ -32,6 +33,9 @@ SENSORS = {
 }
 
 SENSOR_NAMES = [override(name, displayName=name.replace("_", " ").capitalize()) for name in SENSORS]
+
+KWH, HOURS = "suffix:kWh", "suffix:h"
+"""Grafana's own units turn 1100 kWh into 1.1 MWh and 26 hours into 1.1 days."""
 
 UNREACHABLE = -1
 """What a charger's state is while it does not answer."""
@@ -125,6 +129,7 @@ _LOCKS = {
 AGE: Thresholds = ((None, GREEN), (30, YELLOW), (120, RED))
 TEMPERATURE: Thresholds = ((None, GREEN), (60, YELLOW), (75, RED))
 SIGNAL: Thresholds = ((None, RED), (-80, YELLOW), (-70, GREEN))
+NOTHING: Thresholds = ((None, DARK),)
 COUNT: Thresholds = ((None, BLUE),)
 GOOD: Thresholds = ((None, GREEN),)
 ANY: Thresholds = ((None, GREEN), (1, RED))
@@ -140,7 +145,7 @@ def _numbered(states: codes.CodeSet, words: Mapping[str, tuple[str, str]]) -> Js
 
 
 def _no_answer() -> Json:
-    return values({str(UNREACHABLE): ("Unreachable", RED)})
+    return values({str(UNREACHABLE): ("Unreachable", SILENT)})
 
 
 CAR_STATE = [_numbered(codes.CAR, _CAR), _no_answer()]
@@ -155,9 +160,9 @@ ERROR = [
 ANSWERS = [
     values(
         {
-            "0": ("No answer", RED),
+            "0": ("No answer", SILENT),
             "1": ("Answers", GREEN),
-            "false": ("No answer", RED),
+            "false": ("No answer", SILENT),
             "true": ("Answers", GREEN),
         }
     )

@@ -209,7 +209,7 @@ def test_fleet_leads_to_the_charger() -> None:
     """A charger's name in the fleet's table opens its dashboard with data source, job and time."""
     (chargers,) = [
         panel for panel in panels(PROVISIONED["prometheus/fleet.json"])
-        if panel["title"] == "Chargers" and panel["type"] == "table"
+        if panel["title"] == "Every charger"
     ]  # fmt: skip
     (override,) = [
         each for each in chargers["fieldConfig"]["overrides"]
@@ -251,7 +251,7 @@ def test_numbers_have_units(made: Json) -> None:
         if panel["fieldConfig"]["defaults"]["unit"] in UNITLESS and panel["type"] == "timeseries"
     }
     assert without <= {
-        *("Chargers by state", "Chargers answering", "Failed polls by charger and reason"),
+        *("Chargers by state", "Asked and answering", "Failed polls by charger and reason"),
         *("Unreadable values by charger and key", "Points for InfluxDB", "Spool", "Open files"),
     }
 
@@ -270,6 +270,13 @@ def test_panels_are_numbered_and_do_not_overlap(made: Json) -> None:
         for cell in itertools.product(across, down):
             assert cell not in taken, (panel["title"], taken.get(cell))
             taken[cell] = panel["title"]
+
+
+@every_dashboard
+def test_titles_are_unique(made: Json) -> None:
+    """A panel can be told by its title."""
+    titles = [panel["title"] for panel in panels(made)]
+    assert sorted(set(titles)) == sorted(titles)
 
 
 @every_dashboard

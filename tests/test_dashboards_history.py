@@ -174,8 +174,8 @@ def test_days_in_prometheus(prometheus: Prometheus) -> None:
 
 
 def test_months_in_prometheus(prometheus: Prometheus) -> None:
-    """A bar stands at the first of a month and holds that month, of 31 or 28 days."""
-    months = by("charger", panel(prometheus, "Energy per month", YEAR))
+    """A row stands at the first of a month and holds that month, of 31 or 28 days."""
+    months = of_each_charger(prometheus, YEAR)
     january, february, march = unix(2026, 1, 1), unix(2026, 2, 1), unix(2026, 3, 1)
     assert {time for values in months.values() for time in values} == {january, february, march}
     assert months["garage"][january] == pytest.approx(496, rel=0.005)
@@ -183,15 +183,23 @@ def test_months_in_prometheus(prometheus: Prometheus) -> None:
     assert months["yard"][january] == pytest.approx(62, rel=0.01)
     assert months["yard"][february] == pytest.approx(56, rel=0.01)
     assert months["garage"][march] == pytest.approx(3, rel=0.02)
-    costs = by("charger", panel(prometheus, "Cost per month", YEAR))
-    assert costs["garage"][january] == pytest.approx(124, rel=0.005)
+    ((total,), (cost,)) = (panel(prometheus, "Months", YEAR, letter) for letter in "AB")
+    assert total.values[january] == pytest.approx(558, rel=0.005)
+    assert total.values[february] == pytest.approx(462, rel=0.005)
+    assert cost.values[january] == pytest.approx(139.5, rel=0.005)
 
 
-@pytest.mark.parametrize("hours_east", [-8, -3.5, 0, 5.75, 11])
+def of_each_charger(server: Prometheus, moment: Moment) -> dict[str, dict[float, float]]:
+    """Return what the months show with one charger chosen and then the other."""
+    chosen = {name: moment._replace(chosen={"charger": name}) for name in ("garage", "yard")}
+    return {name: panel(server, "Months", each)[0].values for name, each in chosen.items()}
+
+
+@pytest.mark.parametrize("hours_east", [-10, -3.5, 0, 5.75, 13])
 def test_months_begin_where_the_viewer_is(prometheus: Prometheus, hours_east: float) -> None:
-    """In every time zone the bars stand at the local first of the month."""
+    """In every time zone the rows stand at the local first of the month."""
     start = midnight(unix(2025, 12, 15), hours_east)
-    months = panel(prometheus, "Energy per month", Moment(start, LAST, DAY))
+    months = panel(prometheus, "Months", Moment(start, LAST, DAY))
     expected = [unix(2026, month, 1, hours_east=hours_east) for month in (1, 2, 3)]
     assert {time for each in months for time in each.values} == set(expected)
 
