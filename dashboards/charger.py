@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dashboards import influxql, looks, promql
-from dashboards.grafana import (
+from dashboards.grafana import Board, Json, Panel, Row
+from dashboards.panels import (
     STACKED,
     STEPS,
     TEXT,
-    Board,
-    Json,
-    Panel,
-    Row,
     bar_gauge,
     colored,
     override,

@@ -9,12 +9,9 @@ month has. Both look ahead (`offset -1d`), so that a bar stands where its day or
 from __future__ import annotations
 
 from dashboards import looks, promql
-from dashboards.grafana import (
+from dashboards.grafana import Board, Json, Panel, Row, textbox
+from dashboards.panels import (
     BARS,
-    Board,
-    Json,
-    Panel,
-    Row,
     bar_gauge,
     colored,
     columns,
@@ -22,7 +19,6 @@ from dashboards.grafana import (
     override,
     stat,
     table,
-    textbox,
     time_series,
     transformation,
 )
@@ -142,7 +138,7 @@ def energy_stat(title: str, description: str, target: Json, since: str = "") -> 
     return stat(
         title=title, description=description, targets=[target], unit=looks.KWH,
         width=4, height=4, time_from=since, thresholds=looks.COUNT,
-        defaults={"noValue": "0 kWh", "decimals": 1},
+        defaults={"noValue": "0 kWh"},
     )  # fmt: skip
 
 
@@ -196,8 +192,9 @@ def _months() -> Panel:
     titles = {"Time": "Month", "Value #A": "Energy", "Value #B": "Cost"}
     return table(
         title="Months",
-        description="The last twelve months, all chargers together, the present one first, at the "
-        f"price of today. Prometheus must keep data that long. {DAY_LIMITS}",
+        description="The last twelve months, all chargers together, the present one first and up "
+        "to its last full hour, at the price of today. Prometheus must keep data that long. "
+        f"{DAY_LIMITS}",
         targets=[
             promql.past(total, rows=True),
             promql.past(f"{total} * $price", rows=True),

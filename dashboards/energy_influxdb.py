@@ -23,11 +23,8 @@ from dashboards.energy import (
     hours_stat,
     month_columns,
 )
-from dashboards.grafana import (
-    Board,
-    Json,
-    Panel,
-    Row,
+from dashboards.grafana import Board, Json, Panel, Row
+from dashboards.panels import (
     latest_first,
     override,
     table,
@@ -38,7 +35,7 @@ DAYS = (
     "By charger. Days begin at midnight in the time zone chosen above. What was charged while no "
     "point was written counts for the day of the next point; a meter that goes back is left out."
 )
-CHARGED = influxql.charged_wh("1h")
+CHARGED = influxql.charged_wh("10m")
 MINUTES_PER_HOUR = 60
 MINUTES = "Minutes with a point that says so are counted."
 
@@ -107,7 +104,7 @@ def _months() -> Panel:
     return table(
         title="Months",
         description="The last twelve months, all chargers together, the present one first, at the "
-        "price of today.",
+        "price of today. The time zone chosen above should be the one you are in.",
         targets=[influxql.target(query, rows=True)], width=12, height=9,
         time_from=YEAR, interval="1d", points=2000,
         transformations=[

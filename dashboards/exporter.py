@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dashboards import looks, promql
-from dashboards.grafana import (
+from dashboards.grafana import Board, Json, Panel, Row, Thresholds
+from dashboards.panels import (
     BARS,
     TEXT,
-    Board,
-    Json,
-    Panel,
-    Row,
-    Thresholds,
     colored,
     stat,
     time_series,

@@ -5,13 +5,9 @@ from __future__ import annotations
 from dashboards import looks, promql
 from dashboards.charger import car_state
 from dashboards.energy import TODAY, by_charger, energy_stat, rise
-from dashboards.grafana import (
+from dashboards.grafana import Board, Json, Panel, Row, Thresholds
+from dashboards.panels import (
     STACKED,
-    Board,
-    Json,
-    Panel,
-    Row,
-    Thresholds,
     colored,
     columns,
     override,

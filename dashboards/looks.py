@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dashboards.grafana import Json, Thresholds, override, values
+from dashboards.grafana import Json, Thresholds
+from dashboards.panels import (
+    override,
+    values,
+)
 from goe_exporter import codes
 
 GREEN, YELLOW, ORANGE, RED = "#56A64B", "#E0B400", "#FF9830", "#E02F44"

@@ -36,8 +36,6 @@ class Moment(NamedTuple):
             "__interval": f"{round(self.step)}s",
             "__rate_interval": f"{max(round(4 * self.step), 4)}s",
             "__range": f"{whole}s",
-            "__from": f"{round(self.start * 1000)}",
-            "__to": f"{round(self.end * 1000)}",
             "timeFilter": f"time >= {round(self.start * 1000)}ms"
             f" AND time <= {round(self.end * 1000)}ms",
             **self.chosen,

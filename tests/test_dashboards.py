@@ -16,7 +16,10 @@ import pytest
 
 from dashboards import influxql, looks, promql
 from dashboards.build import BOARDS, FOLDER, files
-from dashboards.grafana import Board, Row, dashboard, stat
+from dashboards.grafana import Board, Row, dashboard
+from dashboards.panels import (
+    stat,
+)
 from goe_exporter import codes
 
 ROOT = FOLDER.parent
@@ -37,7 +40,7 @@ UIDS = {
 }
 CORE_PANELS = {"bargauge", "row", "stat", "state-timeline", "table", "timeseries"}
 UNITLESS = {"none"}
-BUILT_IN = {"__interval", "__rate_interval", "__range", "__from", "__to", "timeFilter"}
+BUILT_IN = {"__interval", "__rate_interval", "__range", "timeFilter"}
 LINK_ONLY = {"__url_time_range", "__value"}
 
 Json = dict[str, Any]

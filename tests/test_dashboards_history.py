@@ -313,6 +313,9 @@ def test_totals_in_influxdb(influxdb: InfluxDB) -> None:
     assert value(influxdb, "Meter", FEBRUARY) == pytest.approx(1438)
     today = Moment(unix(2026, 2, 28), unix(2026, 2, 28, hours=20), 60)
     assert value(influxdb, "Today", today) == pytest.approx(30)
+    # From the last point before 0:40 on: 35 of garage's 60 minutes, and yard.
+    late = Moment(unix(2026, 2, 19, hours=2 / 3), unix(2026, 2, 19, hours=20), 60)
+    assert value(influxdb, "Today", late) == pytest.approx(19 * 35 / 60 + 2)
     charged = [row["kWh"] for row in rows(influxdb, "By charger", FEBRUARY)]
     assert charged == pytest.approx([406, 56])
 
