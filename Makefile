@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 help:
 	@echo "make demo   run the exporter on a simulated charger"
 	@echo "make test   checks and all tests (as root also installs the servers they talk to)"
-	@echo "make check  formatting, lint, types, generated documentation"
+	@echo "make check  formatting, lint, types, generated documentation and dashboards"
 	@echo "make bench  the benchmarks, as one table of ratios"
 
 demo: $(VENV)/installed
@@ -22,6 +22,7 @@ check: $(VENV)/tested
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/goe-exporter channels --check README.md
+	$(BIN)/python -m dashboards.build --check
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks

@@ -1,0 +1,361 @@
+"""The dashboard of one charger, from Prometheus and from InfluxDB: now above, the past below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dashboards import influxql, looks, promql
+from dashboards.grafana import Board, Json, Panel, Row
+from dashboards.panels import (
+    STACKED,
+    STEPS,
+    TEXT,
+    bar_gauge,
+    colored,
+    override,
+    stat,
+    state_timeline,
+    time_series,
+)
+
+PHASES = ("L1", "L2", "L3")
+LIVE_VOLTS = 50
+"""Below this a phase is not connected; chargers on one phase have two of them."""
+
+LIMITS = {
+    "allowed": "allowed_current",
+    "set": "max_current",
+    "set for now": "max_current_temporary",
+    "cable": "cable_current",
+    "temperature": "temperature_current_limit",
+    "load balancing": "load_balancing_current",
+    "charger": "absolute_max_current",
+}
+"""What bounds the current, and the channel that says so; graphs draw the first on top."""
+
+FRESH = "5m"
+"""How far back InfluxDB is asked for what is now; Prometheus forgets by itself."""
+
+
+class Queries(NamedTuple):
+    """What each panel asks; `fresh` is as in `Panel.time_from`, for the panels of the present."""
+
+    fresh: str
+    state: list[Json]
+    power: list[Json]
+    session: list[Json]
+    reason: list[Json]
+    error: list[Json]
+    limits: list[Json]
+    temperatures: list[Json]
+    phases: list[Json]
+    signal: list[Json]
+    phase_power: list[Json]
+    phase_current: list[Json]
+    phase_voltage: list[Json]
+    past_limits: list[Json]
+    past_states: list[Json]
+    past_session: list[Json]
+    past_temperatures: list[Json]
+    past_frequency: list[Json]
+
+
+def prometheus() -> Board:
+    """Return the dashboard for Prometheus."""
+    age = promql.now(f"time() - {promql.polled('goe_last_success_timestamp_seconds')}")
+    age_panel = stat(
+        title="Age of the data",
+        description="Time since the charger last answered. Its readings end after three refresh "
+        "intervals without an answer; from then on the panels are empty rather than old.",
+        targets=[age], unit="s", width=3, height=6, thresholds=looks.AGE,
+        defaults={"noValue": "never answered", "decimals": 0},
+    )  # fmt: skip
+    return Board(
+        uid="goe-charger", title="go-e Charger", source=promql.SOURCE, refresh="10s",
+        description="What a go-eCharger does now, why, and what it did before.",
+        variables=promql.variables(), rows=_rows(_promql(), age_panel), time_from="now-6h",
+    )  # fmt: skip
+
+
+def influxdb() -> Board:
+    """Return the dashboard for InfluxDB."""
+    age_panel = stat(
+        title="Last answer",
+        description="When the charger last answered. What it says now is shown for five minutes "
+        "after that; then the panels above are empty rather than old.",
+        targets=[influxql.last({"power": influxql.field("power")})],
+        unit="dateTimeFromNow", width=3, height=6, fields="Time",
+        defaults={"noValue": "not in this time"},
+    )  # fmt: skip
+    return Board(
+        uid="goe-influx-charger", title="go-e Charger (InfluxDB)", source=influxql.SOURCE,
+        description="What a go-eCharger does now, why, and what it did before.",
+        variables=influxql.variables(), rows=_rows(_influxql(), age_panel),
+        time_from="now-6h", refresh="10s",
+    )  # fmt: skip
+
+
+def car_state() -> str:
+    """Return the car's state as a number, `looks.UNREACHABLE` while there is none."""
+    no_answer = f"({promql.polled('goe_up')} == 0) - {-looks.UNREACHABLE}"
+    # Without its name, which only one side has, both are one series: one row of the timeline.
+    return f"sum without () ({promql.code('car_state')} or {no_answer})"
+
+
+def _promql() -> Queries:
+    now, past, series = promql.now, promql.past, promql.series
+    session = f"{series('session_energy')} / {promql.JOULES_PER_KWH}"
+    live = f"{series('phase_voltage')} > {LIVE_VOLTS}"
+    return Queries(
+        fresh="",
+        state=[now(car_state())],
+        power=[now(series("power"))],
+        session=[now(session)],
+        reason=[now(promql.code("charging_reason"))],
+        error=[now(f"{series('error')} == 1", rows=True)],
+        limits=[now(series(name), word) for word, name in LIMITS.items()],
+        temperatures=[now(series("temperature"), "{{sensor}}")],
+        phases=[now(series("phases"))],
+        signal=[now(series("wifi_signal"))],
+        phase_power=[past(series("phase_power", phase=PHASES), "{{phase}}")],
+        phase_current=[past(series("phase_current", phase=PHASES), "{{phase}}")],
+        phase_voltage=[past(live, "{{phase}}")],
+        past_limits=[past(series(name), word) for word, name in reversed(LIMITS.items())],
+        past_states=[
+            past(car_state(), "Car"),
+            past(promql.code("charging_reason"), "Why"),
+            past(f"{series('error', but='none')} == 1", "{{error}}"),
+            past(promql.code("cable_lock"), "Cable"),
+            past(series("phases"), "Phases"),
+        ],
+        past_session=[past(session, "session")],
+        past_temperatures=[past(series("temperature"), "{{sensor}}")],
+        past_frequency=[past(series("grid_frequency"), "grid")],
+    )
+
+
+def _influxql() -> Queries:
+    last, past, field = influxql.last, influxql.past, influxql.field
+    limits = {word: field(name) for word, name in LIMITS.items()}
+    sensors = {part: field("temperature", part) for part in looks.SENSORS}
+    session = f"{field('session_energy')}"
+    return Queries(
+        fresh=FRESH,
+        state=[last({"state": influxql.code("car_state")})],
+        power=[last({"power": field("power")})],
+        session=[influxql.target(
+            f"SELECT last({session}) / 1000 {influxql.FROM} {influxql.SHOWN}"
+        )],
+        reason=[last({"reason": influxql.code("charging_reason")})],
+        error=[last({"error": field("error")})],
+        limits=[last({word: each}) for word, each in limits.items()],
+        temperatures=[last({word: each}) for word, each in sensors.items()],
+        phases=[last({"phases": field("phases")})],
+        signal=[last({"signal": field("wifi_signal")})],
+        phase_power=[past(influxql.columns("phase_power", PHASES))],
+        phase_current=[past(influxql.columns("phase_current", PHASES))],
+        phase_voltage=[_live_voltage(phase) for phase in looks.PHASES],
+        past_limits=[past({word: each}, "last") for word, each in reversed(limits.items())],
+        past_states=[
+            past({"Charger": '"up"'}, "last", "none"),
+            past({"Car": influxql.code("car_state")}, "last", "none"),
+            past({"Why": influxql.code("charging_reason")}, "last", "none"),
+            past({"Error": field("error")}, "last", "none"),
+            past({"Cable": influxql.code("cable_lock")}, "last", "none"),
+            past({"Phases": field("phases")}, "last", "none"),
+        ],
+        past_session=[influxql.target(
+            f'SELECT last({session}) / 1000 AS "session" {influxql.FROM} {influxql.SHOWN}'
+            f" {influxql.BY_TIME} fill(null)"
+        )],
+        past_temperatures=[past({word: each}) for word, each in sensors.items()],
+        past_frequency=[past({"grid": field("grid_frequency")})],
+    )  # fmt: skip
+
+
+def _live_voltage(phase: str) -> Json:
+    volts = influxql.field("phase_voltage", phase)
+    where = f"{influxql.SHOWN} AND {volts} > {LIVE_VOLTS}"
+    return influxql.target(
+        f'SELECT mean({volts}) AS "{phase}" {influxql.FROM} {where} {influxql.BY_TIME} fill(null)'
+    )
+
+
+def _rows(queries: Queries, age: Panel) -> Sequence[Row]:
+    lines = [_headline(queries), _bounds(queries, age), *_graphs(queries), *_rest(queries)]
+    return [Row("$charger", lines, repeat="charger")]
+
+
+def _headline(queries: Queries) -> list[Panel]:
+    fresh = queries.fresh
+    return [
+        stat(
+            title="State", description="What the charger and the car do now.",
+            targets=queries.state, unit="none", width=5, height=4, color="background",
+            mappings=looks.CAR_STATE, thresholds=looks.NOTHING, time_from=fresh,
+            defaults={"noValue": "No data"},
+        ),
+        stat(
+            title="Power now", description="Active power of all phases.",
+            targets=queries.power, unit="watt", width=5, height=4, time_from=fresh,
+            thresholds=((None, looks.GREY), (100, looks.GREEN)),
+            defaults={"noValue": "No data"},
+        ),
+        stat(
+            title="This session",
+            description="Energy since the car was plugged in. It stays until the next car comes, "
+            "and restarts when the charger changes the number of phases.",
+            targets=queries.session, unit=looks.KWH, width=4, height=4, time_from=fresh,
+            thresholds=looks.COUNT, defaults={"noValue": "No data"},
+        ),
+        stat(
+            title="Why it charges, or not",
+            description="The reason the charger itself gives (modelStatus). API v1 gives none.",
+            targets=queries.reason, unit="none", width=5, height=4, mappings=looks.REASON,
+            time_from=fresh, defaults={"noValue": "Not told"},
+        ),
+        stat(
+            title="Error", description="The error the charger reports.",
+            targets=queries.error, unit=TEXT, width=5, height=4, color="background",
+            fields="/^error$/", mappings=looks.ERROR, thresholds=looks.NOTHING, time_from=fresh,
+            defaults={"noValue": "No data"},
+        ),
+    ]  # fmt: skip
+
+
+def _bounds(queries: Queries, age: Panel) -> list[Panel]:
+    fresh = queries.fresh
+    return [
+        bar_gauge(
+            title="What bounds the current",
+            description="A person's setting, what the charger allows the car now, and what cable, "
+            "temperature and load balancing permit. The lowest counts; what is not there, bounds "
+            "nothing.",
+            targets=queries.limits, unit="amp", width=9, height=6, time_from=fresh,
+            defaults={"min": 0, "max": 32, "noValue": "No data"},
+            overrides=colored(looks.LIMITS),
+        ),
+        bar_gauge(
+            title="Temperatures",
+            description="Inside the charger. Hardware V1 and V2 has one sensor or none.",
+            targets=queries.temperatures, unit="celsius", width=6, height=6, time_from=fresh,
+            thresholds=looks.TEMPERATURE, overrides=looks.SENSOR_NAMES,
+            defaults={"min": 0, "max": 90, "noValue": "No sensor"},
+        ),
+        stat(
+            title="Phases", description="Phases in use, or in use last.",
+            targets=queries.phases, unit="none", width=3, height=6, time_from=fresh,
+            mappings=looks.PHASE_COUNT, defaults={"noValue": "No data"},
+        ),
+        stat(
+            title="WiFi", description="Strength of the charger's WiFi signal. API v1 has none.",
+            targets=queries.signal, unit="dBm", width=3, height=6, time_from=fresh,
+            thresholds=looks.SIGNAL, defaults={"noValue": "Not told"},
+        ),
+        age,
+    ]  # fmt: skip
+
+
+def _graphs(queries: Queries) -> list[list[Panel]]:
+    step = _least(queries.fresh)
+    area = {"axisSoftMax": 255, "axisSoftMin": 205, "thresholdsStyle": {"mode": "area"}}
+    return [
+        [
+            time_series(
+                title="Power", description="Active power, the phases one upon another.",
+                targets=queries.phase_power, unit="watt", width=12, height=8, custom=STACKED,
+                overrides=colored(looks.PHASES), defaults={"min": 0, "noValue": "No data"},
+                interval=step,
+            ),
+            time_series(
+                title="Current",
+                description="Current per phase. Some chargers show up to 0.08 A on phases that "
+                "carry nothing.",
+                targets=queries.phase_current, unit="amp", width=12, height=8,
+                overrides=colored(looks.PHASES), defaults={"min": 0, "noValue": "No data"},
+                interval=step,
+            ),
+        ],
+        [
+            time_series(
+                title="Voltage",
+                description="Voltage per phase; red is outside 230 V ±10 % (207 to 253 V, "
+                "EN 50160). Phases that are not connected are not drawn, and N only where it "
+                "carries a voltage: then L and N are swapped.",
+                targets=queries.phase_voltage, unit="volt", width=12, height=8, custom=area,
+                thresholds=looks.VOLTAGE, overrides=colored(looks.PHASES), interval=step,
+                defaults={"noValue": "No data"},
+            ),
+            time_series(
+                title="Limits of the current",
+                description="What bounds the current, as above, over time.",
+                targets=queries.past_limits, unit="amp", width=12, height=8, custom=STEPS,
+                overrides=colored(looks.LIMITS), defaults={"min": 0, "noValue": "No data"},
+                interval=step,
+            ),
+        ],
+        [
+            state_timeline(
+                title="What happened",
+                description="State of the car, the charger's reason, errors while they last, "
+                "cable lock and phases. Nothing is drawn where there are no data.",
+                targets=queries.past_states, unit="none", width=24, height=8,
+                overrides=_timeline_overrides(), defaults={"noValue": "No data"}, interval=step,
+            )
+        ],
+    ]  # fmt: skip
+
+
+def _rest(queries: Queries) -> list[list[Panel]]:
+    step = _least(queries.fresh)
+    hertz = {"axisSoftMax": 50.25, "axisSoftMin": 49.75, "thresholdsStyle": {"mode": "area"}}
+    session = {"fillOpacity": 20}
+    return [
+        [
+            time_series(
+                title="Session energy",
+                description="Energy since the car was plugged in: each tooth is a session, or the "
+                "part of one between two changes of the number of phases.",
+                targets=queries.past_session, unit=looks.KWH, width=8, height=7, custom=session,
+                overrides=colored({"session": looks.BLUE}), interval=step,
+                defaults={"min": 0, "noValue": "No data"},
+            ),
+            time_series(
+                title="Temperature", description="Inside the charger, by sensor.",
+                targets=queries.past_temperatures, unit="celsius", width=8, height=7,
+                overrides=[*colored(looks.SENSORS), *looks.SENSOR_NAMES], interval=step,
+                defaults={"noValue": "No sensor"},
+            ),
+            time_series(
+                title="Grid frequency",
+                description="As the charger measures it; red is further than 0.2 Hz from 50 Hz. "
+                "API v1 has none.",
+                targets=queries.past_frequency, unit="hertz", width=8, height=7, custom=hertz,
+                thresholds=looks.FREQUENCY, overrides=colored({"grid": looks.BLUE}),
+                defaults={"noValue": "Not told", "decimals": 2}, interval=step,
+            ),
+        ]
+    ]  # fmt: skip
+
+
+def _timeline_overrides() -> list[Json]:
+    errors = [
+        override(name, displayName="Error", mappings=[looks.present(text)])
+        for name, text in looks.ERRORS.items()
+        if name != "none"
+    ]
+    return [
+        override("Charger", mappings=looks.ANSWERS),
+        override("Car", mappings=looks.CAR_STATE),
+        override("Why", mappings=looks.REASON),
+        override("Error", mappings=looks.ERROR),
+        override("Cable", mappings=looks.CABLE_LOCK),
+        override("Phases", mappings=looks.PHASE_COUNT),
+        *errors,
+    ]
+
+
+def _least(fresh: str) -> str:
+    """Return the least step: InfluxDB has no point in most shorter ones."""
+    return "10s" if fresh else ""

@@ -1,0 +1,196 @@
+"""The dashboard of the exporter itself: does it reach the chargers, and does InfluxDB take it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dashboards import looks, promql
+from dashboards.grafana import Board, Json, Panel, Row, Thresholds
+from dashboards.panels import (
+    BARS,
+    TEXT,
+    colored,
+    stat,
+    time_series,
+)
+
+RATE = "[$__rate_interval]"
+PERCENTILES = {"half within": 0.5, "95 % within": 0.95, "99 % within": 0.99}
+NO_INFLUXDB = "No InfluxDB"
+
+
+def board() -> Board:
+    """Return the dashboard for Prometheus."""
+    return Board(
+        uid="goe-exporter", title="go-e Exporter", source=promql.SOURCE, refresh="30s",
+        description="How polling the chargers and delivery to InfluxDB go.",
+        variables=promql.variables(), time_from="now-6h",
+        rows=[
+            Row("Now", [_now()]),
+            Row("Polling", [[_failures(), _up()], [_durations(), _lateness(), _slowest()]]),
+            Row("Readings and InfluxDB", [[_unreadable(), _points(), _spool()]]),
+            Row("Process", [[_cpu(), _memory(), _files()]]),
+        ],
+    )  # fmt: skip
+
+
+def _now() -> list[Panel]:
+    up, failures = promql.polled("goe_up"), promql.polled("goe_poll_failures_total")
+    build = promql.exporter("goe_exporter_build_info")
+    share = f"sum(rate({failures}{RATE})) / sum(rate({promql.polled('goe_polls_total')}{RATE}))"
+    oldest = f"time() - {promql.exporter('goe_influx_oldest_spooled_timestamp_seconds')}"
+    defects = f"sum(increase({promql.exporter('goe_exporter_defects_total')}[$__range]))"
+    return [
+        _stat(
+            "Scraped", "Whether Prometheus reaches the exporter.", f"min(up{{{promql.OF_JOB}}})",
+            thresholds=((None, looks.RED), (1, looks.GREEN)), mappings=[looks.yes_no("Yes", "No")],
+            nothing="No exporter",
+        ),
+        _stat(
+            "Chargers answering", "Share of the chargers whose last poll succeeded.",
+            f"avg({up})", "percentunit",
+            ((None, looks.RED), (0.5, looks.YELLOW), (1, looks.GREEN)), nothing="No charger",
+        ),
+        _stat(
+            "Failed polls", "Share of the polls of the last minutes that failed.", share,
+            "percentunit", ((None, looks.GREEN), (0.01, looks.YELLOW), (0.1, looks.RED)),
+            nothing="No charger",
+        ),
+        _stat(
+            "Waits for InfluxDB", "Age of the oldest point that is not delivered yet.",
+            f"max({oldest}) or sum({promql.exporter('goe_influx_spooled_points')})", "s",
+            ((None, looks.GREEN), (60, looks.YELLOW), (600, looks.RED)), nothing=NO_INFLUXDB,
+        ),
+        _stat(
+            "Defects", "Refresh cycles broken by a mistake of the exporter's, in the time chosen "
+            "above. Please report any.", defects, thresholds=looks.ANY, nothing="No exporter",
+        ),
+        stat(
+            title="Version", description="Version of the exporter.",
+            targets=[promql.now(build, rows=True)], unit=TEXT, width=4, height=4,
+            fields="/^version$/", thresholds=looks.COUNT,
+            defaults={"noValue": "No exporter"},
+        ),
+    ]  # fmt: skip
+
+
+def _stat(
+    title: str, description: str, expression: str, unit: str = "none",
+    thresholds: Thresholds = looks.ANY, mappings: Sequence[Json] = (),
+    nothing: str = "",
+) -> Panel:  # fmt: skip
+    return stat(
+        title=title, description=description, targets=[promql.now(expression)], unit=unit,
+        width=4, height=4, thresholds=thresholds, mappings=mappings,
+        defaults={"noValue": nothing, "decimals": 0},
+    )  # fmt: skip
+
+
+def _failures() -> Panel:
+    failures = promql.polled("goe_poll_failures_total")
+    per_minute = f"sum by (charger, reason) (rate({failures}{RATE})) * 60 > 0"
+    return _graph(
+        "Failed polls by charger and reason", "Failed polls a minute; empty is good.",
+        {"{{charger}}: {{reason}}": per_minute}, "none", 12, bars=True, nothing="None failed",
+    )  # fmt: skip
+
+
+def _up() -> Panel:
+    return _graph(
+        "Asked and answering", "Chargers asked, and those whose last poll succeeded.",
+        {
+            "asked": f"count({promql.polled('goe_polls_total')})",
+            "answering": f"sum({promql.polled('goe_up')})",
+        },
+        "none", 12, nothing="No charger", colors={"asked": looks.GREY, "answering": looks.GREEN},
+    )  # fmt: skip
+
+
+def _durations() -> Panel:
+    return _graph(
+        "Poll duration", "How long the polls of all chargers took at most.",
+        _percentiles("goe_exporter_poll_duration_seconds_bucket"), "s", 8,
+    )  # fmt: skip
+
+
+def _lateness() -> Panel:
+    return _graph(
+        "Lateness", "How late polls began at most. More than a second means an overloaded machine.",
+        _percentiles("goe_exporter_poll_lateness_seconds_bucket"), "s", 8,
+    )  # fmt: skip
+
+
+def _percentiles(buckets: str) -> dict[str, str]:
+    rates = f"sum by (le) (rate({promql.exporter(buckets)}{RATE}))"
+    return {name: f"histogram_quantile({share}, {rates})" for name, share in PERCENTILES.items()}
+
+
+def _slowest() -> Panel:
+    slowest = f"topk(5, max by (charger) ({promql.polled('goe_poll_duration_seconds')}))"
+    return _graph(
+        "Slowest chargers", "Time the last poll took, of the five slowest at each moment.",
+        {"{{charger}}": slowest}, "s", 8,
+    )  # fmt: skip
+
+
+def _unreadable() -> Panel:
+    failures = promql.polled("goe_decode_failures_total")
+    return _graph(
+        "Unreadable values by charger and key",
+        "Values a minute that were no reading, by their key in API v2; empty is good.",
+        {"{{charger}}: {{key}}": f"sum by (charger, key) (rate({failures}{RATE})) * 60 > 0"},
+        "none", 8, bars=True, nothing="All readable",
+    )  # fmt: skip
+
+
+def _points() -> Panel:
+    points = promql.exporter("goe_influx_points_total")
+    failures = promql.exporter("goe_influx_write_failures_total")
+    return _graph(
+        "Points for InfluxDB",
+        "Points a minute that were written, rejected by the server or dropped to keep the spool's "
+        "bound, and writes a minute that failed and are tried again.",
+        {
+            "{{result}}": f"sum by (result) (rate({points}{RATE})) * 60",
+            "failed: {{reason}}": f"sum by (reason) (rate({failures}{RATE})) * 60 > 0",
+        },
+        "none", 8, nothing=NO_INFLUXDB,
+        colors={"written": looks.GREEN, "rejected": looks.RED, "dropped": looks.ORANGE},
+    )  # fmt: skip
+
+
+def _spool() -> Panel:
+    return _graph(
+        "Spool", "Points that wait on disk for InfluxDB.",
+        {"waiting": f"sum({promql.exporter('goe_influx_spooled_points')})"}, "none", 8,
+        nothing=NO_INFLUXDB,
+    )  # fmt: skip
+
+
+def _cpu() -> Panel:
+    cpu = promql.exporter("process_cpu_seconds_total")
+    return _graph(
+        "Processor", "Share of one core.", {"{{instance}}": f"rate({cpu}{RATE})"}, "percentunit", 8
+    )
+
+
+def _memory() -> Panel:
+    memory = promql.exporter("process_resident_memory_bytes")
+    return _graph("Memory", "Memory in use.", {"{{instance}}": memory}, "bytes", 8)
+
+
+def _files() -> Panel:
+    files = promql.exporter("process_open_fds")
+    return _graph("Open files", "Files and connections.", {"{{instance}}": files}, "none", 8)
+
+
+def _graph(
+    title: str, description: str, queries: dict[str, str], unit: str, width: int, *,
+    colors: dict[str, str] | None = None, bars: bool = False, nothing: str = "No data",
+) -> Panel:  # fmt: skip
+    return time_series(
+        title=title, description=description, unit=unit, width=width, height=7,
+        targets=[promql.past(expression, legend) for legend, expression in queries.items()],
+        overrides=colored(colors or {}),
+        custom=BARS | {"barAlignment": 0} if bars else {}, defaults={"min": 0, "noValue": nothing},
+    )  # fmt: skip

@@ -1,0 +1,173 @@
+"""The dashboard of all chargers: how many do what, and a row for each."""
+
+from __future__ import annotations
+
+from dashboards import looks, promql
+from dashboards.charger import car_state
+from dashboards.energy import TODAY, by_charger, energy_stat, rise
+from dashboards.grafana import Board, Json, Panel, Row, Thresholds
+from dashboards.panels import (
+    STACKED,
+    colored,
+    columns,
+    override,
+    stat,
+    table,
+    time_series,
+    transformation,
+)
+
+OF_CHARGER = "by (job, charger)"
+NO_ANSWER = "no answer"
+CHARGER_LINK = {
+    "targetBlank": False,
+    "title": "Show ${__value.text}",
+    "url": "/d/goe-charger?${datasource:queryparam}&${job:queryparam}"
+    "&var-charger=${__value.text:percentencode}&${__url_time_range}",
+}
+
+
+def board() -> Board:
+    """Return the dashboard for Prometheus."""
+    return Board(
+        uid="goe-fleet", title="go-e Fleet", source=promql.SOURCE, refresh="30s",
+        description="All go-eChargers at a glance; a click on a name shows that charger.",
+        variables=promql.variables(), time_from="now-24h",
+        rows=[Row("Fleet", [
+            _counts(),
+            [_chargers()],
+            [_power(), _states()],
+            [by_charger(12), _firmware()],
+        ])],
+    )  # fmt: skip
+
+
+def _counts() -> list[Panel]:
+    up, error = promql.polled("goe_up"), promql.series("error", but="none")
+    charging = promql.series("car_state", state="charging")
+    configured = f"count(count {OF_CHARGER} ({promql.polled('goe_polls_total')}))"
+    power = promql.series("power")
+    return [
+        _count("Chargers", "Chargers the exporter is told to ask.", configured, looks.COUNT),
+        _count(
+            "Without an answer", "Chargers whose last poll failed.",
+            f"count({up} == 0)", looks.ANY,
+        ),
+        _count("Charging", "Chargers that charge a car now.", f"sum({charging})", looks.GOOD),
+        _count(
+            "With an error", "Chargers that report an error.",
+            f"count({error} == 1)", looks.ANY,
+        ),
+        stat(
+            title="Power now", description="Active power of all chargers together.",
+            targets=[promql.now(f"sum({power})")], unit="watt", width=4, height=4,
+            thresholds=((None, looks.GREY), (100, looks.GREEN)),
+            defaults={"noValue": "0 W"},
+        ),
+        energy_stat("Today", "Charged since midnight.", promql.now(rise("$__range")), TODAY),
+    ]  # fmt: skip
+
+
+def _count(title: str, description: str, expression: str, thresholds: Thresholds) -> Panel:
+    """Return a panel of a number of chargers; counting none gives 0."""
+    return stat(
+        title=title, description=description,
+        targets=[promql.now(f"{expression} or vector(0)")], unit="none", width=4, height=4,
+        thresholds=thresholds, defaults={"noValue": "0"},
+    )  # fmt: skip
+
+
+def _chargers() -> Panel:
+    """Return the table; what a charger does not tell is an empty cell."""
+    identity = promql.device("model", "firmware", "serial")
+    age = f"time() - {promql.polled('goe_last_success_timestamp_seconds')}"
+    session = f"{promql.series('session_energy')} / {promql.JOULES_PER_KWH}"
+    expressions = (
+        f"max {OF_CHARGER} ({car_state()})",
+        f"max {OF_CHARGER} ({promql.series('power')})",
+        f"max {OF_CHARGER} ({session})",
+        f"max by (job, charger, error) ({promql.series('error')} == 1)",
+        f"max {OF_CHARGER} ({age})",
+        f"max by (job, charger, model, firmware, serial) ({identity})",
+    )
+    titles = {
+        "charger": "Charger",
+        "Value #A": "State",
+        "Value #B": "Power",
+        "Value #C": "Session",
+        "error": "Error",
+        "Value #E": "Age",
+        "model": "Model",
+        "firmware": "Firmware",
+        "serial": "Serial",
+    }
+    return table(
+        title="Every charger",
+        description="A row for each charger; its name leads to its dashboard. What it does not "
+        "tell is left empty.",
+        targets=[promql.now(expression, rows=True) for expression in expressions],
+        width=24, height=8, overrides=_looks_of_columns(),
+        transformations=[
+            transformation("merge"),
+            columns(titles, hidden=("Time", "job", "Value #D", "Value #F")),
+        ],
+        defaults={"noValue": ""},
+    )  # fmt: skip
+
+
+def _looks_of_columns() -> list[Json]:
+    background = {"mode": "basic", "type": "color-background"}
+    colored_text = {"type": "color-text"}
+    return [
+        override("Charger", links=[CHARGER_LINK]),
+        override(
+            "State", unit="none", mappings=looks.CAR_STATE, custom__cellOptions=background,
+            custom__align="center",
+        ),
+        override("Power", unit="watt"),
+        override("Session", unit=looks.KWH, decimals=2),
+        override("Error", mappings=looks.ERROR, custom__cellOptions=colored_text),
+        override(
+            "Age", unit="s", decimals=0, custom__cellOptions=colored_text,
+            thresholds={
+                "mode": "absolute",
+                "steps": [{"color": color, "value": value} for value, color in looks.AGE],
+            },
+        ),
+    ]  # fmt: skip
+
+
+def _power() -> Panel:
+    power = f"sum by (charger) ({promql.series('power')})"
+    return time_series(
+        title="Power", description="Active power, the chargers one upon another.",
+        targets=[promql.past(power, "{{charger}}")], unit="watt", width=12, height=8,
+        custom=STACKED, defaults={"min": 0, "noValue": "No data"},
+    )  # fmt: skip
+
+
+def _states() -> Panel:
+    words = looks.CAR_WORDS | {NO_ANSWER: ("No answer", looks.SILENT)}
+    names = [override(name, displayName=text) for name, (text, _color) in words.items()]
+    per_state = f"sum by (state) ({promql.series('car_state')}) > 0"
+    down = f"{promql.polled('goe_up')} == 0"
+    silent = f"count(({down}) unless {promql.SAME_CHARGER} {promql.code('car_state')})"
+    return time_series(
+        title="Chargers by state", description="How many chargers were in which state.",
+        targets=[promql.past(per_state, "{{state}}"), promql.past(silent, NO_ANSWER)],
+        unit="none", width=12, height=8,
+        custom=STACKED | {"lineInterpolation": "stepAfter"},
+        overrides=[*colored({name: color for name, (_text, color) in words.items()}), *names],
+        defaults={"min": 0, "decimals": 0, "noValue": "No data"},
+    )  # fmt: skip
+
+
+def _firmware() -> Panel:
+    per_version = f"count by (model, firmware, api) ({promql.device('model', 'firmware')})"
+    titles = {"model": "Model", "firmware": "Firmware", "api": "API", "Value": "Chargers"}
+    return table(
+        title="Firmware", description="Chargers by model, firmware and the API they are asked by.",
+        targets=[promql.now(per_version, rows=True)], width=12, height=7,
+        transformations=[columns(titles, hidden=("Time",))],
+        overrides=[override("Chargers", unit="none")], defaults={"noValue": ""},
+    )  # fmt: skip

@@ -1,0 +1,259 @@
+"""Grafana's classic dashboard model, as far as our dashboards need it.
+
+The JSON is written as Grafana 11 would save it at `schemaVersion` 39, with what later migrations
+would add or change already so (a string `refresh`, no `time_options`), so that every version
+since then, and grafana.com, takes it as it stands. `${datasource}` is the only data source.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+SCHEMA_VERSION = 39
+PLUGIN_VERSION = "11.0.0"
+COLUMNS = 24
+TAG = "go-e"
+
+NO_THRESHOLDS = ((None, "green"),)
+Thresholds = Sequence[tuple[float | None, str]]
+"""Colours from a value upwards; the first from minus infinity."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel: what it shows, in which unit, and how large it is (24 columns are the width).
+
+    `targets` are queries without data source and letter; `mappings` and `overrides` are Grafana's;
+    `custom` holds the field options of its `kind`, `options` those of the panel; `time_from` makes
+    it show that time back from now instead of the dashboard's; `interval` is the least step.
+    """
+
+    kind: str
+    title: str
+    description: str
+    targets: Sequence[Json]
+    unit: str
+    width: int
+    height: int
+    thresholds: Thresholds = NO_THRESHOLDS
+    mappings: Sequence[Json] = ()
+    overrides: Sequence[Json] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    custom: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    transformations: Sequence[Json] = ()
+    time_from: str = ""
+    interval: str = ""
+    points: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A titled section of lines of panels; shown once per value of the variable `repeat`."""
+
+    title: str
+    lines: Sequence[Sequence[Panel]]
+    repeat: str = ""
+
+
+@dataclass(frozen=True)
+class Board:
+    """A dashboard; `source` is the type of its data source, `variables` follow that one."""
+
+    uid: str
+    title: str
+    description: str
+    source: str
+    variables: Sequence[Json]
+    rows: Sequence[Row]
+    time_from: str
+    refresh: str
+
+
+def datasource(source: str) -> Json:
+    """Return the data source the user chose, as panels, queries and variables name it."""
+    return {"type": source, "uid": "${datasource}"}
+
+
+def dashboard(board: Board) -> Json:
+    """Return a dashboard as Grafana provisions it."""
+    return {
+        "annotations": {"list": [_annotations()]},
+        "description": board.description,
+        "editable": True,
+        "fiscalYearStartMonth": 0,
+        "graphTooltip": 1,
+        "id": None,
+        "links": [_links(board.source)],
+        "liveNow": False,
+        "panels": _panels(board),
+        "refresh": board.refresh,
+        "schemaVersion": SCHEMA_VERSION,
+        "tags": [TAG, board.source],
+        "templating": {"list": [_choice(board.source), *board.variables]},
+        "time": {"from": board.time_from, "to": "now"},
+        "timepicker": {},
+        "timezone": "browser",
+        "title": board.title,
+        "uid": board.uid,
+        "version": 1,
+        "weekStart": "",
+    }
+
+
+def variable(name: str, label: str, source: str, query: str | Json, definition: str) -> Json:
+    """Return a variable of several values, all of them at first; all is `.*`."""
+    return {
+        "allValue": ".*",
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+        "datasource": datasource(source),
+        "definition": definition,
+        "hide": 0,
+        "includeAll": True,
+        "label": label,
+        "multi": True,
+        "name": name,
+        "options": [],
+        "query": query,
+        "refresh": 2,
+        "regex": "",
+        "skipUrlSync": False,
+        "sort": 1,
+        "type": "query",
+    }
+
+
+def textbox(name: str, label: str, value: str, description: str) -> Json:
+    """Return a variable that the user types."""
+    chosen = {"selected": True, "text": value, "value": value}
+    return {
+        "current": chosen,
+        "description": description,
+        "hide": 0,
+        "label": label,
+        "name": name,
+        "options": [chosen],
+        "query": value,
+        "skipUrlSync": False,
+        "type": "textbox",
+    }
+
+
+def _annotations() -> Json:
+    return {
+        "builtIn": 1,
+        "datasource": {"type": "grafana", "uid": "-- Grafana --"},
+        "enable": True,
+        "hide": True,
+        "iconColor": "rgba(0, 211, 255, 1)",
+        "name": "Annotations & Alerts",
+        "type": "dashboard",
+    }
+
+
+def _links(source: str) -> Json:
+    return {
+        "asDropdown": False,
+        "icon": "external link",
+        "includeVars": True,
+        "keepTime": True,
+        "tags": [TAG, source],
+        "targetBlank": False,
+        "title": "go-e",
+        "tooltip": "",
+        "type": "dashboards",
+        "url": "",
+    }
+
+
+def _choice(source: str) -> Json:
+    return {
+        "current": {},
+        "hide": 0,
+        "includeAll": False,
+        "label": "Data source",
+        "multi": False,
+        "name": "datasource",
+        "options": [],
+        "query": source,
+        "refresh": 1,
+        "regex": "",
+        "skipUrlSync": False,
+        "type": "datasource",
+    }
+
+
+def _panels(board: Board) -> list[Json]:
+    """Return rows and panels, each at its place, numbered from 1."""
+    placed: list[Json] = []
+    y = 0
+    for row in board.rows:
+        placed.append(_row(row, len(placed) + 1, y))
+        y += 1
+        for line in row.lines:
+            x = 0
+            for panel in line:
+                place = {"h": panel.height, "w": panel.width, "x": x, "y": y}
+                placed.append(_panel(panel, board.source, len(placed) + 1, place))
+                x += panel.width
+            if x > COLUMNS:
+                raise ValueError(f"{board.title}: {x} columns in the line of {line[0].title!r}")
+            y += max(panel.height for panel in line)
+    return placed
+
+
+def _row(row: Row, number: int, y: int) -> Json:
+    shown: Json = {
+        "collapsed": False,
+        "gridPos": {"h": 1, "w": COLUMNS, "x": 0, "y": y},
+        "id": number,
+        "panels": [],
+        "title": row.title,
+        "type": "row",
+    }
+    return shown | ({"repeat": row.repeat} if row.repeat else {})
+
+
+def _panel(panel: Panel, source: str, number: int, place: Json) -> Json:
+    shown: Json = {
+        "datasource": datasource(source),
+        "description": panel.description,
+        "fieldConfig": {"defaults": _defaults(panel), "overrides": list(panel.overrides)},
+        "gridPos": place,
+        "id": number,
+        "options": dict(panel.options),
+        "pluginVersion": PLUGIN_VERSION,
+        "targets": [
+            target | {"datasource": datasource(source), "refId": letter}
+            for target, letter in zip(panel.targets, string.ascii_uppercase, strict=False)
+        ],
+        "title": panel.title,
+        "type": panel.kind,
+    }
+    if panel.transformations:
+        shown["transformations"] = list(panel.transformations)
+    if panel.interval:
+        shown["interval"] = panel.interval
+    if panel.points:
+        shown["maxDataPoints"] = panel.points
+    if panel.time_from:
+        shown |= {"hideTimeOverride": True, "timeFrom": panel.time_from}
+    return shown
+
+
+def _defaults(panel: Panel) -> Json:
+    steps = [{"color": color, "value": value} for value, color in panel.thresholds]
+    graph = panel.kind == "timeseries"
+    return {
+        "color": {"mode": "palette-classic" if graph else "thresholds"},
+        "custom": dict(panel.custom),
+        "mappings": list(panel.mappings),
+        "thresholds": {"mode": "absolute", "steps": steps},
+        "unit": panel.unit,
+        **panel.defaults,
+    }

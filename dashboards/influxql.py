@@ -1,0 +1,96 @@
+"""InfluxQL that names fields through the channel table.
+
+It runs on InfluxDB 1.x, 2.x and 3 alike: no `INTEGRAL`, no `SPREAD`, no continuous queries. A
+field that the exporter does not write is a KeyError while the dashboards are built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dashboards.grafana import Json, textbox, variable
+from dashboards.promql import channel
+from goe_exporter.influx import MEASUREMENT
+from goe_exporter.model import Kind
+
+SOURCE = "influxdb"
+CHOSEN = '"charger" =~ /^$charger$/'
+SHOWN = f"WHERE $timeFilter AND {CHOSEN}"
+BY_TIME = "GROUP BY time($__interval)"
+ZONE = "tz('$timezone')"
+FROM = f'FROM "{MEASUREMENT}"'
+
+
+def field(name: str, part: str = "") -> str:
+    """Return a part's field in quotes; KeyError if the channel has no such part."""
+    row = channel(name)
+    if part not in [each.label for each in row.parts] and not row.states:
+        raise KeyError(f"{name}: {part}")
+    return f'"{row.field(part)}"'
+
+
+def code(name: str) -> str:
+    """Return the field with the charger's own number of a state or reason."""
+    row = channel(name)
+    if row.kind not in (Kind.STATE, Kind.REASON):
+        raise KeyError(f"{name}: no state")
+    return f'"{row.field()}_code"'
+
+
+def last(columns: dict[str, str]) -> Json:
+    """Return a query for the last of each field, under its name."""
+    chosen = ", ".join(f'last({each}) AS "{name}"' for name, each in columns.items())
+    return target(f"SELECT {chosen} {FROM} {SHOWN}")
+
+
+def past(columns: dict[str, str], function: str = "mean", fill: str = "null") -> Json:
+    """Return a query for the fields over the time shown, each under its name."""
+    chosen = ", ".join(f'{function}({each}) AS "{name}"' for name, each in columns.items())
+    return target(f"SELECT {chosen} {FROM} {SHOWN} {BY_TIME} fill({fill})")
+
+
+def charged_wh(bucket: str) -> str:
+    """Return a query for the energy (Wh) charged in each time bucket, by charger.
+
+    It compares the last counter of a bucket with that of the bucket before, so that nothing gets
+    lost while a charger is away, and leaves out a counter that went back. For the first bucket
+    the server itself reads the one before the time shown.
+    """
+    difference = f"non_negative_difference(last({field('energy')}))"
+    groups = f'GROUP BY time({bucket}), "charger" fill(none)'
+    return f'SELECT {difference} AS "wh" {FROM} {SHOWN} {groups}'
+
+
+def target(query: str, alias: str = "$col", *, rows: bool = False) -> Json:
+    """Return a query; with `rows` its columns are those of a table."""
+    return {
+        "alias": alias,
+        "query": query,
+        "rawQuery": True,
+        "resultFormat": "table" if rows else "time_series",
+    }
+
+
+def variables(*more: Json) -> list[Json]:
+    """Return the variable `charger`, and `more`."""
+    query = f'SHOW TAG VALUES {FROM} WITH KEY = "charger"'
+    return [variable("charger", "Charger", SOURCE, query, query), *more]
+
+
+def timezone() -> Json:
+    """Return the variable that says where days begin."""
+    help_text = "Where the days begin: a name of the time zone database, such as Europe/Vienna."
+    return textbox("timezone", "Time zone of the days", "Europe/Berlin", help_text)
+
+
+def columns(name: str, parts: Sequence[str]) -> dict[str, str]:
+    """Return the fields of a channel's parts under the parts' names."""
+    return {part: field(name, part) for part in parts}
+
+
+def word(name: str, state: str) -> str:
+    """Return the condition that a state is this one; KeyError if the channel has no such state."""
+    row = channel(name)
+    if row.states is None or state not in row.states.names:
+        raise KeyError(f"{name}: {state}")
+    return f"\"{row.field()}\" = '{state}'"

@@ -1,0 +1,426 @@
+"""The dashboards' JSON: current, importable into Grafana 11 to 13, and whole in every panel."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboards import influxql, looks, promql
+from dashboards.build import BOARDS, FOLDER, files
+from dashboards.grafana import Board, Row, dashboard
+from dashboards.panels import (
+    stat,
+)
+from goe_exporter import codes
+
+ROOT = FOLDER.parent
+PROVISIONED = {name: json.loads((FOLDER / name).read_text("utf-8")) for name in BOARDS}
+SHARED = {name: json.loads((FOLDER / "grafana.com" / name).read_text("utf-8")) for name in BOARDS}
+EVERY = [
+    pytest.param(made, id=f"{folder}{name}")
+    for folder, boards in (("", PROVISIONED), ("grafana.com/", SHARED))
+    for name, made in boards.items()
+]
+UIDS = {
+    "prometheus/charger.json": "goe-charger",
+    "prometheus/energy.json": "goe-energy",
+    "prometheus/fleet.json": "goe-fleet",
+    "prometheus/exporter.json": "goe-exporter",
+    "influxdb/charger.json": "goe-influx-charger",
+    "influxdb/energy.json": "goe-influx-energy",
+}
+CORE_PANELS = {"bargauge", "row", "stat", "state-timeline", "table", "timeseries"}
+UNITLESS = {"none"}
+BUILT_IN = {"__interval", "__rate_interval", "__range", "timeFilter"}
+LINK_ONLY = {"__url_time_range", "__value"}
+
+Json = dict[str, Any]
+every_dashboard = pytest.mark.parametrize("made", EVERY)
+
+
+def panels(made: Json) -> list[Json]:
+    """Return the panels that are no rows."""
+    return [panel for panel in made["panels"] if panel["type"] != "row"]
+
+
+def targets(made: Json) -> list[Json]:
+    """Return the queries of all panels."""
+    return [target for panel in panels(made) for target in panel["targets"]]
+
+
+def leaves(value: object, *path: str) -> Iterator[tuple[tuple[str, ...], object]]:
+    """Yield every object and value of a JSON document with the keys that lead there."""
+    yield path, value
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, *path, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner, *path)
+
+
+# Checked in and current
+
+
+def test_files_are_current() -> None:
+    """What is checked in is what the build makes, and no other dashboard lies about."""
+    made = files()
+    there = {path for path in FOLDER.rglob("*.json") if "alerts" not in path.parts}
+    assert there == set(made)
+    assert [path for path, text in made.items() if path.read_text("utf-8") != text] == []
+
+
+def test_the_check_names_what_is_old(tmp_path: Path) -> None:
+    """`--check` fails and names a file that was edited; the build mends it; a typo is refused."""
+    shutil.copytree(FOLDER, tmp_path / "dashboards")
+    edited = tmp_path / "dashboards" / "influxdb" / "energy.json"
+    edited.write_text(edited.read_text("utf-8").replace("go-e Energy", "My Energy"), "utf-8")
+
+    def build(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "dashboards.build", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout
+
+    assert build("--check") == (1, "dashboards/influxdb/energy.json: not current\n")
+    assert build("--chek")[0] == 2
+    assert build() == (0, "dashboards/influxdb/energy.json: written\n")
+    assert build("--check") == (0, "")
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_uids_are_those_others_link_to(name: str) -> None:
+    """A dashboard's address never changes, in either copy."""
+    assert PROVISIONED[name]["uid"] == SHARED[name]["uid"] == UIDS[name]
+
+
+# Importable
+
+
+@every_dashboard
+def test_is_the_classic_model_of_schema_39(made: Json) -> None:
+    """No v2 resource, no database id, and nothing that Grafana's later migrations would change."""
+    assert "apiVersion" not in made
+    assert "elements" not in made
+    assert made["id"] is None
+    assert made["schemaVersion"] == 39
+    assert isinstance(made["refresh"], str)  # 40
+    assert "time_options" not in made["timepicker"]  # 41
+    for path, value in leaves(made):
+        if path and path[-1] == "hideFrom":
+            assert value == {"legend": False, "tooltip": False, "viz": False}, path  # 42
+
+
+@every_dashboard
+def test_panels_are_grafanas_own(made: Json) -> None:
+    """Only panels that every Grafana has, in their present form, saved by a version of them."""
+    assert {panel["type"] for panel in made["panels"]} <= CORE_PANELS
+    for panel in panels(made):
+        assert panel["pluginVersion"] == "11.0.0"
+        assert isinstance(panel["options"], dict)
+        legend = panel["options"].get("legend")
+        assert legend is None or (legend["displayMode"] in ("list", "table"))
+        assert "footer" not in panel["options"]
+
+
+@every_dashboard
+def test_the_data_source_is_a_variable_everywhere(made: Json) -> None:
+    """Panels, queries and variables name `${datasource}`, as an object with its type."""
+    choice, *variables = made["templating"]["list"]
+    source = choice["query"]
+    assert (choice["type"], choice["name"]) == ("datasource", "datasource")
+    assert source in ("prometheus", "influxdb")
+    named = (
+        [panel["datasource"] for panel in panels(made)]
+        + [target["datasource"] for target in targets(made)]
+        + [variable["datasource"] for variable in variables if variable["type"] == "query"]
+    )
+    assert len(named) > 20
+    assert {tuple(sorted(each.items())) for each in named} == {
+        (("type", source), ("uid", "${datasource}"))
+    }
+    others = [value for path, value in leaves(made) if path and path[-1] == "datasource"]
+    assert [each for each in others if each not in named] == [
+        {"type": "grafana", "uid": "-- Grafana --"}
+    ]
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_grafana_com_copy_asks_for_its_data_source(name: str) -> None:
+    """It differs from the provisioned one by what an import needs, and that is used and whole."""
+    made, provisioned = SHARED[name], PROVISIONED[name]
+    (asked,) = made["__inputs"]
+    source = provisioned["tags"][1]
+    assert (asked["type"], asked["pluginId"]) == ("datasource", source)
+    chosen = made["templating"]["list"][0]
+    assert chosen["current"]["value"] == f"${{{asked['name']}}}"
+    required = {(each["type"], each["id"]) for each in made["__requires"]}
+    kinds = {("panel", panel["type"]) for panel in panels(made)}
+    assert required == {("grafana", "grafana"), ("datasource", source), *kinds}
+    assert all(each["name"] for each in made["__requires"])
+    chosen["current"] = {}
+    rest = {key: value for key, value in made.items() if not key.startswith("__")}
+    assert rest == provisioned
+    assert not any(key.startswith("__") for key in provisioned)
+
+
+# Variables and links
+
+
+@every_dashboard
+def test_variables_take_several_and_all(made: Json) -> None:
+    """`charger`, and for Prometheus `job`, take several values or all, which match anything."""
+    variables = {each["name"]: each for each in made["templating"]["list"]}
+    of_query = {name: each for name, each in variables.items() if each["type"] == "query"}
+    expected = {"charger"} if "influxdb" in made["tags"] else {"charger", "job"}
+    assert set(of_query) == expected
+    for each in of_query.values():
+        assert (each["multi"], each["includeAll"], each["allValue"]) == (True, True, ".*")
+        assert each["refresh"] == 2
+        assert each["current"]["value"] == ["$__all"]
+
+
+@every_dashboard
+def test_variables_are_used_and_defined(made: Json) -> None:
+    """No query or link names a variable that is not there; none is there in vain."""
+    defined = {each["name"] for each in made["templating"]["list"]}
+    text = json.dumps([made["panels"], made["templating"]])
+    named = {first or second for first, second in re.findall(r"\$\{(\w+)[^}]*\}|\$(\w+)", text)}
+    named -= BUILT_IN | LINK_ONLY | {"DS_PROMETHEUS", "DS_INFLUXDB", "__all", "col", "tag_charger"}
+    assert named == defined
+
+
+@every_dashboard
+def test_links_among_the_dashboards_keep_time_and_variables(made: Json) -> None:
+    """Each links to those of its data source; all bear the tag `go-e`."""
+    assert made["tags"][0] == "go-e"
+    (link,) = made["links"]
+    assert link["type"] == "dashboards"
+    assert link["tags"] == made["tags"]
+    assert (link["keepTime"], link["includeVars"]) == (True, True)
+
+
+def test_fleet_leads_to_the_charger() -> None:
+    """A charger's name in the fleet's table opens its dashboard with data source, job and time."""
+    (chargers,) = [
+        panel for panel in panels(PROVISIONED["prometheus/fleet.json"])
+        if panel["title"] == "Every charger"
+    ]  # fmt: skip
+    (override,) = [
+        each for each in chargers["fieldConfig"]["overrides"]
+        if each["matcher"]["options"] == "Charger"
+    ]  # fmt: skip
+    ((link,),) = [each["value"] for each in override["properties"] if each["id"] == "links"]
+    assert link["url"] == (
+        "/d/goe-charger?${datasource:queryparam}&${job:queryparam}"
+        "&var-charger=${__value.text:percentencode}&${__url_time_range}"
+    )
+
+
+# Panels
+
+
+@every_dashboard
+def test_every_panel_says_what_it_shows(made: Json) -> None:
+    """A title, a description in sentences, a unit, thresholds and a word for no data."""
+    for panel in panels(made):
+        defaults = panel["fieldConfig"]["defaults"]
+        assert panel["title"], panel["id"]
+        assert re.fullmatch(r"[A-Z].{10,}[.a-z0-9]", panel["description"], re.DOTALL), panel[
+            "title"
+        ]
+        assert defaults["unit"], panel["title"]
+        steps = defaults["thresholds"]["steps"]
+        assert steps[0]["value"] is None, panel["title"]
+        bounds = [step["value"] for step in steps[1:]]
+        assert bounds == sorted(bounds), panel["title"]
+        assert "noValue" in defaults, panel["title"]
+
+
+@every_dashboard
+def test_numbers_have_units(made: Json) -> None:
+    """Only counts, codes and tables go without a unit."""
+    without = {panel["title"] for panel in panels(made)} & {
+        panel["title"]
+        for panel in panels(made)
+        if panel["fieldConfig"]["defaults"]["unit"] in UNITLESS and panel["type"] == "timeseries"
+    }
+    assert without <= {
+        *("Chargers by state", "Asked and answering", "Failed polls by charger and reason"),
+        *("Unreadable values by charger and key", "Points for InfluxDB", "Spool", "Open files"),
+    }
+
+
+@every_dashboard
+def test_panels_are_numbered_and_do_not_overlap(made: Json) -> None:
+    """Ids are unique, and no two panels share a cell of the grid's 24 columns."""
+    numbers = [panel["id"] for panel in made["panels"]]
+    assert len(set(numbers)) == len(numbers)
+    taken: dict[tuple[int, int], str] = {}
+    for panel in made["panels"]:
+        place = panel["gridPos"]
+        across = range(place["x"], place["x"] + place["w"])
+        assert across.stop <= 24, panel["title"]
+        down = range(place["y"], place["y"] + place["h"])
+        for cell in itertools.product(across, down):
+            assert cell not in taken, (panel["title"], taken.get(cell))
+            taken[cell] = panel["title"]
+
+
+@every_dashboard
+def test_titles_are_unique(made: Json) -> None:
+    """A panel can be told by its title."""
+    titles = [panel["title"] for panel in panels(made)]
+    assert sorted(set(titles)) == sorted(titles)
+
+
+@every_dashboard
+def test_lines_of_panels_are_full(made: Json) -> None:
+    """Panels that begin at one height fill the width and are equally high: nothing frays."""
+    lines: dict[int, list[Json]] = {}
+    for panel in panels(made):
+        lines.setdefault(panel["gridPos"]["y"], []).append(panel["gridPos"])
+    for line in lines.values():
+        assert sum(place["w"] for place in line) == 24
+        assert len({place["h"] for place in line}) == 1
+
+
+@every_dashboard
+def test_queries_have_their_letters(made: Json) -> None:
+    """Each panel has queries, called A, B, C and so on; each is a query of its data source."""
+    for panel in panels(made):
+        letters = [target["refId"] for target in panel["targets"]]
+        assert letters, panel["title"]
+        assert letters == [chr(ord("A") + index) for index in range(len(letters))]
+    for target in targets(made):
+        if target["datasource"]["type"] == "prometheus":
+            assert target["expr"]
+            assert target["instant"] is not target["range"]
+        else:
+            assert target["rawQuery"]
+            assert target["query"]
+
+
+@every_dashboard
+def test_all_queries_are_bound_to_the_chosen_chargers(made: Json) -> None:
+    """Every selector and every FROM heeds the variables, but for those of the exporter's own."""
+    for target in targets(made):
+        if "expr" in target:
+            for name, matchers in re.findall(r"(\w+)\{([^}]*)\}", target["expr"]):
+                assert 'job=~"$job"' in matchers, (name, matchers)
+                own = name.startswith(("goe_exporter_", "goe_influx_", "process_")) or name == "up"
+                assert ('charger=~"$charger"' in matchers) is not own, (name, matchers)
+        else:
+            read = target["query"].count('FROM "goe_charger"')
+            assert target["query"].count('"charger" =~ /^$charger$/') == read == 1
+
+
+@every_dashboard
+def test_rates_fit_the_scrape_interval(made: Json) -> None:
+    """A rate's window is Grafana's, which knows the scrape interval; an increase's is a span."""
+    for target in targets(made):
+        query = target.get("expr", "")
+        for window in re.findall(r"rate\([^()]*\[([^\]]+)\]", query):
+            assert window == "$__rate_interval"
+        for window in re.findall(r"increase\([^()]*\[([^\]]+)\]", query):
+            assert re.fullmatch(r"\$__range|1d|(31|30|29|28)d:1h", window)
+
+
+@pytest.mark.parametrize("name", ["prometheus/charger.json", "influxdb/charger.json"])
+def test_one_colour_for_each_phase(name: str) -> None:
+    """L1, L2 and L3 have the same colours in every graph, and three different ones."""
+    seen: dict[str, set[str]] = {}
+    for panel in panels(PROVISIONED[name]):
+        for each in panel["fieldConfig"]["overrides"]:
+            for option in each["properties"]:
+                if option["id"] == "color" and each["matcher"]["options"] in ("L1", "L2", "L3"):
+                    colors = seen.setdefault(each["matcher"]["options"], set())
+                    colors.add(option["value"]["fixedColor"])
+    assert sorted(seen) == ["L1", "L2", "L3"]
+    assert all(len(colors) == 1 for colors in seen.values())
+    assert len(set.union(*seen.values())) == 3
+
+
+@pytest.mark.parametrize("name", ["prometheus/charger.json", "influxdb/charger.json"])
+def test_voltage_shows_the_band_of_en_50160(name: str) -> None:
+    """The graph of the voltage is red below 207 V and from 253 V, and plain between."""
+    (voltage,) = [panel for panel in panels(PROVISIONED[name]) if panel["title"] == "Voltage"]
+    defaults = voltage["fieldConfig"]["defaults"]
+    steps = [(step["value"], step["color"]) for step in defaults["thresholds"]["steps"]]
+    assert [value for value, _color in steps] == [None, 207, 253]
+    assert steps[0][1] == steps[2][1] != steps[1][1] == "transparent"
+    assert defaults["custom"]["thresholdsStyle"] == {"mode": "area"}
+
+
+# Words
+
+
+def test_every_state_has_its_words() -> None:
+    """No code the table knows is shown as a number, and no word is for a code that is not there."""
+    assert set(looks.ERRORS) == set(codes.ERROR.names)
+    (car, _no_answer) = looks.CAR_STATE
+    assert set(car["options"]) == {str(number) for number in range(7)}
+    assert car["options"]["2"]["text"] == "Charging"
+    (reason,) = looks.REASON
+    assert set(reason["options"]) == {str(number) for number in range(42) if number not in (21, 25)}
+    assert reason["options"]["12"]["text"] == "PV surplus"
+
+
+# A name that is none does not get into a dashboard
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        lambda: promql.series("powr"),
+        lambda: promql.series("phase_power", phase="L4"),
+        lambda: promql.series("phase_power", sensor="L1"),
+        lambda: promql.series("car_state", state=("charging", "sleeping")),
+        lambda: promql.series("error", but="non"),
+        lambda: promql.code("power"),
+        lambda: promql.device("colour"),
+        lambda: promql.polled("goe_upp"),
+        lambda: promql.polled("goe_influx_spooled_points"),
+        lambda: promql.exporter("goe_up"),
+        lambda: promql.exporter("goe_exporter_poll_duration_seconds"),
+        lambda: influxql.field("phase_power", "L4"),
+        lambda: influxql.field("phase_power"),
+        lambda: influxql.code("power"),
+        lambda: influxql.word("car_state", "sleeping"),
+    ],
+)
+def test_unknown_names_stop_the_build(named: Any) -> None:
+    """A metric, label, state or field the exporter does not have is an error of the build."""
+    with pytest.raises(KeyError):
+        named()
+
+
+def test_names_follow_the_table() -> None:
+    """Metrics and fields are written as the exporter writes them."""
+    chosen = 'job=~"$job",charger=~"$charger"'
+    assert promql.series("energy") == f"goe_energy_joules_total{{{chosen}}}"
+    assert (
+        promql.series("phase_power", phase=("L1", "L2"))
+        == f'goe_phase_power_watts{{{chosen},phase=~"L1|L2"}}'
+    )
+    assert promql.series("error", but="none") == f'goe_error{{{chosen},error!="none"}}'
+    assert promql.code("car_state") == f"goe_car_state_code{{{chosen}}}"
+    assert influxql.field("phase_power", "L1") == '"phase_power_l1_w"'
+    assert influxql.code("car_state") == '"car_state_code"'
+    assert influxql.word("car_state", "idle") == "\"car_state\" = 'idle'"
+
+
+def test_too_wide_a_line_stops_the_build() -> None:
+    """Panels side by side have 24 columns."""
+    wide = stat(title="W", description="Wide.", targets=[], unit="none", width=13, height=4)
+    board = Board("u", "t", "d", "prometheus", [], [Row("r", [[wide, wide]])], "now-1h", "1m")
+    with pytest.raises(ValueError, match="t: 26 columns in the line of 'W'"):
+        dashboard(board)

@@ -1,0 +1,343 @@
+"""Every query of every dashboard against real servers, filled by the exporter from real requests.
+
+Simulated chargers → exporter → Prometheus and InfluxDB: a V4 that charges with an error behind it,
+a V2 by API v1 on one phase, a PRO with an error, a V3 with a broken sensor, and one that never
+answers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from dashboard_queries import DAY, Moment, Query, board, midnight, queries
+from prometheus_server import Found, Prometheus
+from servers import InfluxDB, free_port, push_config, running, wait_for
+
+from dashboards.build import BOARDS
+from goe_exporter.simulator import Car, Charger, Simulator
+
+PROMETHEUS = [name for name in BOARDS if name.startswith("prometheus/")]
+INFLUXDB = [name for name in BOARDS if name.startswith("influxdb/")]
+
+ELSEWHERE = "proven by two months of history, in test_dashboards_history.py"
+MAY_BE_EMPTY = {
+    "prometheus/energy.json": {
+        "Months": f"needs more time; {ELSEWHERE}",
+        "Hours of charging": f"needs a full minute; {ELSEWHERE}",
+        "Hours of use per day": f"needs a full minute; {ELSEWHERE}",
+        "Sessions": f"no car leaves here; {ELSEWHERE}",
+        "By card": f"nobody holds up a card here; {ELSEWHERE}",
+    },
+    "prometheus/exporter.json": {
+        "Points for InfluxDB B": "failed writes, and InfluxDB takes every one",
+    },
+    "influxdb/charger.json": {
+        "Voltage D": "N, which carries a voltage only where it is swapped with L",
+    },
+    "influxdb/energy.json": {
+        "Today": f"needs more time; {ELSEWHERE}",
+        "This month": f"needs more time; {ELSEWHERE}",
+        "In this time": f"needs more time; {ELSEWHERE}",
+        "Cost in this time": f"needs more time; {ELSEWHERE}",
+        "By charger": f"needs more time; {ELSEWHERE}",
+        "Energy per day": f"needs more time; {ELSEWHERE}",
+        "Months": f"needs more time; {ELSEWHERE}",
+        "Hours of use per day B": "waiting for a car, which none does",
+        "Hours of use per day C": f"finished, which no car is here; {ELSEWHERE}",
+    },
+}
+"""Panels, or queries of panels, that may find nothing in this world, and why."""
+
+WHILE_INFLUXDB_FAILS = {
+    "goe_influx_oldest_spooled_timestamp_seconds",
+    "goe_influx_write_failures_total",
+}
+"""Metrics that are not there in this world; the build checks their names."""
+
+COUNTS = ("Chargers", "Without an answer", "Charging", "With an error")
+LABEL_LISTS = re.compile(r"\b(?:by|on|without|ignoring|group_left|group_right) *\(([^()]*)\)")
+
+
+class World(NamedTuple):
+    """The servers, and the simulated charger `old` by API v1."""
+
+    prometheus: Prometheus
+    influxdb: InfluxDB
+    started: float
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Start everything once, and wait until every charger's last slow reading is there."""
+    folder = tmp_path_factory.mktemp("live")
+    new, old, pro, broken = map(charging, ("V4", "V2", "PRO", "V3"))
+    new.load_limit_a = 10
+    old.amx = 12
+    old._grid_v = [230.0, 0.0, 0.0, 1.5]
+    pro.inject(8)
+    broken.board_c = -16_843.0
+    port = free_port()
+    started = time.time()
+    with Simulator(speed=10) as simulator, InfluxDB(folder).up() as influxdb:
+        chargers = {
+            "new": simulator.add(new).address,
+            "old": simulator.add(old, api="1").address,
+            "pro": simulator.add(pro).address,
+            "broken": simulator.add(broken).address,
+            "dead": f"127.0.0.1:{free_port()}",
+        }
+        config = push_config(folder, influxdb.url, chargers)
+        with (
+            running(exporter(config, port), folder / "exporter"),
+            Prometheus(folder).up(f"127.0.0.1:{port}") as prometheus,
+        ):
+            here = World(prometheus, influxdb, started)
+            wait_for(lambda: _all_there(here), "all readings in both servers", 90)
+            yield here
+
+
+def charging(model: str) -> Charger:
+    """Return a charger in the middle of a session."""
+    charger = Charger(model, serial="218042", name=f"My {model}")
+    charger.energy_wh = 4_321_000
+    charger.plug(Car(battery_wh=60_000, soc=0.2))
+    charger.advance(600)
+    return charger
+
+
+def exporter(config: Path, port: int) -> list[str]:
+    """Return the command that serves on a port."""
+    listen = ("--web.listen-address", f"127.0.0.1:{port}")
+    return [sys.executable, "-m", "goe_exporter", "serve", "--config", str(config), *listen]
+
+
+def _all_there(world: World) -> bool:
+    """Tell whether the last slow rows came and counters have risen, in both servers."""
+    now = time.time()
+    cards = world.prometheus.now('goe_card_energy_joules_total{card="10"}', now)
+    slow = [row for row in world.influxdb.points() if "card_energy_10_wh" in row]
+    return len(cards) == 4 and len({row["charger"] for row in slow}) == 4
+
+
+def moment(world: World, query: Query, **chosen: str) -> Moment:
+    """Return the time since the start, or for bars of days the last month, as Grafana asks it."""
+    now = time.time()
+    if query.least_step == DAY:
+        return Moment(midnight(now) - 40 * DAY, now, DAY, chosen)
+    step = max(query.least_step, 1)
+    steps = math.ceil((now - world.started) / step)
+    return Moment(now - steps * step, now, step, chosen)
+
+
+def ask(server: Prometheus, query: Query, at: Moment) -> list[Found]:
+    """Return what Prometheus answers to a query of a dashboard."""
+    text = at.fill(query.text)
+    if query.past:
+        return server.past(text, at.start, at.end, at.step)
+    return server.now(text, at.end)
+
+
+def texts(name: str) -> list[str]:
+    """Return all queries of a dashboard, those of its variables too."""
+    made = board(name)
+    of_variables = [
+        each["definition"] for each in made["templating"]["list"] if each["type"] == "query"
+    ]
+    return of_variables + [query.text for query in queries(name)]
+
+
+# Nothing errs, nothing is empty
+
+
+def excused(query: Query) -> bool:
+    """Tell whether a query has a reason to find nothing."""
+    reasons = MAY_BE_EMPTY.get(query.board, {})
+    return query.panel in reasons or f"{query.panel} {query.letter}" in reasons
+
+
+@pytest.mark.parametrize("name", PROMETHEUS)
+def test_prometheus_answers_every_query(world: World, name: str) -> None:
+    """Each query of each panel finds something, but for those with a reason; none errs."""
+    for query in queries(name):
+        found = ask(world.prometheus, query, moment(world, query))
+        if not found and not excused(query):
+            # A rate wants two scrapes with something between them.
+            wait_for(
+                lambda query=query: bool(ask(world.prometheus, query, moment(world, query))),  # type: ignore[misc]
+                query.name,
+                60,
+            )
+
+
+@pytest.mark.parametrize("name", INFLUXDB)
+def test_influxdb_answers_every_query(world: World, name: str) -> None:
+    """Each query of each panel finds something, but for those with a reason; none errs."""
+    for query in queries(name):
+        found = world.influxdb.query(moment(world, query).fill(query.text))
+        assert found or excused(query), query.name
+
+
+def test_reasons_are_of_queries_that_are_there() -> None:
+    """No excuse outlives its panel."""
+    for name, reasons in MAY_BE_EMPTY.items():
+        every = queries(name)
+        named = {query.panel for query in every} | {f"{each.panel} {each.letter}" for each in every}
+        assert set(reasons) <= named
+
+
+def test_variables_offer_jobs_and_chargers(world: World) -> None:
+    """The lists to choose from hold the job and every charger, the dead one too."""
+    query = re.compile(r"label_values\((.+), (\w+)\)")
+    chargers = ["broken", "dead", "new", "old", "pro"]
+    for name in PROMETHEUS:
+        lists = {}
+        for each in board(name)["templating"]["list"]:
+            if each["type"] == "query":
+                match = query.fullmatch(each["query"]["query"])
+                assert match is not None
+                everything = match[1].replace("$job", ".*")
+                lists[each["name"]] = world.prometheus.words(match[2], everything)
+        assert lists == {"job": ["goe"], "charger": chargers}
+    for name in INFLUXDB:
+        (chosen,) = [
+            each for each in board(name)["templating"]["list"] if each["name"] == "charger"
+        ]  # fmt: skip
+        offered = [row["value"] for row in world.influxdb.query(chosen["query"])]
+        assert sorted(offered) == chargers
+
+
+@pytest.mark.parametrize("name", PROMETHEUS)
+def test_metrics_and_labels_are_the_exporters(world: World, name: str) -> None:
+    """Each metric a query names is there, with the labels by which it is chosen or grouped."""
+    series = world.prometheus.series('{job="goe"}')
+    labels: dict[str, set[str]] = {}
+    for each in series:
+        labels.setdefault(each["__name__"], set()).update(each)
+    known = set().union(*labels.values())
+    for text in texts(name):
+        used = re.findall(r"\b(up|(?:goe|process)_\w+)(?:\{([^}]*)\})?", text)
+        assert used, text
+        for metric, matchers in used:
+            if metric not in WHILE_INFLUXDB_FAILS:
+                assert metric in labels, text
+                chosen = set(re.findall(r"(\w+) *(?:=~|!~|!=|=)", matchers))
+                assert chosen <= labels[metric], (metric, chosen)
+        for grouped in LABEL_LISTS.findall(text):
+            named = {label.strip() for label in grouped.split(",")} - {"", "le"}
+            assert named <= known, text
+
+
+@pytest.mark.parametrize("name", INFLUXDB)
+def test_fields_are_the_exporters(world: World, name: str) -> None:
+    """Each field a query names is in the database."""
+    fields = {row["fieldKey"] for row in world.influxdb.query("SHOW FIELD KEYS")}
+    tags = {row["tagKey"] for row in world.influxdb.query("SHOW TAG KEYS")}
+    for query in queries(name):
+        aliases = set(re.findall(r'AS "([^"]+)"', query.text))
+        named = set(re.findall(r'"([^"]+)"', query.text)) - aliases - {"goe_charger"}
+        assert named <= fields | tags, query.name
+
+
+# What odd chargers show
+
+
+def shown(world: World, panel: str, charger: str, letter: str = "A") -> list[Found]:
+    """Return what a panel of the charger's dashboard shows of one charger."""
+    (query,) = [
+        each for each in queries("prometheus/charger.json", panel) if each.letter == letter
+    ]  # fmt: skip
+    return ask(world.prometheus, query, moment(world, query, charger=charger))
+
+
+def values(found: list[Found]) -> list[float]:
+    """Return the last value of each series."""
+    return [list(each.values.values())[-1] for each in found]
+
+
+def test_a_dead_charger_is_unreachable(world: World) -> None:
+    """Its state is -1, which the panel calls unreachable; its readings are empty, not zero."""
+    (state,) = shown(world, "State", "dead")
+    assert values([state]) == [-1]
+    # Its labels are those of a state, so that both are one row of the timeline.
+    (answering,) = shown(world, "What happened", "old")
+    assert state.labels | {"charger": "old"} == answering.labels
+    for panel in ("Power now", "This session", "Error", "Phases", "Age of the data", "Voltage"):
+        assert shown(world, panel, "dead") == [], panel
+
+
+def test_a_charger_of_api_v1(world: World) -> None:
+    """It charges; why, and how good its WiFi is, it does not tell; its sensor is the board's."""
+    assert values(shown(world, "State", "old")) == [2]
+    assert shown(world, "Why it charges, or not", "old") == []
+    assert shown(world, "WiFi", "old") == []
+    (board_sensor,) = shown(world, "Temperatures", "old")
+    assert board_sensor.labels["sensor"] == "board"
+
+
+def test_phases_that_are_not_connected_are_not_drawn(world: World) -> None:
+    """A charger on one phase has one voltage, one on three has three; N has none."""
+
+    def phases(charger: str) -> list[str]:
+        return [each.labels["phase"] for each in shown(world, "Voltage", charger)]
+
+    assert phases("old") == ["L1"]
+    assert phases("new") == ["L1", "L2", "L3"]
+
+
+def test_an_error_has_its_name(world: World) -> None:
+    """The panel of the error has one row, whose column `error` is the error's word."""
+    (row,) = shown(world, "Error", "pro")
+    assert row.labels["error"] == "gnd_invalid"
+    (row,) = shown(world, "Error", "new")
+    assert row.labels["error"] == "none"
+
+
+def test_fleet_has_a_row_for_each_charger(world: World) -> None:
+    """Every charger has a state; the columns of one charger have the same job and name."""
+    table = queries("prometheus/fleet.json", "Every charger")
+    columns = [ask(world.prometheus, query, moment(world, query)) for query in table]
+    state, *others = ({each.labels["charger"] for each in column} for column in columns)
+    assert state == {"broken", "dead", "new", "old", "pro"}
+    assert all(names == {"broken", "new", "old", "pro"} for names in others)
+    counts = {
+        query.panel: values(ask(world.prometheus, query, moment(world, query)))
+        for panel in COUNTS
+        for query in queries("prometheus/fleet.json", panel)
+    }
+    assert counts == {
+        "Chargers": [5],
+        "Without an answer": [1],
+        "Charging": [3],
+        "With an error": [1],
+    }
+
+
+def test_chosen_chargers_only(world: World) -> None:
+    """With one charger chosen, no panel has a series of another."""
+    for query in itertools.chain.from_iterable(queries(name) for name in PROMETHEUS):
+        for each in ask(world.prometheus, query, moment(world, query, charger="old")):
+            assert each.labels.get("charger", "old") == "old", query.name
+
+
+# No charger at all
+
+
+def test_without_chargers_nothing_errs(tmp_path: Path) -> None:
+    """On empty servers every query runs; the fleet counts 0, the rest is empty."""
+    now = time.time()
+    with Prometheus(tmp_path).up() as prometheus, InfluxDB(tmp_path).up() as influxdb:
+        for query in itertools.chain.from_iterable(queries(name) for name in PROMETHEUS):
+            step = max(query.least_step, 60)
+            found = ask(prometheus, query, Moment(now - 3600, now, step))
+            counts = query.panel in COUNTS and query.board == "prometheus/fleet.json"
+            assert values(found) == ([0] if counts else []), query.name
+        for query in itertools.chain.from_iterable(queries(name) for name in INFLUXDB):
+            assert influxdb.query(Moment(now - 3600, now, 60).fill(query.text)) == []
