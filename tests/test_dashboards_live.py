@@ -246,6 +246,15 @@ def test_fields_are_the_exporters(world: World, name: str) -> None:
         assert named <= fields | tags, query.name
 
 
+def test_only_the_exporter_is_shown(world: World) -> None:
+    """With all jobs chosen, processes and scrapes of other jobs are not shown."""
+    assert len(world.prometheus.now("process_open_fds", time.time())) == 2
+    for panel in ("Processor", "Memory", "Open files"):
+        (query,) = queries("prometheus/exporter.json", panel)
+        found = ask(world.prometheus, query, moment(world, query))
+        assert [each.labels["job"] for each in found] == ["goe"]
+
+
 # What odd chargers show
 
 
