@@ -85,7 +85,7 @@ def influxdb() -> Board:
         description="When the charger last answered. What it says now is shown for five minutes "
         "after that; then the panels above are empty rather than old.",
         targets=[influxql.last({"power": influxql.field("power")})],
-        unit="dateTimeFromNow", width=3, height=6, fields="Time",
+        unit="dateTimeFromNow", width=3, height=6, fields="Time", thresholds=looks.COUNT,
         defaults={"noValue": "not in this time"},
     )  # fmt: skip
     return Board(
@@ -105,7 +105,8 @@ def car_state() -> str:
 
 def _promql() -> Queries:
     now, past, series = promql.now, promql.past, promql.series
-    session = f"{series('session_energy')} / {promql.JOULES_PER_KWH}"
+    # A phase switch sets the counter a hair below zero.
+    session = f"clamp_min({series('session_energy')}, 0) / {promql.JOULES_PER_KWH}"
     live = f"{series('phase_voltage')} > {LIVE_VOLTS}"
     return Queries(
         fresh="",
@@ -139,7 +140,7 @@ def _influxql() -> Queries:
     last, past, field = influxql.last, influxql.past, influxql.field
     limits = {word: field(name) for word, name in LIMITS.items()}
     sensors = {part: field("temperature", part) for part in looks.SENSORS}
-    session = f"{field('session_energy')}"
+    session = field("session_energy")
     return Queries(
         fresh=FRESH,
         state=[last({"state": influxql.code("car_state")})],
@@ -194,7 +195,7 @@ def _headline(queries: Queries) -> list[Panel]:
             title="State", description="What the charger and the car do now.",
             targets=queries.state, unit="none", width=5, height=4, color="background",
             mappings=looks.CAR_STATE, thresholds=looks.NOTHING, time_from=fresh,
-            defaults={"noValue": "No data"},
+            defaults={"noValue": "No answer"},
         ),
         stat(
             title="Power now", description="Active power of all phases.",
@@ -207,7 +208,7 @@ def _headline(queries: Queries) -> list[Panel]:
             description="Energy since the car was plugged in. It stays until the next car comes, "
             "and restarts when the charger changes the number of phases.",
             targets=queries.session, unit=looks.KWH, width=4, height=4, time_from=fresh,
-            thresholds=looks.COUNT, defaults={"noValue": "No data"},
+            thresholds=looks.COUNT, defaults={"noValue": "No data", "decimals": 2},
         ),
         stat(
             title="Why it charges, or not",
@@ -219,7 +220,7 @@ def _headline(queries: Queries) -> list[Panel]:
             title="Error", description="The error the charger reports.",
             targets=queries.error, unit=TEXT, width=5, height=4, color="background",
             fields="/^error$/", mappings=looks.ERROR, thresholds=looks.NOTHING, time_from=fresh,
-            defaults={"noValue": "No data"},
+            defaults={"noValue": "No answer"},
         ),
     ]  # fmt: skip
 

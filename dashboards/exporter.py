@@ -17,6 +17,9 @@ from dashboards.panels import (
 RATE = "[$__rate_interval]"
 PERCENTILES = {"half within": 0.5, "95 % within": 0.95, "99 % within": 0.99}
 NO_INFLUXDB = "No InfluxDB"
+BUILD = promql.exporter("goe_exporter_build_info")
+OURS = f"and on (job, instance) {BUILD}"
+"""Keeps the exporters' own of the metrics that every process has."""
 
 
 def board() -> Board:
@@ -36,13 +39,13 @@ def board() -> Board:
 
 def _now() -> list[Panel]:
     up, failures = promql.polled("goe_up"), promql.polled("goe_poll_failures_total")
-    build = promql.exporter("goe_exporter_build_info")
+    scraped = f"up{{{promql.OF_JOB}}} and on (job, instance) last_over_time({BUILD}[$__range])"
     share = f"sum(rate({failures}{RATE})) / sum(rate({promql.polled('goe_polls_total')}{RATE}))"
     oldest = f"time() - {promql.exporter('goe_influx_oldest_spooled_timestamp_seconds')}"
     defects = f"sum(increase({promql.exporter('goe_exporter_defects_total')}[$__range]))"
     return [
         _stat(
-            "Scraped", "Whether Prometheus reaches the exporter.", f"min(up{{{promql.OF_JOB}}})",
+            "Scraped", "Whether Prometheus reaches the exporter.", f"min({scraped})",
             thresholds=((None, looks.RED), (1, looks.GREEN)), mappings=[looks.yes_no("Yes", "No")],
             nothing="No exporter",
         ),
@@ -67,7 +70,7 @@ def _now() -> list[Panel]:
         ),
         stat(
             title="Version", description="Version of the exporter.",
-            targets=[promql.now(build, rows=True)], unit=TEXT, width=4, height=4,
+            targets=[promql.now(BUILD, rows=True)], unit=TEXT, width=4, height=4,
             fields="/^version$/", thresholds=looks.COUNT,
             defaults={"noValue": "No exporter"},
         ),
@@ -170,18 +173,24 @@ def _spool() -> Panel:
 def _cpu() -> Panel:
     cpu = promql.exporter("process_cpu_seconds_total")
     return _graph(
-        "Processor", "Share of one core.", {"{{instance}}": f"rate({cpu}{RATE})"}, "percentunit", 8
+        "Processor",
+        "Share of one core.",
+        {"{{instance}}": f"rate({cpu}{RATE}) {OURS}"},
+        "percentunit",
+        8,
     )
 
 
 def _memory() -> Panel:
     memory = promql.exporter("process_resident_memory_bytes")
-    return _graph("Memory", "Memory in use.", {"{{instance}}": memory}, "bytes", 8)
+    return _graph("Memory", "Memory in use.", {"{{instance}}": f"{memory} {OURS}"}, "bytes", 8)
 
 
 def _files() -> Panel:
     files = promql.exporter("process_open_fds")
-    return _graph("Open files", "Files and connections.", {"{{instance}}": files}, "none", 8)
+    return _graph(
+        "Open files", "Files and connections.", {"{{instance}}": f"{files} {OURS}"}, "none", 8
+    )
 
 
 def _graph(

@@ -57,9 +57,16 @@ class Prometheus:
 
     @contextlib.contextmanager
     def up(self, *targets: str, job: str = "goe") -> Iterator[Prometheus]:
-        """Run it until the block ends; it scrapes the targets (host:port) each second."""
+        """Run it until the block ends; it scrapes the targets (host:port), and itself, each second.
+
+        Its own metrics are those of another job, which no dashboard of ours may show.
+        """
         config = self._folder / "prometheus.yml"
-        scrapes = [{"job_name": job, "static_configs": [{"targets": [*targets]}]}]
+        jobs = {job: [*targets], "prometheus": [f"127.0.0.1:{self.port}"]}
+        scrapes = [
+            {"job_name": name, "static_configs": [{"targets": addresses}]}
+            for name, addresses in jobs.items()
+        ]
         settings = {"global": {"scrape_interval": "1s"}, "scrape_configs": scrapes}
         config.write_text(yaml.safe_dump(settings))
         command = [

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 from dashboard_queries import DAY, Moment, Query, board, midnight, queries
-from prometheus_server import Found, Prometheus
+from prometheus_server import Found, Prometheus, Sample
 from servers import InfluxDB, free_port, push_config, running, wait_for
 
 from dashboards.build import BOARDS
@@ -246,6 +246,15 @@ def test_fields_are_the_exporters(world: World, name: str) -> None:
         assert named <= fields | tags, query.name
 
 
+def test_only_the_exporter_is_shown(world: World) -> None:
+    """With all jobs chosen, processes and scrapes of other jobs are not shown."""
+    assert len(world.prometheus.now("process_open_fds", time.time())) == 2
+    for panel in ("Processor", "Memory", "Open files"):
+        (query,) = queries("prometheus/exporter.json", panel)
+        found = ask(world.prometheus, query, moment(world, query))
+        assert [each.labels["job"] for each in found] == ["goe"]
+
+
 # What odd chargers show
 
 
@@ -341,3 +350,20 @@ def test_without_chargers_nothing_errs(tmp_path: Path) -> None:
             assert values(found) == ([0] if counts else []), query.name
         for query in itertools.chain.from_iterable(queries(name) for name in INFLUXDB):
             assert influxdb.query(Moment(now - 3600, now, 60).fill(query.text)) == []
+
+
+def test_an_exporter_that_died_is_not_scraped(tmp_path: Path) -> None:
+    """One that was there in the time shown and is gone gives 0, which the panel calls No."""
+    target, began = f"127.0.0.1:{free_port()}", time.time()
+    labels = {"job": "goe", "instance": target, "version": "0.1.0"}
+    server = Prometheus(tmp_path)
+    server.remember([Sample("goe_exporter_build_info", labels, 1.0, began - 600)])
+    (query,) = queries("prometheus/exporter.json", "Scraped")
+    with server.up(target):
+
+        def scraped() -> list[float]:
+            now = time.time()
+            return values(ask(server, query, Moment(began - 3600, now, 60)))
+
+        wait_for(lambda: scraped() != [], "the first scrape")
+        assert scraped() == [0]
