@@ -101,16 +101,16 @@ def serve(
             charger.token()
         click.echo(f"the configuration is good: {len(chargers)} charger(s)")
         return
-    from goe_exporter import service, web
+    from goe_exporter import history, service, web
 
     logs.configure(log_format, log_level)
     interval = refresh_interval or loaded.refresh_interval
     proxies = environment_proxies or loaded.environment_proxies
     server = web.Server(*listen)
-    pusher = _agent(loaded)
-    sink = pusher.take if pusher else None
+    pusher, past = _agent(loaded), history.History()
+    sink = service.both(pusher.take, past.take) if pusher else past.take
     collectors = [service.collector(charger, interval, proxies, sink) for charger in chargers]
-    service.serve(collectors, server, pusher)
+    service.serve(collectors, server, pusher, past)
 
 
 @command.command()
@@ -171,7 +171,7 @@ def read(host: str, api: str, token_file: str | None, output: str) -> None:
     if output == "table":
         terminal.print_readings(view)
     elif output == "json":
-        from goe_exporter.web import as_json
+        from goe_exporter.web_api import as_json
 
         terminal.print_json(as_json(view))
     elif output == "prometheus":

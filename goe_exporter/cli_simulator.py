@@ -25,7 +25,7 @@ from goe_exporter.errors import UsageError
 @options.log_level
 def demo(listen: tuple[str, int], speed: float, log_format: Any, log_level: str) -> None:
     """Run it all on a simulated charger: a car plugs in, charges, fails, finishes, leaves."""
-    from goe_exporter import logs, service, simulator, web
+    from goe_exporter import history, logs, service, simulator, web
     from goe_exporter.config import ChargerConfig
 
     if not listen[0].startswith("127.") and listen[0] not in ("localhost", "::1"):
@@ -41,7 +41,9 @@ def demo(listen: tuple[str, int], speed: float, log_format: Any, log_level: str)
         click.echo("Ctrl-C ends it.")
         sys.stdout.flush()
         demo_charger = ChargerConfig(name="demo", host=box.address)
-        service.serve([service.collector(demo_charger, 1.0)], server)
+        past = history.History()
+        collector = service.collector(demo_charger, 1.0, sink=past.take)
+        service.serve([collector], server, history=past)
 
 
 @click.command()

@@ -285,11 +285,11 @@ def test_charger_argument(text: str, name: str, host: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("=a", "charger '=a': name: a text of 1 to 200 characters, not ''"),
+        ("=a", "charger '=a': name: a text of 1 to 500 characters, not ''"),
         ("a=", "charger 'a=': host: a host or address, with a port if need be, not ''"),
         ("a=b=c", "charger 'a=b=c': host: a host or address, with a port if need be, not 'b=c'"),
         ("a=b/c", "charger 'a=b/c': host: a host or address, with a port if need be, not 'b/c'"),
-        ("", "charger '': name: a text of 1 to 200 characters, not '' (and 1 more)"),
+        ("", "charger '': name: a text of 1 to 500 characters, not '' (and 1 more)"),
     ],
 )
 def test_a_bad_charger_argument(text: str, message: str) -> None:

@@ -32,7 +32,15 @@ MAY_IMPORT = {
     "writer": "errors model",
     "config": "errors model",
     "docs": "model writer",
-    "web": "__version__ errors model prometheus",
+    "history": "model",
+    "limits": "",
+    "words": "",
+    "language": "words",
+    "quantities": "language",
+    "portrait": "language limits model quantities",
+    "web_page": "__version__ language model portrait",
+    "web_api": "__version__ errors history model",
+    "web": "channels errors history language model prometheus web_api web_page",
     "terminal": "docs model",
     "influx": "model",
     "influx_server": "errors transport",
@@ -51,7 +59,7 @@ MAY_IMPORT = {
 """Module → the modules of ours it may import, `*` being all but the command line's.
 
 `__version__` is the package's only name. Sinks (`prometheus`, `influx`, `web`, `terminal`) are
-siblings; only `web`, which serves what `prometheus` renders, knows another one.
+siblings; only `web`, which serves what `prometheus` renders and what `history` keeps, knows others.
 """
 
 COMMAND_LINE = {"__main__", "cli", "cli_options", "cli_simulator", "cli_spool"}
@@ -63,6 +71,7 @@ SIMULATOR_MAY_IMPORT = {"codes", "simulator"}
 DOORS = {
     "click": "cli cli_options cli_simulator cli_spool terminal",
     "influxdb_client": "influx_server",
+    "jinja2": "web_page",
     "prometheus_client": "prometheus",
     "pydantic": "config",
     "pydantic_core": "config",

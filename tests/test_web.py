@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
-import re
 import socket
 import threading
 import time
@@ -21,13 +20,18 @@ from goe_exporter.client import Client
 from goe_exporter.collector import Collector
 from goe_exporter.decode import decode
 from goe_exporter.errors import UsageError
+from goe_exporter.history import History
 from goe_exporter.model import ChargerView, Distribution, Snapshot, Vitals
 from goe_exporter.prometheus import Exposition
 from goe_exporter.schedule import Schedule
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.web import Server, application
 
-PATHS = ("/", "/metrics", "/api/v1/chargers", "/-/healthy", "/-/ready")
+PATHS = (
+    *("/", "/metrics", "/api/v1/chargers", "/api/v1/influx", "/api/v1/openapi.json"),
+    *("/-/healthy", "/-/ready", "/assets/style.css"),
+)
+CHARGER_PATHS = ("/charger/garage", "/api/v1/chargers/garage", "/api/v1/chargers/garage/history")
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 HOSTILE = """<script>alert("1")</script>&'\\\n"""
 
@@ -81,14 +85,19 @@ def view(name: str = "garage", *, up: bool | None = True, api: int = 2) -> Charg
 
 
 class Site:
-    """A web server over `views`, on a free port of loopback, in a thread."""
+    """A web server over `views` and `history`, on a free port of loopback, in a thread."""
 
-    def __init__(self, views: Callable[[], Sequence[ChargerView]]) -> None:
+    def __init__(
+        self, views: Callable[[], Sequence[ChargerView]], history: History | None = None
+    ) -> None:
         exposition = Exposition(views, Distribution((1.0,)), Distribution((1.0,)))
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
-            application(views, exposition), log_config=None, lifespan="off", ws="none"
+            application(views, exposition, history or History()),
+            log_config=None,
+            lifespan="off",
+            ws="none",
         )
         self._server = uvicorn.Server(config)
         sockets = [self._socket]
@@ -158,7 +167,7 @@ def test_routes(site: Site, path: str, content_type: str) -> None:
     assert int(reply.headers["Content-Length"]) == len(reply.body) > 0
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", [*PATHS, *CHARGER_PATHS])
 def test_head(site: Site, path: str) -> None:
     """HEAD gives the headers of GET without a body."""
     head, got = site.ask(path, "HEAD"), site.ask(path)
@@ -167,7 +176,7 @@ def test_head(site: Site, path: str) -> None:
     assert int(head.headers["Content-Length"]) == pytest.approx(len(got.body), rel=0.05)
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", [*PATHS, *CHARGER_PATHS])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_everything_is_read_only(site: Site, path: str, method: str) -> None:
     """No other method is allowed anywhere, and the answer says which are."""
@@ -184,7 +193,6 @@ def test_everything_is_read_only(site: Site, path: str, method: str) -> None:
         "//metrics",
         "/metrics/x",
         "/api/v1/chargers/",
-        "/api/v1/chargers/nobody",
         "/api/set?amp=16",
         "/-/",
         "/-/healthy/",
@@ -201,6 +209,25 @@ def test_everything_is_read_only(site: Site, path: str, method: str) -> None:
 def test_other_paths_are_not_found(site: Site, path: str, method: str) -> None:
     """What is not in the list is 404: no redirect, no guess, no catch-all."""
     assert site.ask(path, method).status == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/charger/",
+        "/charger/nobody",
+        "/charger/garage/",
+        "/api/v1/chargers/nobody",
+        "/api/v1/chargers/nobody/history",
+        "/api/v1/chargers/garage/history/",
+        "/assets/",
+        "/assets/base.html",
+        "/assets/..%2Fweb.py",
+    ],
+)
+def test_names_that_are_not_there(site: Site, path: str) -> None:
+    """A charger or file that does not exist is 404 too."""
+    assert site.ask(path).status == 404
 
 
 def test_query_makes_no_difference(site: Site) -> None:
@@ -267,7 +294,7 @@ def test_without_chargers() -> None:
     """A server of no chargers serves empty pages."""
     with Site(list) as site:
         assert json.loads(site.ask("/api/v1/chargers").body) == {"chargers": []}
-        assert [site.ask(path).status for path in PATHS] == [200] * 5
+        assert [site.ask(path).status for path in PATHS] == [200] * len(PATHS)
 
 
 # Formats
@@ -281,7 +308,7 @@ def test_gzip_when_asked_for(path: str) -> None:
         packed = site.ask(path, Accept_Encoding="deflate, gzip;q=0.9")
         plain = site.ask(path)
     assert packed.headers["Content-Encoding"] == "gzip"
-    assert packed.headers["Vary"] == "Accept-Encoding"
+    assert "Accept-Encoding" in packed.headers.get_all("Vary", [])[-1]
     assert plain.headers["Content-Encoding"] is None
     unpacked = gzip.decompress(packed.body)
     assert len(unpacked) == pytest.approx(len(plain.body), rel=0.05)
@@ -314,47 +341,19 @@ def test_metrics_format_by_accept(site: Site, accept: str, open_metrics: bool) -
     assert b'goe_up{charger="carport"} 0.0\n' in reply.body
 
 
-# The landing page
-
-
-def test_landing_page_shows_the_chargers(site: Site) -> None:
-    """A row per charger with state, power and age, and links to metrics and JSON."""
-    page = site.ask("/").body.decode()
-    cells = [re.findall("<td>(.*?)</td>", row) for row in re.findall("<tr>(.*?)</tr>", page)]
-    assert [row for row in cells if row] == [
-        ["garage", "charging", "7.26 kW", "1 s old"],
-        ["carport", "unreachable", "–", "no answer yet"],
-    ]
-    assert 'href="metrics"' in page
-    assert 'href="api/v1/chargers"' in page
-
-
-def test_landing_page_before_the_first_poll() -> None:
-    """A charger that was not asked yet is not called unreachable."""
-    with Site(lambda: [view(up=None)]) as site:
-        assert "<td>no data</td>" in site.ask("/").body.decode()
+# What comes from outside
 
 
 def test_hostile_name_is_text() -> None:
     """A name from outside is escaped on every page."""
     with Site(lambda: [view(HOSTILE)]) as site:
         page = site.ask("/").body.decode()
-        assert "<script" not in page
-        assert "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;&#x27;" in page
+        assert "<script>" not in page
+        assert "&lt;script&gt;alert(&#34;1&#34;)&lt;/script&gt;&amp;&#39;" in page
         charger = json.loads(site.ask("/api/v1/chargers").body)["chargers"][0]
         assert charger["name"] == HOSTILE
         label = r'charger="<script>alert(\"1\")</script>&' + r"'\\\n" + '"'
         assert f"goe_up{{{label}}} 1.0\n" in site.ask("/metrics").body.decode()
-
-
-def test_landing_page_forbids_what_it_does_not_need(site: Site) -> None:
-    """No script may run on the page, wherever it came from."""
-    headers = site.ask("/").headers
-    policy = headers["Content-Security-Policy"].split("; ")
-    assert "default-src 'none'" in policy
-    assert not any(part.startswith("script-src") for part in policy)
-    assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Referrer-Policy"] == "no-referrer"
 
 
 # Many at once

@@ -1,0 +1,151 @@
+"use strict";
+
+/* Keeps the page's words current. The server renders; this fetches the page again once a refresh
+   cycle and carries over what differs: text and attributes, node by node. */
+
+const MARGIN_SECONDS = 0.25;
+const TIMEOUT_MILLISECONDS = 8000;
+const LONGEST_RETRY_SECONDS = 30;
+const FAILURES_BEFORE_ALARM = 2;
+const INTERVALS_BEFORE_WITHHELD = 3;
+const ABSENT = "–";
+
+const live = {
+  tag: "",
+  received: Date.now(),
+  failures: 0,
+  unchanged: 0,
+  timer: 0,
+  request: null,
+};
+
+function interval() {
+  return Number(document.body.dataset.interval);
+}
+
+function sinceReceived() {
+  return Math.max(0, (Date.now() - live.received) / 1000);
+}
+
+/* As the server's `duration`. */
+function duration(seconds) {
+  for (const [unit, symbol] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
+    if (seconds >= 2 * unit) return `${Math.round(seconds / unit)}\u00a0${symbol}`;
+  }
+  return `${Math.round(seconds)}\u00a0s`;
+}
+
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/* Makes `old` say what `fresh` says. Elements with `data-own` belong to the scripts. */
+function patch(old, fresh) {
+  if (old.nodeType === Node.TEXT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  if (old.nodeType !== Node.ELEMENT_NODE || "own" in old.dataset) return;
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  const before = [...old.childNodes];
+  const after = [...fresh.childNodes];
+  after.forEach((child, place) => {
+    const present = before[place];
+    if (!present) old.append(document.importNode(child, true));
+    else if (alike(present, child)) patch(present, child);
+    else present.replaceWith(document.importNode(child, true));
+  });
+  before.slice(after.length).forEach((child) => child.remove());
+}
+
+function alike(one, other) {
+  return one.nodeName === other.nodeName && one.className?.baseVal === other.className?.baseVal;
+}
+
+function showAges() {
+  for (const element of document.querySelectorAll("[data-age]")) {
+    setText(element, duration(Number(element.dataset.age) + sinceReceived()));
+  }
+  const alarm = document.getElementById("lost");
+  const lost = live.failures >= FAILURES_BEFORE_ALARM;
+  if (lost) {
+    const ages = [...document.querySelectorAll("[data-age]")].map((each) => Number(each.dataset.age));
+    const age = Math.min(...ages, Infinity);
+    const known = Number.isFinite(age) ? age : 0;
+    setText(alarm, alarm.dataset.words.replace("{}", duration(known + sinceReceived())));
+    if (known + sinceReceived() > INTERVALS_BEFORE_WITHHELD * interval()) withhold();
+  }
+  if (alarm.hidden === lost) alarm.hidden = !lost;
+}
+
+/* Too old to be shown as if it were now. */
+function withhold() {
+  for (const element of document.querySelectorAll("[data-reading]")) setText(element, ABSENT);
+}
+
+function schedule(seconds) {
+  clearTimeout(live.timer);
+  if (!document.hidden) live.timer = setTimeout(refresh, seconds * 1000);
+}
+
+async function refresh() {
+  live.request?.abort();
+  const request = new AbortController();
+  live.request = request;
+  const timeout = setTimeout(() => request.abort(), TIMEOUT_MILLISECONDS);
+  let next;
+  try {
+    const headers = live.tag ? { "If-None-Match": live.tag } : {};
+    const answer = await fetch(location.href, { cache: "no-store", headers, signal: request.signal });
+    if (answer.status !== 304 && !answer.ok) throw new Error(String(answer.status));
+    next = answer.status === 304 ? stillTheSame() : show(answer, await answer.text());
+  } catch {
+    if (live.request !== request) return;
+    live.failures += 1;
+    next = Math.min(2 ** (live.failures - 1), LONGEST_RETRY_SECONDS);
+  } finally {
+    clearTimeout(timeout);
+  }
+  if (live.request !== request) return;
+  live.request = null;
+  showAges();
+  schedule(next);
+}
+
+/* The new answer is not there yet: ask again soon, then ever later, a cycle later at most. */
+function stillTheSame() {
+  live.failures = 0;
+  live.unchanged += 1;
+  return Math.min(interval() * 2 ** (live.unchanged - 3), interval(), 60);
+}
+
+function show(answer, text) {
+  const fresh = new DOMParser().parseFromString(text, "text/html");
+  live.tag = answer.headers.get("ETag") ?? "";
+  live.received = Date.now();
+  live.failures = live.unchanged = 0;
+  setText(document.querySelector("title"), fresh.title);
+  patch(document.body, fresh.body);
+  document.dispatchEvent(new Event("refreshed"));
+  // Pages that were opened together do not ask together.
+  const spread = Math.random() * Math.min(interval() / 10, 2);
+  return Number(document.body.dataset.due) + MARGIN_SECONDS + spread;
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    clearTimeout(live.timer);
+    live.request?.abort();
+    live.request = null;
+  } else {
+    refresh();
+  }
+});
+addEventListener("online", () => schedule(0));
+setInterval(() => { if (!document.hidden) showAges(); }, 1000);
+schedule(Number(document.body.dataset.due) + MARGIN_SECONDS);
