@@ -218,10 +218,12 @@ def _tiles(values: _Values) -> Iterator[Tile]:
         allowed = f"{language.number(found.amperes)}{NO_BREAK_SPACE}A"
         sources = ", ".join(say(f"limit.{source}") for source in found.sources)
         by = say("label.limited_by").format(sources)
-    yield Tile(say("label.current"), allowed, by)
+    may = values.get("charging_allowed")
+    label = "current_then" if may is not None and may.value is False else "current"
+    yield Tile(say(f"label.{label}"), allowed, by)
     yield Tile(say("label.phases"), values.shown("phases"), values.word("phase_mode"))
     total = energy(values.number("energy"), language).text
-    yield Tile(say("label.total"), total, say("label.total_help"))
+    yield Tile(say("label.total"), total, say("label.total_help") if total != ABSENT else "")
 
 
 def _phases(values: _Values) -> Iterator[Phase]:
@@ -258,11 +260,11 @@ SENSORS = (
 
 def _facts(values: _Values, view: ChargerView) -> Iterator[Fact]:
     for name, text in _DETAILS.items():
-        if values.get(name) is not None:
+        reading = values.get(name)
+        if reading is not None and reading.value != _NOT_WORTH_A_LINE.get(name):
             yield Fact(values.say(f"label.{_LABELS.get(name, name)}"), text(values, name))
-    if values.api is not None:
-        yield Fact(values.say("label.api"), f"v{values.api}")
-    yield Fact(values.say("label.address"), view.host)
+    api = "" if values.api is None else f" (API{NO_BREAK_SPACE}v{values.api})"
+    yield Fact(values.say("label.address"), f"{view.host}{api}")
 
 
 def _error(values: _Values, name: str) -> str:
@@ -313,4 +315,5 @@ _DETAILS: dict[str, Callable[[_Values, str], str]] = {
 }
 """Channel → how its line of details is said, in the page's order."""
 
+_NOT_WORTH_A_LINE = {"force_state": "neutral"}
 _LABELS = {"wifi_signal": "wifi", "grid_frequency": "frequency"}

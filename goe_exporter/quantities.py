@@ -25,7 +25,7 @@ class Quantity(NamedTuple):
 def power(watts: float | None, language: Language) -> Quantity:
     """Return a power in W below a kilowatt, else in kW."""
     if watts is None:
-        return Quantity(ABSENT, "kW")
+        return Quantity(ABSENT, "")
     if abs(watts) < 999.5:
         return Quantity(language.number(watts), "W")
     return Quantity(language.number(watts / 1000, 2 if abs(watts) < 99_995 else 1), "kW")
@@ -34,7 +34,7 @@ def power(watts: float | None, language: Language) -> Quantity:
 def energy(watt_hours: float | None, language: Language) -> Quantity:
     """Return an energy in Wh below a kilowatt-hour, else in kWh with fewer decimals the more."""
     if watt_hours is None:
-        return Quantity(ABSENT, "kWh")
+        return Quantity(ABSENT, "")
     if abs(watt_hours) < 999.5:
         return Quantity(language.number(watt_hours), "Wh")
     kilowatt_hours = watt_hours / 1000

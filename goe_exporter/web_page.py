@@ -63,7 +63,8 @@ def overview(views: Sequence[ChargerView], language: Language) -> str:
 def charger(view: ChargerView, language: Language, *, root: str, several: bool) -> str:
     """Return the page of one charger; `root` leads from its URL to the exporter's root."""
     shown = portrait(view, language)
-    title = " ".join(part for part in (shown.state, shown.power.text, "–", shown.name) if part)
+    state = f"{shown.state}, {shown.power.text}" if shown.power.unit else shown.state
+    title = f"{state} – {shown.name}"
     return _render(
         "charger",
         language,
@@ -136,9 +137,9 @@ def _charts(language: Language) -> tuple[_Chart, ...]:
         for number, sensor in enumerate(SENSORS, 1)
     )
     return (
-        _Chart(say("chart.power"), "kW", 1000, 2, 1, 18, powers),
-        _Chart(say("chart.current"), "A", 1, 1, 6, 13, currents),
-        _Chart(say("chart.temperature"), "°C", 1, 1, 10, 11, sensors),
+        _Chart(say("chart.power"), "kW", 1000, 2, 1, 20, powers),
+        _Chart(say("chart.current"), "A", 1, 1, 6, 14, currents),
+        _Chart(say("chart.temperature"), "°C", 1, 1, 10, 12, sensors),
     )
 
 

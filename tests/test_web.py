@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import gzip
-import http.client
 import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Self
+from collections.abc import Iterator
 
 import pytest
-import uvicorn
 from servers import wait_for
+from sites import Site
 
 from goe_exporter.channels import CHANNELS
 from goe_exporter.client import Client
 from goe_exporter.collector import Collector
 from goe_exporter.decode import decode
 from goe_exporter.errors import UsageError
-from goe_exporter.history import History
-from goe_exporter.model import ChargerView, Distribution, Snapshot, Vitals
-from goe_exporter.prometheus import Exposition
+from goe_exporter.model import ChargerView, Snapshot, Vitals
 from goe_exporter.schedule import Schedule
 from goe_exporter.simulator import Charger, Simulator
-from goe_exporter.web import Server, application
+from goe_exporter.web import Server
 
 PATHS = (
     *("/", "/metrics", "/api/v1/chargers", "/api/v1/influx", "/api/v1/openapi.json"),
     *("/-/healthy", "/-/ready", "/assets/style.css"),
 )
-CHARGER_PATHS = ("/charger/garage", "/api/v1/chargers/garage", "/api/v1/chargers/garage/history")
+HISTORY = "/api/v1/chargers/garage/history"
+CHARGER_PATHS = ("/charger/garage", "/api/v1/chargers/garage", HISTORY)
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 HOSTILE = """<script>alert("1")</script>&'\\\n"""
 
@@ -82,60 +79,6 @@ def view(name: str = "garage", *, up: bool | None = True, api: int = 2) -> Charg
     snapshot = Snapshot(name, api, 1_750_000_000.5, 100.0, readings)
     vitals = Vitals(up=True, polls=3, last_success=1_750_000_000.5, last_duration=0.02)
     return ChargerView(name, "192.0.2.1", vitals, snapshot, 1.25)
-
-
-class Site:
-    """A web server over `views` and `history`, on a free port of loopback, in a thread."""
-
-    def __init__(
-        self, views: Callable[[], Sequence[ChargerView]], history: History | None = None
-    ) -> None:
-        exposition = Exposition(views, Distribution((1.0,)), Distribution((1.0,)))
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._socket.getsockname()[1]
-        config = uvicorn.Config(
-            application(views, exposition, history or History()),
-            log_config=None,
-            lifespan="off",
-            ws="none",
-        )
-        self._server = uvicorn.Server(config)
-        sockets = [self._socket]
-        self._thread = threading.Thread(target=self._server.run, args=(sockets,))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        wait_for(lambda: self._server.started, "the web server", 5)
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-        self._socket.close()
-
-    def ask(self, path: str, method: str = "GET", **headers: str) -> Reply:
-        """Make one request on a connection of its own."""
-        return ask(self.port, path, method, **headers)
-
-
-class Reply:
-    """An answer: status, headers, and the body's bytes."""
-
-    def __init__(self, response: http.client.HTTPResponse) -> None:
-        self.status = response.status
-        self.headers = response.headers
-        self.body = response.read()
-        self.type = response.headers.get("Content-Type", "")
-
-
-def ask(port: int, path: str, method: str = "GET", **headers: str) -> Reply:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    try:
-        connection.request(method, path, headers=named)
-        return Reply(connection.getresponse())
-    finally:
-        connection.close()
 
 
 @pytest.fixture(scope="module")
@@ -404,7 +347,7 @@ def test_charger_sees_one_request_per_cycle_whoever_looks(simulator: Simulator) 
             scrapes.append(site.ask(path).status)
 
     with Site(lambda: [polled.view()]) as site:
-        paths = ("/metrics", "/metrics", "/metrics", "/api/v1/chargers", "/")
+        paths = ("/metrics", "/metrics", "/api/v1/chargers", "/charger/garage", "/", HISTORY)
         scrapers = [threading.Thread(target=scrape, args=(site, path)) for path in paths]
         started = time.monotonic()
         polling.start()

@@ -18,7 +18,7 @@ const panel = document.querySelector("[data-history]");
 
 const past = { times: [], series: new Map(), now: 0, moment: null };
 
-function keyOf(channel, part) {
+function lineKey(channel, part) {
   return part ? `${channel} ${part}` : channel;
 }
 
@@ -27,7 +27,7 @@ function merge(answer) {
   const incoming = new Map();
   for (const [channel, values] of Object.entries(answer.series)) {
     if (Array.isArray(values)) incoming.set(channel, values);
-    else for (const [part, list] of Object.entries(values)) incoming.set(keyOf(channel, part), list);
+    else for (const [part, list] of Object.entries(values)) incoming.set(lineKey(channel, part), list);
   }
   const oldest = answer.now_timestamp_seconds - HOUR;
   const renewed = answer.timestamps_seconds[0] ?? Infinity;
@@ -71,7 +71,7 @@ function ticks(low, high, count) {
 
 /* Full minutes of the reader's clock between start and end, not closer than `pixels` allow. */
 function clockTicks(start, end, pixels) {
-  const most = Math.max(2, Math.floor(pixels / 70));
+  const most = Math.max(2, Math.floor(pixels / 80));
   const minutes = [1, 2, 5, 10, 15, 20, 30].find((each) => (end - start) / 60 / each <= most) ?? 30;
   const times = [];
   const date = new Date(start * 1000);
@@ -105,7 +105,7 @@ class Chart {
     });
     this.lines = [...figure.querySelectorAll(".legend li")].map((item) => ({
       item,
-      key: keyOf(item.dataset.channel, item.dataset.part),
+      key: lineKey(item.dataset.channel, item.dataset.part),
       colour: item.className,
       name: item.querySelector(".name").textContent,
       reading: item.querySelector(".reading"),
@@ -131,7 +131,8 @@ class Chart {
 
   draw() {
     const lines = this.present();
-    this.figure.hidden = false;
+    this.figure.hidden = !lines.length;
+    if (!lines.length) return;
     this.width = this.plot.clientWidth;
     const fontSize = parseFloat(getComputedStyle(this.figure).fontSize);
     this.height = Math.round(Number(this.figure.dataset.height) * fontSize);
@@ -141,9 +142,6 @@ class Chart {
     const all = lines.flatMap(({ key }) => past.series.get(key)).filter((value) => value !== null);
     this.spanValues(all.map((value) => value / this.divide));
     this.svg.replaceChildren(...this.axes(), ...this.traces(lines));
-    if (!lines.length) {
-      this.svg.append(node("text", { x: this.width / 2, y: this.height / 2, "text-anchor": "middle" }, panel.dataset.empty));
-    }
     this.cursor = this.svg.appendChild(node("g", {}));
     this.summarize(all, lines);
     this.mark();
@@ -179,7 +177,7 @@ class Chart {
     for (const time of clockTicks(this.start, past.now, this.width - LEFT - RIGHT)) {
       const x = this.x(time);
       parts.push(node("line", { class: "grid", x1: x, x2: x, y1: TOP, y2: this.height - BOTTOM }));
-      const room = Math.min(x, this.width - 18);
+      const room = Math.min(x, this.width - 24);
       parts.push(node("text", { x: room, y: this.height - 6, "text-anchor": "middle" }, clock.format(time * 1000)));
     }
     return parts;
@@ -222,6 +220,7 @@ class Chart {
 
   /* Shows the values at the chosen moment, or the latest ones. */
   mark() {
+    if (this.figure.hidden) return;
     const row = past.moment === null ? past.times.length - 1 : nearest(past.moment);
     const time = past.times[row];
     const when = past.moment === null || time === undefined ? "" : clockWithSeconds.format(time * 1000);
@@ -278,6 +277,7 @@ const charts = panel ? [...panel.querySelectorAll(".chart")].map((figure) => new
 
 function drawAll() {
   charts.forEach((chart) => chart.draw());
+  panel.querySelector(".empty").hidden = charts.some((chart) => !chart.figure.hidden);
 }
 
 if (panel) {

@@ -52,19 +52,37 @@ function patch(old, fresh) {
   for (const { name, value } of fresh.attributes) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
-  const before = [...old.childNodes];
-  const after = [...fresh.childNodes];
-  after.forEach((child, place) => {
-    const present = before[place];
-    if (!present) old.append(document.importNode(child, true));
-    else if (alike(present, child)) patch(present, child);
-    else present.replaceWith(document.importNode(child, true));
-  });
-  before.slice(after.length).forEach((child) => child.remove());
+  let present = old.firstChild;
+  for (const child of [...fresh.childNodes]) {
+    const match = nextAlike(present, child);
+    while (match && present !== match) present = removed(present);
+    if (match) {
+      patch(match, child);
+      present = match.nextSibling;
+    } else {
+      old.insertBefore(document.importNode(child, true), present);
+    }
+  }
+  while (present) present = removed(present);
 }
 
-function alike(one, other) {
-  return one.nodeName === other.nodeName && one.className?.baseVal === other.className?.baseVal;
+/* The first of `node` and what follows it that stands for the same thing as `fresh`; a text is
+   not looked for, lest elements before it be taken for removed. */
+function nextAlike(node, fresh) {
+  if (fresh.nodeType !== Node.ELEMENT_NODE) return node?.nodeType === fresh.nodeType ? node : null;
+  while (node && (node.nodeName !== fresh.nodeName || keyOf(node) !== keyOf(fresh))) node = node.nextSibling;
+  return node;
+}
+
+function keyOf(node) {
+  return node.dataset?.key ?? "";
+}
+
+/* Removes a node and returns the one that followed it. */
+function removed(node) {
+  const next = node.nextSibling;
+  node.remove();
+  return next;
 }
 
 function showAges() {
