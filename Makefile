@@ -23,7 +23,7 @@ check: $(VENV)/tested
 	$(BIN)/mypy
 	$(BIN)/goe-exporter channels --check README.md
 
-bench: $(VENV)/installed
+bench: $(VENV)/tested
 	$(BIN)/python -m benchmarks
 
 servers:

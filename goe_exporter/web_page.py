@@ -93,13 +93,20 @@ def fingerprint(views: Sequence[ChargerView], language: Language) -> str:
 
 
 def due_seconds(views: Sequence[ChargerView]) -> float:
-    """Return in how many seconds the next answer of any of the chargers is to be expected."""
-    waits = [
-        view.interval_seconds - view.age if view.vitals.up and view.age is not None else 1.0
-        for view in views
-    ]
-    soonest = min(waits, default=LONGEST_DUE_SECONDS)
-    return min(max(soonest, SHORTEST_DUE_SECONDS), LONGEST_DUE_SECONDS)
+    """Return in how many seconds to ask again: once the next answer of a charger is due.
+
+    Several chargers are asked for together, once in the shortest of their intervals.
+    """
+    due = shortest_interval(views)
+    if len(views) == 1:
+        view = views[0]
+        due = due - view.age if view.vitals.up and view.age is not None else 1.0
+    return min(max(due, SHORTEST_DUE_SECONDS), LONGEST_DUE_SECONDS)
+
+
+def shortest_interval(views: Sequence[ChargerView]) -> float:
+    """Return the shortest refresh interval there is, in seconds."""
+    return min((view.interval_seconds for view in views), default=LONGEST_DUE_SECONDS)
 
 
 class _Line(NamedTuple):
@@ -161,7 +168,7 @@ def _render(
             title=title,
             version=__version__,
             assets=assets(),
-            interval=min((view.interval_seconds for view in views), default=LONGEST_DUE_SECONDS),
+            interval=shortest_interval(views),
             due=f"{due_seconds(views):.1f}",
             **more,
         )

@@ -426,10 +426,8 @@ WORDS: dict[str, tuple[str, str]] = {
     # The page
     "page.no_chargers": ("No chargers are configured.", "Keine Wallboxen eingerichtet."),
     "page.not_found": ("There is no such charger.", "Diese Wallbox gibt es nicht."),
-    "page.lost": (
-        "The exporter does not answer. The values are {} old.",
-        "Der Exporter antwortet nicht. Die Werte sind {} alt.",
-    ),
+    "page.lost": ("The exporter does not answer.", "Der Exporter antwortet nicht."),
+    "page.lost_age": ("The values are {} old.", "Die Werte sind {} alt."),
     "page.reload": ("Reload", "Neu laden"),
     "page.needs_script": (
         "Without JavaScript this page does not renew itself.",

@@ -36,11 +36,12 @@ class Browser:
         dark: bool = False,
         language: str = "en-GB",
         scripts: bool = True,
+        height: int = 900,
     ) -> None:
         """Be a reader with a screen of this width, this taste and language, with scripts or not."""
         self.driver.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
-            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
@@ -103,14 +104,9 @@ class Browser:
             for node in each["nodes"]
         ]
 
-    def picture(self, path: Path, *, whole: bool = True) -> None:
-        """Write a PNG of the whole page, or of what the screen shows."""
-        shot: dict[str, Any] = {"format": "png"}
-        if whole:
-            metrics = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
-            clip = {"x": 0, "y": 0, "width": metrics["width"], "height": metrics["height"]}
-            shot |= {"captureBeyondViewport": True, "clip": clip | {"scale": 1}}
-        data = self.driver.execute_cdp_cmd("Page.captureScreenshot", shot)["data"]
+    def picture(self, path: Path) -> None:
+        """Write what the screen shows as a PNG."""
+        data = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"]
         path.write_bytes(base64.b64decode(data))
 
 

@@ -188,11 +188,14 @@ def test_the_exporter_goes_and_comes(browser: Browser, garage: Garage) -> None:
         assert not browser.run("document.querySelector('#lost').offsetHeight")
     browser.wait_for_text("#lost", "The exporter does not answer. The values are")
     browser.wait_for_text(".power strong", "–")
+    assert browser.text(".state") == "–"
     first = browser.text("#lost")
     browser.wait(f"document.querySelector('#lost').innerText !== {first!r}", "a growing age")
     with garage.site(site.port):
         browser.wait_for_text(".power", "0 W")
+        browser.wait_for_text(".state", "No car plugged in")
         browser.wait("document.querySelector('#lost').hidden", "the alarm to end")
+        assert not browser.run("'withheld' in document.body.dataset")
 
 
 def test_a_hidden_page_is_still(browser: Browser, garage: Garage) -> None:

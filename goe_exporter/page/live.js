@@ -85,25 +85,28 @@ function removed(node) {
   return next;
 }
 
+/* Lets all ages grow, and tells when the exporter does not answer. */
 function showAges() {
-  for (const element of document.querySelectorAll("[data-age]")) {
-    setText(element, duration(Number(element.dataset.age) + sinceReceived()));
-  }
+  const since = sinceReceived();
+  const ages = [...document.querySelectorAll("[data-age]")].map((element) => {
+    const age = Number(element.dataset.age) + since;
+    setText(element, duration(age));
+    return age;
+  });
+  const youngest = ages.length ? Math.min(...ages) : since;
   const alarm = document.getElementById("lost");
-  const lost = live.failures >= FAILURES_BEFORE_ALARM;
-  if (lost) {
-    const ages = [...document.querySelectorAll("[data-age]")].map((each) => Number(each.dataset.age));
-    const age = Math.min(...ages, Infinity);
-    const known = Number.isFinite(age) ? age : 0;
-    setText(alarm, alarm.dataset.words.replace("{}", duration(known + sinceReceived())));
-    if (known + sinceReceived() > INTERVALS_BEFORE_WITHHELD * interval()) withhold();
-  }
+  const lost = live.failures >= FAILURES_BEFORE_ALARM || (live.failures > 0 && since > 2 * interval());
   if (alarm.hidden === lost) alarm.hidden = !lost;
+  if (!lost) return;
+  const words = alarm.querySelector("[data-words]");
+  setText(words, words.dataset.words.replace("{}", duration(youngest)));
+  if (youngest > INTERVALS_BEFORE_WITHHELD * interval()) withhold();
 }
 
-/* Too old to be shown as if it were now. */
+/* Too old to be shown as if it were now; the next answer brings everything back. */
 function withhold() {
-  for (const element of document.querySelectorAll("[data-reading]")) setText(element, ABSENT);
+  document.body.dataset.withheld = "";
+  for (const element of document.querySelectorAll("[data-reading], [data-state]")) setText(element, ABSENT);
 }
 
 function schedule(seconds) {
