@@ -114,9 +114,14 @@ def _api(value: object) -> object:
 
 
 def _charger_name(value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_NAME:
+    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_NAME or _torn(value):
         raise ValueError(f"a text of 1 to {LONGEST_NAME} characters, not {_shown(value)}")
     return value
+
+
+def _torn(text: str) -> bool:
+    """Tell whether a text holds half a surrogate pair, which no encoder takes."""
+    return text.encode("utf-8", "replace").decode() != text
 
 
 class _Strict(BaseModel):

@@ -66,21 +66,11 @@ def application(
     def delivery(_request: Request) -> Response:
         return JSONResponse(None if influx is None else asdict(influx()))
 
-    def ready(_request: Request) -> Response:
-        waiting = [view.name for view in views() if view.vitals.up is None]
-        if waiting:
-            return PlainTextResponse(f"{len(waiting)} not polled yet\n", status_code=503)
-        return PlainTextResponse("ready\n")
-
-    def healthy(_request: Request) -> Response:
-        return PlainTextResponse("healthy\n")
-
     routes = {
         "/metrics": metrics,
         "/api/v1/influx": delivery,
-        "/-/healthy": healthy,
-        "/-/ready": ready,
         "/assets/{name}": _asset,
+        **_health(views),
         **_pages(views),
         **_api(views, history),
     }
@@ -96,6 +86,21 @@ def application(
 
 
 _Handlers = dict[str, Callable[[Request], Response]]
+
+
+def _health(views: Views) -> _Handlers:
+    """Return whether it lives, and whether every charger was polled once."""
+
+    def ready(_request: Request) -> Response:
+        waiting = [view.name for view in views() if view.vitals.up is None]
+        if waiting:
+            return PlainTextResponse(f"{len(waiting)} not polled yet\n", status_code=503)
+        return PlainTextResponse("ready\n")
+
+    def healthy(_request: Request) -> Response:
+        return PlainTextResponse("healthy\n")
+
+    return {"/-/healthy": healthy, "/-/ready": ready}
 
 
 def _pages(views: Views) -> _Handlers:

@@ -64,6 +64,20 @@ def _put(readings: Json, reading: Reading) -> None:
 
 def openapi(channels: Sequence[Channel]) -> Json:
     """Return the OpenAPI 3.1 description of the JSON API."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "goe-exporter",
+            "version": __version__,
+            "description": "Readings of go-eCharger wallboxes. Read-only, answered from memory.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": _paths(),
+        "components": {"schemas": _schemas(channels)},
+    }
+
+
+def _paths() -> Json:
     name: Json = {
         "name": "name",
         "in": "path",
@@ -80,30 +94,20 @@ def openapi(channels: Sequence[Channel]) -> Json:
     unknown: Json = {"404": _answer("No charger has this name.", "Error")}
     wrong: Json = {"400": _answer("`minutes` is no whole number from 1 to 60.", "Error")}
     return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "goe-exporter",
-            "version": __version__,
-            "description": "Readings of go-eCharger wallboxes. Read-only, answered from memory.",
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "paths": {
-            "/api/v1/chargers": _get("All chargers.", "Their readings.", "Chargers"),
-            "/api/v1/chargers/{name}": _get(
-                "One charger.", "Its readings.", "Charger", [name], unknown
-            ),
-            "/api/v1/chargers/{name}/history": _get(
-                "A charger's last hour.",
-                "Power, currents and temperatures; null is a gap.",
-                "History",
-                [name, minutes],
-                wrong | unknown,
-            ),
-            "/api/v1/influx": _get(
-                "Delivery to InfluxDB.", "How it goes; null without InfluxDB.", "Influx"
-            ),
-        },
-        "components": {"schemas": _schemas(channels)},
+        "/api/v1/chargers": _get("All chargers.", "Their readings.", "Chargers"),
+        "/api/v1/chargers/{name}": _get(
+            "One charger.", "Its readings.", "Charger", [name], unknown
+        ),
+        "/api/v1/chargers/{name}/history": _get(
+            "A charger's last hour.",
+            "Power, currents and temperatures; null is a gap.",
+            "History",
+            [name, minutes],
+            wrong | unknown,
+        ),
+        "/api/v1/influx": _get(
+            "Delivery to InfluxDB.", "How it goes; null without InfluxDB.", "Influx"
+        ),
     }
 
 

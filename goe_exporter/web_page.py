@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ class Asset:
     content_type: str
     body: bytes
 
-    @property
+    @cached_property
     def version(self) -> str:
         """A digest of the content."""
         return hashlib.blake2b(self.body, digest_size=6).hexdigest()

@@ -282,6 +282,14 @@ def test_charger_argument(text: str, name: str, host: str) -> None:
     assert (charger.name, charger.host, charger.api) == (name, host, "auto")
 
 
+def test_a_long_name() -> None:
+    """A name may have 500 characters, of any kind, and no more."""
+    name = "ä<'\"&\n" * 84
+    assert config.ChargerConfig(name=name[:500], host="a").name == name[:500]
+    with pytest.raises(ConfigError, match="a text of 1 to 500 characters, not"):
+        config.charger_argument(f"{'x' * 501}=a")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
