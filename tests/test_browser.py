@@ -188,7 +188,7 @@ def test_the_exporter_goes_and_comes(browser: Browser, garage: Garage) -> None:
         assert not browser.run("document.querySelector('#lost').offsetHeight")
     browser.wait_for_text("#lost", "The exporter does not answer. The values are")
     browser.wait_for_text(".power strong", "–")
-    assert browser.text(".state") == "–"
+    assert browser.run("document.querySelector('.state').innerText.trim()") in ("", "–")
     first = browser.text("#lost")
     browser.wait(f"document.querySelector('#lost').innerText !== {first!r}", "a growing age")
     with garage.site(site.port):
@@ -279,16 +279,12 @@ def test_accessibility(browser: Browser, fleet: Site, name: str, dark: bool) -> 
     assert browser.violations() == []
 
 
-def test_less_motion(browser: Browser, fleet: Site) -> None:
-    """Nothing moves for a reader who asks for less motion."""
+def test_nothing_moves(browser: Browser, fleet: Site) -> None:
+    """No animation runs, which calms readers and spares a wall tablet's processor."""
     browser.be()
-    media = [{"name": "prefers-reduced-motion", "value": "reduce"}]
-    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
-    browser.open(f"{fleet.url}charger/garage")
-    assert browser.run("document.getAnimations().length") == 0
-    media[0]["value"] = "no-preference"
-    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
-    browser.wait("document.getAnimations().length === 1")
+    for path in ("", "charger/garage"):
+        browser.open(fleet.url + path)
+        assert browser.run("document.getAnimations().length") == 0
 
 
 def test_a_hostile_name(browser: Browser) -> None:
