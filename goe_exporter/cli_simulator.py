@@ -13,6 +13,9 @@ from goe_exporter import cli_options as options
 from goe_exporter.cli_options import FiniteRange, by, option
 from goe_exporter.errors import UsageError
 
+DETAIL_SECONDS = 0.9
+"""The demo lives through a minute in a second, so its charts keep every poll, for 12 minutes."""
+
 
 @click.command()
 @option(
@@ -41,7 +44,7 @@ def demo(listen: tuple[str, int], speed: float, log_format: Any, log_level: str)
         click.echo("Ctrl-C ends it.")
         sys.stdout.flush()
         demo_charger = ChargerConfig(name="demo", host=box.address)
-        past = history.History()
+        past = history.History(spacing_seconds=DETAIL_SECONDS)
         collector = service.collector(demo_charger, 1.0, sink=past.take)
         service.serve([collector], server, history=past)
 

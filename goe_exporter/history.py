@@ -64,6 +64,7 @@ _LEFT_OUT = "N"
 class History:
     """Keeps the last hour of each charger whose cycles it takes.
 
+    With shorter `spacing_seconds` the same number of rows holds more detail of a shorter time.
     `clock` is monotonic, so that a system clock that is set does not disorder the rows; `wall`
     tells the Unix time.
     """
@@ -71,9 +72,11 @@ class History:
     def __init__(
         self,
         *,
+        spacing_seconds: float = SPACING_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        self._spacing_seconds = spacing_seconds
         self._clock = clock
         self._wall = wall
         self._rings: dict[str, _Ring] = {}
@@ -82,7 +85,7 @@ class History:
         """Keep what came of a cycle; a failed one becomes a gap."""
         ring = self._rings.get(cycle.charger)
         if ring is None:
-            ring = self._rings.setdefault(cycle.charger, _Ring())
+            ring = self._rings.setdefault(cycle.charger, _Ring(self._spacing_seconds))
         readings = None if cycle.snapshot is None else cycle.snapshot.readings
         ring.put(self._clock(), readings)
 
@@ -100,7 +103,8 @@ class History:
 class _Ring:
     """The rows of one charger; of a column there is as much as there are rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, spacing_seconds: float) -> None:
+        self._spacing_seconds = spacing_seconds
         self._lock = threading.Lock()
         self._taken = array("d", [0.0]) * ROWS
         self._columns: dict[tuple[str, str], array[int]] = {}
@@ -111,7 +115,7 @@ class _Ring:
     def put(self, moment: float, readings: Iterable[Reading] | None) -> None:
         """Add a row, or renew the last one if it is young; a failure in a row stays."""
         with self._lock:
-            if not self._count or moment - self._taken[self._last] >= SPACING_SECONDS:
+            if not self._count or moment - self._taken[self._last] >= self._spacing_seconds:
                 self._append(moment)
             if self._failed or readings is None:
                 self._failed = True

@@ -33,9 +33,10 @@ class Clock:
 class Past:
     """A history on a clock of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: float) -> None:
         self.clock = Clock()
-        self.history = History(clock=lambda: self.clock.now, wall=lambda: self.clock.wall)
+        clocks = {"clock": lambda: self.clock.now, "wall": lambda: self.clock.wall}
+        self.history = History(**clocks, **options)  # type: ignore[arg-type]
 
     def take(self, power: float | None, wait: float = 5.0, status: dict[str, object] = PRO) -> None:
         """Take a cycle with a power, or a failed one, and let time pass."""
@@ -112,6 +113,14 @@ def test_polls_every_second_share_rows() -> None:
         past.take(power, wait=1)
     assert past.power(interval=1) == [4.0, 9.0, 11.0]
     assert past.history.timeline("garage", 60, 1.0).times == [WALL, WALL + 5, WALL + 10]
+
+
+def test_a_finer_history() -> None:
+    """With a shorter spacing every poll of a second has a row, for twelve minutes."""
+    past = Past(spacing_seconds=0.9)
+    for power in range(1000):
+        past.take(power, wait=1)
+    assert past.power(interval=1) == [float(power) for power in range(280, 1000)]
 
 
 def test_a_failure_in_a_shared_row_stays() -> None:

@@ -4,7 +4,7 @@
    across it. All charts of the page share one moment: where the pointer or the arrow keys are. */
 
 const HOUR = 3600;
-const SPANS_MINUTES = [5, 10, 20, 30, 60];
+const SPANS_MINUTES = [2, 5, 10, 20, 30, 60];
 const SVG = "http://www.w3.org/2000/svg";
 const LEFT = 40;
 const RIGHT = 10;
@@ -12,7 +12,7 @@ const TOP = 10;
 const BOTTOM = 22;
 
 const language = document.documentElement.lang;
-const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
+const clock = new Intl.DateTimeFormat(language, { timeStyle: "short" });
 const clockWithSeconds = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
 const panel = document.querySelector("[data-history]");
 
