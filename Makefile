@@ -24,7 +24,7 @@ check: $(VENV)/tested
 	$(BIN)/goe-exporter channels --check README.md
 	$(BIN)/python -m dashboards.build --check
 
-bench: $(VENV)/installed
+bench: $(VENV)/tested
 	$(BIN)/python -m benchmarks
 
 servers:

@@ -1,16 +1,17 @@
-"""`python -m benchmarks [cycle] [scrape] [spool] [fleet]`: all, or those named, as a table."""
+"""`python -m benchmarks [NAME…]`: all benchmarks, or those named, as a table."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import cycle, fleet, scrape, spool
+from benchmarks import cycle, fleet, pages, scrape, spool
 
 ALL = {
     "cycle": cycle.measure,
     "scrape": scrape.measure,
     "spool": spool.measure,
     "fleet": fleet.measure,
+    "pages": pages.measure,
 }
 
 print("| what | figure | ratio |\n|---|---|---|")

@@ -134,6 +134,7 @@ def serve(
         click.echo(f"the configuration is good: {len(chargers)} charger(s)")
         return
     from goe_exporter import service
+    from goe_exporter.history import History
     from goe_exporter.server import Limits, Server
 
     logs.configure(log_format, log_level)
@@ -141,10 +142,10 @@ def serve(
     proxies = environment_proxies or loaded.environment_proxies
     limits = Limits(max_connections, request_timeout)
     server = Server(*listen, web, limits, open_health=open_health)
-    pusher = _agent(loaded)
-    sink = pusher.take if pusher else None
+    pusher, past = _agent(loaded), History()
+    sink = service.both(pusher.take, past.take) if pusher else past.take
     collectors = [service.collector(charger, interval, proxies, sink) for charger in chargers]
-    service.serve(collectors, server, pusher)
+    service.serve(collectors, server, pusher, past)
 
 
 @command.command()
@@ -205,7 +206,7 @@ def read(host: str, api: str, token_file: str | None, output: str) -> None:
     if output == "table":
         terminal.print_readings(view)
     elif output == "json":
-        from goe_exporter.web import as_json
+        from goe_exporter.web_api import as_json
 
         terminal.print_json(as_json(view))
     elif output == "prometheus":

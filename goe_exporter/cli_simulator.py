@@ -12,6 +12,9 @@ from goe_exporter import cli_options as options
 from goe_exporter.cli_options import FiniteRange, by, option
 from goe_exporter.errors import UsageError
 
+DETAIL_SECONDS = 0.9
+"""The demo lives through a minute in a second, so its charts keep every poll, for 12 minutes."""
+
 
 @click.command()
 @option(
@@ -24,7 +27,7 @@ from goe_exporter.errors import UsageError
 @options.log_level
 def demo(listen: tuple[str, int], speed: float, log_format: Any, log_level: str) -> None:
     """Run it all on a simulated charger: a car plugs in, charges, fails, finishes, leaves."""
-    from goe_exporter import logs, service, simulator
+    from goe_exporter import history, logs, service, simulator
     from goe_exporter.config import ChargerConfig
     from goe_exporter.server import Server
 
@@ -41,7 +44,9 @@ def demo(listen: tuple[str, int], speed: float, log_format: Any, log_level: str)
         click.echo("Ctrl-C ends it.")
         sys.stdout.flush()
         demo_charger = ChargerConfig(name="demo", host=box.address)
-        service.serve([service.collector(demo_charger, 1.0)], server)
+        past = history.History(spacing_seconds=DETAIL_SECONDS)
+        collector = service.collector(demo_charger, 1.0, sink=past.take)
+        service.serve([collector], server, history=past)
 
 
 @click.command()

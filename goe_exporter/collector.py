@@ -123,7 +123,7 @@ class Collector:
         age = None if snapshot is None else self._clock() - snapshot.taken
         if age is None or age > STALE_INTERVALS * self.interval_seconds:
             snapshot = None
-        return ChargerView(self.name, self.host, vitals, snapshot, age)
+        return ChargerView(self.name, self.host, vitals, snapshot, age, self.interval_seconds)
 
     def last_cycle(self) -> Cycle:
         """Return what came of the cycle that ended last."""

@@ -21,6 +21,7 @@ from goe_exporter.strict_yaml import Strict, shown
 SHORTEST_INTERVAL_SECONDS = 1.0
 LONGEST_INTERVAL_SECONDS = 86_400.0
 LARGEST_PORT = 65_535
+LONGEST_NAME = 500
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _SIZE = re.compile(r"([0-9]{1,6})(KiB|MiB|GiB)")
@@ -113,8 +114,8 @@ def _api(value: object) -> object:
 
 
 def _charger_name(value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or len(value) > 200:
-        raise ValueError(f"a text of 1 to 200 characters, not {shown(value)}")
+    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_NAME:
+        raise ValueError(f"a text of 1 to {LONGEST_NAME} characters, not {shown(value)}")
     try:
         value.encode()
     except UnicodeEncodeError:

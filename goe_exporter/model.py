@@ -268,7 +268,8 @@ class InfluxVitals:
 class ChargerView:
     """What a sink sees of a charger at one moment.
 
-    `snapshot` is None when there is none yet or the last good one is too old to be shown.
+    `snapshot` is None when there is none yet or the last good one is too old to be shown; `age`
+    is that of the last good one, in seconds, shown or not.
     """
 
     name: str
@@ -276,6 +277,7 @@ class ChargerView:
     vitals: Vitals
     snapshot: Snapshot | None
     age: float | None
+    interval_seconds: float = 5.0
 
 
 class Distribution:

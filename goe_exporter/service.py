@@ -13,6 +13,7 @@ from goe_exporter import __version__
 from goe_exporter.client import Client
 from goe_exporter.collector import Collector
 from goe_exporter.config import ChargerConfig
+from goe_exporter.history import History
 from goe_exporter.logs import logger
 from goe_exporter.model import ChargerView, Cycle
 from goe_exporter.prometheus import Exposition
@@ -48,12 +49,26 @@ def collector(
     return Collector(charger.name, charger.host, client, interval, sink=sink)
 
 
+def both(first: Callable[[Cycle], None], second: Callable[[Cycle], None]) -> Callable[..., None]:
+    """Return a sink that hands each cycle to two sinks."""
+
+    def take(cycle: Cycle) -> None:
+        first(cycle)
+        second(cycle)
+
+    return take
+
+
 def serve(
-    collectors: Sequence[Collector], server: Server | None, agent: Agent | None = None
+    collectors: Sequence[Collector],
+    server: Server | None,
+    agent: Agent | None = None,
+    history: History | None = None,
 ) -> None:
     """Poll the collectors' chargers until SIGTERM or SIGINT.
 
-    Serves what they say on `server` and pushes it through `agent`, where given.
+    Serves what they say on `server`, with their `history`, and pushes it through `agent`, where
+    given. The collectors' sinks feed the latter two.
     """
     schedule = Schedule(collectors)
     ending = threading.Event()
@@ -73,7 +88,7 @@ def serve(
     if agent is not None:
         agent.start()
     if server is not None:
-        server.run(_application(schedule, agent))
+        server.run(_application(schedule, agent, history or History()))
     else:
         ending.wait()
     asked = asked_at[0] if asked_at else time.monotonic()
@@ -83,7 +98,7 @@ def serve(
     _log.info("stopped")
 
 
-def _application(schedule: Schedule, agent: Agent | None) -> Application:
+def _application(schedule: Schedule, agent: Agent | None, history: History) -> Application:
     def views() -> list[ChargerView]:
         return [each.view() for each in schedule.collectors]
 
@@ -91,4 +106,4 @@ def _application(schedule: Schedule, agent: Agent | None) -> Application:
     exposition = Exposition(
         views, schedule.duration, schedule.lateness, lambda: schedule.defects, influx
     )
-    return application(views, exposition, influx)
+    return application(views, exposition, history, influx)

@@ -1,13 +1,14 @@
-"""The web application: `/metrics`, the JSON API, health and a landing page (DESIGN §5).
+"""The web application: `/metrics`, the live page, the JSON API and health (DESIGN §5).
 
-Everything is read-only and answered from snapshots: no request ever reaches a charger.
+Everything is read-only and answered from memory: no request ever reaches a charger.
 """
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import Any
+from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -15,27 +16,40 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from goe_exporter import __version__
-from goe_exporter.model import ChargerView, InfluxVitals, Kind, Reading
+from goe_exporter import web_api, web_page
+from goe_exporter.channels import CHANNELS
+from goe_exporter.history import LONGEST_MINUTES, History
+from goe_exporter.language import Language, preferred
+from goe_exporter.model import ChargerView, InfluxVitals
 from goe_exporter.prometheus import Exposition
 
 Application = Starlette
 Views = Callable[[], Sequence[ChargerView]]
 
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+    " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+KEPT_FOR_EVER = "public, max-age=31536000, immutable"
+ASKED_AGAIN = "no-cache"
 
 
 def application(
-    views: Views, exposition: Exposition, influx: Callable[[], InfluxVitals] | None = None
-) -> Starlette:
+    views: Views,
+    exposition: Exposition,
+    history: History,
+    influx: Callable[[], InfluxVitals] | None = None,
+) -> Application:
     """Return the web application over what `views` shows and `exposition` renders.
 
-    With `influx`, how delivery to InfluxDB goes is shown too.
+    `history` holds the last hour; with `influx`, how delivery to InfluxDB goes is shown too.
 
     The handlers are plain functions, so they run in threads and a large scrape holds up nobody.
     """
@@ -44,11 +58,33 @@ def application(
         body, content_type = exposition.render(request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": content_type})
 
-    def chargers(_request: Request) -> Response:
-        return JSONResponse({"chargers": [as_json(view) for view in views()]})
-
     def delivery(_request: Request) -> Response:
         return JSONResponse(None if influx is None else asdict(influx()))
+
+    routes = {
+        "/metrics": metrics,
+        "/api/v1/influx": delivery,
+        "/assets/{name}": _asset,
+        **_health(views),
+        **_pages(views),
+        **_api(views, history),
+    }
+    app = Starlette(
+        routes=[Route(path, handler, methods=["GET"]) for path, handler in routes.items()],
+        middleware=[
+            Middleware(_UndecodedPath),
+            Middleware(GZipMiddleware, minimum_size=1024, compresslevel=4),
+        ],
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+_Handlers = dict[str, Callable[[Request], Response]]
+
+
+def _health(views: Views) -> _Handlers:
+    """Return whether it lives, and whether every charger was polled once."""
 
     def ready(_request: Request) -> Response:
         waiting = [view.name for view in views() if view.vitals.up is None]
@@ -59,90 +95,120 @@ def application(
     def healthy(_request: Request) -> Response:
         return PlainTextResponse("healthy\n")
 
-    def landing(_request: Request) -> Response:
-        return HTMLResponse(_landing_page(views()), headers=SECURITY_HEADERS)
+    return {"/-/healthy": healthy, "/-/ready": ready}
 
-    routes = {
-        "/": landing,
-        "/metrics": metrics,
-        "/api/v1/chargers": chargers,
-        "/api/v1/influx": delivery,
-        "/-/healthy": healthy,
-        "/-/ready": ready,
+
+def _pages(views: Views) -> _Handlers:
+    """Return the live page: all chargers, and each; a single one is shown at the root too."""
+
+    def root(request: Request) -> Response:
+        shown = views()
+        if len(shown) == 1:
+            return _page(
+                request,
+                shown,
+                lambda language: web_page.charger(shown[0], language, root="", several=False),
+            )
+        return _page(request, shown, lambda language: web_page.overview(shown, language))
+
+    def charger(request: Request) -> Response:
+        shown = views()
+        view = _named(request, shown)
+        if view is None:
+            language = preferred(request.headers.get("accept-language", ""))
+            return HTMLResponse(web_page.missing(language), 404, headers=SECURITY_HEADERS)
+        return _page(
+            request,
+            [view],
+            lambda language: web_page.charger(view, language, root="../", several=len(shown) > 1),
+        )
+
+    return {"/": root, "/charger/{name}": charger}
+
+
+def _page(
+    request: Request, views: Sequence[ChargerView], render: Callable[[Language], str]
+) -> Response:
+    """Return a page in the reader's language, or 304 if they have it already."""
+    language = preferred(request.headers.get("accept-language", ""))
+    tag = web_page.fingerprint(views, language)
+    headers = SECURITY_HEADERS | {
+        "Cache-Control": ASKED_AGAIN,
+        "Content-Language": language.tag,
+        "ETag": tag,
+        "Vary": "Accept-Language",
     }
-    app = Starlette(
-        routes=[Route(path, handler, methods=["GET"]) for path, handler in routes.items()],
-        middleware=[Middleware(GZipMiddleware, minimum_size=1024, compresslevel=4)],
-    )
-    app.router.redirect_slashes = False
-    return app
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return HTMLResponse(render(language), headers=headers)
 
 
-def as_json(view: ChargerView) -> dict[str, object]:
-    """Return a charger for the JSON API; numbers are in the table's units (V, A, W, Wh, °C, s).
+def _api(views: Views, history: History) -> _Handlers:
+    """Return the JSON API."""
+    description = web_api.openapi(CHANNELS)
 
-    A row with several parts is an object of them, a state has its word and number, and what is
-    absent is not there.
-    """
-    readings: dict[str, object] = {}
-    for reading in _readings(view):
-        channel = reading.channel
-        if channel.kind in (Kind.STATE, Kind.REASON):
-            readings[channel.name] = {"state": reading.value, "code": reading.code}
-        elif channel.label and channel.kind is not Kind.TEXT:
-            parts = readings.setdefault(channel.name, {})
-            assert isinstance(parts, dict)
-            parts[reading.label] = reading.value
-        else:
-            readings[channel.name] = reading.value
+    def openapi(_request: Request) -> Response:
+        return JSONResponse(description)
+
+    def chargers(_request: Request) -> Response:
+        return JSONResponse({"chargers": [web_api.as_json(view) for view in views()]})
+
+    def charger(request: Request) -> Response:
+        view = _named(request, views())
+        return _unknown(request) if view is None else JSONResponse(web_api.as_json(view))
+
+    def last_hour(request: Request) -> Response:
+        view = _named(request, views())
+        if view is None:
+            return _unknown(request)
+        text = request.query_params.get("minutes", str(LONGEST_MINUTES))
+        minutes = int(text) if text.isascii() and text.isdecimal() and len(text) <= 2 else 0
+        if not 1 <= minutes <= LONGEST_MINUTES:
+            wanted = f"a whole number from 1 to {LONGEST_MINUTES}"
+            return JSONResponse({"error": f"minutes: {wanted}, not {text!r:.80}"}, 400)
+        timeline = history.timeline(view.name, minutes, view.interval_seconds)
+        return JSONResponse(web_api.history_json(view, minutes, timeline))
+
     return {
-        "name": view.name,
-        "host": view.host,
-        "up": view.vitals.up,
-        "failure": view.vitals.reason or None,
-        "api": view.snapshot.api if view.snapshot else None,
-        "age_seconds": view.age,
-        "last_success_timestamp_seconds": view.vitals.last_success,
-        "readings": readings,
+        "/api/v1/openapi.json": openapi,
+        "/api/v1/chargers": chargers,
+        "/api/v1/chargers/{name}": charger,
+        "/api/v1/chargers/{name}/history": last_hour,
     }
 
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>goe-exporter</title>
-<meta name="viewport" content="width=device-width">
-<style>
-:root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }}
-body {{ margin: 2rem auto; max-width: 48rem; padding: 0 1rem }}
-table {{ border-collapse: collapse; width: 100% }}
-th, td {{ text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid #8885 }}
-td {{ overflow-wrap: anywhere }}
-</style></head><body>
-<h1>goe-exporter</h1>
-<table><thead><tr><th>Charger</th><th>State</th><th>Power</th><th>Data</th></tr></thead>
-<tbody>
-{rows}
-</tbody></table>
-<p><a href="metrics">Metrics</a> · <a href="api/v1/chargers">JSON</a> · version {version}</p>
-</body></html>
-"""
+def _named(request: Request, views: Sequence[ChargerView]) -> ChargerView | None:
+    """Return the charger that the path names."""
+    name = unquote(request.path_params["name"])
+    return next((view for view in views if view.name == name), None)
 
 
-def _landing_page(views: Sequence[ChargerView]) -> str:
-    rows = "\n".join(_row(view) for view in views)
-    return _PAGE.format(rows=rows, version=html.escape(__version__))
+def _unknown(request: Request) -> Response:
+    name = unquote(request.path_params["name"])
+    return JSONResponse({"error": f"no charger is named {name!r:.80}"}, 404)
 
 
-def _row(view: ChargerView) -> str:
-    values = {reading.channel.name: reading.value for reading in _readings(view)}
-    power = values.get("power")
-    cells = (
-        view.name,
-        str(values.get("car_state", "unreachable" if view.vitals.up is False else "no data")),
-        f"{power / 1000:.2f} kW" if isinstance(power, float) else "–",
-        "no answer yet" if view.age is None else f"{view.age:.0f} s old",
-    )
-    return "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
+def _asset(request: Request) -> Response:
+    """Return a file of the page; one asked for by its version may be kept for ever."""
+    asset = web_page.assets().get(request.path_params["name"])
+    if asset is None:
+        return PlainTextResponse("Not Found", 404)
+    current = request.query_params.get("v") == asset.version
+    headers = SECURITY_HEADERS | {
+        "Cache-Control": KEPT_FOR_EVER if current else ASKED_AGAIN,
+        "Content-Type": asset.content_type,
+    }
+    return Response(asset.body, headers=headers)
 
 
-def _readings(view: ChargerView) -> Sequence[Reading]:
-    return view.snapshot.readings if view.snapshot else ()
+class _UndecodedPath:
+    """Lets routes see the path as it was sent, so that `%2F` in a name is no slash."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raw: Any = scope.get("raw_path")
+        if raw:
+            scope = dict(scope, path=raw.decode("ascii", "replace"))
+        await self._app(scope, receive, send)

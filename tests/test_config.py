@@ -282,14 +282,22 @@ def test_charger_argument(text: str, name: str, host: str) -> None:
     assert (charger.name, charger.host, charger.api) == (name, host, "auto")
 
 
+def test_a_long_name() -> None:
+    """A name may have 500 characters, of any kind, and no more."""
+    name = "ä<'\"&\n" * 84
+    assert config.ChargerConfig(name=name[:500], host="a").name == name[:500]
+    with pytest.raises(ConfigError, match="a text of 1 to 500 characters, not"):
+        config.charger_argument(f"{'x' * 501}=a")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("=a", "charger '=a': name: a text of 1 to 200 characters, not ''"),
+        ("=a", "charger '=a': name: a text of 1 to 500 characters, not ''"),
         ("a=", "charger 'a=': host: a host or address, with a port if need be, not ''"),
         ("a=b=c", "charger 'a=b=c': host: a host or address, with a port if need be, not 'b=c'"),
         ("a=b/c", "charger 'a=b/c': host: a host or address, with a port if need be, not 'b/c'"),
-        ("", "charger '': name: a text of 1 to 200 characters, not '' (and 1 more)"),
+        ("", "charger '': name: a text of 1 to 500 characters, not '' (and 1 more)"),
     ],
 )
 def test_a_bad_charger_argument(text: str, message: str) -> None:

@@ -36,7 +36,15 @@ MAY_IMPORT = {
     "web_config": "config errors logs strict_yaml",
     "guard": "web_config",
     "server": "config guard web_config",
-    "web": "__version__ errors model prometheus",
+    "history": "model",
+    "limits": "",
+    "words": "",
+    "language": "words",
+    "quantities": "language",
+    "portrait": "language limits model quantities",
+    "web_page": "__version__ language model portrait",
+    "web_api": "__version__ errors history model",
+    "web": "channels history language model prometheus web_api web_page",
     "terminal": "docs model",
     "influx": "model",
     "influx_server": "errors transport",
@@ -55,7 +63,7 @@ MAY_IMPORT = {
 """Module → the modules of ours it may import, `*` being all but the command line's.
 
 `__version__` is the package's only name. Sinks (`prometheus`, `influx`, `web`, `terminal`) are
-siblings; only `web`, which serves what `prometheus` renders, knows another one.
+siblings; only `web`, which serves what `prometheus` renders and what `history` keeps, knows others.
 """
 
 COMMAND_LINE = {"__main__", "cli", "cli_options", "cli_simulator", "cli_spool"}
@@ -69,6 +77,7 @@ DOORS = {
     "click": "cli cli_options cli_simulator cli_spool terminal",
     "h11": "server",
     "influxdb_client": "influx_server",
+    "jinja2": "web_page",
     "prometheus_client": "prometheus",
     "pydantic": "config strict_yaml web_config",
     "pydantic_core": "strict_yaml",

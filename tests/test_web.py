@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import gzip
-import http.client
 import json
-import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Self
+from collections.abc import Iterator
 
 import pytest
-import uvicorn
 from servers import wait_for
+from sites import Site
 
 from goe_exporter.channels import CHANNELS
 from goe_exporter.client import Client
 from goe_exporter.collector import Collector
 from goe_exporter.decode import decode
 from goe_exporter.errors import UsageError
-from goe_exporter.model import ChargerView, Distribution, Snapshot, Vitals
-from goe_exporter.prometheus import Exposition
+from goe_exporter.model import ChargerView, Snapshot, Vitals
 from goe_exporter.schedule import Schedule
 from goe_exporter.server import Server
 from goe_exporter.simulator import Charger, Simulator
-from goe_exporter.web import application
 
-PATHS = ("/", "/metrics", "/api/v1/chargers", "/-/healthy", "/-/ready")
+PATHS = (
+    *("/", "/metrics", "/api/v1/chargers", "/api/v1/influx", "/api/v1/openapi.json"),
+    *("/-/healthy", "/-/ready", "/assets/style.css"),
+)
+HISTORY = "/api/v1/chargers/garage/history"
+CHARGER_PATHS = ("/charger/garage", "/api/v1/chargers/garage", HISTORY)
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 HOSTILE = """<script>alert("1")</script>&'\\\n"""
 
@@ -81,55 +81,6 @@ def view(name: str = "garage", *, up: bool | None = True, api: int = 2) -> Charg
     return ChargerView(name, "192.0.2.1", vitals, snapshot, 1.25)
 
 
-class Site:
-    """A web server over `views`, on a free port of loopback, in a thread."""
-
-    def __init__(self, views: Callable[[], Sequence[ChargerView]]) -> None:
-        exposition = Exposition(views, Distribution((1.0,)), Distribution((1.0,)))
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._socket.getsockname()[1]
-        config = uvicorn.Config(
-            application(views, exposition), log_config=None, lifespan="off", ws="none"
-        )
-        self._server = uvicorn.Server(config)
-        sockets = [self._socket]
-        self._thread = threading.Thread(target=self._server.run, args=(sockets,))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        wait_for(lambda: self._server.started, "the web server", 5)
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-        self._socket.close()
-
-    def ask(self, path: str, method: str = "GET", **headers: str) -> Reply:
-        """Make one request on a connection of its own."""
-        return ask(self.port, path, method, **headers)
-
-
-class Reply:
-    """An answer: status, headers, and the body's bytes."""
-
-    def __init__(self, response: http.client.HTTPResponse) -> None:
-        self.status = response.status
-        self.headers = response.headers
-        self.body = response.read()
-        self.type = response.headers.get("Content-Type", "")
-
-
-def ask(port: int, path: str, method: str = "GET", **headers: str) -> Reply:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    try:
-        connection.request(method, path, headers=named)
-        return Reply(connection.getresponse())
-    finally:
-        connection.close()
-
-
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     """Yield a server over one charger that charges and one that is down."""
@@ -159,7 +110,7 @@ def test_routes(site: Site, path: str, content_type: str) -> None:
     assert int(reply.headers["Content-Length"]) == len(reply.body) > 0
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", [*PATHS, *CHARGER_PATHS])
 def test_head(site: Site, path: str) -> None:
     """HEAD gives the headers of GET without a body."""
     head, got = site.ask(path, "HEAD"), site.ask(path)
@@ -168,7 +119,7 @@ def test_head(site: Site, path: str) -> None:
     assert int(head.headers["Content-Length"]) == pytest.approx(len(got.body), rel=0.05)
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", [*PATHS, *CHARGER_PATHS])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_everything_is_read_only(site: Site, path: str, method: str) -> None:
     """No other method is allowed anywhere, and the answer says which are."""
@@ -185,7 +136,6 @@ def test_everything_is_read_only(site: Site, path: str, method: str) -> None:
         "//metrics",
         "/metrics/x",
         "/api/v1/chargers/",
-        "/api/v1/chargers/nobody",
         "/api/set?amp=16",
         "/-/",
         "/-/healthy/",
@@ -202,6 +152,25 @@ def test_everything_is_read_only(site: Site, path: str, method: str) -> None:
 def test_other_paths_are_not_found(site: Site, path: str, method: str) -> None:
     """What is not in the list is 404: no redirect, no guess, no catch-all."""
     assert site.ask(path, method).status == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/charger/",
+        "/charger/nobody",
+        "/charger/garage/",
+        "/api/v1/chargers/nobody",
+        "/api/v1/chargers/nobody/history",
+        "/api/v1/chargers/garage/history/",
+        "/assets/",
+        "/assets/base.html",
+        "/assets/..%2Fweb.py",
+    ],
+)
+def test_names_that_are_not_there(site: Site, path: str) -> None:
+    """A charger or file that does not exist is 404 too."""
+    assert site.ask(path).status == 404
 
 
 def test_query_makes_no_difference(site: Site) -> None:
@@ -268,7 +237,7 @@ def test_without_chargers() -> None:
     """A server of no chargers serves empty pages."""
     with Site(list) as site:
         assert json.loads(site.ask("/api/v1/chargers").body) == {"chargers": []}
-        assert [site.ask(path).status for path in PATHS] == [200] * 5
+        assert [site.ask(path).status for path in PATHS] == [200] * len(PATHS)
 
 
 # Formats
@@ -282,7 +251,7 @@ def test_gzip_when_asked_for(path: str) -> None:
         packed = site.ask(path, Accept_Encoding="deflate, gzip;q=0.9")
         plain = site.ask(path)
     assert packed.headers["Content-Encoding"] == "gzip"
-    assert packed.headers["Vary"] == "Accept-Encoding"
+    assert "Accept-Encoding" in packed.headers.get_all("Vary", [])[-1]
     assert plain.headers["Content-Encoding"] is None
     unpacked = gzip.decompress(packed.body)
     assert len(unpacked) == pytest.approx(len(plain.body), rel=0.05)
@@ -315,47 +284,19 @@ def test_metrics_format_by_accept(site: Site, accept: str, open_metrics: bool) -
     assert b'goe_up{charger="carport"} 0.0\n' in reply.body
 
 
-# The landing page
-
-
-def test_landing_page_shows_the_chargers(site: Site) -> None:
-    """A row per charger with state, power and age, and links to metrics and JSON."""
-    page = site.ask("/").body.decode()
-    cells = [re.findall("<td>(.*?)</td>", row) for row in re.findall("<tr>(.*?)</tr>", page)]
-    assert [row for row in cells if row] == [
-        ["garage", "charging", "7.26 kW", "1 s old"],
-        ["carport", "unreachable", "–", "no answer yet"],
-    ]
-    assert 'href="metrics"' in page
-    assert 'href="api/v1/chargers"' in page
-
-
-def test_landing_page_before_the_first_poll() -> None:
-    """A charger that was not asked yet is not called unreachable."""
-    with Site(lambda: [view(up=None)]) as site:
-        assert "<td>no data</td>" in site.ask("/").body.decode()
+# What comes from outside
 
 
 def test_hostile_name_is_text() -> None:
     """A name from outside is escaped on every page."""
     with Site(lambda: [view(HOSTILE)]) as site:
         page = site.ask("/").body.decode()
-        assert "<script" not in page
-        assert "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;&#x27;" in page
+        assert "<script>" not in page
+        assert "&lt;script&gt;alert(&#34;1&#34;)&lt;/script&gt;&amp;&#39;" in page
         charger = json.loads(site.ask("/api/v1/chargers").body)["chargers"][0]
         assert charger["name"] == HOSTILE
         label = r'charger="<script>alert(\"1\")</script>&' + r"'\\\n" + '"'
         assert f"goe_up{{{label}}} 1.0\n" in site.ask("/metrics").body.decode()
-
-
-def test_landing_page_forbids_what_it_does_not_need(site: Site) -> None:
-    """No script may run on the page, wherever it came from."""
-    headers = site.ask("/").headers
-    policy = headers["Content-Security-Policy"].split("; ")
-    assert "default-src 'none'" in policy
-    assert not any(part.startswith("script-src") for part in policy)
-    assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Referrer-Policy"] == "no-referrer"
 
 
 # Many at once
@@ -406,7 +347,7 @@ def test_charger_sees_one_request_per_cycle_whoever_looks(simulator: Simulator) 
             scrapes.append(site.ask(path).status)
 
     with Site(lambda: [polled.view()]) as site:
-        paths = ("/metrics", "/metrics", "/metrics", "/api/v1/chargers", "/")
+        paths = ("/metrics", "/metrics", "/api/v1/chargers", "/charger/garage", "/", HISTORY)
         scrapers = [threading.Thread(target=scrape, args=(site, path)) for path in paths]
         started = time.monotonic()
         polling.start()

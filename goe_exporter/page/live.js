@@ -1,0 +1,172 @@
+"use strict";
+
+/* Keeps the page's words current. The server renders; this fetches the page again once a refresh
+   cycle and carries over what differs: text and attributes, node by node. */
+
+const MARGIN_SECONDS = 0.25;
+const TIMEOUT_MILLISECONDS = 8000;
+const LONGEST_RETRY_SECONDS = 30;
+const FAILURES_BEFORE_ALARM = 2;
+const INTERVALS_BEFORE_WITHHELD = 3;
+const ABSENT = "–";
+
+const live = {
+  tag: "",
+  received: Date.now(),
+  failures: 0,
+  unchanged: 0,
+  timer: 0,
+  request: null,
+};
+
+function interval() {
+  return Number(document.body.dataset.interval);
+}
+
+function sinceReceived() {
+  return Math.max(0, (Date.now() - live.received) / 1000);
+}
+
+/* As the server's `duration`. */
+function duration(seconds) {
+  for (const [unit, symbol] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
+    if (seconds >= 2 * unit) return `${Math.round(seconds / unit)}\u00a0${symbol}`;
+  }
+  return `${Math.round(seconds)}\u00a0s`;
+}
+
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/* Makes `old` say what `fresh` says. Elements with `data-own` belong to the scripts. */
+function patch(old, fresh) {
+  if (old.nodeType === Node.TEXT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  if (old.nodeType !== Node.ELEMENT_NODE || "own" in old.dataset) return;
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  let present = old.firstChild;
+  for (const child of [...fresh.childNodes]) {
+    const match = nextAlike(present, child);
+    while (match && present !== match) present = removed(present);
+    if (match) {
+      patch(match, child);
+      present = match.nextSibling;
+    } else {
+      old.insertBefore(document.importNode(child, true), present);
+    }
+  }
+  while (present) present = removed(present);
+}
+
+/* The first of `node` and what follows it that stands for the same thing as `fresh`; a text is
+   not looked for, lest elements before it be taken for removed. */
+function nextAlike(node, fresh) {
+  if (fresh.nodeType !== Node.ELEMENT_NODE) return node?.nodeType === fresh.nodeType ? node : null;
+  while (node && (node.nodeName !== fresh.nodeName || keyOf(node) !== keyOf(fresh))) node = node.nextSibling;
+  return node;
+}
+
+function keyOf(node) {
+  return node.dataset?.key ?? "";
+}
+
+/* Removes a node and returns the one that followed it. */
+function removed(node) {
+  const next = node.nextSibling;
+  node.remove();
+  return next;
+}
+
+/* Lets all ages grow, and tells when the exporter does not answer. */
+function showAges() {
+  const since = sinceReceived();
+  const ages = [...document.querySelectorAll("[data-age]")].map((element) => {
+    const age = Number(element.dataset.age) + since;
+    setText(element, duration(age));
+    return age;
+  });
+  const youngest = ages.length ? Math.min(...ages) : since;
+  const alarm = document.getElementById("lost");
+  const lost = live.failures >= FAILURES_BEFORE_ALARM || (live.failures > 0 && since > 2 * interval());
+  if (alarm.hidden === lost) alarm.hidden = !lost;
+  if (!lost) return;
+  const words = alarm.querySelector("[data-words]");
+  setText(words, words.dataset.words.replace("{}", duration(youngest)));
+  if (youngest > INTERVALS_BEFORE_WITHHELD * interval()) withhold();
+}
+
+/* Too old to be shown as if it were now; the next answer brings everything back. */
+function withhold() {
+  document.body.dataset.withheld = "";
+  for (const element of document.querySelectorAll("[data-reading], [data-state]")) setText(element, ABSENT);
+}
+
+function schedule(seconds) {
+  clearTimeout(live.timer);
+  if (!document.hidden) live.timer = setTimeout(refresh, seconds * 1000);
+}
+
+async function refresh() {
+  live.request?.abort();
+  const request = new AbortController();
+  live.request = request;
+  const timeout = setTimeout(() => request.abort(), TIMEOUT_MILLISECONDS);
+  let next;
+  try {
+    const headers = live.tag ? { "If-None-Match": live.tag } : {};
+    const answer = await fetch(location.href, { cache: "no-store", headers, signal: request.signal });
+    if (answer.status !== 304 && !answer.ok) throw new Error(String(answer.status));
+    next = answer.status === 304 ? stillTheSame() : show(answer, await answer.text());
+  } catch {
+    if (live.request !== request) return;
+    live.failures += 1;
+    next = Math.min(2 ** (live.failures - 1), LONGEST_RETRY_SECONDS);
+  } finally {
+    clearTimeout(timeout);
+  }
+  if (live.request !== request) return;
+  live.request = null;
+  showAges();
+  schedule(next);
+}
+
+/* The new answer is not there yet: ask again soon, then ever later, a cycle later at most. */
+function stillTheSame() {
+  live.failures = 0;
+  live.unchanged += 1;
+  return Math.min(interval() * 2 ** (live.unchanged - 3), interval(), 60);
+}
+
+function show(answer, text) {
+  const fresh = new DOMParser().parseFromString(text, "text/html");
+  live.tag = answer.headers.get("ETag") ?? "";
+  live.received = Date.now();
+  live.failures = live.unchanged = 0;
+  setText(document.querySelector("title"), fresh.title);
+  patch(document.body, fresh.body);
+  document.dispatchEvent(new Event("refreshed"));
+  // Pages that were opened together do not ask together.
+  const spread = Math.random() * Math.min(interval() / 10, 2);
+  return Number(document.body.dataset.due) + MARGIN_SECONDS + spread;
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    clearTimeout(live.timer);
+    live.request?.abort();
+    live.request = null;
+  } else {
+    refresh();
+  }
+});
+addEventListener("online", () => schedule(0));
+setInterval(() => { if (!document.hidden) showAges(); }, 1000);
+schedule(Number(document.body.dataset.due) + MARGIN_SECONDS);

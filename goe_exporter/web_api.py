@@ -1,0 +1,203 @@
+"""The JSON API: what it answers, and its OpenAPI description, which follows from the channels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from goe_exporter import __version__
+from goe_exporter.errors import REASONS
+from goe_exporter.history import CHANNELS as KEPT
+from goe_exporter.history import LONGEST_MINUTES, Timeline
+from goe_exporter.model import Channel, ChargerView, Kind, Reading
+
+Json = dict[str, object]
+
+
+def as_json(view: ChargerView) -> Json:
+    """Return a charger for the JSON API; numbers are in the table's units (V, A, W, Wh, °C, s).
+
+    A row with several parts is an object of them, a state has its word and number, and what is
+    absent is not there.
+    """
+    readings: Json = {}
+    for reading in view.snapshot.readings if view.snapshot else ():
+        _put(readings, reading)
+    return {
+        "name": view.name,
+        "host": view.host,
+        "up": view.vitals.up,
+        "failure": view.vitals.reason or None,
+        "api": view.snapshot.api if view.snapshot else None,
+        "age_seconds": view.age,
+        "last_success_timestamp_seconds": view.vitals.last_success,
+        "readings": readings,
+    }
+
+
+def history_json(view: ChargerView, minutes: int, timeline: Timeline) -> Json:
+    """Return a charger's last minutes for the JSON API, one list per channel and part."""
+    series = {
+        name: parts[""] if list(parts) == [""] else parts for name, parts in timeline.series.items()
+    }
+    return {
+        "charger": view.name,
+        "minutes": minutes,
+        "interval_seconds": view.interval_seconds,
+        "now_timestamp_seconds": round(time.time(), 1),
+        "timestamps_seconds": timeline.times,
+        "series": series,
+    }
+
+
+def _put(readings: Json, reading: Reading) -> None:
+    channel = reading.channel
+    if channel.kind in (Kind.STATE, Kind.REASON):
+        readings[channel.name] = {"state": reading.value, "code": reading.code}
+    elif channel.label and channel.kind is not Kind.TEXT:
+        parts = readings.setdefault(channel.name, {})
+        assert isinstance(parts, dict)
+        parts[reading.label] = reading.value
+    else:
+        readings[channel.name] = reading.value
+
+
+def openapi(channels: Sequence[Channel]) -> Json:
+    """Return the OpenAPI 3.1 description of the JSON API."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "goe-exporter",
+            "version": __version__,
+            "description": "Readings of go-eCharger wallboxes. Read-only, answered from memory.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": _paths(),
+        "components": {"schemas": _schemas(channels)},
+    }
+
+
+def _paths() -> Json:
+    name: Json = {
+        "name": "name",
+        "in": "path",
+        "required": True,
+        "description": "The charger's name, percent-encoded: a slash in it is %2F.",
+        "schema": {"type": "string"},
+    }
+    minutes: Json = {
+        "name": "minutes",
+        "in": "query",
+        "description": "How far back.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": LONGEST_MINUTES, "default": 60},
+    }
+    unknown: Json = {"404": _answer("No charger has this name.", "Error")}
+    wrong: Json = {"400": _answer("`minutes` is no whole number from 1 to 60.", "Error")}
+    return {
+        "/api/v1/chargers": _get("All chargers.", "Their readings.", "Chargers"),
+        "/api/v1/chargers/{name}": _get(
+            "One charger.", "Its readings.", "Charger", [name], unknown
+        ),
+        "/api/v1/chargers/{name}/history": _get(
+            "A charger's last hour.",
+            "Power, currents and temperatures; null is a gap.",
+            "History",
+            [name, minutes],
+            wrong | unknown,
+        ),
+        "/api/v1/influx": _get(
+            "Delivery to InfluxDB.", "How it goes; null without InfluxDB.", "Influx"
+        ),
+    }
+
+
+def _get(
+    summary: str,
+    description: str,
+    schema: str,
+    parameters: Sequence[Json] = (),
+    failures: Json | None = None,
+) -> Json:
+    responses = {"200": _answer(description, schema)} | (failures or {})
+    return {"get": {"summary": summary, "parameters": list(parameters), "responses": responses}}
+
+
+def _answer(description: str, schema: str) -> Json:
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"description": description, "content": content}
+
+
+def _object(required: Json, optional: Json | None = None) -> Json:
+    return {
+        "type": "object",
+        "properties": required | (optional or {}),
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def _schemas(channels: Sequence[Channel]) -> Json:
+    text: Json = {"type": "string"}
+    count: Json = {"type": "integer", "minimum": 0}
+    charger = {
+        "name": text,
+        "host": text,
+        "up": {"type": ["boolean", "null"], "description": "Null before the first poll."},
+        "failure": {"enum": [*REASONS, None], "description": "Why the last poll failed."},
+        "api": {"enum": [1, 2, None]},
+        "age_seconds": _nullable("Age of the last answer."),
+        "last_success_timestamp_seconds": _nullable("When it last answered, in Unix time."),
+        "readings": _object({}, {channel.name: _reading(channel) for channel in channels}),
+    }
+    values: Json = {"type": "array", "items": {"type": ["number", "null"]}}
+    kept = [channel for channel in channels if channel.name in KEPT]
+    history = {
+        "charger": text,
+        "minutes": {"type": "integer", "minimum": 1, "maximum": LONGEST_MINUTES},
+        "interval_seconds": {"type": "number", "exclusiveMinimum": 0},
+        "now_timestamp_seconds": {"type": "number"},
+        "timestamps_seconds": {"type": "array", "items": {"type": "number"}},
+        "series": _object({}, {channel.name: _parts(channel, values) for channel in kept}),
+    }
+    influx = {
+        **dict.fromkeys(("written", "rejected", "dropped", "damaged", "spooled"), count),
+        "spool_bytes": count,
+        "oldest": _nullable("Unix time of the oldest point that waits."),
+        "failing": text,
+        "failures": {"type": "object", "additionalProperties": count},
+    }
+    return {
+        "Charger": _object(charger),
+        "Chargers": _object(
+            {"chargers": {"type": "array", "items": {"$ref": "#/components/schemas/Charger"}}}
+        ),
+        "History": _object(history),
+        "Influx": {"anyOf": [_object(influx), {"type": "null"}]},
+        "Error": _object({"error": text}),
+    }
+
+
+def _nullable(description: str) -> Json:
+    return {"type": ["number", "null"], "description": description}
+
+
+def _reading(channel: Channel) -> Json:
+    """Return the schema of a channel's reading, with its help and unit."""
+    unit = channel.unit.symbol
+    described: Json = {"description": f"{channel.help} In {unit}." if unit else channel.help}
+    if channel.kind in (Kind.STATE, Kind.REASON):
+        assert channel.states is not None
+        state = {"enum": list(channel.states.names)}
+        return described | _object({"state": state, "code": {"type": "integer"}})
+    if channel.kind is Kind.TEXT:
+        return described | {"type": "string"}
+    return described | _parts(
+        channel, {"type": "boolean" if channel.kind is Kind.FLAG else "number"}
+    )
+
+
+def _parts(channel: Channel, schema: Json) -> Json:
+    """Return `schema`, or an object of it by part for a channel with parts."""
+    if not channel.label:
+        return schema
+    return _object({}, {part.label: schema for part in channel.parts})

@@ -1,0 +1,441 @@
+"""The live page in a real Chromium, on simulated chargers."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from urllib.parse import quote
+
+import pytest
+from browsers import Browser, chromium
+from servers import wait_for
+from sites import Site
+
+from goe_exporter import web
+from goe_exporter.channels import CHANNELS
+from goe_exporter.client import Client
+from goe_exporter.collector import Collector
+from goe_exporter.decode import decode
+from goe_exporter.history import History
+from goe_exporter.model import ChargerView, Cycle, Snapshot, Vitals
+from goe_exporter.schedule import Schedule
+from goe_exporter.simulator import Car, Charger, Simulator
+
+pytestmark = pytest.mark.server
+
+INTERVAL_SECONDS = 0.5
+HOSTILE = "<img src=x onerror=alert(1)>\"'&" + "x" * 300
+CHARGING = {
+    "nrg": [229, 230, 231, 1, 15.5, 15.6, 15.4, 3480, 3580, 3470, 0, 10530, 99, 99, 99, 0],
+    "eto": 4321000,
+    "wh": 3220.5,
+    "dwo": 12000,
+    "car": 2,
+    "err": 0,
+    "modelStatus": 15,
+    "alw": True,
+    "pha": [True] * 6,
+    "amp": 16,
+    "acu": 16,
+    "cbl": 32,
+    "tma": [27.2, 28.6],
+    "fwv": "56.9",
+    "rssi": -61,
+}
+IDLE = CHARGING | {"car": 1, "nrg": [230, 230, 230, 1, *[0] * 12], "pha": [False] * 3 + [True] * 3}
+BROKEN = IDLE | {"car": 5, "err": 8, "modelStatus": 26, "alw": False, "acu": None}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Yield a Chromium."""
+    with chromium(tmp_path_factory.mktemp("chromium")) as running:
+        yield running
+
+
+class Garage:
+    """A simulated charger, polled twice a second, and what the exporter knows of it."""
+
+    def __init__(self, simulator: Simulator, name: str = "garage") -> None:
+        self.charger = Charger("V4")
+        self.simulator = simulator
+        self.box = simulator.add(self.charger)
+        self.history = History()
+        self.collector = Collector(
+            name,
+            self.box.address,
+            Client(self.box.address),
+            INTERVAL_SECONDS,
+            sink=self.history.take,
+        )
+        self.schedule = Schedule([self.collector])
+        self.looks = 0
+
+    def views(self) -> list[ChargerView]:
+        """Return what the page shows, and count that it was asked for."""
+        self.looks += 1
+        return [self.collector.view()]
+
+    def site(self, port: int = 0) -> Site:
+        return Site(self.views, self.history, port)
+
+    def do(self, action: Callable[[Charger], None]) -> None:
+        """Change the charger as a person or a car does."""
+        with self.box.lock:
+            self.box.catch_up()
+            action(self.charger)
+
+
+@pytest.fixture
+def garage(simulator: Simulator) -> Iterator[Garage]:
+    """Yield a charger that is being polled."""
+    running = Garage(simulator)
+    running.schedule.start()
+    yield running
+    running.schedule.stop(2)
+
+
+def shown(name: str, status: dict[str, object] | None, *, age: float | None = 1.0) -> ChargerView:
+    """Return a charger as the page sees it: with a status, or silent for `age` seconds."""
+    if status is None:
+        vitals = Vitals(up=False, reason="timeout", polls=9, failures_in_row=9)
+        return ChargerView(name, "192.0.2.1", vitals, None, age)
+    snapshot = Snapshot(name, 2, 1_750_000_000.0, 0.0, decode(status, 2, CHANNELS).readings)
+    return ChargerView(name, "192.0.2.1", Vitals(up=True, polls=9), snapshot, age)
+
+
+def an_hour(names: Sequence[str]) -> History:
+    """Return a history with a full hour of noisy values, and a gap in its middle."""
+    clock = [0.0]
+    history = History(clock=lambda: clock[0])
+    noise = random.Random(1)
+    for row in range(720):
+        for name in names:
+            nrg = [noise.gauss(value, value / 200) for value in CHARGING["nrg"]]  # type: ignore[attr-defined]
+            status = CHARGING | {"nrg": nrg, "tma": [27 + noise.random(), 29 + noise.random()]}
+            snapshot = Snapshot(name, 2, 0.0, 0.0, decode(status, 2, CHANNELS).readings)
+            history.take(Cycle(name, "", 0.0, None if 350 < row < 360 else snapshot))
+        clock[0] += 5
+    clock[0] -= 2.5
+    return history
+
+
+FLEET = (
+    shown("garage", CHARGING),
+    shown("carport", IDLE),
+    shown(HOSTILE, BROKEN),
+    shown("yard", None, age=700.0),
+    shown("barn", None, age=None),
+    ChargerView("shed", "192.0.2.1", Vitals(), None, None),
+)
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Site]:
+    """Yield a site of six chargers in six conditions, two of them with an hour of history."""
+    with Site(lambda: FLEET, an_hour(["garage", HOSTILE])) as running:
+        yield running
+
+
+# What a reader sees happen
+
+
+def test_a_day(browser: Browser, garage: Garage) -> None:
+    """The open page follows: idle, plugged in, charging, an error, unplugged, dead, back again."""
+    with garage.site() as site:
+        browser.be(language="de-DE")
+        browser.open(site.url)
+        browser.wait_for_text(".state", "Kein Auto angesteckt")
+        garage.do(lambda charger: setattr(charger, "force", 1))
+        garage.do(lambda charger: charger.plug(Car(wait_s=1, battery_wh=60_000)))
+        browser.wait_for_text(".state", "Wartet auf das Auto")
+        browser.wait_for_text(".why", "Nicht freigegeben: von Hand ausgeschaltet")
+        garage.do(lambda charger: setattr(charger, "force", 0))
+        browser.wait_for_text(".state", "Lädt")
+        browser.wait_for_text(".power", "kW")
+        browser.wait("document.title.startsWith('Lädt, ')")
+        seen = set()
+
+        def moved() -> bool:
+            seen.add((browser.text(".power strong"), browser.text("tbody tr td")))
+            return len({power for power, _volts in seen}) >= 3
+
+        wait_for(moved, "numbers that move", 30)
+        browser.wait("document.querySelectorAll('.chart:not([hidden]) path').length >= 7")
+        garage.do(lambda charger: charger.inject(8))
+        browser.wait_for_text(".state", "Störung")
+        browser.wait_for_text(".fault", "Erdungsfehler Code 8")
+        garage.do(Charger.clear_error)
+        garage.do(Charger.unplug)
+        browser.wait_for_text(".state", "Kein Auto angesteckt")
+        assert browser.run("document.querySelector('.fault')") is None
+        garage.box.fault = "reset"
+        browser.wait_for_text(".fresh", "Letzte Antwort vor")
+        browser.wait_for_text(".state", "Antwortet nicht")
+        assert browser.text(".power strong") == "–"
+        garage.box.fault = None
+        browser.wait_for_text(".state", "Kein Auto angesteckt")
+        browser.wait_for_text(".power", "0 W")
+        browser.wait_for_text(".fresh", "Gemessen vor")
+        assert browser.console() == []
+
+
+def test_the_exporter_goes_and_comes(browser: Browser, garage: Garage) -> None:
+    """Without the exporter the page says so, with a growing age, withholds old values, recovers."""
+    browser.be()
+    with garage.site() as site:
+        browser.open(site.url)
+        browser.wait_for_text(".state", "No car plugged in")
+        assert not browser.run("document.querySelector('#lost').offsetHeight")
+    browser.wait_for_text("#lost", "The exporter does not answer. The values are")
+    browser.wait_for_text(".power strong", "–")
+    assert browser.run("document.querySelector('.state').innerText.trim()") in ("", "–")
+    first = browser.text("#lost")
+    browser.wait(f"document.querySelector('#lost').innerText !== {first!r}", "a growing age")
+    with garage.site(site.port):
+        browser.wait_for_text(".power", "0 W")
+        browser.wait_for_text(".state", "No car plugged in")
+        browser.wait("document.querySelector('#lost').hidden", "the alarm to end")
+        assert not browser.run("'withheld' in document.body.dataset")
+
+
+def test_a_hidden_page_is_still(browser: Browser, garage: Garage) -> None:
+    """In a hidden tab the page asks nothing; it catches up when it is seen again."""
+    browser.be()
+    with garage.site() as site:
+        browser.open(site.url)
+        page = browser.driver.current_window_handle
+        wait_for(lambda: garage.looks > 8, "a page that asks")
+        browser.driver.switch_to.new_window("tab")
+        other = browser.driver.current_window_handle
+        try:
+            wait_for(lambda: not _grows(garage, 3), "a page that asks nothing")
+            polls = garage.collector.view().vitals.polls
+            browser.driver.close()
+        finally:
+            browser.driver.switch_to.window(page)
+        assert other != page
+        looks = garage.looks
+        wait_for(lambda: garage.looks > looks + 4, "a page that asks again")
+        assert polls > 0
+
+
+def _grows(garage: Garage, cycles: int) -> bool:
+    """Tell whether anybody looked while the charger was polled so many times."""
+    looks, polls = garage.looks, garage.collector.view().vitals.polls
+    wait_for(lambda: garage.collector.view().vitals.polls >= polls + cycles, "polls")
+    return garage.looks > looks
+
+
+def test_pages_cost_the_charger_nothing(browser: Browser, garage: Garage) -> None:
+    """With three windows open the charger gets one request a poll, each page asks a few times."""
+    browser.be()
+    with garage.site() as site:
+        browser.open(site.url)
+        first = browser.driver.current_window_handle
+        for _window in range(2):
+            browser.driver.switch_to.new_window("window")
+            browser.open(site.url)
+        began, started = time.monotonic(), garage.collector.view().vitals.polls
+        looks = garage.looks
+        wait_for(lambda: garage.collector.view().vitals.polls >= started + 12, "twelve polls")
+        seen, cycles = garage.looks - looks, (time.monotonic() - began) / INTERVAL_SECONDS
+        for window in browser.driver.window_handles:
+            if window != first:
+                browser.driver.switch_to.window(window)
+                browser.driver.close()
+        browser.driver.switch_to.window(first)
+    assert garage.box.requests - garage.collector.view().vitals.polls in (0, 1)
+    assert garage.box.most_at_once == 1
+    # In a cycle each window asks for the page and its piece of history, and twice too soon at most.
+    assert 12 <= seen <= 3 * 4 * cycles + 12
+
+
+# How it looks
+
+
+@pytest.mark.parametrize(("width", "dark"), list(product((320, 768, 1440, 2560), (False, True))))
+def test_layout(browser: Browser, fleet: Site, width: int, dark: bool) -> None:
+    """At every width, light and dark, German and English: nothing sticks out, nothing complains."""
+    for language, name in product(("de-DE", "en-GB"), ("", "garage", HOSTILE, "yard")):
+        browser.be(width, dark=dark, language=language)
+        browser.open(fleet.url + (f"charger/{quote(name, safe='')}" if name else ""))
+        browser.wait("!document.querySelector('.charts') || past.now > 0", "charts")
+        assert browser.run("document.documentElement.lang") == language
+        assert browser.run("document.documentElement.scrollWidth") <= width
+        wide = browser.run(
+            "[...document.querySelectorAll('body *')].filter((each) => each.offsetParent"
+            " && !each.closest('.visually-hidden') && each.getBoundingClientRect().right >"
+            " innerWidth + 1).map((each) => each.outerHTML.slice(0, 80))"
+        )
+        assert wide == []
+        assert browser.console() == []
+
+
+@pytest.mark.parametrize(("name", "dark"), list(product(("", "garage", HOSTILE, "barn"), (0, 1))))
+def test_accessibility(browser: Browser, fleet: Site, name: str, dark: bool) -> None:
+    """axe-core finds nothing serious: names, roles, tables, contrast."""
+    browser.be(768, dark=dark, language="de-DE" if dark else "en-GB")
+    browser.open(fleet.url + (f"charger/{quote(name, safe='')}" if name else ""))
+    browser.wait("!document.querySelector('.charts') || past.now > 0", "charts")
+    assert browser.violations() == []
+
+
+def test_nothing_moves(browser: Browser, fleet: Site) -> None:
+    """No animation runs, which calms readers and spares a wall tablet's processor."""
+    browser.be()
+    for path in ("", "charger/garage"):
+        browser.open(fleet.url + path)
+        assert browser.run("document.getAnimations().length") == 0
+
+
+def test_a_hostile_name(browser: Browser) -> None:
+    """A name of markup and 331 characters is text, ours and the charger's own, also when new."""
+    views = [shown(HOSTILE, CHARGING)]
+    browser.be(320)
+    with Site(lambda: views, an_hour([HOSTILE])) as site:
+        browser.open(site.url)
+        browser.wait("past.now > 0", "charts")
+        assert browser.run("document.querySelector('h1').textContent") == HOSTILE
+        assert browser.run("document.querySelectorAll('img').length") == 0
+        views[0] = shown(HOSTILE, IDLE | {"fna": HOSTILE})
+        browser.driver.execute_script("live.tag = ''; refresh()")
+        browser.wait_for_text(".state", "No car plugged in")
+        assert browser.run("document.title") == f"No car plugged in, 0\u00a0W – {HOSTILE}"
+        details = browser.run("[...document.querySelectorAll('dd')].map((each) => each.innerText)")
+        assert HOSTILE in details
+        assert browser.run("document.querySelectorAll('img, main script').length") == 0
+        assert browser.run("document.documentElement.scrollWidth") <= 320
+        assert browser.console() == []
+
+
+def test_without_scripts(browser: Browser, fleet: Site) -> None:
+    """With JavaScript switched off the current values are there, and a way to renew them."""
+    browser.be(scripts=False, language="de-DE")
+    try:
+        browser.driver.get(f"{fleet.url}charger/garage")
+        wait_for(lambda: "10,53 kW" in _source(browser), "the page")
+        source = _source(browser)
+    finally:
+        browser.be()
+    for text in ("Lädt", "3,22 kWh", "von 12,00 kWh Limit", "begrenzt durch die Einstellung"):
+        assert text in source
+    assert "Ohne JavaScript erneuert sich diese Seite nicht von selbst." in source
+
+
+def _source(browser: Browser) -> str:
+    return browser.driver.page_source.replace("\u00a0", " ").replace("&nbsp;", " ")
+
+
+# How it loads
+
+
+def test_first_load_is_small(browser: Browser, fleet: Site) -> None:
+    """All of the first load, an hour of charts included, is 40 kB on the wire at most."""
+    browser.be()
+    browser.driver.execute_cdp_cmd("Network.clearBrowserCache", {})
+    browser.open(f"{fleet.url}charger/garage")
+    browser.wait("past.now > 0", "charts")
+    sizes = {}
+    urls: dict[str, str] = {}
+    for event in browser.records():
+        details = event["params"]
+        if event["method"] == "Network.responseReceived":
+            urls[details["requestId"]] = details["response"]["url"]
+        if event["method"] == "Network.loadingFinished":
+            sizes[urls[details["requestId"]]] = details["encodedDataLength"]
+    names = {url.removeprefix(fleet.url).partition("?")[0] for url in sizes}
+    assert names == {
+        *("charger/garage", "assets/style.css", "assets/chart.js", "assets/live.js"),
+        *("assets/icon.svg", "api/v1/chargers/garage/history"),
+    }
+    assert sum(sizes.values()) <= 40_000
+
+
+def test_paint_does_not_wait_for_scripts(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The values are painted while the scripts are still on their way."""
+    release = threading.Event()
+    asset = web._asset
+
+    def slow(request: web.Request) -> web.Response:
+        if request.url.path.endswith(".js"):
+            release.wait(60)
+        return asset(request)
+
+    monkeypatch.setattr(web, "_asset", slow)
+    browser.be()
+    browser.driver.execute_cdp_cmd("Network.clearBrowserCache", {})
+    with Site(lambda: [shown("garage", CHARGING)]) as site:
+        try:
+            browser.driver.get(site.url)
+            painted = "performance.getEntriesByName('first-contentful-paint').length"
+            browser.wait(f"document.querySelector('.power') && {painted}", "the first paint")
+            assert browser.text(".power strong") == "10.53"
+            assert browser.run("typeof live") == "undefined"
+        finally:
+            release.set()
+        browser.wait("typeof live === 'object'", "the scripts")
+
+
+# Charts
+
+
+@pytest.fixture
+def charts(browser: Browser, fleet: Site) -> Browser:
+    """Return the browser on a page with an hour of history."""
+    browser.be(language="de-DE")
+    browser.open(f"{fleet.url}charger/garage")
+    browser.wait("past.now > 0 && document.querySelector('.trace')", "charts")
+    return browser
+
+
+def test_gaps_are_gaps(charts: Browser) -> None:
+    """Each line has two runs, and no line is drawn between them."""
+    paths = charts.run(
+        "[...document.querySelectorAll('.trace')].map((each) => each.getAttribute('d'))"
+    )
+    assert len(paths) == 4 + 3 + 2
+    assert [path.count("M") for path in paths] == [2] * 9
+    axis = charts.run("[...document.querySelectorAll('.chart svg')][0].textContent")
+    assert "12,5" in axis
+    assert (
+        charts.run("[...document.querySelectorAll('.chart svg text')].at(-1).textContent.length")
+        == 5
+    )
+
+
+def test_values_at_a_moment(charts: Browser) -> None:
+    """The pointer shows the values at that time in all charts; beyond the line there are none."""
+    box = charts.run("document.querySelector('.plot').getBoundingClientRect().toJSON()")
+    middle = {"x": box["x"] + 45, "y": box["y"] + box["height"] / 2}
+    charts.send("Mouse", type="mouseMoved", **middle)
+    charts.wait("document.querySelectorAll('.bead').length === 9")
+    moments = charts.run(
+        "[...document.querySelectorAll('.moment')].map((each) => each.textContent)"
+    )
+    assert len(set(moments)) == 1
+    assert len(moments[0]) == len("12:34:56")
+    assert charts.text(".legend").startswith("Gesamt 10,")
+    gap = box["x"] + 40 + (box["width"] - 50) * 355 / 720
+    charts.send("Mouse", type="mouseMoved", x=gap, y=middle["y"])
+    charts.wait_for_text(".legend", "Gesamt kein Wert")
+    charts.send("Mouse", type="mouseMoved", x=5, y=5)
+    charts.wait("document.querySelectorAll('.bead').length === 0")
+
+
+def test_values_by_keyboard(charts: Browser) -> None:
+    """The arrow keys walk through the hour, and each moment is told to a screen reader."""
+    charts.driver.execute_script("document.querySelector('.plot').focus()")
+    last = charts.run("document.activeElement.ariaValueText")
+    assert "Gesamt 10," in last
+    for _press in range(3):
+        charts.send("Key", type="keyDown", key="ArrowLeft")
+    charts.wait("document.activeElement.ariaValueNow === String(past.times.length - 4)")
+    assert charts.run("document.activeElement.ariaValueText") != last
+    charts.send("Key", type="keyDown", key="Home")
+    charts.wait("document.activeElement.ariaValueNow === '0'")
+    charts.send("Key", type="keyDown", key="Escape")
+    charts.wait("document.querySelectorAll('.bead').length === 0")

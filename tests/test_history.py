@@ -1,0 +1,197 @@
+"""The last hour: what is kept, thinned out, left out, and what a ring costs."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from goe_exporter.channels import CHANNELS
+from goe_exporter.decode import decode
+from goe_exporter.history import ROWS, History
+from goe_exporter.model import Cycle, Snapshot
+
+PRO = {
+    "nrg": [230, 231, 229, 2, 15.54, 15.55, 15.46, 3497.5, 3576.25, 3459.7, 0, 10533.24, 99, 98, 0],
+    "tma": [23.125, 24.9, 20, 21, 22, 19],
+}
+WALL = 1_750_000_000.0
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.wall = WALL
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        self.wall += seconds
+
+
+class Past:
+    """A history on a clock of its own."""
+
+    def __init__(self, **options: float) -> None:
+        self.clock = Clock()
+        clocks = {"clock": lambda: self.clock.now, "wall": lambda: self.clock.wall}
+        self.history = History(**clocks, **options)  # type: ignore[arg-type]
+
+    def take(self, power: float | None, wait: float = 5.0, status: dict[str, object] = PRO) -> None:
+        """Take a cycle with a power, or a failed one, and let time pass."""
+        snapshot = None
+        if power is not None:
+            nrg = list(status["nrg"])  # type: ignore[call-overload]
+            nrg[11] = power
+            readings = decode(status | {"nrg": nrg}, 2, CHANNELS).readings
+            snapshot = Snapshot("garage", 2, 0.0, 0.0, readings)
+        self.history.take(Cycle("garage", "", 0.0, snapshot))
+        self.clock.advance(wait)
+
+    def power(self, minutes: int = 60, interval: float = 5.0) -> list[float | None]:
+        series = self.history.timeline("garage", minutes, interval).series
+        return series.get("power", {}).get("", [])
+
+
+def test_what_is_kept() -> None:
+    """Power in 0.1 W, currents and temperatures in hundredths, by part; no neutral conductor."""
+    past = Past()
+    past.take(10533.24)
+    times, series = past.history.timeline("garage", 60, 5.0)
+    assert times == [WALL]
+    assert series == {
+        "power": {"": [10533.2]},
+        "phase_power": {"L1": [3497.5], "L2": [3576.2], "L3": [3459.7]},
+        "phase_current": {"L1": [15.54], "L2": [15.55], "L3": [15.46]},
+        "temperature": {
+            "type2_port": [23.12],
+            "board": [24.9],
+            "grid_connector": [20.0],
+            "current_sensor": [21.0],
+            "type2_terminals": [22.0],
+            "mid_meter": [19.0],
+        },
+    }
+
+
+def test_a_failed_poll_is_a_gap() -> None:
+    """Between two good polls a failed one is a row of its own without values."""
+    past = Past()
+    for power in (100.0, None, 0.0):
+        past.take(power)
+    assert past.power() == [100.0, None, 0.0]
+    assert past.history.timeline("garage", 60, 5.0).times == [WALL, WALL + 5, WALL + 10]
+
+
+def test_a_silence_is_a_gap() -> None:
+    """Where nothing was polled for three intervals, an empty row keeps the line from closing."""
+    past = Past()
+    past.take(100, wait=16)
+    past.take(200, wait=14)
+    past.take(300)
+    assert past.power() == [100.0, None, 200.0, 300.0]
+    assert past.history.timeline("garage", 60, 5.0).times[1] == WALL + 8
+    assert past.power(interval=10) == [100.0, 200.0, 300.0]
+
+
+def test_a_value_that_comes_and_goes() -> None:
+    """A sensor that is absent in one answer is a gap in its line alone."""
+    past = Past()
+    past.take(100)
+    past.take(200, status={"nrg": PRO["nrg"]})
+    past.take(300)
+    series = past.history.timeline("garage", 60, 5.0).series
+    assert series["power"][""] == [100.0, 200.0, 300.0]
+    assert series["temperature"]["board"] == [24.9, None, 24.9]
+
+
+def test_polls_every_second_share_rows() -> None:
+    """At an interval of 1 s a row holds five polls, and shows the last of them."""
+    past = Past()
+    for power in range(12):
+        past.take(power, wait=1)
+    assert past.power(interval=1) == [4.0, 9.0, 11.0]
+    assert past.history.timeline("garage", 60, 1.0).times == [WALL, WALL + 5, WALL + 10]
+
+
+def test_a_finer_history() -> None:
+    """With a shorter spacing every poll of a second has a row, for twelve minutes."""
+    past = Past(spacing_seconds=0.9)
+    for power in range(1000):
+        past.take(power, wait=1)
+    assert past.power(interval=1) == [float(power) for power in range(280, 1000)]
+
+
+def test_a_failure_in_a_shared_row_stays() -> None:
+    """A failed poll among five is not painted over by the next good one."""
+    past = Past()
+    for power in (1, 2, None, 4, 5, 6, 7):
+        past.take(power, wait=1)
+    assert past.power(interval=1) == [None, 7.0]
+
+
+@pytest.mark.parametrize("interval", [1.0, 5.0, 30.0])
+def test_an_hour_is_kept_and_no_more(interval: float) -> None:
+    """Whatever the interval: the last hour is there, what is older is not, the ring is full."""
+    past = Past()
+    for second in range(0, 5400, int(interval)):
+        past.take(second, wait=interval)
+    times = past.history.timeline("garage", 60, interval).times
+    now = past.clock.wall
+    assert len(times) <= ROWS
+    assert times == sorted(times)
+    assert now - 3600 <= times[0] <= now - 3600 + 2 * max(interval, 5)
+    assert len(times) == pytest.approx(3600 / max(interval, 5), abs=1)
+
+
+def test_minutes() -> None:
+    """Only as many minutes as were asked for."""
+    past = Past()
+    for power in range(120):
+        past.take(power)
+    assert past.power(minutes=1) == [float(power) for power in range(108, 120)]
+    assert len(past.power(minutes=10)) == 120
+
+
+def test_a_clock_that_is_set() -> None:
+    """When the system clock jumps, as after a start without network, all rows move with it."""
+    past = Past()
+    past.take(1)
+    past.take(2)
+    past.clock.wall += 86_400
+    past.take(3)
+    assert past.history.timeline("garage", 60, 5.0).times == [
+        *(WALL + 86_400, WALL + 86_405, WALL + 86_410),
+    ]
+
+
+def test_an_implausible_value_is_no_value() -> None:
+    """What does not fit a column is absent; the others are kept."""
+    past = Past()
+    past.take(100, status={"nrg": [230, 230, 230, 0, 900, 5, -900, 0, 0, 0, 0, 0], "tma": []})
+    series = past.history.timeline("garage", 60, 5.0).series
+    assert series["phase_current"] == {"L2": [5.0]}
+    assert series["power"] == {"": [100.0]}
+
+
+def test_an_unknown_charger() -> None:
+    """Of a charger that was never polled there is nothing."""
+    assert History().timeline("nobody", 60, 5.0) == ([], {})
+
+
+def test_what_a_ring_costs() -> None:
+    """A full ring stays below 30 kB, even of a PRO with its four sensors."""
+    sizes = {}
+    for model, status in (
+        ("V4", PRO | {"tma": [23, 24]}),
+        ("PRO", PRO | {"tma": [None, None, 1, 2, 3, 4]}),
+    ):
+        past = Past()
+        for _row in range(ROWS + 10):
+            past.take(5000.0, status=status)
+        ring = past.history._rings["garage"]
+        arrays = [ring._taken, *ring._columns.values()]
+        sizes[model] = sum(map(sys.getsizeof, arrays)) + sys.getsizeof(ring._columns)
+    assert sizes["V4"] < 26_000
+    assert sizes["PRO"] < 30_000
