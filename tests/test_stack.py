@@ -103,17 +103,47 @@ def test_configurations_are_accepted(tmp_path: Path) -> None:
         assert "SUCCESS" in done.stdout
 
 
-def test_influx_gets_the_points(tmp_path: Path) -> None:
-    """With the InfluxDB file the exporter pushes as well, with the token, through its spool."""
-    secrets = tmp_path / "stack/secrets"
+def with_influx(folder: Path, places: dict[str, str]) -> Native:
+    """Return the stack with InfluxDB and its token, `places` saying where that is."""
+    secrets = folder / "stack/secrets"
     secrets.mkdir(parents=True)
     (secrets / "influxdb_token").write_text("a-token\n")
+    return Native(load(BASE, INFLUX), folder / "stack", places)
+
+
+def test_influx_gets_the_points(tmp_path: Path) -> None:
+    """With the InfluxDB file the exporter pushes as well, through its spool."""
     server = VictoriaMetrics(tmp_path)
+    native = with_influx(tmp_path, {"influxdb": f"127.0.0.1:{server.port}"})
     with contextlib.ExitStack() as stack:
         stack.enter_context(server.up())
-        places = {"influxdb": f"127.0.0.1:{server.port}"}
-        native = Native(load(BASE, INFLUX), tmp_path / "stack", places)
         for service in ("charger", "exporter"):
             stack.enter_context(running(native.command(service), tmp_path / f"{service}.log"))
         wait_for(lambda: bool(server.series("goe_charger_up", charger="demo")), "points", 60)
-    assert native.path("exporter", "/var/lib/goe-exporter").joinpath("spool").is_dir()
+
+
+CONFINED = """
+set -eu
+mount --make-rprivate /
+mount --bind "$1" "$1"
+awk '$2 !~ "^/(proc|sys|dev)" { print $2 }' /proc/mounts | while read -r point; do
+    [ "$point" = "$1" ] || mount -o remount,bind,ro "$point"
+done
+! touch "$1/../written" 2>/dev/null || exit 99
+shift
+exec setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "$@"
+"""
+"""Runs a command as Docker does with `read_only` and `cap_drop: [ALL]`; $1 is its only volume."""
+
+
+def test_exporter_needs_only_its_volume(tmp_path: Path) -> None:
+    """On a read-only file system, without a capability, the exporter serves and spools."""
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("only root, with CAP_SYS_ADMIN, can make the file system read-only")
+    nobody = "127.0.0.1:1"
+    native = with_influx(tmp_path, {"charger": nobody, "influxdb": nobody})
+    volume = native.path("exporter", "/var/lib/goe-exporter")
+    confined = ["unshare", "--mount", "sh", "-c", CONFINED, "sh", str(volume)]
+    with running([*confined, *native.command("exporter")], tmp_path / "log"):
+        wait_for(lambda: healthy(native, "exporter"), "the exporter's health")
+        wait_for(lambda: any(volume.rglob("*.log")), "a point in the spool")
