@@ -1,0 +1,235 @@
+"""The image, the systemd unit and the Kubernetes manifests: right, and without privileges."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from compose import BASE, FILES, PORTS, ROOT, load
+from conftest import Goe
+from servers import binary
+
+from goe_exporter import __version__, cli
+
+UNIT = ROOT / "deploy/systemd/goe-exporter.service"
+ENVIRONMENT = ROOT / "deploy/systemd/goe-exporter.env"
+MANIFESTS = ROOT / "deploy/kubernetes"
+
+EXPOSURE = 1.1
+"""What `systemd-analyze security` may find at most: 0 is shut off, 10 is unprotected."""
+
+LEFT_OPEN = {
+    "PrivateNetwork=",  # it polls chargers and is scraped,
+    "IPAddressDeny=",  # wherever they are,
+    "RestrictAddressFamilies=~AF_(INET|INET6)",
+    "RestrictAddressFamilies=~AF_UNIX",  # after asking name services
+    "ProcSubset=",  # /proc/uptime and the boot's id stamp points measured with a wrong clock
+    "DeviceAllow=",  # the clock's device, to be read, comes with ProtectClock=
+    "RootDirectory=/RootImage=",  # ProtectSystem= instead
+}
+"""What the unit does not shut, and why."""
+
+VARIABLES = {parameter.envvar: parameter.default for parameter in cli.serve.params}
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Return the Dockerfile's instructions in order, each with its arguments on one line."""
+    text = re.sub(r"(?m)^#.*\n", "", (ROOT / "Dockerfile").read_text())
+    lines = re.sub(r"\\\n\s*", "", text).splitlines()
+    return [(line.split()[0], line.partition(" ")[2]) for line in lines if line]
+
+
+def last(instruction: str) -> str:
+    """Return the arguments of the last instruction of a kind, which is the image's."""
+    return [arguments for name, arguments in instructions() if name == instruction][-1]
+
+
+def manifests() -> dict[str, dict[str, Any]]:
+    """Return the Kubernetes objects by kind."""
+    documents = [yaml.safe_load(file.read_text()) for file in sorted(MANIFESTS.glob("*.yaml"))]
+    return {document["kind"]: document for document in documents}
+
+
+def pod() -> dict[str, Any]:
+    """Return what the Deployment says of its pod."""
+    spec: dict[str, Any] = manifests()["Deployment"]["spec"]["template"]["spec"]
+    return spec
+
+
+def test_image_is_pinned_and_built_apart() -> None:
+    """The image begins anew from the pinned base that the build stage used."""
+    stages = [arguments.split()[0] for name, arguments in instructions() if name == "FROM"]
+    assert len(stages) == 2
+    assert len(set(stages)) == 1
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-bookworm", stages[0])
+
+
+def test_image_runs_as_nobody_in_particular() -> None:
+    """The image's user is a number other than root's, so that Kubernetes can see it is none."""
+    user = last("USER")
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
+    security = pod()["securityContext"]
+    assert f"{security['runAsUser']}:{security['runAsGroup']}" == user
+    assert "-o {} -g {}".format(*user.split(":")) in last("RUN")
+
+
+def test_image_starts_the_server() -> None:
+    """The image serves, ends by SIGTERM, and is asked for its health as compose asks."""
+    assert json.loads(last("ENTRYPOINT")) == ["goe-exporter"]
+    assert json.loads(last("CMD")) == ["serve"]
+    assert last("STOPSIGNAL") == "SIGTERM"
+    assert last("EXPOSE") == str(PORTS["exporter"])
+    check = json.loads(last("HEALTHCHECK").partition("CMD")[2])
+    assert ["CMD", *check] == load(BASE)["services"]["exporter"]["healthcheck"]["test"]
+
+
+def test_image_is_made_of_what_docker_is_given() -> None:
+    """All that the Dockerfile copies gets through `.dockerignore`, and nothing else does."""
+    copied = {
+        source
+        for name, arguments in instructions()
+        if name == "COPY" and not arguments.startswith("--from")
+        for source in arguments.split()[:-1]
+    }
+    ignore = (ROOT / ".dockerignore").read_text().split("\n")
+    assert "*" in ignore
+    assert {line[1:] for line in ignore if line.startswith("!")} == copied
+    assert all((ROOT / source).exists() for source in copied)
+
+
+def test_variables_are_options_of_serve() -> None:
+    """Every variable that a deployment sets is one that `serve` knows, with its default if told."""
+    files = [*(ROOT / name for name in FILES), ROOT / ".env.example", UNIT, ENVIRONMENT]
+    named = {name for file in files for name in re.findall(r"GOE_EXPORTER_\w+", file.read_text())}
+    assert len(named) > 4
+    assert named <= set(VARIABLES)
+    told = re.findall(r"(?m)^# (GOE_EXPORTER_\w+)=(.*)", ENVIRONMENT.read_text())
+    defaults = {name: value for name, value in told if isinstance(VARIABLES[name], str)}
+    assert defaults == {name: VARIABLES[name] for name in defaults}
+    assert len(defaults) == 3
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """Return the unit with a program and an environment that are there."""
+    text = UNIT.read_text()
+    text = re.sub("(?m)^ExecStart=[^ ]+", f"ExecStart={binary('true')}", text)
+    text = re.sub("(?m)^EnvironmentFile=.*", f"EnvironmentFile={ENVIRONMENT}", text)
+    path = tmp_path / UNIT.name
+    path.write_text(text)
+    return path
+
+
+def test_unit_is_verified(unit: Path) -> None:
+    """`systemd-analyze verify` has nothing to say about the unit."""
+    command = [binary("systemd-analyze"), "verify", "--man=no", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def security(unit: Path, *options: str) -> str:
+    """Return what `systemd-analyze security` says of a unit."""
+    command = [binary("systemd-analyze"), "security", "--offline=yes", *options, str(unit)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_unit_is_shut_off(unit: Path) -> None:
+    """`systemd-analyze security` finds open what is named here, and no more exposure than that."""
+    checks = json.loads(security(unit, "--json=short"))
+    assert {check["name"] for check in checks if not check["set"]} == LEFT_OPEN
+    level = re.search(r"Overall exposure level for \S+: ([0-9.]+)", security(unit, "--no-pager"))
+    assert level is not None
+    assert float(level[1]) <= EXPOSURE
+
+
+def test_unit_starts_the_exporter(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the unit starts, in its environment, is a good configuration of two chargers."""
+    for line in ENVIRONMENT.read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, value = shlex.split(line)[0].split("=", 1)
+            monkeypatch.setenv(name, value)
+    start = re.search("(?m)^ExecStart=(.*)", UNIT.read_text())
+    assert start is not None
+    program, *arguments = shlex.split(start[1])
+    assert Path(program).name == "goe-exporter"
+    outcome = goe(*arguments, "--config.check")
+    assert outcome.out == "the configuration is good: 2 charger(s)\n", outcome
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "Deployment", "Service"])
+def test_manifests_follow_the_schema(kind: str) -> None:
+    """Kubernetes' own schema accepts a manifest, without a key that it does not know."""
+    version = kubernetes_validate.latest_version()
+    kubernetes_validate.validate(manifests()[kind], version, strict=True)
+
+
+def test_manifests_are_applied_together() -> None:
+    """The kustomization names every manifest, and the image that the Deployment runs."""
+    kustomization = manifests()["Kustomization"]
+    files = {file.name for file in MANIFESTS.glob("*.yaml")} - {"kustomization.yaml"}
+    assert set(kustomization["resources"]) == files
+    (image,) = kustomization["images"]
+    assert f"{image['name']}:{image['newTag']}" == f"goe-exporter:{__version__}"
+    assert pod()["containers"][0]["image"] == f"goe-exporter:{__version__}"
+
+
+def test_manifests_find_each_other() -> None:
+    """From the monitor to the Service, the pod and its configuration, all names agree."""
+    found = manifests()
+    service, deployment = found["Service"], found["Deployment"]
+    monitor = found["ServiceMonitor"]["spec"]
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    (port,) = service["spec"]["ports"]
+    assert [endpoint["port"] for endpoint in monitor["endpoints"]] == [port["name"]]
+    assert monitor["endpoints"][0]["path"] == "/metrics"
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    (container,) = pod()["containers"]
+    assert container["ports"] == [{"name": port["targetPort"], "containerPort": port["port"]}]
+    (volume,) = pod()["volumes"]
+    assert volume["configMap"]["name"] == found["ConfigMap"]["metadata"]["name"]
+    assert [mount["name"] for mount in container["volumeMounts"]] == [volume["name"]]
+
+
+def test_pod_is_alone_and_unprivileged() -> None:
+    """One pod polls, as an ordinary user without capabilities on a read-only file system."""
+    deployment = manifests()["Deployment"]["spec"]
+    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
+    assert pod()["automountServiceAccountToken"] is False
+    assert pod()["securityContext"]["runAsNonRoot"] is True
+    assert pod()["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = pod()["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container["resources"]["limits"]
+    probes = {
+        name: probe["httpGet"]["path"] for name, probe in container.items() if "Probe" in name
+    }
+    assert probes == {
+        "startupProbe": "/-/healthy",
+        "livenessProbe": "/-/healthy",
+        "readinessProbe": "/-/ready",
+    }
+
+
+def test_pod_starts_the_exporter(goe: Goe, tmp_path: Path) -> None:
+    """The container's arguments and the ConfigMap are a good configuration."""
+    (container,) = pod()["containers"]
+    for name, text in manifests()["ConfigMap"]["data"].items():
+        (tmp_path / name).write_text(text)
+    folder = container["volumeMounts"][0]["mountPath"]
+    arguments = [argument.replace(folder, str(tmp_path)) for argument in container["args"]]
+    assert f"--web.listen-address=:{PORTS['exporter']}" in arguments
+    outcome = goe(*arguments, "--config.check")
+    assert outcome.out == "the configuration is good: 2 charger(s)\n", outcome
