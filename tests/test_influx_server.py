@@ -81,10 +81,23 @@ def test_url_with_a_path(fake: FakeInflux, server: Open) -> None:
 
 @both_apis
 def test_body_is_the_lines(fake: FakeInflux, server: Open) -> None:
-    """The body is the lines' bytes as they are, joined by newlines, never compressed."""
-    server(fake.url).write(LINES)
-    assert fake.received[0].body == b"\n".join(LINES)
-    assert "content-encoding" not in fake.received[0].headers
+    """The body is the lines' bytes as they are, joined by newlines, packed, always alike."""
+    for _ in range(2):
+        server(fake.url).write(LINES)
+    first, second = fake.received
+    assert first.body == b"\n".join(LINES)
+    assert first.headers["content-encoding"] == "gzip"
+    assert first.sent == second.sent
+
+
+@both_apis
+def test_body_is_small(fake: FakeInflux, server: Open) -> None:
+    """A batch takes less than a fourth of its size on the way, however slow the uplink is."""
+    fields = b",".join(b"some_field_%d_w=%d.5" % (number, number * 7919) for number in range(60))
+    lines = [b"goe_charger,charger=garage %b %d" % (fields, n) for n in range(500)]
+    assert server(fake.url).write(lines).outcome == "written"
+    assert len(fake.received[0].sent) * 4 < len(fake.received[0].body)
+    assert fake.received[0].lines == lines
 
 
 @both_apis
