@@ -155,7 +155,9 @@ class Agent:
         """Compare the clock with the server's, and stamp what waited for it."""
         if not verdict.answered:
             return
-        self.timekeeper.server_says(verdict.server_time)
+        # An error without a time may come from anybody, such as a TLS port that was sent http.
+        if verdict.server_time is not None or verdict.outcome == "written":
+            self.timekeeper.server_says(verdict.server_time)
         more = self._holding
         while more:
             with self._lock:

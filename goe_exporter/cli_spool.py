@@ -64,7 +64,7 @@ def drain(config_file: str) -> None:
     try:
         with progress(total) as show:
             while (wait := pusher.sender.deliver_once()) is not None:
-                if wait:
+                if wait and not pusher.sender.shrinking:
                     break
                 show(total - pusher.vitals().spooled)
         why = pusher.why()

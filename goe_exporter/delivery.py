@@ -90,6 +90,7 @@ class Sender:
         self._breaks = 0
         self._passing: bytes | None = None
         self._just_took = self._took_any = False
+        self._sent = 0
         self._seconds = 0.0
         self._thread = threading.Thread(target=self._run, name="influx", daemon=True)
 
@@ -108,12 +109,18 @@ class Sender:
         if self._thread.is_alive():
             self._thread.join(grace_seconds)
 
+    @property
+    def shrinking(self) -> bool:
+        """Tell whether the last attempt took too long and a smaller one is still to be made."""
+        return self.failing in _TOO_SLOW and self._sent > 1
+
     def deliver_once(self) -> float | None:
         """Try to deliver one batch.
 
         Returns 0 if there may be more, None if nothing waits, else the seconds to wait.
         """
         batch = self._spool.read(self._at_once)
+        self._sent = len(batch.lines)
         self._just_took = self._took_any = False
         self.oldest = timestamp(batch.lines[0]) if batch.lines else None
         if not batch.lines:
@@ -122,7 +129,7 @@ class Sender:
         try:
             self._deliver(batch.lines, batch.ends)
         except Undelivered as undelivered:
-            return self._later(undelivered.verdict, len(batch.lines))
+            return self._later(undelivered.verdict)
         except Stopped:
             return None
         self._well()
@@ -134,7 +141,7 @@ class Sender:
         self._on_answer(verdict)
         if verdict.answered:
             return FIRST_WAIT_SECONDS if self._wants_answer() else 0.0
-        return self._later(verdict, 0)
+        return self._later(verdict)
 
     def _run(self) -> None:
         while True:
@@ -225,12 +232,12 @@ class Sender:
         self._refusals.shows(words=verdict.words[:200])
         self._refused_at = time.monotonic()
 
-    def _later(self, verdict: Verdict, sent: int) -> float:
+    def _later(self, verdict: Verdict) -> float:
         """Count a failure and return how long to wait."""
         self.failures[verdict.reason] += 1
         self._outage.shows(reason=verdict.reason, words=verdict.words[:200])
-        if verdict.reason in _TOO_SLOW and self.failing in _TOO_SLOW:
-            self._at_once = max(min(self._at_once, sent) // 2, 1)
+        if self._sent and verdict.reason in _TOO_SLOW and self.failing in _TOO_SLOW:
+            self._at_once = max(self._sent // 2, 1)
         self.failing = verdict.reason
         doubled = FIRST_WAIT_SECONDS * 2.0 ** min(self._outage.count - 1, 10)
         wait = min(doubled, LONGEST_WAIT_SECONDS)

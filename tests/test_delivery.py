@@ -680,6 +680,25 @@ def test_uplink_that_is_too_slow(
     assert max(map(len, server.requests)) == 5000
 
 
+def test_delivery_by_hand_over_a_slow_uplink(
+    spool: Spool, server: Scripted, sender: Sender
+) -> None:
+    """Whoever delivers without waiting sees when there is no use in trying smaller requests."""
+    fill(spool, 0, 1000)
+    server.rule = lambda sent: TIMEOUT if len(sent) > 60 else WRITTEN
+    while (wait := sender.deliver_once()) is not None:
+        assert not wait or sender.shrinking
+    assert server.taken == lines(0, 1000)
+    fill(spool, 1000, 1100)
+    server.play(TIMEOUT)
+    while sender.deliver_once() is not None and sender.shrinking:
+        pass
+    assert len(server.requests[-1]) == 1
+    server.play(REFUSED)
+    assert sender.deliver_once()
+    assert not sender.shrinking
+
+
 def test_one_timeout_halves_nothing(spool: Spool, server: Scripted, sender: Sender) -> None:
     """A single failure sends the very same lines again."""
     fill(spool, 0, 100)
@@ -1039,6 +1058,11 @@ def test_asking_without_lines(spool: Spool, server: Scripted, dead: DeadLetters)
     assert [sender.deliver_once() for _ in range(4)] == [1.0, 2.0, 1.0, 1.0]
     assert server.requests == [[]] * 4
     assert [verdict.outcome for verdict in told] == ["later", "later", "rejected", "written"]
+    server.play(TIMEOUT, TIMEOUT, TIMEOUT, WRITTEN)
+    assert all(sender.deliver_once() for _ in range(4))
+    fill(spool, 0, 9)
+    assert sender.deliver_once() == 0
+    assert server.requests[-1] == lines(0, 9)
     wanted[0] = False
     assert sender.deliver_once() is None
     assert refused(dead) == []

@@ -773,6 +773,16 @@ def test_server_that_knows_no_time(world: World, server_clock: Callable[[], floa
         assert world.points() == world.right(0, 3)
 
 
+def test_error_without_a_time(world: World) -> None:
+    """An error that tells no time, from whoever it may be, confirms no clock."""
+    started = world.start()
+    world.poll(3)
+    started._answered(Verdict("rejected", "rejected", "HTTP 400: HTTP request to an HTTPS server"))
+    assert started.clock_unsure()
+    started._answered(Verdict("written"))
+    assert not started.clock_unsure()
+
+
 def test_many_held_points(world: World) -> None:
     """Hours of held points leave in order, with an even beat."""
     world.clocks.boot(0.0)
