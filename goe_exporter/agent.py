@@ -53,6 +53,7 @@ class Agent:
         most_held = self._limit_bytes - self._limit_bytes // 8
         self._held = Held(directory / "held", most_held, self.timekeeper, last_stamp)
         self._lock = threading.Lock()
+        self._closed = False
         self._holding = self._held.spool.pending > 0
         self._failures = Episode(_log, "spool fails", "spool works again")
         self.sender = Sender(
@@ -107,9 +108,12 @@ class Agent:
     def stop(self, grace_seconds: float) -> None:
         """End delivery and release the spool; everything taken is on disk."""
         self.sender.stop(grace_seconds)
-        self.spool.close()
-        self._held.spool.close()
-        self.dead.close()
+        # All at once, or a sender that outlived the grace would let go of what it cannot move.
+        with self._lock:
+            self._closed = True
+            self.spool.close()
+            self._held.spool.close()
+            self.dead.close()
 
     def clock_unsure(self) -> bool:
         """Tell whether points wait for the clock to be confirmed."""
@@ -161,7 +165,8 @@ class Agent:
         more = self._holding
         while more:
             with self._lock:
-                more = self._holding and self.timekeeper.trusted() and self._stamp_some()
+                ready = self._holding and not self._closed and self.timekeeper.trusted()
+                more = ready and self._stamp_some()
             time.sleep(LET_IN_SECONDS)
             self.sender.wake()
 

@@ -24,6 +24,7 @@ from goe_exporter.dead import letters
 from goe_exporter.errors import UsageError
 from goe_exporter.influx_server import ServerV1, ServerV2, Verdict
 from goe_exporter.model import Cycle, Reading, Snapshot
+from goe_exporter.records import survey
 from goe_exporter.timekeeping import EARLIEST, Timekeeper
 
 NOW = 1_780_000_000.0
@@ -771,6 +772,34 @@ def test_server_that_knows_no_time(world: World, server_clock: Callable[[], floa
         world.server.clock = lambda: world.true
         world.deliver()
         assert world.points() == world.right(0, 3)
+
+
+def test_stop_while_points_are_stamped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender that still stamps when the agent stops lets go of nothing that it cannot move."""
+    restarted(world, 0.0)
+    world.poll(20)
+    started = world.agent
+    assert started is not None
+    stamping: list[threading.Thread] = []
+    close = started.spool.close
+
+    def late() -> None:
+        """Begin to stamp just after the spool was closed."""
+        close()
+        stamping.append(threading.Thread(target=started._answered, args=(answer,)))
+        stamping[0].start()
+        stamping[0].join(0.2)
+
+    world.clocks.wall = world.true
+    answer = Verdict("written", server_time=world.true)
+    monkeypatch.setattr(started.spool, "close", late)
+    monkeypatch.setattr(agent_module, "LET_IN_SECONDS", 0.0)
+    started.stop(0)
+    monkeypatch.undo()
+    stamping[0].join(20)
+    assert not stamping[0].is_alive()
+    world.agent = None
+    assert survey(world.folder / "held").pending == 20
 
 
 def test_error_without_a_time(world: World) -> None:
