@@ -139,9 +139,11 @@ class Sender:
         """Get an answer, and so the server's time, without lines; return how long to wait."""
         verdict = self._server.write([])
         self._on_answer(verdict)
-        if verdict.answered:
-            return FIRST_WAIT_SECONDS if self._wants_answer() else 0.0
-        return self._later(verdict)
+        if not self._wants_answer():
+            return 0.0
+        if verdict.outcome == "written" or verdict.server_time is not None:
+            return FIRST_WAIT_SECONDS
+        return self._later(_for_all(verdict))
 
     def _run(self) -> None:
         while True:

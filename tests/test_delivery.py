@@ -1054,12 +1054,14 @@ def test_asking_without_lines(spool: Spool, server: Scripted, dead: DeadLetters)
         spool, server, dead,
         on_answer=told.append, wants_answer=lambda: wanted[0], jitter=lambda: 1.0,
     )  # fmt: skip
-    server.play(REFUSED, REFUSED, judge(400, {}, "no points"), WRITTEN)
+    dated = {"Date": "Thu, 28 May 2026 20:26:40 GMT"}
+    server.play(REFUSED, REFUSED, judge(400, dated, "no points"), WRITTEN)
     assert [sender.deliver_once() for _ in range(4)] == [1.0, 2.0, 1.0, 1.0]
     assert server.requests == [[]] * 4
     assert [verdict.outcome for verdict in told] == ["later", "later", "rejected", "written"]
-    server.play(TIMEOUT, TIMEOUT, TIMEOUT, WRITTEN)
-    assert all(sender.deliver_once() for _ in range(4))
+    server.play(judge(400, {}, "no HTTPS"), TIMEOUT, TIMEOUT, TIMEOUT, WRITTEN)
+    assert all(sender.deliver_once() for _ in range(5))
+    assert sender.failures == {"refused": 2, "rejected_all": 1, "timeout": 3}
     fill(spool, 0, 9)
     assert sender.deliver_once() == 0
     assert server.requests[-1] == lines(0, 9)
