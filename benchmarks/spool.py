@@ -16,7 +16,8 @@ from unittest import mock
 from benchmarks import chargers
 from benchmarks.cycle import side_by_side
 from goe_exporter.collector import Collector
-from goe_exporter.delivery import DeadLetters, Sender
+from goe_exporter.dead import DeadLetters
+from goe_exporter.delivery import Sender
 from goe_exporter.influx import line
 from goe_exporter.influx_server import Access, ServerV2
 from goe_exporter.spool import Spool
@@ -92,7 +93,8 @@ def _end_to_end(folder: Path, collector: Collector) -> Iterator[tuple[str, str, 
         assert process.stdout is not None
         url = f"http://127.0.0.1:{int(process.stdout.readline())}"
         target = ServerV2(url, "o", "b", "t", Access())
-        sender = Sender(spool, target, DeadLetters(folder / "dead"))
+        dead = DeadLetters(folder / "dead", LIMIT_BYTES // 16)
+        sender = Sender(spool, target, dead)
 
         def push() -> None:
             spool.append(line(collector.last_cycle(), {}).encode())
@@ -100,6 +102,7 @@ def _end_to_end(folder: Path, collector: Collector) -> Iterator[tuple[str, str, 
 
         costs = side_by_side({"poll": collector.cycle, "push": push})
         process.communicate()
+    dead.close()
     spool.close()
     ratio = f"{costs['push'] / costs['poll']:.2f} × the poll"
     yield (

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from goe_exporter import influx
+from goe_exporter import dead, influx, records
 from goe_exporter.config import InfluxSettings
-from goe_exporter.delivery import DeadLetters, Sender
+from goe_exporter.dead import DeadLetters
+from goe_exporter.delivery import Sender
+from goe_exporter.held import Held
 from goe_exporter.influx_server import Access, ServerV1, ServerV2, Verdict, WriteServer
-from goe_exporter.logs import logger
+from goe_exporter.logs import Episode, logger
 from goe_exporter.model import Cycle, InfluxVitals
 from goe_exporter.spool import Spool
-from goe_exporter.timekeeping import Timekeeper, boot, uptime
+from goe_exporter.timekeeping import Timekeeper, boot, shown
 
-STAMPED_AT_ONCE = 16
+LET_IN_SECONDS = 0.01
+"""How long points are not stamped, so that a poll gets its turn: locks are not fair."""
 
 _log = logger(__name__)
 
@@ -24,7 +29,8 @@ class Agent:
     """Takes cycles, keeps them in a spool in `directory`, and delivers them to `server`.
 
     While the system clock is not to be believed, points wait in `held/` with the uptime at which
-    they were measured, and are stamped when it is.
+    they were measured, and are stamped when it is. `limit_bytes` bounds the spool, what is held
+    and the dead letters together.
     """
 
     def __init__(
@@ -34,23 +40,28 @@ class Agent:
         server: WriteServer,
         tags: Mapping[str, str],
         most_lines: int,
+        timeout_seconds: float = 10.0,
     ) -> None:
         """Open the spools; raises `UsageError`."""
         self._tags = tags
-        self._limit_bytes = limit_bytes
-        self.spool = Spool(directory, limit_bytes)
-        self._held = Spool(directory / "held", limit_bytes)
-        self._timekeeper = Timekeeper(directory / "clock")
-        self.dead = DeadLetters(directory / "dead")
-        self._boot = boot()
+        self._limit_bytes = limit_bytes - limit_bytes // dead.SHARE
+        self.spool = Spool(directory, self._limit_bytes)
+        self.dead = DeadLetters(directory / "dead", limit_bytes // dead.SHARE)
+        self.timekeeper = Timekeeper(directory / "clock", boot())
+        last_stamp = influx.timestamp(self.spool.newest() or b"") or 0.0
+        # An eighth stays free of held points, to move them.
+        most_held = self._limit_bytes - self._limit_bytes // 8
+        self._held = Held(directory / "held", most_held, self.timekeeper, last_stamp)
         self._lock = threading.Lock()
-        self._holding = self._held.pending > 0
-        self._lost = 0
+        self._closed = False
+        self._holding = self._held.spool.pending > 0
+        self._failures = Episode(_log, "spool fails", "spool works again")
         self.sender = Sender(
             self.spool,
             server,
             self.dead,
             most_lines=most_lines,
+            timeout_seconds=timeout_seconds,
             on_answer=self._answered,
             wants_answer=self.clock_unsure,
         )
@@ -59,32 +70,34 @@ class Agent:
         """Put a cycle on disk; a full disk costs the oldest lines, never the poll."""
         try:
             with self._lock:
-                self._share_the_limit()
-                trusted = self._timekeeper.trusted()
-                if trusted and self._holding:
-                    self._stamp_held()
-                if not trusted:
+                trusted = self.timekeeper.trusted()
+                if self._holding or not trusted:
                     self._hold(cycle)
+                    if trusted:
+                        self._stamp_some()
                     return
-            self.spool.append(influx.line(cycle, self._tags).encode())
+                stamped = replace(cycle, time=self.timekeeper.stamp(cycle.time))
+            self.spool.append(influx.line(stamped, self._tags).encode())
         except OSError as error:
-            self._lost += 1
-            _log.warning("spool fails", error=str(error))
+            self._failures.shows(error=str(error))
+        else:
+            self._failures.ends()
         finally:
             self.sender.wake()
 
     def vitals(self) -> InfluxVitals:
         """Return how delivery goes."""
-        sender = self.sender
+        sender, spools = self.sender, (self.spool, self._held.spool, self.dead.spool)
+        unsure = self.clock_unsure() and self.timekeeper.disagreement is not None
         return InfluxVitals(
             written=sender.written,
             rejected=sender.rejected,
-            dropped=self.spool.dropped + self._held.dropped + self._lost,
-            damaged=self.spool.damaged + self._held.damaged,
-            spooled=self.spool.pending + self._held.pending,
-            spool_bytes=self.spool.size_bytes + self._held.size_bytes,
+            dropped=sum(spool.dropped for spool in spools),
+            damaged=sum(spool.damaged for spool in spools),
+            spooled=self.spool.pending + self._held.spool.pending,
+            spool_bytes=sum(spool.size_bytes for spool in spools),
             oldest=sender.oldest,
-            failing=sender.failing,
+            failing=sender.failing or ("clock" if unsure else ""),
             failures=dict(sender.failures),
         )
 
@@ -95,51 +108,67 @@ class Agent:
     def stop(self, grace_seconds: float) -> None:
         """End delivery and release the spool; everything taken is on disk."""
         self.sender.stop(grace_seconds)
-        self.spool.close()
-        self._held.close()
+        # All at once, or a sender that outlived the grace would let go of what it cannot move.
+        with self._lock:
+            self._closed = True
+            self.spool.close()
+            self._held.spool.close()
+            self.dead.close()
 
     def clock_unsure(self) -> bool:
         """Tell whether points wait for the clock to be confirmed."""
         return self._holding
 
-    def _share_the_limit(self) -> None:
-        """Bound both spools together; an eighth stays free of held points, to move them."""
-        room = self._limit_bytes // 8
-        self._held.limit_bytes = max(self._limit_bytes - room - self.spool.size_bytes, room)
-        self.spool.limit_bytes = max(self._limit_bytes - self._held.size_bytes, room)
+    def why(self) -> str:
+        """Return why not everything is delivered, in a few words."""
+        failing, apart = self.vitals().failing, self.timekeeper.disagreement
+        if failing != "clock" or apart is None:
+            return failing
+        return f"the clock shows {shown(apart[0])}, the server's {shown(apart[1])}"
 
     def _hold(self, cycle: Cycle) -> None:
         if not self._holding:
-            _log.info("points wait on disk until the server confirms the clock")
+            _log.info("points wait on disk until the clock is confirmed")
         self._holding = True
-        self._held.append(f"{self._boot} {uptime():.3f} {influx.point(cycle, self._tags)}".encode())
+        record = self._held.record(influx.point(cycle, self._tags))
+        self._share_the_limit(len(record) + records.FRAME_BYTES)
+        self._held.spool.append(record)
 
-    def _stamp_held(self) -> None:
-        """Move what was held to the spool, stamped; what an earlier boot left cannot be."""
-        while (batch := self._held.read(STAMPED_AT_ONCE)).lines:
-            for record in batch.lines:
-                boot_id, since_boot, point = record.split(b" ", 2)
-                if boot_id.decode() == self._boot:
-                    stamp = influx.milliseconds(self._timekeeper.time_at(float(since_boot)))
-                    self.spool.append(b"%b %d" % (point, stamp))
-                else:
-                    self.dead.put(point, "measured with a wrong clock, before a restart")
-                    self.sender.rejected += 1
-            self._held.commit(batch.end)
-            self._share_the_limit()
-        self._held.commit(batch.end)
-        self._holding = False
-        _log.info("clock confirmed; points that waited are stamped")
+    def _share_the_limit(self, wanted_bytes: int = 0) -> None:
+        """Bound the spool to what the held points leave: what is in it is older than they."""
+        held = self._held.spool.size_bytes + wanted_bytes
+        self.spool.bound(max(self._limit_bytes - held, 0))
+
+    def _stamp_some(self) -> bool:
+        """Move some of what was held to the spool, stamped; tell whether there may be more."""
+        found, end = self._held.stamped()
+        self._share_the_limit()
+        self.spool.extend(found.lines)
+        self.dead.extend(found.timeless)
+        self.sender.rejected += len(found.timeless)
+        if found.unconfirmed or found.timeless:
+            _log.warning("points of an earlier start", stamped_by_its_clock=found.unconfirmed,
+                         without_a_time=len(found.timeless))  # fmt: skip
+        self._holding = not self._held.done(end)
+        self._share_the_limit()
+        if not self._holding:
+            _log.info("clock confirmed; points that waited are stamped")
+        return self._holding
 
     def _answered(self, verdict: Verdict) -> None:
         """Compare the clock with the server's, and stamp what waited for it."""
         if not verdict.answered:
             return
-        self._timekeeper.server_says(verdict.server_time)
-        with self._lock:
-            if self._holding and self._timekeeper.trusted():
-                self._stamp_held()
-                self.sender.wake()
+        # An error without a time may come from anybody, such as a TLS port that was sent http.
+        if verdict.server_time is not None or verdict.outcome == "written":
+            self.timekeeper.server_says(verdict.server_time)
+        more = self._holding
+        while more:
+            with self._lock:
+                ready = self._holding and not self._closed and self.timekeeper.trusted()
+                more = ready and self._stamp_some()
+            time.sleep(LET_IN_SECONDS)
+            self.sender.wake()
 
 
 def open_server(settings: InfluxSettings) -> WriteServer:
@@ -158,4 +187,5 @@ def agent(settings: InfluxSettings) -> Agent:
         open_server(settings),
         settings.tags,
         settings.batch,
+        settings.timeout,
     )

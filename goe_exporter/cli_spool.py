@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,22 +30,26 @@ def status(config_file: str) -> None:
 
     May be called while the agent runs.
     """
-    from goe_exporter.delivery import DeadLetters
+    from goe_exporter.influx import timestamp
     from goe_exporter.records import survey
+    from goe_exporter.timekeeping import shown
 
     settings = _settings(config_file)
     folder = Path(settings.spool)
-    if not folder.is_dir():
-        click.echo(f"{folder}: nothing yet")
-        return
-    found, held = survey(folder), survey(folder / "held")
+    with _readable(folder):
+        if not folder.is_dir():
+            click.echo(f"{folder}: nothing yet")
+            return
+        found, held, dead = survey(folder), survey(folder / "held"), survey(folder / "dead")
+    oldest = timestamp(found.first or b"")
+    size = found.size_bytes + held.size_bytes + dead.size_bytes
     click.echo(f"spool            {folder}")
     click.echo(f"points waiting   {found.pending + held.pending}")
     click.echo(f"  for the clock  {held.pending}")
-    click.echo(f"size             {(found.size_bytes + held.size_bytes) / 1024**2:.1f} of "
+    click.echo(f"size             {size / 1024**2:.1f} of "
                f"{settings.spool_limit / 1024**2:.0f} MiB")  # fmt: skip
-    click.echo(f"oldest           {_when(found.first)}")
-    click.echo(f"rejected         {len(DeadLetters(folder / 'dead').paths())}")
+    click.echo(f"oldest           {'-' if oldest is None else shown(oldest)}")
+    click.echo(f"rejected         {dead.pending}")
 
 
 @spool.command()
@@ -55,20 +60,19 @@ def drain(config_file: str) -> None:
     from goe_exporter.terminal import progress
 
     pusher = agent(_settings(config_file))
-    total = pusher.spool.pending
+    total = pusher.vitals().spooled
     try:
         with progress(total) as show:
             while (wait := pusher.sender.deliver_once()) is not None:
-                if wait:
+                if wait and not pusher.sender.shrinking:
                     break
-                show(total - pusher.spool.pending)
+                show(total - pusher.vitals().spooled)
+        why = pusher.why()
     finally:
         pusher.stop(0)
     click.echo(f"{pusher.sender.written} points delivered, {pusher.sender.rejected} rejected")
     if wait:
-        raise GoeExporterError(
-            f"the server does not take more now ({pusher.sender.failing}); the rest waits on disk"
-        )
+        raise GoeExporterError(f"the server does not take more now ({why}); the rest waits on disk")
 
 
 @spool.command()
@@ -76,24 +80,56 @@ def drain(config_file: str) -> None:
 @option("--requeue", is_flag=True, help="Put the rejected lines back into the spool.")
 def dead(config_file: str, requeue: bool) -> None:
     """Show the lines that the server rejected, with its words."""
-    from goe_exporter.delivery import DeadLetters
-    from goe_exporter.spool import Spool
+    from goe_exporter.dead import letters
     from goe_exporter.terminal import printable
 
     settings = _settings(config_file)
-    letters = DeadLetters(Path(settings.spool) / "dead")
-    if not requeue:
-        for letter in letters.letters():
-            click.echo(f"{printable(str(letter.get('words')))}")
-            click.echo(f"    {printable(str(letter.get('line')), longest=4000)}")
-        click.echo(f"{len(letters.paths())} rejected")
+    if requeue:
+        _requeue(settings)
         return
-    queue = Spool(Path(settings.spool), settings.spool_limit * 15 // 16)
+    count, folder = 0, Path(settings.spool)
+    with _readable(folder):
+        for letter in letters(folder / "dead"):
+            click.echo(printable(letter.words))
+            click.echo(f"    {printable(letter.line, longest=4000)}")
+            count += 1
+    click.echo(f"{count} rejected")
+
+
+def _requeue(settings: InfluxSettings) -> None:
+    from goe_exporter.dead import SHARE, DeadLetters
+    from goe_exporter.records import survey
+    from goe_exporter.spool import Spool
+
+    limit, folder = settings.spool_limit, Path(settings.spool)
+    queue = Spool(folder, limit - limit // SHARE)
     try:
-        count = letters.requeue(queue)
+        # Points that wait for the clock share the room.
+        queue.limit_bytes -= survey(folder / "held").size_bytes
+        letters = DeadLetters(folder / "dead", limit // SHARE)
+        try:
+            moved = letters.requeue(queue)
+        finally:
+            letters.close()
     finally:
         queue.close()
-    click.echo(f"{count} put back")
+    click.echo(f"{moved.put_back} put back")
+    if moved.without_time:
+        click.echo(f"{moved.without_time} stay: they have no timestamp, and would get that of now")
+    if moved.without_room:
+        raise GoeExporterError(
+            f"no room in the spool for {moved.without_room} more; drain it first"
+            " or raise spool_limit"
+        )
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Say in a line that the files belong to somebody else."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot read the spool {folder}: {error.strerror}") from error
 
 
 def _settings(config_file: str) -> InfluxSettings:
@@ -103,10 +139,3 @@ def _settings(config_file: str) -> InfluxSettings:
     if settings is None:
         raise UsageError(f"{config_file} has no influxdb section")
     return settings
-
-
-def _when(line: bytes | None) -> str:
-    stamp = (line or b"").rpartition(b" ")[2]
-    if not stamp.isdigit():
-        return "-"
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(int(stamp) / 1000))

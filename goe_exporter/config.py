@@ -9,10 +9,12 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from goe_exporter import strict_yaml
 from goe_exporter.errors import ConfigError, UsageError
@@ -22,10 +24,15 @@ SHORTEST_INTERVAL_SECONDS = 1.0
 LONGEST_INTERVAL_SECONDS = 86_400.0
 LARGEST_PORT = 65_535
 LONGEST_NAME = 500
+SHORTEST_TIMEOUT_SECONDS = 0.1
+LONGEST_TIMEOUT_SECONDS = 600.0
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _SIZE = re.compile(r"([0-9]{1,6})(KiB|MiB|GiB)")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_SERVER = re.compile(
+    r"https?://(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(?::([0-9]{1,5}))?(?:/[^\s?#]*)?"
+)
 _HOST = re.compile(
     r"(?:https?://)?(?:\[([0-9A-Fa-f:.]+)(?:%\w+)?\]|\w[\w-]*(?:\.[\w-]+)*\.?)(?::(\d+))?/?"
 )
@@ -85,9 +92,21 @@ def size(text: object) -> int:
 
 
 def _url(text: object) -> str:
-    if not isinstance(text, str) or not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text):
-        raise ValueError(f"http://HOST:PORT or https://…, without a user, not {shown(text)}")
-    return text.rstrip("/")
+    rule = "http://HOST:PORT or https://…"
+    if isinstance(text, str) and "@" in text:
+        # Not shown: what stands before the @ may be a password.
+        raise ValueError(f"{rule}; a user and a password are given apart from it")
+    match = _SERVER.fullmatch(text) if isinstance(text, str) else None
+    if match is None or int(match[1] or 0) > LARGEST_PORT:
+        raise ValueError(f"{rule}, not {shown(text)}")
+    return match[0].rstrip("/")
+
+
+def _timeout(text: object) -> float:
+    value = seconds(text)
+    if not SHORTEST_TIMEOUT_SECONDS <= value <= LONGEST_TIMEOUT_SECONDS:
+        raise ValueError(f"100ms to 10m, not {shown(text)}")
+    return value
 
 
 def _tag_name(text: object) -> str:
@@ -96,9 +115,39 @@ def _tag_name(text: object) -> str:
     return text
 
 
-def _timeout() -> float:
-    milliseconds = os.environ.get("INFLUXDB_V2_TIMEOUT", "10000")
-    return int(milliseconds) / 1000 if milliseconds.isdecimal() else 10.0
+def _influx_variables(environment: Mapping[str, str]) -> dict[str, object]:
+    """Return what influxdb-client's variables say, tags apart, as the section `influxdb` would.
+
+    Raises `ValueError` for one whose meaning would be lost here.
+    """
+    found: dict[str, object] = {}
+    for name, key in _INFLUX_VARIABLES.items():
+        if value := environment.get(f"INFLUXDB_V2_{name}"):
+            found[key] = f"{value}ms" if key == "timeout" else value
+    refused = [name for name in _INFLUX_WITHOUT if environment.get(f"INFLUXDB_V2_{name}")]
+    if refused or environment.get("INFLUXDB_V2_AUTH_BASIC", "").lower() in ("yes", "true"):
+        name = refused[0] if refused else "AUTH_BASIC"
+        raise ValueError(f"the variable INFLUXDB_V2_{name} has no meaning here; unset it")
+    return found
+
+
+def _influx_tags(environment: Mapping[str, str]) -> dict[str, object]:
+    prefix = "INFLUXDB_V2_TAG_"
+    return {
+        name.removeprefix(prefix).lower(): value
+        for name, value in environment.items()
+        if name.startswith(prefix)
+    }
+
+
+_INFLUX_VARIABLES = {
+    "URL": "url",
+    "ORG": "org",
+    "TIMEOUT": "timeout",
+    "VERIFY_SSL": "verify_tls",
+    "SSL_CA_CERT": "ca_file",
+}
+_INFLUX_WITHOUT = ("CERT_FILE", "CERT_KEY_FILE", "CERT_KEY_PASSWORD")
 
 
 def _is_ipv6(text: str | None) -> bool:
@@ -150,32 +199,37 @@ class ChargerConfig(Strict):
 class InfluxSettings(Strict):
     """Where points go and how (DESIGN §7); `timeout` is in seconds, `spool_limit` in bytes.
 
-    `bucket` is the database for `api: v1`. influxdb-client's own environment variables
-    (`INFLUXDB_V2_URL`, `_ORG`, `_TOKEN`, `_TIMEOUT`, `_VERIFY_SSL`, `_SSL_CA_CERT`) stand in for
-    what the file leaves out.
+    `bucket` is the database for `api: v1`. influxdb-client's own environment variables stand in
+    for what the file leaves out, and are held to the same rules.
     """
 
-    url: Annotated[str, BeforeValidator(_url)] = Field(
-        default_factory=lambda: os.environ.get("INFLUXDB_V2_URL", "http://localhost:8086")
-    )
+    url: Annotated[str, BeforeValidator(_url)] = "http://localhost:8086"
     api: Literal["v2", "v1"] = "v2"
-    org: str = Field(default_factory=lambda: os.environ.get("INFLUXDB_V2_ORG", ""))
+    org: str = ""
     bucket: str = Field(min_length=1)
     token_file: str | None = None
     token_env: str | None = None
     username: str = ""
     password_file: str | None = None
-    spool: str = "/var/lib/goe-exporter/spool"
+    spool: str = Field(default="/var/lib/goe-exporter/spool", min_length=1)
     spool_limit: Annotated[int, BeforeValidator(size)] = 512 * 1024 * 1024
     batch: int = Field(default=5000, ge=1, le=5000)
-    timeout: Annotated[float, BeforeValidator(seconds)] = Field(default_factory=_timeout)
-    verify_tls: bool = Field(
-        default_factory=lambda: os.environ.get("INFLUXDB_V2_VERIFY_SSL", "true").lower() != "false"
-    )
-    ca_file: str | None = Field(
-        default_factory=lambda: os.environ.get("INFLUXDB_V2_SSL_CA_CERT") or None
-    )
+    timeout: Annotated[float, BeforeValidator(_timeout)] = 10.0
+    verify_tls: bool = True
+    ca_file: str | None = None
     tags: dict[Annotated[str, BeforeValidator(_tag_name)], str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _environment(cls, given: object) -> object:
+        """Add what the variables say and the file does not."""
+        if not isinstance(given, dict):
+            return given
+        found = _influx_variables(os.environ) | given
+        tags = given.get("tags", {})
+        return (
+            found | {"tags": _influx_tags(os.environ) | tags} if isinstance(tags, dict) else found
+        )
 
     def token(self) -> str:
         """Return the token from the file, the named variable, or `INFLUXDB_V2_TOKEN`."""
@@ -226,7 +280,16 @@ def parse(document: object, source: str) -> Config:
     if config.influxdb is not None:
         config.influxdb.token()
         config.influxdb.login()
+        _check_certificates(config.influxdb.ca_file, source)
     return config
+
+
+def _check_certificates(ca_file: str | None, source: str) -> None:
+    try:
+        ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        reason = "no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError(f"{source}: influxdb.ca_file: cannot use {ca_file}: {reason}") from error
 
 
 def check_names(chargers: tuple[ChargerConfig, ...], source: str) -> None:

@@ -1,79 +1,38 @@
 """From the spool to the server: one sender, strictly oldest first, never giving up.
 
 What each answer means stands in DESIGN §7. A line is let go of only when the server took it, or
-refused this very line (then it goes to `dead/` with the server's words).
+when it failed with this very line right after it took another one (then the line goes to `dead/`
+with the server's words). What a server does to every line is no line's fault.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
+from goe_exporter.dead import DeadLetters
+from goe_exporter.influx import timestamp
 from goe_exporter.influx_server import Verdict, WriteServer
-from goe_exporter.logs import logger
+from goe_exporter.logs import Episode, logger
 from goe_exporter.spool import Spool
 
 MOST_LINES = 5000
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 60.0
 LONGEST_RETRY_AFTER_SECONDS = 900.0
-SERVER_ERRORS_BEFORE_PROBE = 10
-DEAD_LIMIT = 1000
+BREAKS_BEFORE_PROBE = 10
+"""So often in a row a server may break over lines before they are suspected."""
+
+MOST_PROBES = 10
+QUIET_SECONDS = 600.0
+"""So long no line must be refused before that is said to be over."""
+
+_TOO_SLOW = ("timeout", "truncated")
 
 _log = logger(__name__)
-
-
-class DeadLetters:
-    """Lines a server refused, a file each in `directory`, the newest `DEAD_LIMIT` of them."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-
-    def put(self, line: bytes, words: str) -> None:
-        """Keep a line beside the server's words."""
-        self.directory.mkdir(mode=0o750, exist_ok=True)
-        letter = {"time": time.time(), "words": words, "line": line.decode("utf-8", "replace")}
-        with (self.directory / f"{time.time_ns():020}.json").open("w", encoding="utf-8") as file:
-            file.write(json.dumps(letter) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        for path in self.paths()[:-DEAD_LIMIT]:
-            path.unlink(missing_ok=True)
-
-    def paths(self) -> list[Path]:
-        """Return the letters' files, oldest first."""
-        return sorted(self.directory.glob("*.json")) if self.directory.is_dir() else []
-
-    def letters(self) -> list[dict[str, object]]:
-        """Return the letters, oldest first: `time` (Unix), `words`, `line`."""
-        found = []
-        for path in self.paths():
-            try:
-                letter = json.loads(path.read_text("utf-8"))
-            except (OSError, ValueError):
-                continue
-            if isinstance(letter, dict):
-                found.append(letter)
-        return found
-
-    def requeue(self, spool: Spool) -> int:
-        """Put the letters' lines back into a spool and forget them; return how many."""
-        count = 0
-        for path in self.paths():
-            try:
-                line = str(json.loads(path.read_text("utf-8"))["line"])
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
-            if spool.append(line.encode()):
-                path.unlink()
-                count += 1
-        return count
 
 
 class Undelivered(Exception):  # noqa: N818, it ends an attempt, it is no error
@@ -84,12 +43,17 @@ class Undelivered(Exception):  # noqa: N818, it ends an attempt, it is no error
         self.verdict = verdict
 
 
+class Stopped(Exception):  # noqa: N818, as above
+    """The sender was stopped in the middle of a batch."""
+
+
 class Sender:
     """Delivers a spool's lines to a server, in a thread of its own from `start` to `stop`.
 
     `written`, `rejected` and `failures` (by reason) count since the start. `on_answer` is told
     of each answer; while `wants_answer` holds, the server is asked for one even without lines.
-    `oldest` is the timestamp (Unix) of the line at the head.
+    `oldest` is the timestamp (Unix) of the line at the head. A request that took more than half
+    of `timeout_seconds` is as large as requests should be.
     """
 
     def __init__(
@@ -99,6 +63,7 @@ class Sender:
         dead: DeadLetters,
         *,
         most_lines: int = MOST_LINES,
+        timeout_seconds: float = 10.0,
         on_answer: Callable[[Verdict], None] = lambda _verdict: None,
         wants_answer: Callable[[], bool] = lambda: False,
         jitter: Callable[[], float] = random.random,
@@ -107,19 +72,26 @@ class Sender:
         self.rejected = 0
         self.failures: Counter[str] = Counter()
         self.failing = ""
+        self.oldest: float | None = None
         self._spool = spool
         self._server = server
         self._dead = dead
         self._most_lines = most_lines
+        self._at_once = most_lines
+        self._timeout_seconds = timeout_seconds
         self._on_answer = on_answer
         self._wants_answer = wants_answer
-        self.oldest: float | None = None
         self._jitter = jitter
         self._work = threading.Event()
         self._stopping = threading.Event()
-        self._failed_in_row = 0
-        self._server_errors = 0
+        self._outage = Episode(_log, "delivery fails", "delivery works again")
+        self._refusals = Episode(_log, "lines rejected", "no more lines rejected")
+        self._refused_at = 0.0
+        self._breaks = 0
         self._passing: bytes | None = None
+        self._just_took = self._took_any = False
+        self._sent = 0
+        self._seconds = 0.0
         self._thread = threading.Thread(target=self._run, name="influx", daemon=True)
 
     def start(self) -> None:
@@ -137,13 +109,20 @@ class Sender:
         if self._thread.is_alive():
             self._thread.join(grace_seconds)
 
+    @property
+    def shrinking(self) -> bool:
+        """Tell whether the last attempt took too long and a smaller one is still to be made."""
+        return self.failing in _TOO_SLOW and self._sent > 1
+
     def deliver_once(self) -> float | None:
         """Try to deliver one batch.
 
         Returns 0 if there may be more, None if nothing waits, else the seconds to wait.
         """
-        batch = self._spool.read(self._most_lines)
-        self.oldest = _timestamp(batch.lines[0]) if batch.lines else None
+        batch = self._spool.read(self._at_once)
+        self._sent = len(batch.lines)
+        self._just_took = self._took_any = False
+        self.oldest = timestamp(batch.lines[0]) if batch.lines else None
         if not batch.lines:
             self._spool.commit(batch.end)
             return self._ask() if self._wants_answer() else None
@@ -151,6 +130,8 @@ class Sender:
             self._deliver(batch.lines, batch.ends)
         except Undelivered as undelivered:
             return self._later(undelivered.verdict)
+        except Stopped:
+            return None
         self._well()
         return 0.0
 
@@ -158,9 +139,11 @@ class Sender:
         """Get an answer, and so the server's time, without lines; return how long to wait."""
         verdict = self._server.write([])
         self._on_answer(verdict)
-        if verdict.answered:
-            return FIRST_WAIT_SECONDS if self._wants_answer() else 0.0
-        return self._later(verdict)
+        if not self._wants_answer():
+            return 0.0
+        if verdict.outcome == "written" or verdict.server_time is not None:
+            return FIRST_WAIT_SECONDS
+        return self._later(_for_all(verdict))
 
     def _run(self) -> None:
         while True:
@@ -179,56 +162,86 @@ class Sender:
 
     def _deliver(self, lines: Sequence[bytes], ends: Sequence[tuple[int, int]]) -> None:
         """Deliver lines in order; halve what the server refuses until the bad line is alone."""
-        verdict = self._server.write(lines)
-        self._on_answer(verdict)
-        poisoned = self._poisoned(verdict, lines)
+        after_another = self._just_took
+        verdict = self._write(lines)
         if verdict.outcome == "written":
             self.written += len(lines)
             self._spool.commit(ends[-1])
-        elif verdict.outcome == "later" and not poisoned:
+        elif verdict.outcome == "later" and not self._suspect(verdict, lines):
             raise Undelivered(verdict)
-        elif len(lines) == 1:
-            self._dead.put(lines[0], verdict.words)
-            self.rejected += 1
-            _log.warning("line rejected", words=verdict.words[:200])
-            self._spool.commit(ends[-1])
-        else:
+        elif len(lines) > 1:
+            if verdict.outcome != "too_large" and not self._took_any and not self._passes(lines):
+                raise Undelivered(_for_all(verdict))
             half = len(lines) // 2
             self._deliver(lines[:half], ends[:half])
             self._deliver(lines[half:], ends[half:])
+        elif after_another:
+            self._give_up(lines[0], verdict)
+            self._spool.commit(ends[-1])
+        elif self._passes(lines):
+            self._deliver(lines, ends)
+        else:
+            raise Undelivered(_for_all(verdict))
 
-    def _poisoned(self, verdict: Verdict, lines: Sequence[bytes]) -> bool:
-        """Tell whether a 5xx is these lines' fault: ten in a row, while a single line passes.
+    def _write(self, lines: Sequence[bytes]) -> Verdict:
+        if self._stopping.is_set():
+            raise Stopped
+        begun = time.monotonic()
+        verdict = self._server.write(lines)
+        self._seconds = time.monotonic() - begun
+        self._on_answer(verdict)
+        self._just_took = verdict.outcome == "written"
+        if self._just_took:
+            self._took_any = True
+            self._passing = lines[-1]
+        return verdict
 
-        Once that is known, it holds until the server takes a whole batch again; but no line is
-        given up for it unless the line that passed still does, for the server may be down by now.
+    def _suspect(self, verdict: Verdict, lines: Sequence[bytes]) -> bool:
+        """Tell whether these lines may be what the server breaks on: ten times in a row.
+
+        What takes too long is first tried in ever smaller requests.
         """
-        if verdict.reason != "server_error":
+        slow = verdict.reason in _TOO_SLOW
+        if not slow and verdict.reason != "server_error":
             return False
-        self._server_errors += 1
-        if self._server_errors < SERVER_ERRORS_BEFORE_PROBE:
+        self._breaks += 1
+        if slow and len(lines) > 1:
             return False
-        last = len(lines) - 1
-        if self._server_errors == SERVER_ERRORS_BEFORE_PROBE:
-            places = sorted({0, last // 4, last // 2, last * 3 // 4, last}) if last else []
-            self._passing = next(filter(self._passes, (lines[place] for place in places)), None)
-        elif not last and self._passing is not None and not self._passes(self._passing):
-            self._passing = None
-        if self._passing is None:
-            self._server_errors = 0
-        return self._passing is not None
+        return self._breaks >= BREAKS_BEFORE_PROBE
 
-    def _passes(self, line: bytes) -> bool:
-        return self._server.write([line]).outcome == "written"
+    def _passes(self, lines: Sequence[bytes]) -> bool:
+        """Tell whether the server takes another line now, best the one that it took last."""
+        for line in self._others(lines):
+            if self._write([line]).outcome == "written":
+                return True
+        self._passing = None
+        self._breaks = 0
+        return False
+
+    def _others(self, lines: Sequence[bytes]) -> list[bytes]:
+        """Return lines to try: the one that passed last, the newest, and one of each charger."""
+        waiting = self._spool.read(self._most_lines).lines
+        last = len(waiting) - 1
+        quarters = [waiting[last * part // 4] for part in range(5)] if waiting else []
+        series = {line.partition(b" ")[0]: line for line in waiting}
+        found = dict.fromkeys([self._passing, self._spool.newest(), *quarters, *series.values()])
+        alone = lines[0] if len(lines) == 1 else None
+        return [line for line in found if line not in (None, alone)][:MOST_PROBES]
+
+    def _give_up(self, line: bytes, verdict: Verdict) -> None:
+        self._dead.put(line, verdict.words)
+        self.rejected += 1
+        self._refusals.shows(words=verdict.words[:200])
+        self._refused_at = time.monotonic()
 
     def _later(self, verdict: Verdict) -> float:
         """Count a failure and return how long to wait."""
         self.failures[verdict.reason] += 1
-        self._failed_in_row += 1
-        if not self.failing:
-            _log.warning("delivery fails", reason=verdict.reason, words=verdict.words[:200])
+        self._outage.shows(reason=verdict.reason, words=verdict.words[:200])
+        if self._sent and verdict.reason in _TOO_SLOW and self.failing in _TOO_SLOW:
+            self._at_once = max(self._sent // 2, 1)
         self.failing = verdict.reason
-        doubled = FIRST_WAIT_SECONDS * 2.0 ** min(self._failed_in_row - 1, 10)
+        doubled = FIRST_WAIT_SECONDS * 2.0 ** min(self._outage.count - 1, 10)
         wait = min(doubled, LONGEST_WAIT_SECONDS)
         wait *= 0.5 + self._jitter() / 2
         if verdict.retry_after_seconds is not None:
@@ -236,14 +249,16 @@ class Sender:
         return wait
 
     def _well(self) -> None:
-        self._server_errors = 0
-        if self.failing:
-            _log.info("delivery works again", failures=self._failed_in_row)
-        self._failed_in_row = 0
+        self._breaks = 0
+        self._outage.ends()
         self.failing = ""
+        if self._seconds < self._timeout_seconds / 2:
+            self._at_once = min(self._at_once * 2, self._most_lines)
+        if time.monotonic() - self._refused_at > QUIET_SECONDS:
+            self._refusals.ends()
 
 
-def _timestamp(line: bytes) -> float | None:
-    """Return the Unix time at the end of a line."""
-    stamp = line.rpartition(b" ")[2]
-    return int(stamp) / 1000 if stamp.isdigit() else None
+def _for_all(verdict: Verdict) -> Verdict:
+    """Return what it means that the server refuses every line: it is not the lines' fault."""
+    reason = "rejected_all" if verdict.outcome == "rejected" else verdict.reason
+    return verdict._replace(outcome="later", reason=reason)

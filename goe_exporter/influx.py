@@ -51,6 +51,12 @@ def milliseconds(unix_seconds: float) -> int:
     return round(unix_seconds * 1000)
 
 
+def timestamp(line: bytes) -> float | None:
+    """Return the Unix time at the end of a line in ms, None where there is none."""
+    stamp = line.rpartition(b" ")[2]
+    return int(stamp) / 1000 if stamp.isdigit() else None
+
+
 def tag_text(text: str) -> str:
     """Return what a tag can hold of a text: printable, no backslash where it means something.
 

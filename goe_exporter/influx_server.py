@@ -2,13 +2,15 @@
 
 v2 (`/api/v2/write`: InfluxDB 2, 1.8 and later, 3 Core, VictoriaMetrics, Telegraf) goes through
 influxdb-client's synchronous service, without its retries; v1 (`/write?db=`) is for InfluxDB 1.x
-before 1.8. Every request ends by a deadline. The only module with influxdb-client.
+before 1.8. Lines are sent gzipped, a fourth to a tenth of their size, which both take. Every
+request ends by a deadline. The only module with influxdb-client.
 """
 
 from __future__ import annotations
 
 import base64
 import email.utils
+import gzip
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
@@ -17,6 +19,8 @@ from goe_exporter.errors import ChargerError
 from goe_exporter.transport import Transport, bounded, pools, tls_context
 
 ANSWER_BYTES = 64 * 1024
+FASTEST = 1
+"""Gzip's level: a batch of 8 MB in a twentieth of a second, a fifth larger than the best can do."""
 
 
 class Verdict(NamedTuple):
@@ -93,9 +97,10 @@ class ServerV2:
                 self._service.post_write_with_http_info(  # type: ignore[no-untyped-call]
                     self._org,
                     self._bucket,
-                    b"\n".join(lines),
+                    _packed(lines),
                     precision="ms",
                     content_type="text/plain; charset=utf-8",
+                    content_encoding="gzip",
                     _preload_content=False,
                 )
             except ApiException as error:
@@ -129,7 +134,7 @@ class ServerV1:
         password: str,
         access: Access,
     ) -> None:
-        headers = {"Content-Type": "text/plain; charset=utf-8"}
+        headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
         if username:
             secret = base64.b64encode(f"{username}:{password}".encode()).decode()
             headers["Authorization"] = f"Basic {secret}"
@@ -147,7 +152,7 @@ class ServerV1:
         """Send lines in one request; never raises."""
 
         def send() -> Verdict:
-            answer = self._transport.post(self._target, b"\n".join(lines))
+            answer = self._transport.post(self._target, _packed(lines))
             return judge(answer.status, answer.headers, answer.body.decode("utf-8", "replace"))
 
         return _tried(send, self._timeout_seconds)
@@ -180,6 +185,11 @@ _REASONS = {
     404: "not_found",
     429: "too_many_requests",
 }
+
+
+def _packed(lines: Sequence[bytes]) -> bytes:
+    """Return the body of a request, the same bytes for the same lines."""
+    return gzip.compress(b"\n".join(lines), FASTEST, mtime=0)
 
 
 def _tried(send: Callable[[], Verdict], timeout_seconds: float) -> Verdict:

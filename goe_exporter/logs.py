@@ -48,6 +48,31 @@ class Log:
         self._target.exception(event, extra={"values": values})
 
 
+class Episode:
+    """Something that lasts: logged when it begins and when it ends, not each time it shows.
+
+    `count` is how often it showed so far, 0 while all is well.
+    """
+
+    def __init__(self, log: Log, begins: str, ends: str) -> None:
+        self._log = log
+        self._begins = begins
+        self._ends = ends
+        self.count = 0
+
+    def shows(self, **values: object) -> None:
+        """Take note; the first time it is a warning."""
+        self.count += 1
+        if self.count == 1:
+            self._log.warning(self._begins, **values)
+
+    def ends(self) -> None:
+        """Say that it is over, if there was anything, and how often it showed."""
+        if self.count:
+            self._log.info(self._ends, times=self.count)
+        self.count = 0
+
+
 def logger(name: str) -> Log:
     """Return the log of a module."""
     return Log(logging.getLogger(name))

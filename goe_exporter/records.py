@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 READ_BYTES = 1024 * 1024
 HEADER_BYTES = 9
+FRAME_BYTES = HEADER_BYTES + 1
+"""What a record takes beyond its line."""
 HEADER = re.compile(rb"(?=[0-9a-f]{8} )")
 SEGMENT_NAME = re.compile(r"([0-9]{12})\.log")
 
@@ -24,6 +27,17 @@ class Position(NamedTuple):
     offset: int
 
 
+class Batch(NamedTuple):
+    """Lines as they were taken, oldest first, the place behind each, and behind all of them.
+
+    The places are plain pairs, of which a drain makes too many for more.
+    """
+
+    lines: list[bytes]
+    ends: list[tuple[int, int]]
+    end: Position
+
+
 def record(line: bytes) -> bytes:
     """Return the record of a line; a newline in it is stored as a NUL."""
     stored = line.replace(b"\n", b"\0")
@@ -31,9 +45,14 @@ def record(line: bytes) -> bytes:
 
 
 def line_of(record: bytes) -> bytes | None:
-    """Return the line of a record, None if it is damaged."""
+    """Return the line of a record, as it is stored, None if it is damaged."""
     line = record[HEADER_BYTES:]
     return line if record[:HEADER_BYTES] == b"%08x " % zlib.crc32(line) else None
+
+
+def restored(line: bytes) -> bytes:
+    """Return a stored line as it was taken."""
+    return line.replace(b"\0", b"\n")
 
 
 def intact_end(record: bytes) -> bytes | None:
@@ -45,11 +64,42 @@ def intact_end(record: bytes) -> bytes | None:
     return None
 
 
+def collect(start: Position, data: bytes, most: int, batch: Batch) -> list[Position]:
+    """Add the sound lines of a segment's data to a batch, up to `most`; return where damage ends.
+
+    A stray newline breaks one record into two pieces: one damage.
+    """
+    number, offset = start
+    lines, ends, damage = batch.lines, batch.ends, []
+    sound, first, at, crc32, view = True, len(lines), 0, zlib.crc32, memoryview(data)
+    while len(lines) < most and (end := data.find(b"\n", at)) >= 0:
+        body = at + HEADER_BYTES
+        if data[at:body] == b"%08x " % crc32(view[body:end]):
+            line: bytes | None = data[body:end]
+        else:
+            if sound or HEADER.match(data, at, end):
+                damage.append(Position(number, offset + end + 1))
+            line = intact_end(data[at:end])
+        at, sound = end + 1, line is not None
+        if line is not None:
+            lines.append(line)
+            ends.append((number, offset + at))
+    if b"\0" in data:
+        lines[first:] = map(restored, lines[first:])
+    return damage
+
+
 def count(path: Path, offset: int) -> int:
     """Count the records of a segment behind an offset."""
     with path.open("rb") as file:
         file.seek(offset)
         return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(READ_BYTES), b""))
+
+
+def segments(directory: Path) -> list[tuple[int, Path]]:
+    """Return the segments of a spool, numbered, the oldest first; raises `OSError`."""
+    found = ((SEGMENT_NAME.fullmatch(path.name), path) for path in directory.iterdir())
+    return sorted((int(match[1]), path) for match, path in found if match)
 
 
 class Survey(NamedTuple):
@@ -62,23 +112,35 @@ class Survey(NamedTuple):
 
 def survey(directory: Path) -> Survey:
     """Look at a spool without its lock and without changing it, also while it is in use."""
-    cursor = stored_cursor(directory)
     pending, size_bytes, first = 0, 0, None
-    for path in sorted(directory.glob("*.log")):
-        match = SEGMENT_NAME.fullmatch(path.name)
-        if match is None or int(match[1]) < cursor.segment:
+    for size, found in _waiting(directory):
+        pending, size_bytes = pending + len(found), size_bytes + size
+        first = first or next(filter(None, map(line_of, found)), None)
+    return Survey(pending, size_bytes, first)
+
+
+def lines(directory: Path) -> Iterator[bytes]:
+    """Yield the sound lines that wait in a spool, as `survey` sees them."""
+    for _size, found in _waiting(directory):
+        yield from map(restored, filter(None, map(line_of, found)))
+
+
+def _waiting(directory: Path) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield the size of each segment and the records in it that wait; none without a spool."""
+    cursor = stored_cursor(directory)
+    try:
+        found = segments(directory)
+    except FileNotFoundError:
+        return
+    for number, path in found:
+        if number < cursor.segment:
             continue
         try:
             data = path.read_bytes()
         except FileNotFoundError:
             continue  # delivered meanwhile
-        size_bytes += len(data)
-        start = cursor.offset if int(match[1]) == cursor.segment else 0
-        start = start if start <= len(data) else 0
-        records = data[start:].split(b"\n")[:-1]
-        pending += len(records)
-        first = first or next(filter(None, map(line_of, records)), None)
-    return Survey(pending, size_bytes, first)
+        start = cursor.offset if number == cursor.segment else 0
+        yield len(data), data[start if start <= len(data) else 0 :].split(b"\n")[:-1]
 
 
 def stored_cursor(directory: Path) -> Position:

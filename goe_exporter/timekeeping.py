@@ -1,23 +1,34 @@
 """When is the system clock to be believed? A Raspberry Pi boots in 1970 and jumps later.
 
-The clock is trusted once something outside it agrees: the `Date` of the server's answers, or the
-time kept on disk from the last run. A jump against the machine's uptime ends the trust until it
-is confirmed again. What is measured meanwhile is kept with the uptime and stamped afterwards.
+The clock is trusted once something outside it agrees: the kernel, which knows whether NTP keeps
+it, the `Date` of the server's answers, or the time kept on disk earlier in the same boot. A jump
+against the machine's uptime ends the trust until it is confirmed again. What is measured meanwhile
+is kept with the uptime and stamped afterwards.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
+
+from goe_exporter import durable
+from goe_exporter.logs import Episode, logger
 
 EARLIEST = 1_767_225_600.0
 """2026-01-01, before the first release: no clock that shows less is right."""
 
 TOLERANCE_SECONDS = 86_400.0
-LONGEST_REST_SECONDS = 30 * 86_400.0
+LONGEST_TAKING_SECONDS = 60.0
 KEEP_SECONDS = 600.0
+TIME_ERROR = 5
+"""What adjtimex(2) returns for a clock that nothing keeps right."""
+
+_log = logger(__name__)
 
 
 def uptime() -> float:
@@ -30,52 +41,111 @@ def boot() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
+def synchronised() -> bool:
+    """Tell whether the kernel says that NTP or the like keeps its clock right."""
+    try:
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(1024))
+    except (OSError, AttributeError):
+        return False
+    return 0 <= int(state) < TIME_ERROR
+
+
+def shown(unix_seconds: float) -> str:
+    """Return a time as people read it."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(unix_seconds))
+    except (ValueError, OverflowError, OSError):
+        return f"{unix_seconds:.0f}"
+
+
+class Kept(NamedTuple):
+    """A time at which the clock was right: Unix and uptime, both in seconds, and the boot."""
+
+    wall: float
+    since_boot: float
+    boot: str
+
+
 class Timekeeper:
     """Tells the time, and whether it is to be believed; keeps the last good time in `file`.
 
-    `wall` is the Unix time in seconds, `since_boot` the uptime.
+    `wall` is the Unix time in seconds, `since_boot` the uptime, in the boot `boot`.
+    `disagreement` holds the clock's time and the server's, where these are more than a day apart.
     """
 
     def __init__(
         self,
         file: Path,
+        boot_id: str,
         wall: Callable[[], float] = time.time,
         since_boot: Callable[[], float] = uptime,
+        synchronised: Callable[[], bool] = synchronised,
     ) -> None:
+        self.boot = boot_id
+        self.disagreement: tuple[float, float] | None = None
         self._file = file
         self._wall = wall
         self._since_boot = since_boot
+        self._synchronised = synchronised
         self._lock = threading.Lock()
         self._offset: float | None = None
+        self._apart = Episode(_log, "clock and server disagree", "clock and server agree")
         self._kept = self._read()
-        rest = wall() - self._kept
-        if self._kept and -TOLERANCE_SECONDS <= rest <= LONGEST_REST_SECONDS:
-            self._confirm()
+        if self._kept.boot == self.boot:
+            kept = self._kept.wall - self._kept.since_boot
+            if abs(wall() - since_boot() - kept) <= TOLERANCE_SECONDS:
+                self._confirm()
+
+    @property
+    def last_right(self) -> float:
+        """The last time (Unix) at which the clock was known to be right, 0 if it never was."""
+        return self._kept.wall
 
     def trusted(self) -> bool:
         """Tell whether the clock may stamp a point now."""
         with self._lock:
-            if self._offset is None:
-                return False
             offset = self._wall() - self._since_boot()
-            if abs(offset - self._offset) > TOLERANCE_SECONDS or self._wall() < EARLIEST:
+            if self._offset is not None and (
+                abs(offset - self._offset) > TOLERANCE_SECONDS or self._wall() < EARLIEST
+            ):
                 self._offset = None
-                return False
+            if self._offset is None:
+                if self._synchronised():
+                    self._confirm()
+                return self._offset is not None
             self._offset = offset
             self._keep()
             return True
+
+    def now(self) -> tuple[float, float]:
+        """Return what the clock shows (Unix) and the uptime of the same moment."""
+        return self._wall(), self._since_boot()
+
+    def stamp(self, measured: float) -> float:
+        """Return the Unix time of what the clock, trusted now, stamped a moment ago.
+
+        If it was put right in between, that is now.
+        """
+        now = self._wall()
+        return measured if abs(now - measured) <= LONGEST_TAKING_SECONDS else now
 
     def server_says(self, server_time: float | None) -> None:
         """Compare the clock with the time of a server's answer (None: it gave none)."""
         with self._lock:
             now = self._wall()
-            if now < EARLIEST or (server_time is not None and server_time < EARLIEST):
+            if server_time is not None and server_time < EARLIEST:
                 return
-            if server_time is None or abs(now - server_time) <= TOLERANCE_SECONDS:
-                if self._offset is None:
-                    self._confirm()
-            else:
-                self._offset = None
+            if server_time is not None and abs(now - server_time) > TOLERANCE_SECONDS:
+                self.disagreement = now, server_time
+                self._apart.shows(clock=shown(now), server=shown(server_time))
+                if not self._synchronised():
+                    self._offset = None
+                return
+            if server_time is not None:
+                self.disagreement = None
+                self._apart.ends()
+            if self._offset is None:
+                self._confirm()
 
     def time_at(self, since_boot: float) -> float:
         """Return the Unix time of a moment of this boot; only right while `trusted`."""
@@ -88,19 +158,18 @@ class Timekeeper:
 
     def _keep(self) -> None:
         """Keep the time on disk, every ten minutes; losing it costs only a new confirmation."""
-        now = self._wall()
-        if abs(now - self._kept) < KEEP_SECONDS:
+        kept = Kept(self._wall(), self._since_boot(), self.boot)
+        if self._kept.boot == self.boot and abs(kept.wall - self._kept.wall) < KEEP_SECONDS:
             return
-        self._kept = now
-        try:
-            temporary = self._file.with_suffix(".tmp")
-            temporary.write_text(f"{now:.0f}\n", "ascii")
-            temporary.replace(self._file)
-        except OSError:
-            return
+        self._kept = kept
+        line = f"{kept.wall:.0f} {kept.since_boot:.0f} {kept.boot}\n"
+        with contextlib.suppress(OSError):
+            durable.replace(self._file, line.encode())
 
-    def _read(self) -> float:
+    def _read(self) -> Kept:
         try:
-            return float(self._file.read_text("ascii"))
+            wall, since_boot, boot_id = self._file.read_text("ascii").split()
+            kept = Kept(float(wall), float(since_boot), boot_id)
         except (OSError, ValueError):
-            return 0.0
+            return Kept(0.0, 0.0, "")
+        return kept if kept.wall - kept.since_boot < float("inf") else Kept(0.0, 0.0, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import re
 import signal
@@ -190,6 +191,13 @@ def _whole(received: bytes) -> bool:
     return bool(end) and len(body) >= (int(length[1]) if length else 0)
 
 
+def _text(received: bytes) -> str:
+    """Return a request as text, its body unpacked."""
+    head, end, body = received.partition(b"\r\n\r\n")
+    packed = b"content-encoding: gzip" in head.lower()
+    return (head + end + (gzip.decompress(body) if packed else body)).decode()
+
+
 class _Conversation(socketserver.BaseRequestHandler):
     server: Speaker
 
@@ -203,7 +211,7 @@ class _Conversation(socketserver.BaseRequestHandler):
                 if not piece:
                     return
                 received += piece
-            self.server.requests.append(received.decode())
+            self.server.requests.append(_text(received))
             for piece in self._pieces():
                 connection.sendall(piece)
                 self.server.sent += len(piece)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import gzip
 import socket
 import ssl
 import struct
@@ -17,13 +18,17 @@ from urllib.parse import parse_qs, urlsplit
 
 
 class Received(NamedTuple):
-    """One request: what was asked for, its headers by lower-case name, and its body."""
+    """One request: what was asked for, its headers by lower-case name, and its body.
+
+    `sent` is the body as it came, `body` what it says.
+    """
 
     method: str
     path: str
     query: dict[str, list[str]]
     headers: dict[str, str]
     body: bytes
+    sent: bytes = b""
 
     @property
     def lines(self) -> list[bytes]:
@@ -116,7 +121,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.read(min(length, 100))
             self._reset()
             return
-        request = request._replace(body=self.rfile.read(length))
+        sent = self.rfile.read(length)
+        packed = headers.get("content-encoding") == "gzip"
+        request = request._replace(body=gzip.decompress(sent) if packed else sent, sent=sent)
         self.server.received.append(request)
         reply = self.server.rule(request)
         if reply.status == 204 and reply.manner == "whole":

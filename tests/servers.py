@@ -76,15 +76,17 @@ def running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
 class InfluxDB:
     """InfluxDB 1.x on a port of its own, running only inside `up`, as often as that is entered.
 
-    With a `password`, user `goe` has it and every request needs it.
+    With a `password`, user `goe` has it and every request needs it. With a `certificate` it
+    speaks TLS, though `url` says http, and has no database.
     """
 
-    def __init__(self, folder: Path, password: str = "") -> None:
+    def __init__(self, folder: Path, password: str = "", certificate: Path | None = None) -> None:
         self.binary = binary("influxd")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder / "influxdb"
         self._folder.mkdir()
+        self._certificate = certificate
         self._login = {"u": "goe", "p": password} if password else {}
         self._config = self._folder / "influxdb.conf"
         self._config.write_text(
@@ -94,7 +96,12 @@ class InfluxDB:
             f'[data]\ndir = "{self._folder}/data"\nwal-dir = "{self._folder}/wal"\n'
             f'[http]\nbind-address = "127.0.0.1:{self.port}"\nlog-enabled = false\n'
             f"auth-enabled = {'true' if password else 'false'}\n"
-            '[logging]\nlevel = "error"\n'
+            + (
+                f'https-enabled = true\nhttps-certificate = "{certificate}"\n'
+                if certificate
+                else ""
+            )
+            + '[logging]\nlevel = "error"\n'
         )
 
     @contextlib.contextmanager
@@ -106,7 +113,7 @@ class InfluxDB:
             if self._login:
                 password = self._login["p"]
                 self.query(f"CREATE USER goe WITH PASSWORD '{password}' WITH ALL PRIVILEGES")
-            if database:
+            if database and not self._certificate:
                 self.query(f"CREATE DATABASE {database}")
             yield self
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from servers import InfluxDB, free_port, push_config, wait_for
 
+from goe_exporter import timekeeping
+from goe_exporter.dead import DeadLetters
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from conftest import Goe, Launch
 
@@ -49,13 +50,12 @@ def measured(count: int) -> list[str]:
     return [f"goe_charger,charger=garage power_w={n}.0 {NOW + 1000 * n}" for n in range(count)]
 
 
-def rejected(folder: Path, line: str, words: str, number: int = 1) -> Path:
-    """Put a line into `dead/`, and return its file."""
-    dead = folder / "spool" / "dead"
-    dead.mkdir(parents=True, exist_ok=True)
-    letter = dead / f"{number:020}.json"
-    letter.write_text(json.dumps({"time": NOW / 1000, "words": words, "line": line}))
-    return letter
+def rejected(folder: Path, *letters: tuple[str, str]) -> None:
+    """Put (line, words) into `dead/`, as an agent that has ended left them."""
+    dead = DeadLetters(folder / "spool" / "dead", 1024**2)
+    for line, words in letters:
+        dead.put(line.encode(), words)
+    dead.close()
 
 
 def shown(out: str, name: str) -> str:
@@ -78,7 +78,7 @@ def test_status_of_nothing(goe: Goe, nowhere: str) -> None:
 def test_status(goe: Goe, tmp_path: Path, nowhere: str) -> None:
     """It tells how many wait, since when, how large they are, and how many were rejected."""
     spooled(tmp_path, *measured(7))
-    rejected(tmp_path, "x", "no")
+    rejected(tmp_path, ("x", "no"))
     outcome = goe("spool", "status", "--config", nowhere)
     assert (outcome.status, outcome.err) == (0, "")
     assert shown(outcome.out, "spool") == str(tmp_path / "spool")
@@ -180,8 +180,7 @@ def test_drain_beside_a_running_agent(goe: Goe, tmp_path: Path, nowhere: str) ->
 def test_dead(goe: Goe, tmp_path: Path, nowhere: str) -> None:
     """It shows each rejected line under the server's words, the oldest first, and keeps them."""
     assert goe("spool", "dead", "--config", nowhere).out == "0 rejected\n"
-    rejected(tmp_path, "b 2", "HTTP 400: second", 2)
-    rejected(tmp_path, "a 1", "HTTP 400: first", 1)
+    rejected(tmp_path, ("a 1", "HTTP 400: first"), ("b 2", "HTTP 400: second"))
     outcome = goe("spool", "dead", "--config", nowhere)
     assert (outcome.status, outcome.err) == (0, "")
     assert outcome.out == "HTTP 400: first\n    a 1\nHTTP 400: second\n    b 2\n2 rejected\n"
@@ -190,7 +189,8 @@ def test_dead(goe: Goe, tmp_path: Path, nowhere: str) -> None:
 
 def test_hostile_text_in_dead(goe: Goe, tmp_path: Path, nowhere: str) -> None:
     """Neither a line nor a server's words can give orders to the terminal or forge a line."""
-    rejected(tmp_path, "\x1b]0;owned\x07 \u202eevil \x9b31m\r\n9 rejected", "\x1b[2J no\nways")
+    line = "\x1b]0;owned\x07 \u202eevil \x9b31m\r\n9 rejected"
+    rejected(tmp_path, (line, "\x1b[2J no\nways"))
     outcome = goe("spool", "dead", "--config", nowhere)
     assert (outcome.status, outcome.err) == (0, "")
     assert len(outcome.out.splitlines()) == 3
@@ -204,7 +204,7 @@ def test_requeue(goe: Goe, influxdb: InfluxDB, tmp_path: Path) -> None:
     config = str(push_config(tmp_path, influxdb.url, {}))
     influxdb.write(f'goe_charger,charger=garage power_w="a lot" {NOW - 1000}')
     line = f'goe_charger,charger=garage power_w=7.0,charger_name="two\nlines" {NOW}'
-    spooled(tmp_path, line)
+    spooled(tmp_path, line, f"goe_charger,charger=carport up=false {NOW}")
     assert goe("spool", "drain", "--config", config).status == 0
     outcome = goe("spool", "dead", "--config", config)
     assert "field type conflict" in outcome.out
@@ -219,14 +219,99 @@ def test_requeue(goe: Goe, influxdb: InfluxDB, tmp_path: Path) -> None:
 
 
 def test_a_damaged_letter(goe: Goe, tmp_path: Path, nowhere: str) -> None:
-    """A file in `dead/` that a power cut left empty keeps no other line from being put back."""
-    rejected(tmp_path, "", "", 1).write_text("")
-    rejected(tmp_path, measured(1)[0], "no", 2)
-    rejected(tmp_path, "", "", 3).write_text("[]")
+    """A letter that a power cut tore keeps no other line from being put back."""
+    rejected(tmp_path, (measured(1)[0], "no"))
+    (letters,) = (tmp_path / "spool" / "dead").glob("*.log")
+    with letters.open("ab") as file:
+        file.write(b'00000000 {"time": 1}\n12345678 {"ti')
     assert goe("spool", "dead", "--config", nowhere).status == 0
     outcome = goe("spool", "dead", "--requeue", "--config", nowhere)
     assert (outcome.status, outcome.out, outcome.err) == (0, "1 put back\n", "")
     assert shown(goe("spool", "status", "--config", nowhere).out, "points waiting") == "1"
+
+
+def test_requeue_into_a_full_spool(goe: Goe, tmp_path: Path) -> None:
+    """No point that waits goes for a letter: without room it refuses and says what to do."""
+    nowhere = str(push_config(tmp_path, "http://127.0.0.1:9", {}, spool_limit="1MiB"))
+    spool = Spool(tmp_path / "spool", 1024**2 * 15 // 16)
+    while not spool.dropped:
+        spool.extend([b"goe_charger x=1 %d %d" % (NOW, NOW)] * 500)
+    spool.close()
+    waiting = shown(goe("spool", "status", "--config", nowhere).out, "points waiting")
+    letters = [(f"goe_charger,n={n} x={'1' * 900} {NOW + n}", "no") for n in range(60)]
+    rejected(tmp_path, *letters)
+    outcome = goe("spool", "dead", "--requeue", "--config", nowhere)
+    put_back = int(outcome.out.split()[0])
+    assert put_back < 60
+    assert (outcome.status, outcome.out) == (1, f"{put_back} put back\n")
+    assert outcome.err == (
+        f"goe-exporter: no room in the spool for {60 - put_back} more; drain it first"
+        " or raise spool_limit\n"
+    )
+    status = goe("spool", "status", "--config", nowhere).out
+    assert int(shown(status, "points waiting")) == int(waiting) + put_back
+    assert shown(status, "rejected") == str(60 - put_back)
+
+
+def test_requeue_of_a_line_without_a_time(goe: Goe, tmp_path: Path, nowhere: str) -> None:
+    """It stays and is counted: the server would give it the time of now."""
+    rejected(tmp_path, ("goe_charger power_w=1.0", "measured"), (measured(1)[0], "no"))
+    outcome = goe("spool", "dead", "--requeue", "--config", nowhere)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out == (
+        "1 put back\n1 stay: they have no timestamp, and would get that of now\n"
+    )
+    assert goe("spool", "dead", "--config", nowhere).out.endswith("\n1 rejected\n")
+
+
+def test_drain_with_a_clock_that_nobody_confirms(
+    launch: Launch, goe: Goe, influxdb: InfluxDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where clock and server are days apart it says so, with both times, and keeps the points."""
+    with Simulator() as simulator:
+        box = simulator.add(Charger("V4"))
+        config = push_config(tmp_path, f"http://127.0.0.1:{free_port()}", {"garage": box.address})
+        agent = launch("push", "--config", str(config))
+        wait_for(lambda: box.requests >= 2, "two polls")
+        assert agent.end(signal.SIGTERM).status == 0
+    waits = int(shown(goe("spool", "status", "--config", str(config)).out, "  for the clock"))
+    if not waits:
+        pytest.skip("the kernel vouches for the clock of this machine")
+    push_config(tmp_path, influxdb.url, {})
+    monkeypatch.setattr(timekeeping.Timekeeper.__init__, "__defaults__", (
+        lambda: 2_000_000_000.0, timekeeping.uptime, lambda: False,
+    ))  # fmt: skip
+    outcome = goe("spool", "drain", "--config", str(config))
+    assert outcome.status == 1
+    assert outcome.err.startswith(
+        "goe-exporter: the server does not take more now"
+        " (the clock shows 2033-05-18 03:33:20 UTC, the server's 20"
+    )
+    assert outcome.err.endswith("); the rest waits on disk\n")
+    assert shown(goe("spool", "status", "--config", str(config)).out, "points waiting") == str(
+        waits
+    )
+
+
+@pytest.mark.parametrize("command", ["status", "dead"])
+def test_spool_of_another_user(
+    goe: Goe, tmp_path: Path, nowhere: str, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Files that may not be read are wrong usage: 2, and a line that names the directory."""
+    spooled(tmp_path, *measured(2))
+    rejected(tmp_path, ("x", "no"))
+
+    def denied(_path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for method in ("iterdir", "read_bytes"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, method, denied)
+            outcome = goe("spool", command, "--config", nowhere)
+        assert (outcome.status, outcome.out) == (2, "")
+        assert outcome.err == (
+            f"goe-exporter: cannot read the spool {tmp_path / 'spool'}: Permission denied\n"
+        )
 
 
 # Wrong usage

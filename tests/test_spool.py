@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import logging
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -627,6 +630,241 @@ def test_reader_and_writers_at_the_bound(opened: Open) -> None:
     assert spool.damaged == 0
 
 
+# Many at once
+
+
+def test_extend(opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many lines at once, over several segments, are taken with a sync for each segment."""
+    synced: list[int] = []
+    real = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (synced.append(fd), real(fd)))
+    spool = opened(SMALL)
+    assert spool.extend(lines(0, 100)) == 100
+    assert len(synced) == len(segments(folder)) > 1
+    assert drained(opened(SMALL)) == lines(0, 100)
+
+
+def test_extend_a_full_spool(opened: Open) -> None:
+    """Lines that no other may be dropped for are taken as far as there is room."""
+    spool = opened(SMALL)
+    fill(spool, 0, 600)
+    waiting = spool.pending
+    taken = spool.extend(lines(600, 1500), make_room=False)
+    assert 0 < taken < 900
+    assert (spool.pending, spool.dropped) == (waiting + taken, 0)
+    assert spool.extend(lines(0, 1), make_room=False) == 0
+    assert spool.extend(lines(600 + taken, 1500)) == 900 - taken
+    assert spool.dropped > 0
+    assert drained(spool) == lines(spool.dropped, 1500)
+
+
+def test_bound_can_be_lowered(opened: Open, folder: Path) -> None:
+    """A lower limit holds at once, not at the next line."""
+    spool = opened(SMALL)
+    fill(spool, 0, 600)
+    spool.bound(3 * 4096)
+    assert on_disk(folder) <= 3 * 4096
+    assert drained(spool) == lines(spool.dropped, 600)
+
+
+def test_newest(opened: Open) -> None:
+    """The newest line is the one that was taken last, as long as it waits."""
+    spool = opened(SMALL)
+    assert spool.newest() is None
+    fill(spool, 0, 100)
+    spool.append(b"two\nlines")
+    assert spool.newest() == b"two\nlines"
+    spool.commit(spool.read(50).end)
+    assert spool.newest() == b"two\nlines"
+    drained(spool)
+    assert spool.newest() is None
+
+
+# Files that are lost while they are in use
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Return a function that tells what was logged since it was last asked."""
+    caplog.set_level(logging.INFO, "goe_exporter")
+
+    def events() -> list[str]:
+        found = [event.getMessage() for event in caplog.records]
+        caplog.clear()
+        return found
+
+    return events
+
+
+def test_spool_that_is_deleted(opened: Open, folder: Path, said: Callable[[], list[str]]) -> None:
+    """With its directory deleted under it a spool is made anew; what waited is counted, once."""
+    spool = opened(SMALL)
+    fill(spool, 0, 100)
+    spool.commit(spool.read(10).end)
+    batch = spool.read(100)
+    shutil.rmtree(folder)
+    assert spool.read(10).lines == []
+    spool.commit(batch.end)
+    fill(spool, 100, 150)
+    assert spool.dropped == 90
+    assert said() == ["spool was deleted; made anew"]
+    with pytest.raises(UsageError, match="in use"):
+        Spool(folder, SMALL)
+    assert drained(opened(SMALL)) == lines(100, 150)
+
+
+@pytest.mark.parametrize("touched", [False, True])
+def test_deleted_spool_without_a_segment(opened: Open, folder: Path, touched: bool) -> None:
+    """The same where nothing was written yet, or nothing waits."""
+    spool = opened(SMALL)
+    if touched:
+        fill(spool, 0, 10)
+        drained(spool)
+    shutil.rmtree(folder)
+    fill(spool, 10, 20)
+    assert spool.dropped == 0
+    assert drained(opened(SMALL)) == lines(10, 20)
+
+
+def test_segment_that_is_deleted(opened: Open, folder: Path) -> None:
+    """A single segment that somebody deletes costs its lines, counted; the others come."""
+    spool = opened(SMALL)
+    fill(spool, 0, 200)
+    second = segments(folder)[1]
+    held = second.read_bytes().count(b"\n")
+    second.unlink()
+    segments(folder)[-1].unlink()
+    fill(spool, 200, 210)
+    found = drained(spool)
+    assert found[-10:] == lines(200, 210)
+    assert len(found) + spool.dropped == 210
+    assert spool.dropped > held
+
+
+def unreadable(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    """Let the disk fail where a file stands."""
+    opens, reads = Path.open, Path.read_bytes
+
+    def failing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def read(self: Path, *args: Any, **options: Any) -> Any:
+            if self == path:
+                raise OSError(errno.EIO, "Input/output error")
+            return real(self, *args, **options)
+
+        return read
+
+    monkeypatch.setattr(Path, "open", failing(opens))
+    monkeypatch.setattr(Path, "read_bytes", failing(reads))
+
+
+@pytest.mark.parametrize("which", [0, 1, -1])
+@pytest.mark.parametrize("renamed", [True, False], ids=["renamed", "stuck"])
+def test_segment_that_cannot_be_read(
+    opened: Open,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: Callable[[], list[str]],
+    which: int,
+    renamed: bool,
+) -> None:
+    """A segment on a bad sector is set aside, its lines are counted, and the others come."""
+    spool = opened(SMALL)
+    fill(spool, 0, 200)
+    bad = segments(folder)[which]
+    held = bad.read_bytes().count(b"\n")
+    with monkeypatch.context() as patch:
+        unreadable(patch, bad)
+        if not renamed:
+            patch.setattr(Path, "rename", denied)
+        fill(spool, 200, 205)
+        found = drained(spool, 10)
+        assert spool.damaged in (held, held + 5)
+        fill(spool, 205, 300)
+        found += drained(spool, 10)
+        assert said() == ["segment cannot be read, set aside"]
+        assert bad.exists() != renamed
+    assert found[-95:] == lines(205, 300)
+    assert len(found) + spool.damaged == 300
+    assert spool.dropped == 0
+
+
+def denied(*_args: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+def test_segment_that_cannot_be_read_at_the_start(
+    opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start goes on without it, and so does every later one; no more than one is kept."""
+    spool = opened(SMALL)
+    fill(spool, 0, 200)
+    for number in (1, 2):
+        bad = segments(folder)[1]
+        with monkeypatch.context() as patch:
+            unreadable(patch, bad)
+            spool = opened(SMALL)
+            assert spool.damaged == 1
+            fill(spool, 100 + 100 * number, 200 + 100 * number)
+        assert [path.name for path in folder.glob("*.bad")] == [f"{bad.name}.bad"]
+    assert opened(SMALL).damaged == 0
+    assert drained(opened(SMALL))[-200:] == lines(200, 400)
+
+
+def test_directory_in_place_of_a_segment(opened: Open, folder: Path) -> None:
+    """Even a directory where a segment should be keeps nothing from starting."""
+    (folder / "000000000001.log").mkdir(parents=True)
+    fill(opened(SMALL), 0, 10)
+    assert drained(opened(SMALL)) == lines(0, 10)
+
+
+def test_sync_that_fails(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that was written but not synced still waits, so it is not counted as dropped."""
+    spool = opened(SMALL)
+    fill(spool, 0, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", denied)
+        with pytest.raises(OSError, match="Input/output"):
+            spool.append(line(3))
+    fill(spool, 4, 6)
+    assert spool.dropped == 0
+    assert drained(spool) == lines(0, 6)
+
+
+def test_next_segment_that_cannot_be_begun(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often a sync fails, no descriptor and no file is left behind."""
+    spool = opened(SMALL)
+    fill(spool, 0, 3)
+    before = len([*Path("/proc/self/fd").iterdir()])
+    for failing in ("fdatasync", "fsync"):
+        spool._segment_bytes = 1
+        with monkeypatch.context() as patch:
+            patch.setattr(os, failing, denied)
+            for number in range(20):
+                with contextlib.suppress(OSError):
+                    spool.append(line(number))
+        assert len([*Path("/proc/self/fd").iterdir()]) <= before
+    spool._segment_bytes = 4096
+    waiting = spool.pending
+    fill(spool, 30, 40)
+    found = drained(opened(SMALL))
+    assert found[-10:] == lines(30, 40)
+    assert len(found) == waiting + 10
+
+
+def test_nothing_changes_after_the_close(opened: Open, folder: Path) -> None:
+    """A thread that comes late neither writes nor lets go: another process may have the spool."""
+    spool = opened(SMALL)
+    fill(spool, 0, 50)
+    end = spool.read(20).end
+    spool.close()
+    content = {path: path.read_bytes() for path in folder.iterdir()}
+    spool.commit(end)
+    assert not spool.append(line(50))
+    assert spool.extend(lines(51, 53)) == 0
+    assert spool.dropped == 3
+    assert {path: path.read_bytes() for path in folder.iterdir()} == content
+
+
 # A full disk
 
 
@@ -679,7 +917,7 @@ def test_full_disk_with_nothing_to_give(opened: Open, monkeypatch: pytest.Monkey
 def test_other_failures_of_the_disk_are_raised(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failing disk is not a full one: the error comes out, nothing is thrown away for it."""
+    """A failing disk is not a full one: the error comes out and costs the line, counted, alone."""
     spool = opened()
     fill(spool, 0, 5)
 
@@ -690,7 +928,7 @@ def test_other_failures_of_the_disk_are_raised(
         patch.setattr(os, "write", write)
         with pytest.raises(OSError, match="Input/output"):
             spool.append(line(5))
-    assert spool.dropped == 0
+    assert spool.dropped == 1
     fill(spool, 6, 8)
     assert drained(spool) == lines(0, 5) + lines(6, 8)
 
@@ -800,14 +1038,25 @@ def test_second_process(opened: Open, folder: Path) -> None:
 
 
 def test_directory_that_cannot_be_used(tmp_path: Path) -> None:
-    """A path that is no directory, or holds one where a segment should be, is a wrong usage."""
+    """A path that is no directory, or that may not be read, is a wrong usage."""
     (tmp_path / "file").write_text("")
-    (tmp_path / "odd" / "000000000001.log").mkdir(parents=True)
-    for path in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "odd"):
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(UsageError, match=re.escape(str(path))):
             Spool(path, LIMIT)
-    (tmp_path / "odd" / "000000000001.log").rmdir()
-    Spool(tmp_path / "odd", LIMIT).close()
+
+
+def test_segments_of_another_user(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only another user may read is not damaged: it is refused, and stays as it is."""
+    fill(opened(), 0, 5)
+
+    def denied(_path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", denied)
+        with pytest.raises(UsageError, match="Permission denied"):
+            opened()
+    assert drained(opened()) == lines(0, 5)
 
 
 def test_eight_threads(opened: Open) -> None:

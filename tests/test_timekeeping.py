@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -18,10 +20,11 @@ from goe_exporter import timekeeping
 from goe_exporter.agent import Agent, agent, open_server
 from goe_exporter.channels import CHANNELS
 from goe_exporter.config import InfluxSettings
-from goe_exporter.delivery import DeadLetters
+from goe_exporter.dead import letters
 from goe_exporter.errors import UsageError
 from goe_exporter.influx_server import ServerV1, ServerV2, Verdict
 from goe_exporter.model import Cycle, Reading, Snapshot
+from goe_exporter.records import survey
 from goe_exporter.timekeeping import EARLIEST, Timekeeper
 
 NOW = 1_780_000_000.0
@@ -31,11 +34,16 @@ POWER = next(channel for channel in CHANNELS if channel.name == "power")
 
 
 class Clocks:
-    """A machine's two clocks: `wall`, which jumps, and `up`, which does not."""
+    """A machine's two clocks: `wall`, which jumps, and `up`, which does not.
+
+    `name` is that of the boot; `synchronised` what the kernel says of NTP.
+    """
 
     def __init__(self, wall: float = NOW, up: float = 1000.0) -> None:
         self.wall = wall
         self.up = up
+        self.name = "boot-1"
+        self.synchronised = False
 
     def go(self, seconds: float) -> None:
         self.wall += seconds
@@ -43,6 +51,7 @@ class Clocks:
 
     def boot(self, wall: float) -> None:
         self.wall, self.up = wall, 10.0
+        self.name = f"boot-{int(self.name[5:]) + 1}"
 
 
 @pytest.fixture
@@ -56,7 +65,13 @@ Keep = Callable[[], Timekeeper]
 @pytest.fixture
 def keep(tmp_path: Path, clocks: Clocks) -> Keep:
     """Return a function that makes a timekeeper, as a start of the process does."""
-    return lambda: Timekeeper(tmp_path / "clock", lambda: clocks.wall, lambda: clocks.up)
+    return lambda: Timekeeper(
+        tmp_path / "clock",
+        clocks.name,
+        lambda: clocks.wall,
+        lambda: clocks.up,
+        lambda: clocks.synchronised,
+    )
 
 
 # The timekeeper
@@ -92,24 +107,91 @@ def test_beyond_a_day_it_does_not(keep: Keep, clocks: Clocks, difference: float)
     assert not keeper.trusted()
 
 
-@pytest.mark.parametrize("rest", [0, 60, DAY, 29 * DAY, 30 * DAY, -DAY])
-def test_restart_within_thirty_days(keep: Keep, clocks: Clocks, rest: float) -> None:
-    """After a restart the time kept on disk vouches for a clock that is at most 30 days ahead."""
-    keeper = keep()
-    keeper.server_says(clocks.wall)
-    clocks.boot(clocks.wall + rest)
+@pytest.mark.parametrize("rest", [0, 60, DAY, 29 * DAY])
+def test_restart_in_the_same_boot(keep: Keep, clocks: Clocks, rest: float) -> None:
+    """After a restart of the process the time kept on disk vouches for a clock that ran on."""
+    keep().server_says(clocks.wall)
+    clocks.go(rest)
     assert keep().trusted()
 
 
-@pytest.mark.parametrize("rest", [31 * DAY, 5 * YEAR, -2 * DAY, -YEAR])
-def test_restart_at_another_time(keep: Keep, clocks: Clocks, rest: float) -> None:
-    """A clock far ahead of the time on disk, or behind it, is not believed until confirmed."""
+@pytest.mark.parametrize("jump", [-YEAR, -DAY - 1, DAY + 1, 30 * DAY, 5 * YEAR])
+def test_jump_while_the_process_was_down(keep: Keep, clocks: Clocks, jump: float) -> None:
+    """A clock that jumped against the uptime meanwhile is not believed until confirmed."""
+    keep().server_says(clocks.wall)
+    clocks.go(3600)
+    clocks.wall += jump
+    keeper = keep()
+    assert not keeper.trusted()
+    keeper.server_says(clocks.wall)
+    assert keeper.trusted() == (clocks.wall >= EARLIEST)
+
+
+@pytest.mark.parametrize("rest", [0, 30, DAY, 10 * DAY, 5 * YEAR, -DAY])
+def test_another_boot(keep: Keep, clocks: Clocks, rest: float) -> None:
+    """After a boot nothing on disk vouches: a fake clock shows when the machine was turned off."""
     keep().server_says(clocks.wall)
     clocks.boot(clocks.wall + rest)
     keeper = keep()
     assert not keeper.trusted()
     keeper.server_says(clocks.wall)
-    assert keeper.trusted() == (clocks.wall >= EARLIEST)
+    assert keeper.trusted()
+    assert keep().trusted()
+
+
+def test_clock_that_the_kernel_vouches_for(keep: Keep, clocks: Clocks) -> None:
+    """Where NTP keeps the clock it is believed at once, and after a jump once NTP has it again."""
+    clocks.boot(NOW + 40 * DAY)
+    clocks.synchronised = True
+    keeper = keep()
+    assert keeper.trusted()
+    clocks.wall -= 20 * DAY
+    clocks.synchronised = False
+    assert not keeper.trusted()
+    clocks.synchronised = True
+    assert keeper.trusted()
+
+
+def test_kernel_that_vouches_for_1970(keep: Keep, clocks: Clocks) -> None:
+    """Nobody's word is enough for a time before the first release."""
+    clocks.boot(60.0)
+    clocks.synchronised = True
+    assert not keep().trusted()
+
+
+def test_kernel_and_server_disagree(keep: Keep, clocks: Clocks) -> None:
+    """Where NTP keeps the clock, a server whose own clock is off by days holds nothing back."""
+    clocks.synchronised = True
+    keeper = keep()
+    keeper.server_says(clocks.wall + 3 * DAY)
+    assert keeper.trusted()
+    assert keeper.disagreement == (clocks.wall, clocks.wall + 3 * DAY)
+
+
+def test_disagreement_is_logged_once(
+    keep: Keep, clocks: Clocks, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A clock and a server that are days apart are both shown, when it begins."""
+    caplog.set_level(logging.INFO, "goe_exporter")
+    keeper = keep()
+    for _ in range(5):
+        keeper.server_says(clocks.wall + 2 * DAY)
+    keeper.server_says(clocks.wall)
+    begun, ended = caplog.records
+    assert (begun.levelname, begun.getMessage()) == ("WARNING", "clock and server disagree")
+    assert vars(begun)["values"] == {
+        "clock": "2026-05-28 20:26:40 UTC", "server": "2026-05-30 20:26:40 UTC"
+    }  # fmt: skip
+    assert ended.getMessage() == "clock and server agree"
+    assert keeper.disagreement is None
+
+
+def test_stamp(keep: Keep, clocks: Clocks) -> None:
+    """A cycle keeps its own time, unless the clock was put right between the two."""
+    keeper = keep()
+    assert keeper.stamp(clocks.wall - 0.5) == clocks.wall - 0.5
+    for wrong in (100.0, clocks.wall - 3600, clocks.wall + 9 * YEAR):
+        assert keeper.stamp(wrong) == clocks.wall
 
 
 def test_boot_in_1970(keep: Keep, clocks: Clocks) -> None:
@@ -202,7 +284,11 @@ def test_server_in_1970(keep: Keep, clocks: Clocks) -> None:
     assert keeper.trusted()
 
 
-@pytest.mark.parametrize("content", [b"", b"soon", b"\xff", b"nan", b"inf", b"-1", b"1e400"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"soon", b"\xff", b"1780000000", b"a b c", b"nan nan boot-1", b"inf 0 boot-1",
+     b"1e400 1 boot-1", b"1780000000 1000 boot-1 more", b"1780000000 1000"],
+)  # fmt: skip
 def test_kept_time_that_is_none(keep: Keep, tmp_path: Path, clocks: Clocks, content: bytes) -> None:
     """A damaged file is as good as none."""
     (tmp_path / "clock").write_bytes(content)
@@ -221,7 +307,7 @@ def test_kept_time_follows(keep: Keep, tmp_path: Path, clocks: Clocks) -> None:
     for _ in range(1000):
         clocks.go(5)
         assert keeper.trusted()
-        kept = float((tmp_path / "clock").read_text())
+        kept = float((tmp_path / "clock").read_text().split()[0])
         written.add(kept)
         assert clocks.wall - kept <= 600
     assert len(written) <= 10
@@ -242,7 +328,7 @@ def test_kept_time_is_never_a_wrong_one(keep: Keep, tmp_path: Path, clocks: Cloc
 def test_file_that_cannot_be_written(tmp_path: Path, clocks: Clocks) -> None:
     """Where the time cannot be kept the clock is believed for all that."""
     missing = tmp_path / "missing" / "clock"
-    keeper = Timekeeper(missing, lambda: clocks.wall, lambda: clocks.up)
+    keeper = Timekeeper(missing, "boot-1", lambda: clocks.wall, lambda: clocks.up, lambda: False)
     keeper.server_says(clocks.wall)
     assert keeper.trusted()
 
@@ -259,12 +345,27 @@ def test_time_at(keep: Keep, clocks: Clocks) -> None:
 
 
 def test_real_clocks() -> None:
-    """Uptime moves with the monotonic clock, and a boot has a name."""
-    first, begun = timekeeping.uptime(), time.monotonic()
+    """Uptime moves with the monotonic clock, a boot has a name, the kernel has its say."""
+    before, first = time.monotonic(), timekeeping.uptime()
+    begun = time.monotonic()
     time.sleep(0.05)
-    assert timekeeping.uptime() - first == pytest.approx(time.monotonic() - begun, abs=0.02)
+    ended, last = time.monotonic(), timekeeping.uptime()
+    after = time.monotonic()
+    # A machine that sleeps here would count more; none does within a test.
+    assert ended - begun - 0.001 <= last - first <= after - before + 0.001
     assert len(timekeeping.boot()) == 36
     assert timekeeping.boot() == timekeeping.boot()
+    assert timekeeping.synchronised() in (True, False)
+
+
+@pytest.mark.parametrize(("state", "right"), [(0, True), (1, True), (5, False), (-1, False)])
+def test_word_of_the_kernel(monkeypatch: pytest.MonkeyPatch, state: int, right: bool) -> None:
+    """adjtimex(2) says 5 for a clock that nothing keeps; -1, or no such call, is no word at all."""
+    libc = types.SimpleNamespace(adjtimex=lambda _buffer: state)
+    monkeypatch.setattr(timekeeping.ctypes, "CDLL", lambda _name: libc)
+    assert timekeeping.synchronised() is right
+    monkeypatch.setattr(timekeeping.ctypes, "CDLL", lambda _name: types.SimpleNamespace())
+    assert timekeeping.synchronised() is False
 
 
 # The agent
@@ -305,8 +406,7 @@ class World:
 
     def stop(self) -> None:
         if self.agent is not None:
-            self.agent.spool.close()
-            self.agent._held.close()
+            self.agent.stop(0)
             self.agent = None
 
     def poll(self, times: int = 1) -> None:
@@ -342,10 +442,14 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    keeper = functools.partial(Timekeeper, wall=lambda: clocks.wall, since_boot=lambda: clocks.up)
+    keeper = functools.partial(
+        Timekeeper,
+        wall=lambda: clocks.wall,
+        since_boot=lambda: clocks.up,
+        synchronised=lambda: clocks.synchronised,
+    )
     monkeypatch.setattr(agent_module, "Timekeeper", keeper)
-    monkeypatch.setattr(agent_module, "uptime", lambda: clocks.up)
-    monkeypatch.setattr(agent_module, "boot", lambda: "boot-1")
+    monkeypatch.setattr(agent_module, "boot", lambda: clocks.name)
     made = World(tmp_path / "spool", clocks)
     yield made
     made.stop()
@@ -459,28 +563,183 @@ def test_server_away_while_the_clock_is_wrong(world: World) -> None:
     assert world.points() == world.right(0, 10)
 
 
-def test_held_by_an_earlier_boot(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody can tell the time of points that another boot held: they go to the dead letters."""
-    world.clocks.boot(0.0)
-    world.start()
+def restarted(world: World, wall: float) -> Agent:
+    """Let the machine boot with its clock at some time, and the agent start."""
+    world.clocks.boot(wall)
+    return world.start()
+
+
+def letters_of(world: World) -> list[tuple[str, str]]:
+    """Return the points without a time, as (number, words)."""
+    found = letters(world.folder / "dead")
+    return [(letter.line.rpartition("power_w=")[2], letter.words) for letter in found]
+
+
+def test_held_in_1970_by_an_earlier_boot(world: World) -> None:
+    """Nobody can tell when a boot was whose clock was never right: they are dead letters."""
+    restarted(world, 0.0)
     world.poll(3)
-    monkeypatch.setattr(agent_module, "boot", lambda: "boot-2")
-    world.clocks.boot(0.0)
-    started = world.start()
+    started = restarted(world, 0.0)
     assert started.clock_unsure()
     world.poll(2)
     world.clocks.wall = world.true
     world.deliver()
     world.deliver()
     assert world.points() == world.right(3, 5)
-    letters = started.dead.letters()
-    assert [str(letter["line"]).rpartition("power_w=")[2] for letter in letters] == [
-        "0.0", "1.0", "2.0"
-    ]  # fmt: skip
-    assert {letter["words"] for letter in letters} == {
-        "measured with a wrong clock, before a restart"
-    }
+    assert letters_of(world) == [
+        (f"{n}.0", f"measured before a restart, when the clock showed 1970-01-01 00:00:{s} UTC")
+        for n, s in enumerate(("05", "10", "15"))
+    ]
     assert started.vitals().rejected == 3
+    assert started.dead.requeue(started.spool) == (0, 3, 0)
+
+
+def test_held_by_an_earlier_boot_with_a_clock_of_its_own(world: World) -> None:
+    """A machine with a clock of its own, server down, and a restart: its times count."""
+    world.server.up = False
+    world.start()
+    world.poll(20)
+    started = restarted(world, world.true)
+    world.poll(5)
+    world.server.up = True
+    world.deliver()
+    world.deliver()
+    assert world.points() == world.right(0, 25)
+    assert letters_of(world) == []
+    assert (started.vitals().rejected, started.vitals().spooled) == (0, 0)
+
+
+@pytest.mark.parametrize("off", [-3 * DAY, 2 * DAY, 9 * YEAR], ids=["before", "days", "years"])
+def test_held_by_an_earlier_boot_with_an_impossible_clock(world: World, off: float) -> None:
+    """A time before the last right one, or after the present one, is nobody's."""
+    world.start()
+    world.poll(3)
+    world.deliver()
+    world.server.up = False
+    restarted(world, world.true + off)
+    world.poll(3)
+    restarted(world, world.true + off)
+    world.poll(2)
+    restarted(world, world.true)
+    world.server.up = True
+    world.deliver()
+    world.deliver()
+    assert world.points() == world.right(0, 3)
+    assert [number for number, _ in letters_of(world)] == ["3.0", "4.0", "5.0", "6.0", "7.0"]
+    assert all("when the clock showed 20" in words for _, words in letters_of(world))
+
+
+def test_killed_while_points_of_an_earlier_boot_are_stamped(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stamping goes on after a kill where it stopped, with the same times."""
+    world.server.up = False
+    world.start()
+    world.poll(1200)
+    started = restarted(world, world.true)
+    monkeypatch.setattr(started._held.spool, "commit", denied)
+    with pytest.raises(OSError, match="killed"):
+        started._answered(Verdict("written", server_time=world.true))
+    world.start()
+    world.server.up = True
+    for _ in range(3):
+        world.deliver()
+    assert sorted(set(world.points())) == world.right(0, 1200)
+    assert letters_of(world) == []
+
+
+def denied(*_args: object) -> None:
+    raise OSError(5, "killed")
+
+
+def test_fake_clock_after_ten_days(world: World) -> None:
+    """A clock that goes on where it was turned off stamps nothing, though it seems plausible."""
+    world.start()
+    world.poll(2)
+    world.deliver()
+    turned_off = world.clocks.wall
+    world.true += 10 * DAY
+    world.server.up = False
+    started = restarted(world, turned_off + 30)
+    world.poll(5)
+    assert started.clock_unsure()
+    world.clocks.wall = world.true
+    world.poll(1)
+    world.server.up = True
+    world.deliver()
+    world.deliver()
+    assert world.points() == world.right(0, 8)
+
+
+def test_server_whose_clock_is_off(world: World) -> None:
+    """That points wait because of the server's clock is seen as the reason `clock`."""
+    started = world.start()
+    world.server.clock = lambda: world.true + 3 * DAY
+    world.poll(3)
+    world.deliver()
+    assert (started.vitals().failing, started.vitals().spooled) == ("clock", 3)
+    assert started.why() == (
+        "the clock shows 2026-05-28 20:26:55 UTC, the server's 2026-05-31 20:26:55 UTC"
+    )
+    world.server.clock = lambda: world.true
+    world.deliver()
+    world.deliver()
+    assert (started.vitals().failing, started.vitals().spooled) == ("", 0)
+    assert world.points() == world.right(0, 3)
+
+
+def test_clock_put_right_between_poll_and_stamp(world: World) -> None:
+    """A cycle whose time was taken before the clock was put right gets the right time."""
+    started = world.start()
+    world.poll()
+    world.deliver()
+    world.clocks.go(5)
+    world.clocks.synchronised = True
+    started.take(Cycle("garage", "012345", 75.0, None))
+    world.deliver()
+    assert world.server.taken[-1].endswith(b" up=false %d" % round(world.clocks.wall * 1000))
+
+
+def test_polls_go_on_while_points_are_stamped(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of held points are stamped with few syncs, polls come in between, order stays."""
+    restarted(world, 0.0)
+    world.poll(2500)
+    world.clocks.wall = world.true
+    started = world.agent
+    assert started is not None
+    syncs, real = [0], os.fdatasync
+    batches, extend = [0], started.spool.extend
+
+    def counted(descriptor: int) -> None:
+        syncs[0] += 1
+        real(descriptor)
+
+    def polled(lines: list[bytes]) -> int:
+        """Let a poll come in the middle of a batch of the sender's."""
+        batches[0] += 1
+        if threading.current_thread() is threading.main_thread():
+            waiting.append(threading.Thread(target=world.poll))
+            waiting[-1].start()
+        return extend(lines)
+
+    def let_in(_seconds: float) -> None:
+        waiting[-1].join(20)
+        assert not waiting[-1].is_alive()
+
+    waiting: list[threading.Thread] = []
+    monkeypatch.setattr(agent_module.time, "sleep", let_in)
+    monkeypatch.setattr(os, "fdatasync", counted)
+    monkeypatch.setattr(started.spool, "extend", polled)
+    world.agent.timekeeper.server_says(world.true)
+    started._answered(Verdict("written", server_time=world.true))
+    monkeypatch.undo()
+    assert batches[0] >= 5
+    assert syncs[0] < 100
+    world.deliver()
+    world.deliver()
+    assert [number for number, _ in world.points()] == list(range(len(world.measured)))
 
 
 def test_points_of_a_right_clock_are_stamped_when_measured(world: World) -> None:
@@ -492,7 +751,7 @@ def test_points_of_a_right_clock_are_stamped_when_measured(world: World) -> None
     world.poll(2)
     world.clocks.wall = world.true
     assert world.agent is not None
-    world.agent._timekeeper.server_says(world.true)
+    world.agent.timekeeper.server_says(world.true)
     world.poll(2)
     world.deliver()
     assert world.points() == world.right(0, 5)
@@ -515,6 +774,44 @@ def test_server_that_knows_no_time(world: World, server_clock: Callable[[], floa
         assert world.points() == world.right(0, 3)
 
 
+def test_stop_while_points_are_stamped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender that still stamps when the agent stops lets go of nothing that it cannot move."""
+    restarted(world, 0.0)
+    world.poll(20)
+    started = world.agent
+    assert started is not None
+    stamping: list[threading.Thread] = []
+    close = started.spool.close
+
+    def late() -> None:
+        """Begin to stamp just after the spool was closed."""
+        close()
+        stamping.append(threading.Thread(target=started._answered, args=(answer,)))
+        stamping[0].start()
+        stamping[0].join(0.2)
+
+    world.clocks.wall = world.true
+    answer = Verdict("written", server_time=world.true)
+    monkeypatch.setattr(started.spool, "close", late)
+    monkeypatch.setattr(agent_module, "LET_IN_SECONDS", 0.0)
+    started.stop(0)
+    monkeypatch.undo()
+    stamping[0].join(20)
+    assert not stamping[0].is_alive()
+    world.agent = None
+    assert survey(world.folder / "held").pending == 20
+
+
+def test_error_without_a_time(world: World) -> None:
+    """An error that tells no time, from whoever it may be, confirms no clock."""
+    started = world.start()
+    world.poll(3)
+    started._answered(Verdict("rejected", "rejected", "HTTP 400: HTTP request to an HTTPS server"))
+    assert started.clock_unsure()
+    started._answered(Verdict("written"))
+    assert not started.clock_unsure()
+
+
 def test_many_held_points(world: World) -> None:
     """Hours of held points leave in order, with an even beat."""
     world.clocks.boot(0.0)
@@ -526,13 +823,16 @@ def test_many_held_points(world: World) -> None:
     assert world.points() == world.right(0, 2500)
 
 
+def on_disk(world: World) -> int:
+    return sum(path.stat().st_size for path in world.folder.rglob("*.log"))
+
+
 def test_held_points_are_bounded(world: World) -> None:
-    """What is held and what is spooled share the limit; what had to go is counted."""
+    """What had to go of the held points is counted."""
     world.clocks.boot(0.0)
     world.agent = Agent(world.folder, 128 * 1024, world.server, {"site": "home"}, 5000)
     world.poll(1500)
-    assert sum(path.stat().st_size for path in world.folder.rglob("*.log")) > 90 * 1024
-    assert sum(path.stat().st_size for path in world.folder.rglob("*.log")) <= 128 * 1024
+    assert 90 * 1024 < on_disk(world) <= 128 * 1024
     dropped = world.agent.vitals().dropped
     assert dropped > 0
     world.clocks.wall = world.true
@@ -541,24 +841,58 @@ def test_held_points_are_bounded(world: World) -> None:
     assert world.points() == world.right(dropped, 1500)
 
 
+def test_the_bound_is_one(world: World) -> None:
+    """Spool, held points and dead letters together never take more than the limit."""
+    limit = 512 * 1024
+    started = world.agent = Agent(world.folder, limit, world.server, {"site": "home"}, 5000)
+    world.poll()
+    world.deliver()
+    world.server.up = False
+    for number in range(2000):
+        started.dead.put(b"goe_charger x=%d 1" % number, "no")
+    worst = 0
+    for jump in (0.0, 10 * YEAR, -10 * YEAR):
+        world.clocks.wall += jump
+        if jump < 0:
+            started.timekeeper.server_says(world.true)
+        for _ in range(5200):
+            world.poll()
+            worst = max(worst, started.vitals().spool_bytes)
+        assert on_disk(world) <= limit
+    assert 0.9 * limit < worst <= limit
+    vitals = started.vitals()
+    assert vitals.spool_bytes == on_disk(world)
+    world.server.up = True
+    world.deliver()
+    world.deliver()
+    assert len(world.points()) + vitals.dropped - started.dead.spool.dropped == len(world.measured)
+
+
 def test_spool_that_fails_costs_a_point_not_the_poll(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A disk that fails is counted and logged; the next point goes on."""
+    """A disk that fails is counted and logged, once; the next point goes on."""
     started = world.start()
     world.poll()
     world.deliver()
 
-    def fail(_line: bytes) -> bool:
+    def fail(*_args: object) -> int:
         raise OSError(5, "Input/output error")
 
+    caplog.set_level(logging.INFO, "goe_exporter.agent")
+    caplog.clear()
     with monkeypatch.context() as patch:
-        patch.setattr(started.spool, "append", fail)
+        patch.setattr(os, "write", fail)
+        world.poll(5)
+    assert started.vitals().dropped == 5
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fail)
         world.poll(2)
-    assert started.vitals().dropped == 2
-    world.poll()
+    assert started.vitals().dropped == 5
+    world.poll(3)
     world.deliver()
-    assert [number for number, _ in world.points()] == [0, 3]
+    assert [number for number, _ in world.points()] == [0, 6, 7, 8, 9, 10]
+    assert [event.getMessage() for event in caplog.records] == ["spool fails", "spool works again"]
 
 
 def test_failed_polls_are_points(world: World) -> None:
@@ -633,7 +967,7 @@ def test_holding_is_logged_once(world: World) -> None:
         target.removeHandler(handler)
         target.setLevel(logging.NOTSET)
     assert events == [
-        "points wait on disk until the server confirms the clock",
+        "points wait on disk until the clock is confirmed",
         "clock confirmed; points that waited are stamped",
     ]
 
@@ -679,15 +1013,15 @@ def test_stop_in_an_outage(settings: tuple[InfluxSettings, FakeInflux]) -> None:
     made, fake = settings
     fake.play(Reply(503, headers=(("Retry-After", "600"),)))
     Path(made.spool).mkdir()
-    (Path(made.spool) / "clock").write_text(f"{time.time():.0f}")
+    kept = f"{time.time():.0f} {timekeeping.uptime():.0f} {timekeeping.boot()}"
+    (Path(made.spool) / "clock").write_text(kept)
     pusher = agent(made)
     pusher.start()
     for _ in range(10):
         pusher.take(Cycle("garage", "", time.time(), None))
     wait_for(lambda: bool(fake.received), "a request")
-    begun = time.monotonic()
-    pusher.stop(5)
-    assert time.monotonic() - begun < 1
+    pusher.stop(20)
+    assert not pusher.sender._thread.is_alive()
     fake.play(Reply())
     pusher = agent(made)
     pusher.start()
@@ -700,9 +1034,3 @@ def test_server_of_a_configuration(tmp_path: Path) -> None:
     spool = str(tmp_path)
     assert isinstance(open_server(InfluxSettings(bucket="b", spool=spool)), ServerV2)
     assert isinstance(open_server(InfluxSettings(bucket="b", spool=spool, api="v1")), ServerV1)
-
-
-def test_dead_letters_of_the_agent(world: World) -> None:
-    """Rejected lines lie in `dead/` of the spool's directory."""
-    started = world.start()
-    assert started.dead.directory == DeadLetters(world.folder / "dead").directory

@@ -1,0 +1,83 @@
+"""Files that survive a power cut: what a function here made is on the disk when it returns."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+from goe_exporter.errors import UsageError
+
+DIRECTORY_MODE = 0o750
+FILE_MODE = 0o640
+
+
+def locked(directory: Path) -> int:
+    """Make a directory and take its lock for this process; return the lock's descriptor.
+
+    Raises `UsageError` if the directory cannot be used or another process has the lock.
+    """
+    try:
+        _make(directory)
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, FILE_MODE)
+    except OSError as error:
+        raise UsageError(f"cannot use the spool {directory}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise UsageError(
+            f"the spool {directory} is in use by another process; give each its own directory"
+        ) from None
+    return descriptor
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put content into a file, so that a cut leaves the old one or the new one, whole."""
+    temporary = path.with_suffix(".tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
+        try:
+            write(descriptor, content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)  # noqa: PTH105, as the calls around it
+        sync_directory(path.parent)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def write(descriptor: int, content: bytes) -> None:
+    """Write all of it; a disk that fills in the middle raises."""
+    written = 0
+    while written < len(content):
+        written += os.write(descriptor, content[written:])
+
+
+def sync_directory(directory: Path) -> None:
+    """Make sure that the names in a directory, and which of them are gone, are on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make(directory: Path) -> None:
+    """Make a directory with all above it, unless it exists."""
+    try:
+        directory.mkdir(DIRECTORY_MODE)
+    except FileNotFoundError:
+        _make(directory.parent)
+        directory.mkdir(DIRECTORY_MODE)
+    except FileExistsError:
+        if directory.is_dir():
+            return
+        raise
+    # A parent that may be written to but not listed cannot be synced either.
+    with contextlib.suppress(PermissionError):
+        sync_directory(directory.parent)

@@ -1,0 +1,48 @@
+"""Segments that a power cut tore or that the disk cannot read any more."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from goe_exporter import durable, records
+from goe_exporter.logs import logger
+
+_log = logger(__name__)
+
+
+def mended(path: Path, data: bytes) -> tuple[bytes, bool]:
+    """Cut a record that was torn, or end it if only its newline is missing.
+
+    Returns what the segment holds now, and whether a record was lost. Where that cannot be written
+    the file stays as it is: readers pass over a record without its end.
+    """
+    sound, tail = data[: data.rfind(b"\n") + 1], data[data.rfind(b"\n") + 1 :]
+    if not tail:
+        return data, False
+    whole = records.line_of(tail) is not None
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        try:
+            if whole:
+                durable.write(descriptor, b"\n")
+            else:
+                os.ftruncate(descriptor, len(sound))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        _log.warning("torn record cannot be mended", file=str(path), error=str(error))
+        return sound, not whole
+    return (data + b"\n", False) if whole else (sound, True)
+
+
+def set_aside(path: Path, error: OSError) -> None:
+    """Rename a segment that cannot be read, so that it is in nobody's way; keep one of them."""
+    _log.warning("segment cannot be read, set aside", file=str(path), error=str(error))
+    with contextlib.suppress(OSError):
+        for older in path.parent.glob("*.log.bad"):
+            older.unlink()
+    with contextlib.suppress(OSError):
+        path.rename(path.with_suffix(".log.bad"))

@@ -1,0 +1,201 @@
+"""The power fails after each single step that touches the disk: nothing that was taken is lost."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from power import WAYS, Disk
+
+from goe_exporter import agent as agent_module
+from goe_exporter.agent import Agent
+from goe_exporter.dead import DeadLetters, letters
+from goe_exporter.delivery import Sender
+from goe_exporter.influx_server import Verdict
+from goe_exporter.model import Cycle
+from goe_exporter.spool import Spool
+from goe_exporter.timekeeping import Timekeeper
+
+LIMIT = 1024 * 1024
+NOW = 1_780_000_000.0
+
+Watch = Callable[[Callable[[Path], None]], Disk]
+
+
+def line(number: int) -> bytes:
+    return b"goe_charger,charger=garage power_w=%d.5 %d" % (number, 10**12 + number)
+
+
+def numbers(found: Sequence[bytes]) -> list[int]:
+    return [int(text.rpartition(b" ")[2]) - 10**12 for text in found]
+
+
+def drained(folder: Path, limit: int = LIMIT) -> list[bytes]:
+    """Return all that a spool opened anew gives."""
+    spool = Spool(folder, limit)
+    found: list[bytes] = []
+    while (batch := spool.read(7)).lines:
+        found += batch.lines
+        spool.commit(batch.end)
+    spool.close()
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "disk" / "spool"
+
+
+@pytest.fixture
+def watch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watch]:
+    """Return a function that has what a cut leaves checked after each step from now on."""
+    (tmp_path / "disk").mkdir()
+    names = (str(number) for number in itertools.count())
+    cuts = tmp_path_factory.mktemp("cuts")
+    made: list[Disk] = []
+
+    def begin(check: Callable[[Path], None]) -> Disk:
+        def at_each_step() -> None:
+            for way in WAYS:
+                check(made[0].left(cuts / next(names), way) / "spool")
+
+        made.append(Disk(monkeypatch, tmp_path / "disk", at_each_step))
+        return made[0]
+
+    yield begin
+    monkeypatch.undo()
+
+
+def test_spool(watch: Watch, folder: Path) -> None:
+    """What was taken is there and in order, once it was let go of it never comes again."""
+    given: list[int] = []
+    taken: set[int] = set()
+    leaving: set[int] = set()
+    gone: set[int] = set()
+
+    def check(left: Path) -> None:
+        found = numbers(drained(left)) if left.is_dir() else []
+        assert found == sorted(set(found))
+        assert set(found) <= set(given)
+        assert taken - leaving <= set(found)
+        assert not gone & set(found)
+
+    disk = watch(check)
+    spool = Spool(folder, LIMIT)
+    spool._segment_bytes = 260
+    for first in (0, 20, 40):
+        for number in range(first, first + 7):
+            given.append(number)
+            assert spool.append(line(number))
+            taken.add(number)
+        many = range(first + 7, first + 20)
+        given += many
+        assert spool.extend(map(line, many)) == 13
+        taken |= set(many)
+        for count in (1, 3, 9):
+            batch = spool.read(count)
+            leaving |= set(numbers(batch.lines))
+            spool.commit(batch.end)
+            gone |= set(numbers(batch.lines))
+    spool.close()
+    assert disk.steps > 150
+
+
+def test_cut_while_a_tail_is_mended(watch: Watch, folder: Path) -> None:
+    """A torn record is counted at one start only, one without its newline is never lost."""
+    records = [b"%08x %b\n" % (zlib.crc32(line(number)), line(number)) for number in range(6)]
+    folder.mkdir(parents=True)
+    (folder / "000000000001.log").write_bytes(b"".join(records[:3])[:-1])
+    (folder / "000000000002.log").write_bytes(b"".join(records[3:])[:-20])
+    opened: list[Spool] = []
+
+    def check(left: Path) -> None:
+        again = Spool(left, LIMIT)
+        assert again.damaged == (0 if opened else again.damaged)
+        assert numbers(again.read(9).lines) == [0, 1, 2, 3, 4]
+        again.close()
+
+    disk = watch(check)
+    opened.append(Spool(folder, LIMIT))
+    assert opened[0].damaged == 1
+    disk.cut()
+    opened[0].close()
+
+
+class Picky:
+    """A server that refuses some lines and keeps the others."""
+
+    def __init__(self, bad: set[bytes]) -> None:
+        self.bad = bad
+        self.taken: list[bytes] = []
+
+    def write(self, lines: Sequence[bytes]) -> Verdict:
+        if self.bad & set(lines):
+            return Verdict("rejected", "rejected", "HTTP 400: field type conflict")
+        self.taken += lines
+        return Verdict("written", server_time=NOW)
+
+
+def test_refused_lines(watch: Watch, folder: Path) -> None:
+    """A line that is refused is in the spool or among the dead letters, at every moment."""
+    server = Picky({line(2), line(5), line(6)})
+    taken: set[bytes] = set()
+
+    def check(left: Path) -> None:
+        dead = {letter.line.encode() for letter in letters(left / "dead")}
+        waiting = set(drained(left)) if left.is_dir() else set()
+        assert taken <= waiting | dead | set(server.taken)
+        assert dead <= server.bad
+
+    disk = watch(check)
+    spool = Spool(folder, LIMIT)
+    dead = DeadLetters(folder / "dead", LIMIT)
+    dead.spool._segment_bytes = 300
+    for number in range(9):
+        spool.append(line(number))
+        taken.add(line(number))
+    sender = Sender(spool, server, dead)
+    assert [sender.deliver_once() for _ in range(2)] == [0.0, None]
+    assert sender.rejected == 3
+    assert dead.requeue(spool) == (3, 0, 0)
+    assert disk.steps > 80
+
+
+def test_held_points(watch: Watch, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A point that waits for the clock is held or stamped, at every moment, and in order."""
+    clock = {"wall": 100.0, "up": 10.0}
+    keeper = functools.partial(
+        Timekeeper,
+        wall=lambda: clock["wall"],
+        since_boot=lambda: clock["up"],
+        synchronised=lambda: False,
+    )
+    monkeypatch.setattr(agent_module, "Timekeeper", keeper)
+    monkeypatch.setattr(agent_module, "boot", lambda: "boot-1")
+    names: list[bytes] = []
+
+    def check(left: Path) -> None:
+        held = drained(left / "held") if (left / "held").is_dir() else []
+        stamped = drained(left) if left.is_dir() else []
+        found = [text.partition(b"charger=")[2][:3] for text in (*stamped, *held)]
+        assert set(names) <= set(found)
+        assert found == sorted(found) or len(set(found)) < len(found)
+
+    disk = watch(check)
+    pusher = Agent(folder, LIMIT, Picky(set()), {}, 5000)
+    pusher._held.spool._segment_bytes = 400
+    for number in range(100, 112):
+        clock["wall"], clock["up"] = clock["wall"] + 5, clock["up"] + 5
+        pusher.take(Cycle(str(number), "", clock["wall"], None))
+        names.append(b"%d" % number)
+    clock["wall"] = NOW
+    pusher._answered(Verdict("written", server_time=NOW))
+    assert not pusher.clock_unsure()
+    pusher.stop(0)
+    assert disk.steps > 60
