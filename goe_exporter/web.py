@@ -39,6 +39,7 @@ SECURITY_HEADERS = {
 }
 KEPT_FOR_EVER = "public, max-age=31536000, immutable"
 ASKED_AGAIN = "no-cache"
+NEVER_KEPT = "no-store"
 
 
 def application(
@@ -129,11 +130,15 @@ def _pages(views: Views) -> _Handlers:
 def _page(
     request: Request, views: Sequence[ChargerView], render: Callable[[Language], str]
 ) -> Response:
-    """Return a page in the reader's language, or 304 if they have it already."""
+    """Return a page in the reader's language, or 304 if they have it already.
+
+    A browser keeps none, since the same page later has other ages; who asks with the tag, as the
+    page's script does, counts them on.
+    """
     language = preferred(request.headers.get("accept-language", ""))
     tag = web_page.fingerprint(views, language)
     headers = SECURITY_HEADERS | {
-        "Cache-Control": ASKED_AGAIN,
+        "Cache-Control": NEVER_KEPT,
         "Content-Language": language.tag,
         "ETag": tag,
         "Vary": "Accept-Language",
