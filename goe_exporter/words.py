@@ -275,20 +275,28 @@ WORDS: dict[str, tuple[str, str]] = {
         "Der Schutzleiter fehlt oder ist schlecht. Lade nicht; lass den Anschluss prüfen.",
     ),
     "error_help.contactor_stuck": (
-        "The contactor did not open. The plug may be live, even without a car."
-        " Disconnect the charger from the mains and call the service.",
-        "Das Schütz öffnet nicht. Der Stecker kann unter Spannung stehen, auch ohne Auto."
-        " Trenne die Wallbox vom Netz und rufe den Service.",
+        (
+            "The contactor did not open. The plug may be live, even without a car."
+            " Disconnect the charger from the mains and call the service."
+        ),
+        (
+            "Das Schütz öffnet nicht. Der Stecker kann unter Spannung stehen, auch ohne Auto."
+            " Trenne die Wallbox vom Netz und rufe den Service."
+        ),
     ),
     "error_help.contactor_missing": (
         "The contactor did not close. Call the service.",
         "Das Schütz schließt nicht. Rufe den Service.",
     ),
     "error_help.over_temperature": (
-        "The charger is too hot. It goes on once it has cooled down; give it shade."
-        " If it comes back, have the terminals checked.",
-        "Die Wallbox ist zu heiß. Nach dem Abkühlen geht es weiter; gib ihr Schatten."
-        " Kommt es wieder, lass die Klemmen prüfen.",
+        (
+            "The charger is too hot. It goes on once it has cooled down; give it shade."
+            " If it comes back, have the terminals checked."
+        ),
+        (
+            "Die Wallbox ist zu heiß. Nach dem Abkühlen geht es weiter; gib ihr Schatten."
+            " Kommt es wieder, lass die Klemmen prüfen."
+        ),
     ),
     "error_help.no_communication": (
         "Parts of the charger do not reach each other. Disconnect it from the mains for a minute.",
@@ -307,10 +315,14 @@ WORDS: dict[str, tuple[str, str]] = {
         "Das Signal zwischen Auto und Wallbox stimmt nicht. Stecke neu an; nimm ein anderes Kabel.",
     ),
     "error_help.rdc_self_test_failed": (
-        "The residual-current sensor failed its test. Do not charge; disconnect the charger from"
-        " the mains and have it checked.",
-        "Der Fehlerstromsensor hat seinen Test nicht bestanden. Lade nicht; trenne die Wallbox"
-        " vom Netz und lass sie prüfen.",
+        (
+            "The residual-current sensor failed its test. Do not charge; disconnect the charger"
+            " from the mains and have it checked."
+        ),
+        (
+            "Der Fehlerstromsensor hat seinen Test nicht bestanden. Lade nicht; trenne die Wallbox"
+            " vom Netz und lass sie prüfen."
+        ),
     ),
     # What limits the current
     "limit.set": ("the setting", "die Einstellung"),
@@ -422,8 +434,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "chart.empty": ("No values yet", "Noch keine Werte"),
     "chart.gap": ("no value", "kein Wert"),
     "chart.summary": (
-        "lowest value {low}, highest {high}, last {last}",
-        "tiefster Wert {low}, höchster {high}, letzter {last}",
+        "{name}: {low} to {high}, last {last}",
+        "{name}: {low} bis {high}, zuletzt {last}",
     ),
     "chart.needs_script": (
         "The charts need JavaScript; the values are in the JSON API.",

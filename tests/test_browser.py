@@ -339,16 +339,20 @@ def test_first_load_is_small(browser: Browser, fleet: Site) -> None:
     browser.driver.execute_cdp_cmd("Network.clearBrowserCache", {})
     browser.open(f"{fleet.url}charger/garage")
     browser.wait("past.now > 0", "charts")
-    sizes = {}
+    sizes: dict[str, int] = {}
     urls: dict[str, str] = {}
-    for event in browser.records():
-        details = event["params"]
-        if event["method"] == "Network.responseReceived":
-            urls[details["requestId"]] = details["response"]["url"]
-        if event["method"] == "Network.loadingFinished":
-            sizes[urls[details["requestId"]]] = details["encodedDataLength"]
-    names = {url.removeprefix(fleet.url).partition("?")[0] for url in sizes}
-    assert names == {
+
+    def loaded() -> set[str]:
+        for event in browser.records():
+            details = event["params"]
+            if event["method"] == "Network.responseReceived":
+                urls[details["requestId"]] = details["response"]["url"]
+            if event["method"] == "Network.loadingFinished":
+                sizes[urls[details["requestId"]]] = details["encodedDataLength"]
+        return {url.removeprefix(fleet.url).partition("?")[0] for url in sizes}
+
+    wait_for(lambda: len(loaded()) >= 6, "all files", 30)
+    assert loaded() == {
         *("charger/garage", "assets/style.css", "assets/chart.js", "assets/live.js"),
         *("assets/icon.svg", "api/v1/chargers/garage/history"),
     }
@@ -439,3 +443,131 @@ def test_values_by_keyboard(charts: Browser) -> None:
     charts.wait("document.activeElement.ariaValueNow === '0'")
     charts.send("Key", type="keyDown", key="Escape")
     charts.wait("document.querySelectorAll('.bead').length === 0")
+
+
+def _powers(times: Sequence[float], now: float, interval: float) -> dict[str, object]:
+    """Return a history as the API gives it, whose power is the time."""
+    return {
+        "interval_seconds": interval,
+        "now_timestamp_seconds": now,
+        "timestamps_seconds": list(times),
+        "series": {"power": list(times)},
+    }
+
+
+def _merged(charts: Browser, *answers: dict[str, object]) -> list[float | None]:
+    """Return the power once the page has taken these answers, one after the other."""
+    charts.driver.execute_script(
+        "past.times = []; past.series = new Map(); past.loading = true;"
+        "arguments[0].forEach(merge); drawAll()",
+        answers,
+    )
+    values: list[float | None] = charts.run("past.series.get('power')")
+    assert len(values) == charts.run("past.times.length")
+    return values
+
+
+def test_answers_that_overlap(charts: Browser) -> None:
+    """At 1 s a new answer takes the place of the rows it has, and of none before them."""
+    first = _powers([1000.0, 1001.0, 1002.0, 1003.1], 1003.2, 1)
+    second = _powers([1002.0, 1003.1, 1004.1], 1004.2, 1)
+    assert _merged(charts, first, second) == [1000, 1001, 1002, 1003.1, 1004.1]
+
+
+@pytest.mark.parametrize(
+    ("interval", "silence", "gap"), [(1, 14, False), (1, 16, True), (10, 29, False), (10, 31, True)]
+)
+def test_an_outage_is_a_gap(charts: Browser, interval: float, silence: float, gap: bool) -> None:
+    """Where the exporter was away no line is drawn, whatever came before and after."""
+    first = _powers([1000.0, 1001.0], 1001.2, interval)
+    second = _powers([1001.0 + silence, 1002.0 + silence], 1002.2 + silence, interval)
+    third = _powers([1002.0 + silence, 1003.0 + silence], 1003.2 + silence, interval)
+    hole = [None] if gap else []
+    after = [1001 + silence, 1002 + silence, 1003 + silence]
+    assert _merged(charts, first, second, third) == [1000, 1001, *hole, *after]
+    assert (
+        charts.run("document.querySelector('.trace').getAttribute('d').match(/M/g).length")
+        == 1 + gap
+    )
+
+
+@pytest.mark.parametrize(("step", "asked"), [(0, [2]), (-86_400, [2, 60]), (7, [2, 60])])
+def test_the_exporters_clock_is_set(charts: Browser, step: float, asked: list[int]) -> None:
+    """When the exporter's clock is set the whole hour is asked for anew, and is all there is."""
+    charts.driver.execute_script("document.removeEventListener('refreshed', load)")
+    charts.wait("!past.loading")
+    found = charts.driver.execute_async_script(
+        """
+        const [before, after, done] = arguments;
+        past.times = [];
+        past.series = new Map();
+        merge(before);
+        const asked = [];
+        lastMinutes = async (minutes) => { asked.push(minutes); return after; };
+        load().then(() => done([asked, past.times]));
+        """,
+        _powers([1_000_000.0, 1_000_005.0], 1_000_006, 5),
+        _powers([1_000_005.0 + step], 1_000_006 + step, 5),
+    )
+    assert found == [asked, [1_000_005 + step] if step else [1_000_000, 1_000_005]]
+
+
+def test_power_that_flows_back(charts: Browser) -> None:
+    """Where all power is negative the axis holds 0, and the numbers have a true minus sign."""
+    answer = _powers([1000.0, 1005.0], 1006, 5) | {"series": {"power": [-2500.0, -1234.0]}}
+    _merged(charts, answer)
+    axis = charts.run(
+        "[...document.querySelectorAll('.chart svg')][0].querySelectorAll('text[text-anchor=end]')"
+        ".values().map((each) => each.textContent).toArray()"
+    )
+    assert axis[0] == "−2,5"
+    assert axis[-1] == "0,0"
+    assert charts.text(".legend") == "Gesamt −1,23 kW"
+    assert charts.text(".summary") == "Gesamt: −2,50 kW bis −1,23 kW, zuletzt −1,23 kW"
+
+
+@pytest.mark.parametrize(
+    ("language", "text"), [("en-DE", "1,234.5"), ("de-AT", "1\u00a0234,5"), ("de-CH", "1’234.5")]
+)
+def test_the_charts_write_as_the_page(
+    browser: Browser, fleet: Site, language: str, text: str
+) -> None:
+    """Scripts write numbers with the signs that the server uses."""
+    browser.be(language=language)
+    browser.open(f"{fleet.url}charger/garage")
+    assert browser.run("number(1234.5, 1)") == text
+    assert browser.run("number(-0.04, 1)") == text[-2].join("00")
+    assert browser.run("number(1234567, 0)") == f"1{text[1]}234{text[1]}567"
+
+
+def test_ranges_per_line(charts: Browser) -> None:
+    """Below a chart stands the range of the total, or of each line where there is none."""
+    power, current, temperature = charts.run(
+        "[...document.querySelectorAll('.summary')].map((each) => each.textContent)"
+    )
+    assert power.startswith("Gesamt: 10,")
+    assert ";" not in power
+    assert [part.split(":")[0] for part in current.split("; ")] == ["L1", "L2", "L3"]
+    assert [part.split(":")[0] for part in temperature.split("; ")] == ["Platine", "Typ-2-Buchse"]
+
+
+def test_a_screen_reader_is_left_in_peace(charts: Browser) -> None:
+    """New rows do not speak while the reader stands on a chart; a key does."""
+    said = "document.activeElement.ariaValueText"
+    charts.driver.execute_script("document.querySelector('.plot').focus(); past.loading = true")
+    before = charts.run(said)
+    _merged(charts, _powers([1000.0, 1005.0], 1006, 5))
+    assert charts.run(said) == before
+    charts.send("Key", type="keyDown", key="ArrowLeft")
+    charts.wait(f"{said}.endsWith('Gesamt 1,00\u00a0kW')")
+
+
+def test_a_password_in_the_address(browser: Browser, garage: Garage) -> None:
+    """A page opened as `http://user:password@host/` stays live, charts and all."""
+    browser.be()
+    with garage.site() as site:
+        browser.open(site.url.replace("//", "//user:password@"))
+        browser.wait("past.now > 0", "charts")
+        garage.do(lambda charger: charger.plug(Car(wait_s=0, battery_wh=60_000)))
+        browser.wait_for_text(".state", "Charging")
+        assert browser.console() == []

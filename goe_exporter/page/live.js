@@ -35,6 +35,13 @@ function duration(seconds) {
   return `${Math.round(seconds)}\u00a0s`;
 }
 
+/* An address on this site, without the reader's name and password, which fetch refuses. */
+function address(path) {
+  const url = new URL(path, location.href);
+  url.username = url.password = "";
+  return url;
+}
+
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -122,7 +129,7 @@ async function refresh() {
   let next;
   try {
     const headers = live.tag ? { "If-None-Match": live.tag } : {};
-    const answer = await fetch(location.href, { cache: "no-store", headers, signal: request.signal });
+    const answer = await fetch(address(location.href), { cache: "no-store", headers, signal: request.signal });
     if (answer.status !== 304 && !answer.ok) throw new Error(String(answer.status));
     next = answer.status === 304 ? stillTheSame() : show(answer, await answer.text());
   } catch {
