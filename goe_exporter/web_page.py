@@ -174,12 +174,19 @@ def _render(
             root=root,
             title=title,
             version=__version__,
+            edition=_edition(name, language),
             assets=assets(),
             interval=shortest_interval(views),
             due=f"{due_seconds(views):.1f}",
             **more,
         )
     )
+
+
+def _edition(name: str, language: Language) -> str:
+    """Return what a page cannot change but by being loaded anew: its kind, language and files."""
+    versions = (asset.version for asset in assets().values())
+    return " ".join((name, language.tag, __version__, *versions))
 
 
 @cache

@@ -445,6 +445,18 @@ WORDS: dict[str, tuple[str, str]] = {
     "page.no_chargers": ("No chargers are configured.", "Keine Wallboxen eingerichtet."),
     "page.not_found": ("There is no such charger.", "Diese Wallbox gibt es nicht."),
     "page.lost": ("The exporter does not answer.", "Der Exporter antwortet nicht."),
+    "page.refused": (
+        "The exporter refuses access (status {}). Reload the page to log in.",
+        "Der Exporter verweigert den Zugang (Status {}). Lade die Seite neu, um dich anzumelden.",
+    ),
+    "page.busy": (
+        "Too many requests (status {}). The page asks again by itself.",
+        "Zu viele Anfragen (Status {}). Die Seite fragt von selbst wieder.",
+    ),
+    "page.foreign": (
+        "The answer is not a page of the exporter (status {}).",
+        "Die Antwort ist keine Seite des Exporters (Status {}).",
+    ),
     "page.lost_age": ("The values are {} old.", "Die Werte sind {} alt."),
     "page.reload": ("Reload", "Neu laden"),
     "page.needs_script": (

@@ -406,9 +406,12 @@ def test_another_run_of_the_exporter_is_new() -> None:
 
 
 def test_policy() -> None:
-    """Only our own files run on the page, nothing frames it, and no form leaves it."""
+    """Only our own files run on the page, nothing frames it, no form leaves it; so everywhere."""
     with Site(lambda: [view()]) as site:
-        for path in ("/", "/charger/garage", "/charger/nobody", "/assets/live.js"):
+        for path in (
+            *("/", "/charger/garage", "/charger/nobody", "/assets/live.js", "/nothing"),
+            *("/api/v1/chargers", "/api/v1/chargers/nobody", "/assets/nothing", "/metrics"),
+        ):
             headers = site.ask(path).headers
             assert headers["Content-Security-Policy"] == (
                 "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
