@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from browsers import Browser, chromium
 from servers import wait_for
 from sites import Site
 
-from goe_exporter import web
+from goe_exporter import web, web_page
 from goe_exporter.channels import CHANNELS
 from goe_exporter.client import Client
 from goe_exporter.collector import Collector
@@ -252,6 +253,99 @@ def test_pages_cost_the_charger_nothing(browser: Browser, garage: Garage) -> Non
     assert garage.box.most_at_once == 1
     # In a cycle each window asks for the page and its piece of history, and twice too soon at most.
     assert 12 <= seen <= 3 * 4 * cycles + 12
+
+
+QUICK = [replace(shown("garage", BROKEN), interval_seconds=0.2)]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said", "withheld"),
+    [
+        (401, "", "The exporter refuses access (status 401). Reload the page to log in.", False),
+        (403, "", "The exporter refuses access (status 403). Reload the page to log in.", False),
+        (429, "", "Too many requests (status 429). The page asks again by itself.", False),
+        (500, "oh", "The answer is not a page of the exporter (status 500).", True),
+        (200, "<h1>Log in", "The answer is not a page of the exporter (status 200).", True),
+        (404, "Not Found", "The answer is not a page of the exporter (status 404).", True),
+        (502, "Bad Gateway", "The exporter does not answer.", True),
+    ],
+)
+def test_other_answers(
+    browser: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    status: int,
+    body: str,
+    said: str,
+    withheld: bool,
+) -> None:
+    """Whatever stands before the exporter: the page says what it got, and recovers."""
+    browser.be()
+    with Site(lambda: QUICK) as site:
+        browser.open(site.url)
+        with monkeypatch.context() as patched:
+            patched.setattr(web, "_page", lambda *_any: web.HTMLResponse(body, status))
+            browser.wait_for_text("#lost", said)
+            if withheld:
+                browser.wait_for_text(".power strong", "–")
+            assert ("withheld" in browser.run("Object.keys(document.body.dataset)")) is withheld
+            assert browser.text("h1") == "garage"
+        browser.wait("document.querySelector('#lost').hidden", "the alarm to end")
+        browser.wait_for_text(".power strong", "0")
+
+
+def test_an_error_is_withheld(browser: Browser) -> None:
+    """Without the exporter neither the error nor the title tells what may be over."""
+    browser.be()
+    fault = "getComputedStyle(document.querySelector('.fault')).visibility"
+    with Site(lambda: QUICK) as site:
+        browser.open(site.url)
+        assert browser.run(fault) == "visible"
+        assert browser.run("document.title") == "Error, 0\u00a0W – garage"
+    browser.wait("'withheld' in document.body.dataset")
+    assert browser.run(fault) == "hidden"
+    assert browser.run("document.title") == "The exporter does not answer. – garage"
+
+
+def test_another_kind_of_page(browser: Browser) -> None:
+    """An open page becomes the overview when a second charger comes, and the charger's again."""
+    views = list(QUICK)
+    browser.be()
+    with Site(lambda: views) as site:
+        browser.open(site.url)
+        views.append(shown("carport", IDLE))
+        browser.wait("document.querySelectorAll('.overview tbody tr').length === 2")
+        views.pop()
+        browser.wait("document.querySelector('.hero') && past.merged", "the charger's page, alive")
+
+
+def test_a_charger_that_is_no_longer_there(browser: Browser) -> None:
+    """The page of a charger that left the configuration says so, until it is back."""
+    views = list(QUICK)
+    browser.be()
+    with Site(lambda: views) as site:
+        browser.open(f"{site.url}charger/garage")
+        views.clear()
+        browser.wait_for_text("h1", "There is no such charger.")
+        browser.wait("document.readyState === 'complete'")
+        views += QUICK
+        browser.driver.execute_script("refresh()")
+        browser.wait_for_text("h1", "garage")
+
+
+def test_a_newer_exporter(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an update of the exporter an open page loads the new scripts, once."""
+    browser.be()
+    with Site(lambda: QUICK) as site:
+        browser.open(site.url)
+        browser.driver.execute_script("window.old = true")
+        monkeypatch.setattr(web_page, "__version__", "99.1")
+        web_page._process.cache_clear()
+        browser.wait("!window.old && document.readyState === 'complete'", "a page loaded anew")
+        assert "99.1" in browser.text("footer")
+        browser.driver.execute_script("window.old = live.tag = 'x'")
+        browser.wait("live.tag !== 'x'")
+        assert browser.run("window.old") == "x"
 
 
 # How it looks
