@@ -297,14 +297,29 @@ def test_other_answers(
 def test_an_error_is_withheld(browser: Browser) -> None:
     """Without the exporter neither the error nor the title tells what may be over."""
     browser.be()
-    fault = "getComputedStyle(document.querySelector('.fault')).visibility"
+    fault = "document.querySelector('.fault').checkVisibility()"
     with Site(lambda: QUICK) as site:
         browser.open(site.url)
-        assert browser.run(fault) == "visible"
+        assert browser.run(fault) is True
         assert browser.run("document.title") == "Error, 0\u00a0W – garage"
     browser.wait("'withheld' in document.body.dataset")
-    assert browser.run(fault) == "hidden"
+    assert browser.run(fault) is False
     assert browser.run("document.title") == "The exporter does not answer. – garage"
+
+
+def test_a_stale_charger_stands_out(browser: Browser) -> None:
+    """After a failed poll the hero has the colour of its warning, unless there is an error."""
+    failing = Vitals(up=False, reason="timeout", polls=9)
+    browser.be()
+    for status, warned in ((CHARGING, True), (BROKEN, False)):
+        stale = replace(shown("garage", status), vitals=failing)
+        with Site(lambda stale=stale: [stale]) as site:  # type: ignore[misc]
+            browser.open(site.url)
+            state, fresh = browser.run(
+                "['.hero .state', '.hero .fresh'].map((each) =>"
+                " getComputedStyle(document.querySelector(each)).color)"
+            )
+        assert (state == fresh) is warned
 
 
 def test_another_kind_of_page(browser: Browser) -> None:
@@ -316,7 +331,7 @@ def test_another_kind_of_page(browser: Browser) -> None:
         views.append(shown("carport", IDLE))
         browser.wait("document.querySelectorAll('.overview tbody tr').length === 2")
         views.pop()
-        browser.wait("document.querySelector('.hero') && past.merged", "the charger's page, alive")
+        browser.wait("document.querySelector('.hero') && charts[0]?.figure.isConnected")
 
 
 def test_a_charger_that_is_no_longer_there(browser: Browser) -> None:
