@@ -680,3 +680,19 @@ def test_a_password_in_the_address(browser: Browser, garage: Garage) -> None:
         garage.do(lambda charger: charger.plug(Car(wait_s=0, battery_wh=60_000)))
         browser.wait_for_text(".state", "Charging")
         assert browser.console() == []
+
+
+def test_one_question_for_the_history_at_a_time(charts: Browser) -> None:
+    """While an answer is awaited none is asked for; a failed one does not end the asking."""
+    charts.driver.execute_script("document.removeEventListener('refreshed', load)")
+    charts.wait("!past.loading")
+    asked = charts.driver.execute_async_script(
+        """
+        const done = arguments[0];
+        let asked = 0;
+        lastMinutes = async () => { asked += 1; throw new Error("timeout"); };
+        const loads = [load(), load()];
+        Promise.all(loads).then(load).then(() => done(asked));
+        """
+    )
+    assert asked == 2
