@@ -165,6 +165,10 @@ def _api(value: object) -> object:
 def _charger_name(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_NAME:
         raise ValueError(f"a text of 1 to {LONGEST_NAME} characters, not {shown(value)}")
+    if value in (".", ".."):
+        raise ValueError(
+            f"a name other than '.' and '..', which no URL can hold, not {shown(value)}"
+        )
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
 """The last hour of every charger, in memory, for the page's charts and the JSON API.
 
 A sink of cycles. Each charger has a ring of fixed size, about 25 kB, so a thousand chargers cost
-25 MB. A failed poll is a row without values: a gap, never a line drawn across it.
+25 MB. Where all polls failed is a row without values: a gap, never a line drawn across it.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class History:
         self._rings: dict[str, _Ring] = {}
 
     def take(self, cycle: Cycle) -> None:
-        """Keep what came of a cycle; a failed one becomes a gap."""
+        """Keep what came of a cycle; a row of failed ones alone is a gap."""
         ring = self._rings.get(cycle.charger)
         if ring is None:
             ring = self._rings.setdefault(cycle.charger, _Ring(self._spacing_seconds))
@@ -110,16 +110,13 @@ class _Ring:
         self._columns: dict[tuple[str, str], array[int]] = {}
         self._first = 0
         self._count = 0
-        self._failed = False
 
     def put(self, moment: float, readings: Iterable[Reading] | None) -> None:
-        """Add a row, or renew the last one if it is young; a failure in a row stays."""
+        """Add a row, or renew the last one if it is young; a failed poll renews nothing."""
         with self._lock:
             if not self._count or moment - self._taken[self._last] >= self._spacing_seconds:
                 self._append(moment)
-            if self._failed or readings is None:
-                self._failed = True
-                self._clear()
+            if readings is None:
                 return
             self._clear()
             for channel, label, value, _code in readings:
@@ -161,7 +158,7 @@ class _Ring:
         else:
             self._first = (self._first + 1) % ROWS
         self._taken[self._last] = moment
-        self._failed = False
+        self._clear()
 
     def _clear(self) -> None:
         for (name, _label), column in self._columns.items():

@@ -14,7 +14,7 @@ _QUALITY = re.compile(r"q=([01](?:\.\d{0,3})?)")
 NO_BREAK_SPACE = "\u00a0"
 
 
-class _Signs(NamedTuple):
+class Signs(NamedTuple):
     """What stands between thousands, and before decimals."""
 
     group: str
@@ -22,12 +22,12 @@ class _Signs(NamedTuple):
 
 
 _SIGNS = {
-    "en": _Signs(",", "."),
-    "en-ZA": _Signs(NO_BREAK_SPACE, ","),
-    "de": _Signs(".", ","),
-    "de-AT": _Signs(NO_BREAK_SPACE, ","),
-    "de-CH": _Signs("’", "."),
-    "de-LI": _Signs("’", "."),
+    "en": Signs(",", "."),
+    "en-ZA": Signs(NO_BREAK_SPACE, ","),
+    "de": Signs(".", ","),
+    "de-AT": Signs(NO_BREAK_SPACE, ","),
+    "de-CH": Signs("’", "."),
+    "de-LI": Signs("’", "."),
 }
 """Language, or language and region where the region differs → its signs."""
 
@@ -38,6 +38,11 @@ class Language:
 
     tag: str
 
+    @property
+    def signs(self) -> Signs:
+        """What stands between thousands and before decimals."""
+        return _SIGNS.get(self.tag) or _SIGNS[self.tag[:2]]
+
     def say(self, key: str, *, number: int | None = None) -> str:
         """Return the word of `key`, with a number behind it if there is one."""
         word = WORDS[key][LANGUAGES.index(self.tag[:2])]
@@ -45,11 +50,10 @@ class Language:
 
     def number(self, value: float, decimals: int = 0) -> str:
         """Return a number with the reader's signs and a true minus sign."""
-        signs = _SIGNS.get(self.tag) or _SIGNS[self.tag[:2]]
         text = f"{value:,.{decimals}f}"
         if not float(text.replace(",", "")):
             text = text.removeprefix("-")
-        return text.translate(str.maketrans(",.-", f"{signs.group}{signs.decimal}−"))
+        return text.translate(str.maketrans(",.-", "".join((*self.signs, "−"))))
 
 
 def preferred(accept_language: str) -> Language:

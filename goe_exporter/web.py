@@ -11,12 +11,13 @@ from typing import Any
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from goe_exporter import web_api, web_page
 from goe_exporter.channels import CHANNELS
@@ -39,6 +40,7 @@ SECURITY_HEADERS = {
 }
 KEPT_FOR_EVER = "public, max-age=31536000, immutable"
 ASKED_AGAIN = "no-cache"
+NEVER_KEPT = "no-store"
 
 
 def application(
@@ -73,6 +75,7 @@ def application(
         routes=[Route(path, handler, methods=["GET"]) for path, handler in routes.items()],
         middleware=[
             Middleware(_UndecodedPath),
+            Middleware(_Secured),
             Middleware(GZipMiddleware, minimum_size=1024, compresslevel=4),
         ],
     )
@@ -116,7 +119,7 @@ def _pages(views: Views) -> _Handlers:
         view = _named(request, shown)
         if view is None:
             language = preferred(request.headers.get("accept-language", ""))
-            return HTMLResponse(web_page.missing(language), 404, headers=SECURITY_HEADERS)
+            return HTMLResponse(web_page.missing(language), 404)
         return _page(
             request,
             [view],
@@ -129,11 +132,15 @@ def _pages(views: Views) -> _Handlers:
 def _page(
     request: Request, views: Sequence[ChargerView], render: Callable[[Language], str]
 ) -> Response:
-    """Return a page in the reader's language, or 304 if they have it already."""
+    """Return a page in the reader's language, or 304 if they have it already.
+
+    A browser keeps none, since the same page later has other ages; who asks with the tag, as the
+    page's script does, counts them on.
+    """
     language = preferred(request.headers.get("accept-language", ""))
     tag = web_page.fingerprint(views, language)
-    headers = SECURITY_HEADERS | {
-        "Cache-Control": ASKED_AGAIN,
+    headers = {
+        "Cache-Control": NEVER_KEPT,
         "Content-Language": language.tag,
         "ETag": tag,
         "Vary": "Accept-Language",
@@ -194,7 +201,7 @@ def _asset(request: Request) -> Response:
     if asset is None:
         return PlainTextResponse("Not Found", 404)
     current = request.query_params.get("v") == asset.version
-    headers = SECURITY_HEADERS | {
+    headers = {
         "Cache-Control": KEPT_FOR_EVER if current else ASKED_AGAIN,
         "Content-Type": asset.content_type,
     }
@@ -212,3 +219,18 @@ class _UndecodedPath:
         if raw:
             scope = dict(scope, path=raw.decode("ascii", "replace"))
         await self._app(scope, receive, send)
+
+
+class _Secured:
+    """Gives every answer the security headers, whatever it is."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, secured)

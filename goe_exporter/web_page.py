@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -88,8 +89,14 @@ def fingerprint(views: Sequence[ChargerView], language: Language) -> str:
         (view.name, view.vitals.up, view.vitals.polls, view.age is None, view.snapshot is None)
         for view in views
     ]
-    text = repr((__version__, language.tag, known, [asset.version for asset in assets().values()]))
+    text = repr((_process(), language.tag, known))
     return f'W/"{hashlib.blake2b(text.encode(errors="replace"), digest_size=9).hexdigest()}"'
+
+
+@cache
+def _process() -> str:
+    """Return what tells this run of the exporter from others, whose polls count from 0 too."""
+    return secrets.token_hex(8)
 
 
 def due_seconds(views: Sequence[ChargerView]) -> float:
@@ -167,12 +174,19 @@ def _render(
             root=root,
             title=title,
             version=__version__,
+            edition=_edition(name, language),
             assets=assets(),
             interval=shortest_interval(views),
             due=f"{due_seconds(views):.1f}",
             **more,
         )
     )
+
+
+def _edition(name: str, language: Language) -> str:
+    """Return what a page cannot change but by being loaded anew: its kind, language and files."""
+    versions = (asset.version for asset in assets().values())
+    return " ".join((name, language.tag, __version__, *versions))
 
 
 @cache

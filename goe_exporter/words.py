@@ -21,7 +21,7 @@ WORDS: dict[str, tuple[str, str]] = {
     # State of the connection
     "condition.waiting": ("Not asked yet", "Noch nicht gefragt"),
     "condition.unreachable": ("Does not answer", "Antwortet nicht"),
-    "condition.never": ("Has not answered yet", "Hat noch nie geantwortet"),
+    "condition.never": ("Has not answered yet", "Hat noch nicht geantwortet"),
     "condition.blank": ("No state reported", "Kein Zustand gemeldet"),
     "condition.waiting_help": (
         "The first answer is expected within seconds.",
@@ -231,8 +231,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "error.cp_invalid": ("Control signal invalid", "Steuersignal ungültig"),
     "error.rdc_self_test_failed": ("Self-test failed", "Selbsttest gescheitert"),
     "error_help.unknown": (
-        "This version does not know the number. The go-e app names the error.",
-        "Diese Version kennt die Nummer nicht. Die go-e App nennt die Störung.",
+        "No name is known for this number; the go-e app may show one.",
+        "Für diese Nummer ist kein Name bekannt; die go-e App zeigt vielleicht einen.",
     ),
     "error_help.internal": (
         "The charger reports a fault in itself. Disconnect it from the mains for a minute.",
@@ -240,7 +240,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "error_help.fi_ac": (
         "Current is leaking to earth. Unplug the car; if it comes back, have car and cable tested.",
-        "Strom fließt zur Erde. Stecke das Auto ab; hilft das nicht, lass Auto und Kabel prüfen.",
+        "Strom fließt zur Erde. Stecke das Auto ab; kommt es wieder, lass Auto und Kabel prüfen.",
     ),
     "error_help.fi_dc": (
         "Direct current is leaking, mostly in the car. Unplug it and have it tested.",
@@ -275,16 +275,28 @@ WORDS: dict[str, tuple[str, str]] = {
         "Der Schutzleiter fehlt oder ist schlecht. Lade nicht; lass den Anschluss prüfen.",
     ),
     "error_help.contactor_stuck": (
-        "The contactor did not open. Disconnect the charger from the mains and call the service.",
-        "Das Schütz öffnet nicht. Trenne die Wallbox vom Netz und rufe den Service.",
+        (
+            "The contactor did not open. The plug may be live, even without a car."
+            " Disconnect the charger from the mains and call the service."
+        ),
+        (
+            "Das Schütz öffnet nicht. Der Stecker kann unter Spannung stehen, auch ohne Auto."
+            " Trenne die Wallbox vom Netz und rufe den Service."
+        ),
     ),
     "error_help.contactor_missing": (
         "The contactor did not close. Call the service.",
         "Das Schütz schließt nicht. Rufe den Service.",
     ),
     "error_help.over_temperature": (
-        "The charger is too hot. It goes on once it has cooled down; give it shade.",
-        "Die Wallbox ist zu heiß. Nach dem Abkühlen geht es weiter; gib ihr Schatten.",
+        (
+            "The charger is too hot. It goes on once it has cooled down; give it shade."
+            " If it comes back, have the terminals checked."
+        ),
+        (
+            "Die Wallbox ist zu heiß. Nach dem Abkühlen geht es weiter; gib ihr Schatten."
+            " Kommt es wieder, lass die Klemmen prüfen."
+        ),
     ),
     "error_help.no_communication": (
         "Parts of the charger do not reach each other. Disconnect it from the mains for a minute.",
@@ -303,8 +315,14 @@ WORDS: dict[str, tuple[str, str]] = {
         "Das Signal zwischen Auto und Wallbox stimmt nicht. Stecke neu an; nimm ein anderes Kabel.",
     ),
     "error_help.rdc_self_test_failed": (
-        "The residual-current sensor failed its test. Disconnect the charger from the mains.",
-        "Der Fehlerstromsensor hat seinen Test nicht bestanden. Trenne die Wallbox vom Netz.",
+        (
+            "The residual-current sensor failed its test. Do not charge; disconnect the charger"
+            " from the mains and have it checked."
+        ),
+        (
+            "Der Fehlerstromsensor hat seinen Test nicht bestanden. Lade nicht; trenne die Wallbox"
+            " vom Netz und lass sie prüfen."
+        ),
     ),
     # What limits the current
     "limit.set": ("the setting", "die Einstellung"),
@@ -341,7 +359,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "logic_mode.automatic_stop": ("Daily trip", "Tagesfahrt"),
     "logic_mode.unknown": ("Unknown", "Unbekannt"),
     # Why a poll failed
-    "failure.timeout": ("no answer in time", "keine Antwort in der Zeit"),
+    "failure.timeout": ("no answer in time", "hat nicht rechtzeitig geantwortet"),
     "failure.refused": ("the connection was refused", "die Verbindung wurde abgelehnt"),
     "failure.unreachable": ("the network does not reach it", "im Netz nicht erreichbar"),
     "failure.dns": ("its name is not known in the network", "der Name ist im Netz unbekannt"),
@@ -366,7 +384,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "label.limited_by": ("limited by {}", "begrenzt durch {}"),
     "label.phases": ("Phases", "Phasen"),
     "label.total": ("In total", "Insgesamt"),
-    "label.total_help": ("since it was made", "seit der Herstellung"),
+    "label.total_help": ("in its lifetime", "seit der Herstellung"),
     "label.per_phase": ("Per phase", "Je Phase"),
     "label.phase": ("Phase", "Phase"),
     "label.voltage": ("Voltage", "Spannung"),
@@ -391,7 +409,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "label.serial": ("Serial number", "Seriennummer"),
     "label.device_name": ("Name in the app", "Name in der App"),
     "label.address": ("Address", "Adresse"),
-    "label.uptime": ("Running since", "Läuft seit"),
+    "label.uptime": ("Running for", "Läuft seit"),
     "label.state": ("State", "Zustand"),
     "label.data": ("Age of the data", "Alter der Daten"),
     "sensor.type2_port": ("Type 2 port", "Typ-2-Buchse"),
@@ -406,7 +424,7 @@ WORDS: dict[str, tuple[str, str]] = {
     # How old
     "age.live": ("Measured {} ago", "Gemessen vor {}"),
     "age.last_answer": ("Last answer {} ago", "Letzte Antwort vor {}"),
-    "age.never": ("No answer yet", "Noch keine Antwort"),
+    "age.never": ("No data yet", "Noch keine Daten"),
     # Charts
     "chart.title": ("The last hour", "Die letzte Stunde"),
     "chart.power": ("Power", "Leistung"),
@@ -416,8 +434,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "chart.empty": ("No values yet", "Noch keine Werte"),
     "chart.gap": ("no value", "kein Wert"),
     "chart.summary": (
-        "lowest value {low}, highest {high}, last {last}",
-        "tiefster Wert {low}, höchster {high}, letzter {last}",
+        "{name}: {low} to {high}, last {last}",
+        "{name}: {low} bis {high}, zuletzt {last}",
     ),
     "chart.needs_script": (
         "The charts need JavaScript; the values are in the JSON API.",
@@ -427,6 +445,18 @@ WORDS: dict[str, tuple[str, str]] = {
     "page.no_chargers": ("No chargers are configured.", "Keine Wallboxen eingerichtet."),
     "page.not_found": ("There is no such charger.", "Diese Wallbox gibt es nicht."),
     "page.lost": ("The exporter does not answer.", "Der Exporter antwortet nicht."),
+    "page.refused": (
+        "The exporter refuses access (status {}). Reload the page to log in.",
+        "Der Exporter verweigert den Zugang (Status {}). Lade die Seite neu, um dich anzumelden.",
+    ),
+    "page.busy": (
+        "Too many requests (status {}). The page asks again by itself.",
+        "Zu viele Anfragen (Status {}). Die Seite fragt von selbst wieder.",
+    ),
+    "page.foreign": (
+        "The answer is not a page of the exporter (status {}).",
+        "Die Antwort ist keine Seite des Exporters (Status {}).",
+    ),
     "page.lost_age": ("The values are {} old.", "Die Werte sind {} alt."),
     "page.reload": ("Reload", "Neu laden"),
     "page.needs_script": (

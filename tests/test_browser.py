@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from browsers import Browser, chromium
 from servers import wait_for
 from sites import Site
 
-from goe_exporter import web
+from goe_exporter import web, web_page
 from goe_exporter.channels import CHANNELS
 from goe_exporter.client import Client
 from goe_exporter.collector import Collector
@@ -254,6 +255,114 @@ def test_pages_cost_the_charger_nothing(browser: Browser, garage: Garage) -> Non
     assert 12 <= seen <= 3 * 4 * cycles + 12
 
 
+QUICK = [replace(shown("garage", BROKEN), interval_seconds=0.2)]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said", "withheld"),
+    [
+        (401, "", "The exporter refuses access (status 401). Reload the page to log in.", False),
+        (403, "", "The exporter refuses access (status 403). Reload the page to log in.", False),
+        (429, "", "Too many requests (status 429). The page asks again by itself.", False),
+        (500, "oh", "The answer is not a page of the exporter (status 500).", True),
+        (200, "<h1>Log in", "The answer is not a page of the exporter (status 200).", True),
+        (404, "Not Found", "The answer is not a page of the exporter (status 404).", True),
+        (502, "Bad Gateway", "The exporter does not answer.", True),
+    ],
+)
+def test_other_answers(
+    browser: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    status: int,
+    body: str,
+    said: str,
+    withheld: bool,
+) -> None:
+    """Whatever stands before the exporter: the page says what it got, and recovers."""
+    browser.be()
+    with Site(lambda: QUICK) as site:
+        browser.open(site.url)
+        with monkeypatch.context() as patched:
+            patched.setattr(web, "_page", lambda *_any: web.HTMLResponse(body, status))
+            browser.wait_for_text("#lost", said)
+            if withheld:
+                browser.wait_for_text(".power strong", "–")
+            assert ("withheld" in browser.run("Object.keys(document.body.dataset)")) is withheld
+            assert browser.text("h1") == "garage"
+        browser.wait("document.querySelector('#lost').hidden", "the alarm to end")
+        browser.wait_for_text(".power strong", "0")
+
+
+def test_an_error_is_withheld(browser: Browser) -> None:
+    """Without the exporter neither the error nor the title tells what may be over."""
+    browser.be()
+    fault = "document.querySelector('.fault').checkVisibility()"
+    with Site(lambda: QUICK) as site:
+        browser.open(site.url)
+        assert browser.run(fault) is True
+        assert browser.run("document.title") == "Error, 0\u00a0W – garage"
+    browser.wait("'withheld' in document.body.dataset")
+    assert browser.run(fault) is False
+    assert browser.run("document.title") == "The exporter does not answer. – garage"
+
+
+def test_a_stale_charger_stands_out(browser: Browser) -> None:
+    """After a failed poll the hero has the colour of its warning, unless there is an error."""
+    failing = Vitals(up=False, reason="timeout", polls=9)
+    browser.be()
+    for status, warned in ((CHARGING, True), (BROKEN, False)):
+        stale = replace(shown("garage", status), vitals=failing)
+        with Site(lambda stale=stale: [stale]) as site:  # type: ignore[misc]
+            browser.open(site.url)
+            state, fresh = browser.run(
+                "['.hero .state', '.hero .fresh'].map((each) =>"
+                " getComputedStyle(document.querySelector(each)).color)"
+            )
+        assert (state == fresh) is warned
+
+
+def test_another_kind_of_page(browser: Browser) -> None:
+    """An open page becomes the overview when a second charger comes, and the charger's again."""
+    views = list(QUICK)
+    browser.be()
+    with Site(lambda: views) as site:
+        browser.open(site.url)
+        views.append(shown("carport", IDLE))
+        browser.wait("document.querySelectorAll('.overview tbody tr').length === 2")
+        views.pop()
+        browser.wait("document.querySelector('.hero') && charts[0]?.figure.isConnected")
+
+
+def test_a_charger_that_is_no_longer_there(browser: Browser) -> None:
+    """The page of a charger that left the configuration says so, until it is back."""
+    views = list(QUICK)
+    browser.be()
+    with Site(lambda: views) as site:
+        browser.open(f"{site.url}charger/garage")
+        views.clear()
+        browser.wait_for_text("h1", "There is no such charger.")
+        browser.wait("document.readyState === 'complete'")
+        views += QUICK
+        browser.driver.execute_script("refresh()")
+        browser.wait_for_text("h1", "garage")
+
+
+def test_a_newer_exporter(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an update of the exporter an open page loads the new scripts, once."""
+    browser.be()
+    with Site(lambda: QUICK) as site:
+        browser.open(site.url)
+        browser.driver.execute_script("window.old = true")
+        monkeypatch.setattr(web_page, "__version__", "99.1")
+        web_page._process.cache_clear()
+        browser.wait("!window.old && document.readyState === 'complete'", "a page loaded anew")
+        assert "99.1" in browser.text("footer")
+        browser.driver.execute_script("window.old = live.tag = 'x'")
+        browser.wait("live.tag !== 'x'")
+        assert browser.run("window.old") == "x"
+
+
 # How it looks
 
 
@@ -339,16 +448,20 @@ def test_first_load_is_small(browser: Browser, fleet: Site) -> None:
     browser.driver.execute_cdp_cmd("Network.clearBrowserCache", {})
     browser.open(f"{fleet.url}charger/garage")
     browser.wait("past.now > 0", "charts")
-    sizes = {}
+    sizes: dict[str, int] = {}
     urls: dict[str, str] = {}
-    for event in browser.records():
-        details = event["params"]
-        if event["method"] == "Network.responseReceived":
-            urls[details["requestId"]] = details["response"]["url"]
-        if event["method"] == "Network.loadingFinished":
-            sizes[urls[details["requestId"]]] = details["encodedDataLength"]
-    names = {url.removeprefix(fleet.url).partition("?")[0] for url in sizes}
-    assert names == {
+
+    def loaded() -> set[str]:
+        for event in browser.records():
+            details = event["params"]
+            if event["method"] == "Network.responseReceived":
+                urls[details["requestId"]] = details["response"]["url"]
+            if event["method"] == "Network.loadingFinished":
+                sizes[urls[details["requestId"]]] = details["encodedDataLength"]
+        return {url.removeprefix(fleet.url).partition("?")[0] for url in sizes}
+
+    wait_for(lambda: len(loaded()) >= 6, "all files", 30)
+    assert loaded() == {
         *("charger/garage", "assets/style.css", "assets/chart.js", "assets/live.js"),
         *("assets/icon.svg", "api/v1/chargers/garage/history"),
     }
@@ -439,3 +552,147 @@ def test_values_by_keyboard(charts: Browser) -> None:
     charts.wait("document.activeElement.ariaValueNow === '0'")
     charts.send("Key", type="keyDown", key="Escape")
     charts.wait("document.querySelectorAll('.bead').length === 0")
+
+
+def _powers(times: Sequence[float], now: float, interval: float) -> dict[str, object]:
+    """Return a history as the API gives it, whose power is the time."""
+    return {
+        "interval_seconds": interval,
+        "now_timestamp_seconds": now,
+        "timestamps_seconds": list(times),
+        "series": {"power": list(times)},
+    }
+
+
+def _merged(charts: Browser, *answers: dict[str, object]) -> list[float | None]:
+    """Return the power once the page has taken these answers, one after the other."""
+    charts.driver.execute_script(
+        "past.times = []; past.series = new Map(); past.loading = true;"
+        "arguments[0].forEach(merge); drawAll()",
+        answers,
+    )
+    values: list[float | None] = charts.run("past.series.get('power')")
+    assert len(values) == charts.run("past.times.length")
+    return values
+
+
+def test_answers_that_overlap(charts: Browser) -> None:
+    """At 1 s a new answer takes the place of the rows it has, and of none before them."""
+    first = _powers([1000.0, 1001.0, 1002.0, 1003.1], 1003.2, 1)
+    second = _powers([1002.0, 1003.1, 1004.1], 1004.2, 1)
+    assert _merged(charts, first, second) == [1000, 1001, 1002, 1003.1, 1004.1]
+
+
+@pytest.mark.parametrize(
+    ("interval", "silence", "gap"), [(1, 14, False), (1, 16, True), (10, 29, False), (10, 31, True)]
+)
+def test_an_outage_is_a_gap(charts: Browser, interval: float, silence: float, gap: bool) -> None:
+    """Where the exporter was away no line is drawn, whatever came before and after."""
+    first = _powers([1000.0, 1001.0], 1001.2, interval)
+    second = _powers([1001.0 + silence, 1002.0 + silence], 1002.2 + silence, interval)
+    third = _powers([1002.0 + silence, 1003.0 + silence], 1003.2 + silence, interval)
+    hole = [None] if gap else []
+    after = [1001 + silence, 1002 + silence, 1003 + silence]
+    assert _merged(charts, first, second, third) == [1000, 1001, *hole, *after]
+    assert (
+        charts.run("document.querySelector('.trace').getAttribute('d').match(/M/g).length")
+        == 1 + gap
+    )
+
+
+@pytest.mark.parametrize(("step", "asked"), [(0, [2]), (-86_400, [2, 60]), (7, [2, 60])])
+def test_the_exporters_clock_is_set(charts: Browser, step: float, asked: list[int]) -> None:
+    """When the exporter's clock is set the whole hour is asked for anew, and is all there is."""
+    charts.driver.execute_script("document.removeEventListener('refreshed', load)")
+    charts.wait("!past.loading")
+    found = charts.driver.execute_async_script(
+        """
+        const [before, after, done] = arguments;
+        past.times = [];
+        past.series = new Map();
+        merge(before);
+        const asked = [];
+        lastMinutes = async (minutes) => { asked.push(minutes); return after; };
+        load().then(() => done([asked, past.times]));
+        """,
+        _powers([1_000_000.0, 1_000_005.0], 1_000_006, 5),
+        _powers([1_000_005.0 + step], 1_000_006 + step, 5),
+    )
+    assert found == [asked, [1_000_005 + step] if step else [1_000_000, 1_000_005]]
+
+
+def test_power_that_flows_back(charts: Browser) -> None:
+    """Where all power is negative the axis holds 0, and the numbers have a true minus sign."""
+    answer = _powers([1000.0, 1005.0], 1006, 5) | {"series": {"power": [-2500.0, -1234.0]}}
+    _merged(charts, answer)
+    axis = charts.run(
+        "[...document.querySelectorAll('.chart svg')][0].querySelectorAll('text[text-anchor=end]')"
+        ".values().map((each) => each.textContent).toArray()"
+    )
+    assert axis[0] == "−2,5"
+    assert axis[-1] == "0,0"
+    assert charts.text(".legend") == "Gesamt −1,23 kW"
+    assert charts.text(".summary") == "Gesamt: −2,50 kW bis −1,23 kW, zuletzt −1,23 kW"
+
+
+@pytest.mark.parametrize(
+    ("language", "text"), [("en-DE", "1,234.5"), ("de-AT", "1\u00a0234,5"), ("de-CH", "1’234.5")]
+)
+def test_the_charts_write_as_the_page(
+    browser: Browser, fleet: Site, language: str, text: str
+) -> None:
+    """Scripts write numbers with the signs that the server uses."""
+    browser.be(language=language)
+    browser.open(f"{fleet.url}charger/garage")
+    assert browser.run("number(1234.5, 1)") == text
+    assert browser.run("number(-0.04, 1)") == text[-2].join("00")
+    assert browser.run("number(1234567, 0)") == f"1{text[1]}234{text[1]}567"
+
+
+def test_ranges_per_line(charts: Browser) -> None:
+    """Below a chart stands the range of the total, or of each line where there is none."""
+    power, current, temperature = charts.run(
+        "[...document.querySelectorAll('.summary')].map((each) => each.textContent)"
+    )
+    assert power.startswith("Gesamt: 10,")
+    assert ";" not in power
+    assert [part.split(":")[0] for part in current.split("; ")] == ["L1", "L2", "L3"]
+    assert [part.split(":")[0] for part in temperature.split("; ")] == ["Platine", "Typ-2-Buchse"]
+
+
+def test_a_screen_reader_is_left_in_peace(charts: Browser) -> None:
+    """New rows do not speak while the reader stands on a chart; a key does."""
+    said = "document.activeElement.ariaValueText"
+    charts.driver.execute_script("document.querySelector('.plot').focus(); past.loading = true")
+    before = charts.run(said)
+    _merged(charts, _powers([1000.0, 1005.0], 1006, 5))
+    assert charts.run(said) == before
+    charts.send("Key", type="keyDown", key="ArrowLeft")
+    charts.wait(f"{said}.endsWith('Gesamt 1,00\u00a0kW')")
+
+
+def test_a_password_in_the_address(browser: Browser, garage: Garage) -> None:
+    """A page opened as `http://user:password@host/` stays live, charts and all."""
+    browser.be()
+    with garage.site() as site:
+        browser.open(site.url.replace("//", "//user:password@"))
+        browser.wait("past.now > 0", "charts")
+        garage.do(lambda charger: charger.plug(Car(wait_s=0, battery_wh=60_000)))
+        browser.wait_for_text(".state", "Charging")
+        assert browser.console() == []
+
+
+def test_one_question_for_the_history_at_a_time(charts: Browser) -> None:
+    """While an answer is awaited none is asked for; a failed one does not end the asking."""
+    charts.driver.execute_script("document.removeEventListener('refreshed', load)")
+    charts.wait("!past.loading")
+    asked = charts.driver.execute_async_script(
+        """
+        const done = arguments[0];
+        let asked = 0;
+        lastMinutes = async () => { asked += 1; throw new Error("timeout"); };
+        const loads = [load(), load()];
+        Promise.all(loads).then(load).then(() => done(asked));
+        """
+    )
+    assert asked == 2

@@ -123,12 +123,20 @@ def test_a_finer_history() -> None:
     assert past.power(interval=1) == [float(power) for power in range(280, 1000)]
 
 
-def test_a_failure_in_a_shared_row_stays() -> None:
-    """A failed poll among five is not painted over by the next good one."""
+def test_a_failure_in_a_shared_row() -> None:
+    """A row holds the values of its last good poll; it is a gap only if all its polls failed."""
     past = Past()
-    for power in (1, 2, None, 4, 5, 6, 7):
+    for power in (1, 2, None, 4, None, *[None] * 5, None, 12, None):
         past.take(power, wait=1)
-    assert past.power(interval=1) == [None, 7.0]
+    assert past.power(interval=1) == [4.0, None, 12.0]
+
+
+def test_a_gap_in_a_ring_that_is_full() -> None:
+    """A failed poll leaves nothing of the row whose place it takes."""
+    past = Past()
+    for power in [*range(ROWS), None]:
+        past.take(power, wait=4.9)
+    assert past.power()[-2:] == [ROWS - 1.0, None]
 
 
 @pytest.mark.parametrize("interval", [1.0, 5.0, 30.0])

@@ -222,6 +222,14 @@ def test_every_code_makes_a_page(language: Language) -> None:
             assert "</html>" in page
 
 
+@pytest.mark.parametrize(("code", "firmware"), [(12, "56.9"), (15, "60.5"), (99, "60.5")])
+def test_an_error_without_a_name(code: int, firmware: str) -> None:
+    """What is said is true of numbers that no list has and of those the vendor calls unknown."""
+    error = says(err=code, fwv=firmware).error
+    assert error is not None
+    assert error.help == "No name is known for this number; the go-e app may show one."
+
+
 # Conditions
 
 
@@ -245,9 +253,9 @@ def test_every_code_makes_a_page(language: Language) -> None:
         (
             view(None, up=False, reason="dns", age=None),
             *("never", "Has not answered yet"),
-            "No answer yet: its name is not known in the network",
+            "No data yet: its name is not known in the network",
         ),
-        (view(None, up=None, age=None), "waiting", "Not asked yet", "No answer yet"),
+        (view(None, up=None, age=None), "waiting", "Not asked yet", "No data yet"),
         (view({}), "blank", "No state reported", "Measured 1 s ago"),
         (view({"amp": 16}), "live", "No state reported", "Measured 1 s ago"),
     ],
@@ -381,10 +389,29 @@ def test_unchanged_page_is_not_sent_again() -> None:
         assert site.ask("/", If_None_Match=tag).status == 200
 
 
-def test_policy() -> None:
-    """Only our own files run on the page, nothing frames it, and no form leaves it."""
+def test_a_page_is_not_kept() -> None:
+    """A browser that reloads gets the ages of now, although the page's tag is the same."""
     with Site(lambda: [view()]) as site:
-        for path in ("/", "/charger/garage", "/charger/nobody", "/assets/live.js"):
+        tag = site.ask("/").headers["ETag"]
+        for reply in (site.ask("/"), site.ask("/", If_None_Match=tag)):
+            assert reply.headers["Cache-Control"] == "no-store"
+
+
+def test_another_run_of_the_exporter_is_new() -> None:
+    """After a restart the same number of polls is another page."""
+    before = web_page.fingerprint([view()], ENGLISH)
+    assert web_page.fingerprint([view()], ENGLISH) == before
+    web_page._process.cache_clear()
+    assert web_page.fingerprint([view()], ENGLISH) != before
+
+
+def test_policy() -> None:
+    """Only our own files run on the page, nothing frames it, no form leaves it; so everywhere."""
+    with Site(lambda: [view()]) as site:
+        for path in (
+            *("/", "/charger/garage", "/charger/nobody", "/assets/live.js", "/nothing"),
+            *("/api/v1/chargers", "/api/v1/chargers/nobody", "/assets/nothing", "/metrics"),
+        ):
             headers = site.ask(path).headers
             assert headers["Content-Security-Policy"] == (
                 "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"

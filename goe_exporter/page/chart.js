@@ -4,6 +4,9 @@
    across it. All charts of the page share one moment: where the pointer or the arrow keys are. */
 
 const HOUR = 3600;
+const GAP_INTERVALS = 3;
+const GAP_SECONDS = 15;
+const CLOCK_STEP_SECONDS = 5;
 const SPANS_MINUTES = [2, 5, 10, 20, 30, 60];
 const SVG = "http://www.w3.org/2000/svg";
 const LEFT = 40;
@@ -16,7 +19,11 @@ const clock = new Intl.DateTimeFormat(language, { timeStyle: "short" });
 const clockWithSeconds = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
 const panel = document.querySelector("[data-history]");
 
-const past = { times: [], series: new Map(), now: 0, moment: null };
+const past = { times: [], series: new Map(), now: 0, merged: 0, moment: null, loading: false };
+
+function seconds() {
+  return performance.now() / 1000;
+}
 
 function lineKey(channel, part) {
   return part ? `${channel} ${part}` : channel;
@@ -32,7 +39,11 @@ function merge(answer) {
   const oldest = answer.now_timestamp_seconds - HOUR;
   const renewed = answer.timestamps_seconds[0] ?? Infinity;
   const kept = past.times.map((time, row) => [time, row])
-    .filter(([time]) => time >= oldest && time < renewed - 1);
+    .filter(([time]) => time >= oldest && time < renewed - 0.5);
+  // The exporter was away or began anew: an empty row keeps the line from closing.
+  const last = kept.at(-1)?.[0] ?? Infinity;
+  const gap = Math.max(GAP_INTERVALS * answer.interval_seconds, GAP_SECONDS);
+  if (Number.isFinite(renewed) && renewed - last > gap) kept.push([(last + renewed) / 2]);
   const series = new Map();
   for (const key of new Set([...past.series.keys(), ...incoming.keys()])) {
     const old = past.series.get(key);
@@ -42,20 +53,41 @@ function merge(answer) {
   past.times = [...kept.map(([time]) => time), ...answer.timestamps_seconds];
   past.series = series;
   past.now = answer.now_timestamp_seconds;
+  past.merged = seconds();
+}
+
+async function lastMinutes(minutes) {
+  const url = address(panel.dataset.history);
+  url.search = `minutes=${minutes}`;
+  const answer = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MILLISECONDS) });
+  if (!answer.ok) throw new Error(String(answer.status));
+  return answer.json();
+}
+
+/* Whether the exporter's clock was set: it went on unlike the browser's, which never jumps. */
+function stepped(answer) {
+  const ahead = answer.now_timestamp_seconds - past.now - (seconds() - past.merged);
+  return past.times.length > 0 && Math.abs(ahead) > CLOCK_STEP_SECONDS;
 }
 
 async function load() {
+  if (past.loading) return;
+  past.loading = true;
   const last = past.times.at(-1);
-  const missing = last ? Math.ceil((Date.now() / 1000 - past.fetched + past.now - last) / 60) + 1 : 60;
-  const minutes = Math.min(Math.max(missing, 1), 60);
+  const missing = last ? Math.ceil((seconds() - past.merged + past.now - last) / 60) + 1 : 60;
   try {
-    const answer = await fetch(`${panel.dataset.history}?minutes=${minutes}`, { cache: "no-store" });
-    if (!answer.ok) return;
-    merge(await answer.json());
+    let answer = await lastMinutes(Math.min(Math.max(missing, 1), 60));
+    if (stepped(answer)) {
+      answer = await lastMinutes(60);
+      past.times = [];
+      past.series = new Map();
+    }
+    merge(answer);
   } catch {
     return; // The page's own alarm tells that the exporter does not answer.
+  } finally {
+    past.loading = false;
   }
-  past.fetched = Date.now() / 1000;
   drawAll();
 }
 
@@ -90,6 +122,19 @@ function node(name, attributes, text) {
   return element;
 }
 
+/* As the server's `Language.number`. */
+function number(value, decimals) {
+  const { group, decimal } = panel.dataset;
+  const digits = Math.abs(value).toFixed(decimals);
+  const [whole, rest] = digits.split(".");
+  const sign = value < 0 && Number(digits) ? "\u2212" : "";
+  return sign + whole.replace(/\B(?=(\d{3})+$)/g, group) + (rest ? decimal + rest : "");
+}
+
+function decimalsOf(level) {
+  return String(Number(level.toFixed(3))).split(".")[1]?.length ?? 0;
+}
+
 class Chart {
   constructor(figure) {
     this.figure = figure;
@@ -99,10 +144,7 @@ class Chart {
     this.when = figure.querySelector(".moment");
     this.divide = Number(figure.dataset.divide);
     this.least = Number(figure.dataset.least);
-    this.numbers = new Intl.NumberFormat(language, {
-      minimumFractionDigits: Number(figure.dataset.decimals),
-      maximumFractionDigits: Number(figure.dataset.decimals),
-    });
+    this.decimals = Number(figure.dataset.decimals);
     this.lines = [...figure.querySelectorAll(".legend li")].map((item) => ({
       item,
       key: lineKey(item.dataset.channel, item.dataset.part),
@@ -118,7 +160,7 @@ class Chart {
   }
 
   text(value) {
-    return value === null ? panel.dataset.gap : `${this.numbers.format(value / this.divide)}\u00a0${this.figure.dataset.unit}`;
+    return value === null ? panel.dataset.gap : `${number(value / this.divide, this.decimals)}\u00a0${this.figure.dataset.unit}`;
   }
 
   present() {
@@ -143,7 +185,7 @@ class Chart {
     this.spanValues(all.map((value) => value / this.divide));
     this.svg.replaceChildren(...this.axes(), ...this.traces(lines));
     this.cursor = this.svg.appendChild(node("g", {}));
-    this.summarize(all, lines);
+    this.summarize(lines);
     this.mark();
   }
 
@@ -159,19 +201,19 @@ class Chart {
     const low = values.reduce((one, other) => Math.min(one, other), Infinity);
     const floating = this.figure.dataset.unit === "°C" && values.length;
     const bottom = floating ? Math.min(low, (low + high - this.least) / 2) : Math.min(0, low);
-    const top = Math.max(high, bottom + this.least);
+    const top = Math.max(floating ? high : Math.max(0, high), bottom + this.least);
     this.levels = ticks(bottom, top, this.height > 150 ? 5 : 3);
     const [first, last] = [this.levels[0], this.levels.at(-1)];
     this.y = (value) => TOP + ((last - value) / (last - first)) * (this.height - TOP - BOTTOM);
   }
 
   axes() {
-    const numbers = new Intl.NumberFormat(language);
+    const decimals = Math.max(...this.levels.map((level) => decimalsOf(level)));
     const parts = this.levels.flatMap((level) => {
       const y = this.y(level);
       return [
         node("line", { class: level ? "grid" : "axis", x1: LEFT, x2: this.width - RIGHT, y1: y, y2: y }),
-        node("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, numbers.format(level)),
+        node("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, number(level, decimals)),
       ];
     });
     for (const time of clockTicks(this.start, past.now, this.width - LEFT - RIGHT)) {
@@ -208,18 +250,25 @@ class Chart {
     });
   }
 
-  summarize(values, lines) {
-    if (!values.length) return setText(this.summary, "");
-    const last = Math.max(...lines.map(({ key }) => past.series.get(key).at(-1) ?? -Infinity));
-    const words = panel.dataset.summary
-      .replace("{low}", this.text(values.reduce((one, other) => Math.min(one, other))))
-      .replace("{high}", this.text(values.reduce((one, other) => Math.max(one, other))))
-      .replace("{last}", this.text(Number.isFinite(last) ? last : null));
-    setText(this.summary, words);
+  /* Tells the range of each line, or of their total alone. */
+  summarize(lines) {
+    const total = lines.filter(({ colour }) => colour === "line-total");
+    setText(this.summary, (total.length ? total : lines).map((line) => this.range(line)).join("; "));
   }
 
-  /* Shows the values at the chosen moment, or the latest ones. */
-  mark() {
+  range({ key, name }) {
+    const all = past.series.get(key);
+    const values = all.filter((value) => value !== null);
+    return panel.dataset.summary
+      .replace("{name}", name)
+      .replace("{low}", this.text(values.reduce((one, other) => Math.min(one, other))))
+      .replace("{high}", this.text(values.reduce((one, other) => Math.max(one, other))))
+      .replace("{last}", this.text(all.at(-1)));
+  }
+
+  /* Shows the values at the chosen moment, or the latest ones. What a screen reader is at is told
+     when the reader `moved`, not with every poll. */
+  mark(moved = false) {
     if (this.figure.hidden) return;
     const row = past.moment === null ? past.times.length - 1 : nearest(past.moment);
     const time = past.times[row];
@@ -240,6 +289,7 @@ class Chart {
       const x = this.x(time);
       this.cursor.prepend(node("line", { class: "cursor", x1: x, x2: x, y1: TOP, y2: this.height - BOTTOM }));
     }
+    if (document.activeElement === this.plot && !moved) return;
     this.plot.setAttribute("aria-valuemax", Math.max(past.times.length - 1, 0));
     this.plot.setAttribute("aria-valuenow", Math.max(row, 0));
     if (said.length) this.plot.setAttribute("aria-valuetext", [time && clockWithSeconds.format(time * 1000), ...said].join(", "));
@@ -270,7 +320,7 @@ function nearest(moment) {
 
 function choose(moment) {
   past.moment = moment;
-  charts.forEach((chart) => chart.mark());
+  charts.forEach((chart) => chart.mark(true));
 }
 
 const charts = panel ? [...panel.querySelectorAll(".chart")].map((figure) => new Chart(figure)) : [];

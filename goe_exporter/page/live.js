@@ -9,11 +9,14 @@ const LONGEST_RETRY_SECONDS = 30;
 const FAILURES_BEFORE_ALARM = 2;
 const INTERVALS_BEFORE_WITHHELD = 3;
 const ABSENT = "–";
+/* Status of an answer → what is said of it; no answer has status 0. */
+const TROUBLES = { 0: "silent", 401: "refused", 403: "refused", 429: "busy", 502: "silent", 503: "silent", 504: "silent" };
 
 const live = {
   tag: "",
   received: Date.now(),
   failures: 0,
+  status: 0,
   unchanged: 0,
   timer: 0,
   request: null,
@@ -33,6 +36,13 @@ function duration(seconds) {
     if (seconds >= 2 * unit) return `${Math.round(seconds / unit)}\u00a0${symbol}`;
   }
   return `${Math.round(seconds)}\u00a0s`;
+}
+
+/* An address on this site, without the reader's name and password, which fetch refuses. */
+function address(path) {
+  const url = new URL(path, location.href);
+  url.username = url.password = "";
+  return url;
 }
 
 function setText(element, text) {
@@ -85,7 +95,7 @@ function removed(node) {
   return next;
 }
 
-/* Lets all ages grow, and tells when the exporter does not answer. */
+/* Lets all ages grow, and tells why no new values come. */
 function showAges() {
   const since = sinceReceived();
   const ages = [...document.querySelectorAll("[data-age]")].map((element) => {
@@ -98,14 +108,21 @@ function showAges() {
   const lost = live.failures >= FAILURES_BEFORE_ALARM || (live.failures > 0 && since > 2 * interval());
   if (alarm.hidden === lost) alarm.hidden = !lost;
   if (!lost) return;
+  const trouble = TROUBLES[live.status] ?? "foreign";
+  const reason = alarm.dataset[trouble].replace("{}", live.status);
+  setText(alarm.querySelector("[role=alert]"), reason);
   const words = alarm.querySelector("[data-words]");
   setText(words, words.dataset.words.replace("{}", duration(youngest)));
-  if (youngest > INTERVALS_BEFORE_WITHHELD * interval()) withhold();
+  const answers = trouble === "refused" || trouble === "busy";
+  if (!answers && youngest > INTERVALS_BEFORE_WITHHELD * interval()) withhold(reason);
 }
 
 /* Too old to be shown as if it were now; the next answer brings everything back. */
-function withhold() {
+function withhold(reason) {
+  live.tag = "";
   document.body.dataset.withheld = "";
+  const name = document.querySelector(".hero h1")?.textContent;
+  if (name) setText(document.querySelector("title"), `${reason} – ${name}`);
   for (const element of document.querySelectorAll("[data-reading], [data-state]")) setText(element, ABSENT);
 }
 
@@ -120,13 +137,16 @@ async function refresh() {
   live.request = request;
   const timeout = setTimeout(() => request.abort(), TIMEOUT_MILLISECONDS);
   let next;
+  let status = 0;
   try {
     const headers = live.tag ? { "If-None-Match": live.tag } : {};
-    const answer = await fetch(location.href, { cache: "no-store", headers, signal: request.signal });
-    if (answer.status !== 304 && !answer.ok) throw new Error(String(answer.status));
-    next = answer.status === 304 ? stillTheSame() : show(answer, await answer.text());
+    const answer = await fetch(address(location.href), { cache: "no-store", headers, signal: request.signal });
+    const text = await answer.text();
+    status = answer.status;
+    next = status === 304 ? stillTheSame() : show(answer, text);
   } catch {
     if (live.request !== request) return;
+    live.status = status;
     live.failures += 1;
     next = Math.min(2 ** (live.failures - 1), LONGEST_RETRY_SECONDS);
   } finally {
@@ -145,8 +165,16 @@ function stillTheSame() {
   return Math.min(interval() * 2 ** (live.unchanged - 3), interval(), 60);
 }
 
+/* Shows a page of the exporter, also the one that says there is no such charger; anything else is
+   no answer of it. What is another kind of page, or a newer exporter's, must be loaded. */
 function show(answer, text) {
   const fresh = new DOMParser().parseFromString(text, "text/html");
+  const { edition } = fresh.body.dataset;
+  if (edition === undefined) throw new Error("foreign");
+  if (edition !== document.body.dataset.edition) {
+    location.reload();
+    return interval();
+  }
   live.tag = answer.headers.get("ETag") ?? "";
   live.received = Date.now();
   live.failures = live.unchanged = 0;
