@@ -161,7 +161,7 @@ def test_a_file_of_tests_per_group() -> None:
     for group in [*GROUPS, *RECORDING]:
         tests = load(ALERTS / "tests" / f"{group['name'].removeprefix('goe-')}.yaml")["tests"]
         tested = dict.fromkeys(
-            re.split(r" fires: | is silent: ", test["name"])[0] for test in tests
+            re.split(r" fires: | goes on: | is silent: ", test["name"])[0] for test in tests
         )
         assert list(tested) == [rule.get("alert") or rule["record"] for rule in group["rules"]]
     assert len(TESTS) == len(GROUPS) + len(RECORDING)
