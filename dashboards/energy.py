@@ -54,7 +54,9 @@ def prometheus() -> Board:
     return Board(
         uid="goe-energy", title="go-e Energy", source=promql.SOURCE,
         description="Kilowatt-hours by day and month, what they cost, hours of use, and the last "
-        "sessions. Prometheus keeps 15 days unless --storage.tsdb.retention.time says more.",
+        "sessions. Prometheus keeps 15 days unless --storage.tsdb.retention.time says more. What "
+        "two exporters count of one charger is added up: give the second a job of its own, and "
+        "choose one job above.",
         variables=[*promql.variables(), PRICE], time_from="now-30d/d", refresh="5m",
         rows=[Row("Energy", [
             _totals(),

@@ -42,21 +42,26 @@ def board() -> Board:
     )  # fmt: skip
 
 
+def once(expression: str) -> str:
+    """Return the PromQL with a sample per charger, however many exporters of a job watch it."""
+    return f"max {OF_CHARGER} ({expression})"
+
+
 def _counts() -> list[Panel]:
-    up, error = promql.polled("goe_up"), promql.series("error", but="none")
-    charging = promql.series("car_state", state="charging")
-    configured = f"count(count {OF_CHARGER} ({promql.polled('goe_polls_total')}))"
-    power = promql.series("power")
+    up, error = once(promql.polled("goe_up")), promql.series("error", but="none")
+    charging = once(promql.series("car_state", state="charging"))
+    configured = f"count({once(promql.polled('goe_polls_total'))})"
+    power = once(promql.series("power"))
     return [
         _count("Chargers", "Chargers the exporter is told to ask.", configured, looks.COUNT),
         _count(
-            "Without an answer", "Chargers whose last poll failed.",
+            "Without an answer", "Chargers whose last poll failed, by every exporter that asks.",
             f"count({up} == 0)", looks.ANY,
         ),
         _count("Charging", "Chargers that charge a car now.", f"sum({charging})", looks.GOOD),
         _count(
             "With an error", "Chargers that report an error.",
-            f"count({error} == 1)", looks.ANY,
+            f"count({once(f'{error} == 1')})", looks.ANY,
         ),
         stat(
             title="Power now", description="Active power of all chargers together.",
@@ -83,11 +88,11 @@ def _chargers() -> Panel:
     age = f"time() - {promql.polled('goe_last_success_timestamp_seconds')}"
     session = f"{promql.series('session_energy')} / {promql.JOULES_PER_KWH}"
     expressions = (
-        f"max {OF_CHARGER} ({car_state()})",
-        f"max {OF_CHARGER} ({promql.series('power')})",
-        f"max {OF_CHARGER} ({session})",
+        once(car_state()),
+        once(promql.series("power")),
+        once(session),
         f"max by (job, charger, error) ({promql.series('error')} == 1)",
-        f"max {OF_CHARGER} ({age})",
+        once(age),
         f"max by (job, charger, model, firmware, serial) ({identity})",
     )
     titles = {
@@ -138,7 +143,7 @@ def _looks_of_columns() -> list[Json]:
 
 
 def _power() -> Panel:
-    power = f"sum by (charger) ({promql.series('power')})"
+    power = f"sum by (charger) ({once(promql.series('power'))})"
     return time_series(
         title="Power", description="Active power, the chargers one upon another.",
         targets=[promql.past(power, "{{charger}}")], unit="watt", width=12, height=8,
@@ -149,9 +154,10 @@ def _power() -> Panel:
 def _states() -> Panel:
     words = looks.CAR_WORDS | {NO_ANSWER: ("No answer", looks.SILENT)}
     names = [override(name, displayName=text) for name, (text, _color) in words.items()]
-    per_state = f"sum by (state) ({promql.series('car_state')}) > 0"
-    down = f"{promql.polled('goe_up')} == 0"
-    silent = f"count(({down}) unless {promql.SAME_CHARGER} {promql.code('car_state')})"
+    states = f"max by (job, charger, state) ({promql.series('car_state')})"
+    per_state = f"sum by (state) ({states}) > 0"
+    down = f"{once(promql.polled('goe_up'))} == 0"
+    silent = f"count(({down}) unless {once(promql.code('car_state'))})"
     return time_series(
         title="Chargers by state", description="How many chargers were in which state.",
         targets=[promql.past(per_state, "{{state}}"), promql.past(silent, NO_ANSWER)],
@@ -163,7 +169,9 @@ def _states() -> Panel:
 
 
 def _firmware() -> Panel:
-    per_version = f"count by (model, firmware, api) ({promql.device('model', 'firmware')})"
+    identity = promql.device("model", "firmware")
+    devices = f"max by (job, charger, model, firmware, api) ({identity})"
+    per_version = f"count by (model, firmware, api) ({devices})"
     titles = {"model": "Model", "firmware": "Firmware", "api": "API", "Value": "Chargers"}
     return table(
         title="Firmware", description="Chargers by model, firmware and the API they are asked by.",

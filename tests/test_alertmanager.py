@@ -200,7 +200,7 @@ def test_a_fault_reaches_the_webhook(speak: Callable[..., Speaker], tmp_path: Pa
         assert {each["labels"]["alertname"] for each in told(webhook)} == {"GoeGroundFault"}
 
 
-# Inhibition
+# Grouping and inhibition
 
 
 def alert(name: str, severity: str, kind: str, charger: str = "", **more: str) -> dict[str, Any]:
@@ -221,6 +221,7 @@ ALL = (
     alert("GoeVoltageOutOfBand", "warning", "grid", "yard", phase="L1"),
     alert("GoeChargerError", "warning", "error", "yard"),
     alert("GoeContactorStuck", "critical", "error", "yard", instance="nas:10332"),
+    alert("GoeChargerError", "warning", "error", "yard", job="cottage", instance="hut:10332"),
     alert("GoeOverTemperature", "critical", "temperature", "yard"),
     alert("GoeTemperatureHigh", "warning", "temperature", "yard", sensor="board"),
     alert("GoeTemperatureHigh", "warning", "temperature", "barn", sensor="board"),
@@ -235,6 +236,15 @@ MUTED = {
     ("GoeChargerError", "yard", "pi:10332"),
     ("GoeTemperatureHigh", "yard", "pi:10332"),
 }
+
+GROUPS = {
+    ("goe", ""),
+    ("goe", "garage"),
+    ("goe", "yard"),
+    ("goe", "barn"),
+    ("cottage", "yard"),
+}
+"""Job and charger of each message."""
 
 
 def test_what_mutes_what(tmp_path: Path) -> None:
@@ -257,3 +267,9 @@ def test_what_mutes_what(tmp_path: Path) -> None:
 
         wait_for(lambda: muted() == MUTED, "the muted ones")
         assert len(fetch(url)) == len(ALL)
+
+        groups = {
+            (group["labels"].get("job", ""), group["labels"].get("charger", ""))
+            for group in fetch(f"{url}/groups")
+        }
+        assert groups == GROUPS

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dashboard_queries import Moment, queries
+from servers import binary
 
 from dashboards import influxql, looks, promql
 from dashboards.build import BOARDS, FOLDER, files
@@ -424,3 +426,47 @@ def test_too_wide_a_line_stops_the_build() -> None:
     board = Board("u", "t", "d", "prometheus", [], [Row("r", [[wide, wide]])], "now-1h", "1m")
     with pytest.raises(ValueError, match="t: 26 columns in the line of 'W'"):
         dashboard(board)
+
+
+# Two exporters of the same chargers
+
+SEEN_TWICE = {
+    "goe_polls_total": (("garage", "", 9), ("yard", "", 9)),
+    "goe_up": (("garage", "", 1), ("yard", "", 0)),
+    "goe_power_watts": (("garage", "", 7000),),
+    "goe_car_state": (("garage", 'state="charging"', 1),),
+    "goe_error": (("garage", 'error="phase"', 1),),
+}
+COUNTED = {
+    "Chargers": 2,
+    "Without an answer": 1,
+    "Charging": 1,
+    "With an error": 1,
+    "Power now": 7000,
+}
+
+
+def test_fleet_counts_a_charger_once(tmp_path: Path) -> None:
+    """A charger that two exporters of a job watch is one, and its power flows once."""
+    series = [
+        {
+            "series": f'{name}{{job="goe",instance="{host}",charger="{charger}",{label}}}',
+            "values": f"{value}",
+        }
+        for name, samples in SEEN_TWICE.items()
+        for charger, label, value in samples
+        for host in ("pi:10332", "nas:10332")
+    ]
+    now = Moment(0, 0, 15)
+    checks = [
+        {"expr": now.fill(query.text), "eval_time": "0s", "exp_samples": [{"value": value}]}
+        for title, value in COUNTED.items()
+        for query in queries("prometheus/fleet.json", title)
+    ]
+    path = tmp_path / "test.json"
+    path.write_text(
+        json.dumps({"tests": [{"input_series": series, "promql_expr_test": checks}]}), "utf-8"
+    )
+    command = [binary("promtool"), "test", "rules", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -189,6 +189,9 @@ def test_manifests_find_each_other() -> None:
     (port,) = service["spec"]["ports"]
     assert [endpoint["port"] for endpoint in monitor["endpoints"]] == [port["name"]]
     assert monitor["endpoints"][0]["path"] == "/metrics"
+    (relabeling,) = monitor["endpoints"][0]["relabelings"]
+    assert relabeling["targetLabel"] == "instance"
+    assert relabeling["sourceLabels"] == ["__meta_kubernetes_service_name"]
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"].items() <= labels.items()
     assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()

@@ -260,6 +260,7 @@ class History:
         until: float = 0,
         *,
         api: int = 2,
+        charger: str = "garage",
     ) -> None:
         """Write a point every 15 s over some minutes, up to `until` minutes ago.
 
@@ -270,8 +271,8 @@ class History:
             stamp = self._now - 60 * until - 15 * step - 1
             snapshot = None
             if status is not None:
-                snapshot = Snapshot("garage", api, stamp, 0.0, decode(status, api).readings)
-            lines.append(influx.line(Cycle("garage", "012345", stamp, snapshot), {}))
+                snapshot = Snapshot(charger, api, stamp, 0.0, decode(status, api).readings)
+            lines.append(influx.line(Cycle(charger, "012345", stamp, snapshot), {}))
         self._server.write("\n".join(lines))
 
     def fires(self, rule: Rule) -> bool | None:
@@ -326,6 +327,33 @@ def test_a_charger_that_is_not_heard_of(history: History, gone: str) -> None:
     if gone == "polls fail":
         history.said(None, minutes=15)
     assert [rule.title for rule in RULES if history.fires(rule)] == ["GoeChargerUnreachable"]
+
+
+def test_a_charger_that_is_gone_for_more_than_a_day(history: History) -> None:
+    """It is unreachable for as long as the exporter says so."""
+    history.said(WELL, minutes=30, until=25 * 60)
+    history.said(None, minutes=25 * 60)
+    assert [rule.title for rule in RULES if history.fires(rule)] == ["GoeChargerUnreachable"]
+
+
+def test_a_charger_that_has_never_answered(history: History) -> None:
+    """It is unreachable too, though no reading of any charger was ever written."""
+    history.said(None, minutes=15)
+    assert [rule.title for rule in RULES if history.fires(rule)] == ["GoeChargerUnreachable"]
+
+
+def test_a_charger_whose_readings_are_unreadable(history: History) -> None:
+    """It answers, and is not called unreachable."""
+    history.said({}, minutes=15)
+    assert [rule.title for rule in RULES if history.fires(rule)] == []
+
+
+@pytest.mark.parametrize(("dead", "last"), [("yard", True), ("attic", False)])
+def test_a_dead_charger_beside_one_that_is_well(history: History, dead: str, last: bool) -> None:
+    """Each charger is looked at by itself; the last one in the alphabet is what `fires` sees."""
+    history.said(WELL, minutes=15)
+    history.said(None, minutes=15, charger=dead)
+    assert history.fires(BY_TITLE["GoeChargerUnreachable"]) == last
 
 
 def test_no_charger_at_all(history: History) -> None:
