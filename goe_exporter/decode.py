@@ -49,12 +49,16 @@ def decode(status: Status, api: int, channels: tuple[Channel, ...] = CHANNELS) -
     readings: list[Reading] = []
     failed: set[str] = set()
     for channel, label, places, reader in _plan(channels):
-        for key, steps in places:
+        for key, index, steps in places:
             raw = status.get(key)
             if raw is None:
                 continue
             try:
-                if steps and (raw := _inside(raw, steps)) is None:
+                if index >= 0 and type(raw) is list:
+                    raw = raw[index] if index < len(raw) else None
+                elif steps:
+                    raw = _inside(raw, steps)
+                if raw is None:
                     continue
                 reading = reader(channel, label, raw, context)
             except UnreadableError:
@@ -66,8 +70,12 @@ def decode(status: Status, api: int, channels: tuple[Channel, ...] = CHANNELS) -
     return Decoded(tuple(readings), frozenset(failed))
 
 
-_Place = tuple[str, tuple[str | int, ...]]
-"""A key of a status, and the steps from its value to the one wanted."""
+_Place = tuple[str, int, tuple[str | int, ...]]
+"""A key of a status, and the steps from its value to the one wanted.
+
+Between them, if a single index is all the steps there are, that index, else -1: most parts are
+elements of an array, and this saves a call for each.
+"""
 
 
 @cache
@@ -79,12 +87,17 @@ def _plan(
         (
             channel,
             part.label,
-            tuple((str(path[0]), path[1:]) for path in part.paths),
+            tuple((str(path[0]), _only_index(path[1:]), path[1:]) for path in part.paths),
             _READERS[channel.kind],
         )
         for channel in channels
         for part in channel.parts
     ]
+
+
+def _only_index(steps: tuple[str | int, ...]) -> int:
+    index = steps[0] if len(steps) == 1 else -1
+    return index if isinstance(index, int) else -1
 
 
 def _inside(value: object, steps: tuple[str | int, ...]) -> object:
