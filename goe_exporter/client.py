@@ -11,7 +11,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NoReturn
 from urllib.parse import quote
 
@@ -75,11 +75,14 @@ class Client:
 
         Raises `ChargerError`.
         """
-        with self._lock, self._named_in_errors():
+        with self._lock:
             self._until = time.monotonic() + self._deadline_seconds
-            if self._fixed:
-                return self._ask(self._fixed, keys)
-            return self._ask_what_it_has(keys)
+            try:
+                if self._fixed:
+                    return self._ask(self._fixed, keys)
+                return self._ask_what_it_has(keys)
+            except ChargerError as error:
+                raise self._named(error) from error
 
     def write(self, api: int, key: str, value: object) -> None:
         """Write `value` (in v2's words) to `key` through `api`.
@@ -88,10 +91,13 @@ class Client:
         leaving the value as it was, so only a read-back tells.
         """
         for target in write_targets(api, key, value):
-            with self._lock, self._named_in_errors():
-                status, answer, text = self._get_any(target)
-                if api == 1:
-                    _as_object(answer)
+            with self._lock:
+                try:
+                    status, answer, text = self._get_any(target)
+                    if api == 1:
+                        _as_object(answer)
+                except ChargerError as error:
+                    raise self._named(error) from error
             if api == 1:
                 continue
             if status != HTTP_ACCEPTED and not _accepted(answer, text, key):
@@ -99,15 +105,10 @@ class Client:
                 wanted = f"{key}={json.dumps(value)}"
                 raise RefusedError(f"{self.host} refused {wanted}: {words or text!r}")
 
-    @contextlib.contextmanager
-    def _named_in_errors(self) -> Iterator[None]:
-        """Name the charger in errors about its answers; those of the network name it already."""
-        try:
-            yield
-        except ChargerError as error:
-            if self.host in str(error):
-                raise
-            raise ChargerError(error.reason, f"{self.host}: {error}") from error
+    def _named(self, error: ChargerError) -> ChargerError:
+        """Name the charger in an error about its answer; those of the network name it already."""
+        text = str(error)
+        return ChargerError(error.reason, text if self.host in text else f"{self.host}: {text}")
 
     def _ask_what_it_has(self, keys: Sequence[str]) -> Answer:
         """Ask v2, or v1 if that answered last; and where the charger has none of it, the other."""
