@@ -97,7 +97,7 @@ def command() -> None:
 )  # fmt: skip
 @option(
     "--web.request-timeout", "request_timeout", metavar="DURATION", default="10s",
-    show_default=True, callback=by("seconds"), help="Time for a request to arrive whole.",
+    show_default=True, callback=by("timeout_seconds"), help="Time for a request to arrive whole.",
 )  # fmt: skip
 @options.log_format
 @options.log_level

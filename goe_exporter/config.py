@@ -102,7 +102,8 @@ def _url(text: object) -> str:
     return match[0].rstrip("/")
 
 
-def _timeout(text: object) -> float:
+def timeout_seconds(text: object) -> float:
+    """Return a time limit in seconds, 100 ms at the least; raises `ValueError`."""
     value = seconds(text)
     if not SHORTEST_TIMEOUT_SECONDS <= value <= LONGEST_TIMEOUT_SECONDS:
         raise ValueError(f"100ms to 10m, not {shown(text)}")
@@ -218,7 +219,7 @@ class InfluxSettings(Strict):
     spool: str = Field(default="/var/lib/goe-exporter/spool", min_length=1)
     spool_limit: Annotated[int, BeforeValidator(size)] = 512 * 1024 * 1024
     batch: int = Field(default=5000, ge=1, le=5000)
-    timeout: Annotated[float, BeforeValidator(_timeout)] = 10.0
+    timeout: Annotated[float, BeforeValidator(timeout_seconds)] = 10.0
     verify_tls: bool = True
     ca_file: str | None = None
     tags: dict[Annotated[str, BeforeValidator(_tag_name)], str] = Field(default_factory=dict)

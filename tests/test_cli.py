@@ -193,6 +193,10 @@ def test_help_is_fast() -> None:
             "--refresh-interval: 1s or longer, not '100ms'",
         ),
         (
+            ["serve", "a", "--web.request-timeout", "0s"],
+            "--web.request-timeout: 100ms to 10m, not '0s'",
+        ),
+        (
             ["serve", "--config", "/nonexistent"],
             "cannot read /nonexistent: No such file or directory",
         ),
