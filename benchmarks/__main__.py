@@ -1,20 +1,41 @@
-"""`python -m benchmarks [NAME…]`: all benchmarks, or those named, as a table."""
+"""`python -m benchmarks [--write] [NAME…]`: all benchmarks, or those named, as a table.
+
+With `--write` and no names the table replaces that of the last run in README.md beside this.
+"""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-from benchmarks import cycle, fleet, pages, scrape, spool
+from benchmarks import cycle, fleet, pages, rival, scrape, spool, startup
 
+README = Path(__file__).parent / "README.md"
+HEAD = "| what | figure | ratio |\n|---|---|---|\n"
 ALL = {
     "cycle": cycle.measure,
+    "rival": rival.measure,
     "scrape": scrape.measure,
+    "startup": startup.measure,
     "spool": spool.measure,
     "fleet": fleet.measure,
     "pages": pages.measure,
 }
 
-print("| what | figure | ratio |\n|---|---|---|")
-for name in sys.argv[1:] or ALL:
-    for row in ALL[name]():
-        print(f"| {' | '.join(row)} |", flush=True)
+
+def main(arguments: list[str]) -> None:
+    """Print the table row by row, and write it if that is wanted."""
+    names = [argument for argument in arguments if argument != "--write"]
+    table = HEAD
+    print(HEAD, end="")
+    for name in names or ALL:
+        for row in ALL[name]():
+            line = f"| {' | '.join(row)} |\n"
+            print(line, end="", flush=True)
+            table += line
+    if "--write" in arguments and not names:
+        before, _head, _table = README.read_text("utf-8").partition(HEAD)
+        README.write_text(before + table, "utf-8")
+
+
+main(sys.argv[1:])

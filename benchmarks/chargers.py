@@ -11,9 +11,11 @@ import contextlib
 import itertools
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 from goe_exporter.client import Client
 from goe_exporter.collector import Collector
+from goe_exporter.model import ChargerView
 from goe_exporter.simulator import Car, Charger, Simulator
 
 PORT = 18_080
@@ -36,6 +38,23 @@ def one() -> Iterator[Collector]:
         while not collector.complete:
             collector.cycle()
         yield collector
+
+
+def fleet(view: ChargerView, count: int) -> list[ChargerView]:
+    """Return chargers like `view`, each of its own name and with numbers of its own."""
+    return [_like(view, f"charger-{number}", 1 + number / 7919) for number in range(count)]
+
+
+def _like(view: ChargerView, name: str, factor: float) -> ChargerView:
+    assert view.snapshot is not None
+    readings = tuple(
+        reading._replace(value=reading.value * factor)
+        if isinstance(reading.value, float)
+        else reading
+        for reading in view.snapshot.readings
+    )
+    snapshot = replace(view.snapshot, charger=name, readings=readings)
+    return replace(view, name=name, snapshot=snapshot)
 
 
 def main(count: int, dead: int) -> None:

@@ -57,13 +57,15 @@ def _measure(host: str) -> Iterator[tuple[str, str, str]]:
         yield what, f"{seconds * 1e6:.0f} µs", f"{seconds / bare:.2f} × floor"
 
 
-def side_by_side(work: dict[str, Callable[[], object]], calls: int = CALLS) -> dict[str, float]:
+def side_by_side(
+    work: dict[str, Callable[[], object]], calls: int = CALLS, rounds: int = ROUNDS
+) -> dict[str, float]:
     """Return the CPU seconds of a call of each, the median of rounds that take turns."""
-    rounds: dict[str, list[float]] = {name: [] for name in work}
-    for _round in range(ROUNDS):
+    costs: dict[str, list[float]] = {name: [] for name in work}
+    for _round in range(rounds):
         for name, call in work.items():
             started = time.process_time()
             for _call in range(calls):
                 call()
-            rounds[name].append((time.process_time() - started) / calls)
-    return {name: statistics.median(seconds) for name, seconds in rounds.items()}
+            costs[name].append((time.process_time() - started) / calls)
+    return {name: statistics.median(seconds) for name, seconds in costs.items()}

@@ -1,4 +1,4 @@
-"""A thousand chargers in one process: CPU, memory, and how late polls begin."""
+"""Thousands of chargers in one process: CPU, memory, how late polls begin, and how it grows."""
 
 from __future__ import annotations
 
@@ -10,34 +10,65 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks import chargers
+from benchmarks.processes import cpu_seconds, memory_mb
 
-COUNT = 1000
+COUNTS = (1000, 5000)
 INTERVAL_SECONDS = 5
-WARM_UP_SECONDS = 15
-SECONDS = 60
+WARM_UP_SECONDS = 20
+SECONDS = 30
 METRICS = "http://127.0.0.1:18332/metrics"
+LATENESS = "goe_exporter_poll_lateness_seconds"
+
+
+class _Run(NamedTuple):
+    """What a fleet took: cores, MB, the answering side's cores, polls/s, lateness in seconds."""
+
+    cores: float
+    memory: float
+    scraped: float
+    answering: float
+    polls: float
+    late_p50: float
+    late_p99: float
 
 
 def measure() -> Iterator[tuple[str, str, str]]:
-    """Yield (what, figure, ratio) rows for a healthy fleet and one with a tenth dead."""
-    for dead in (0, COUNT // 10):
-        yield from _measure(dead)
+    """Yield (what, figure, ratio) rows for healthy fleets and such with a tenth dead."""
+    for part in (0, 10):
+        runs = [_run(count, count * part // 100) for count in COUNTS]
+        for count, run in zip(COUNTS, runs, strict=True):
+            yield from _rows(f"{count} chargers, {part} % dead", run)
+        small, large = runs
+        growth = f"{COUNTS[0]} to {COUNTS[1]} chargers, {part} % dead: growth"
+        cpu = large.cores / large.polls / (small.cores / small.polls)
+        yield f"{growth} of CPU a poll", f"{cpu:.2f} ×", "1 is linear"
+        memory = large.memory / small.memory
+        yield f"{growth} of memory", f"{memory:.2f} ×", f"of {COUNTS[1] / COUNTS[0]:.0f} × chargers"
 
 
-def _measure(dead: int) -> Iterator[tuple[str, str, str]]:
-    simulator = [sys.executable, "-m", "benchmarks.chargers", str(COUNT), str(dead)]
+def _rows(name: str, run: _Run) -> Iterator[tuple[str, str, str]]:
+    polls = f"{run.polls:.0f} polls/s, {run.cores / run.polls * 1e6:.0f} µs each"
+    yield f"{name}: CPU", f"{run.cores:.2f} cores", polls
+    yield f"{name}: memory", f"{run.memory:.0f} MB", f"{run.scraped:.0f} MB after a scrape"
+    late = f"p50 {run.late_p50 * 1e3:.1f} ms, p99 {run.late_p99 * 1e3:.0f} ms"
+    yield f"{name}: lateness", late, f"the chargers' side took {run.answering:.2f} cores"
+
+
+def _run(count: int, dead: int) -> _Run:
+    answering = [sys.executable, "-m", "benchmarks.answering", str(count), str(dead)]
     with (
         tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(simulator, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as fleet,
+        subprocess.Popen(answering, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as fleet,
     ):
         assert fleet.stdout is not None
         fleet.stdout.readline()
         config = Path(folder) / "fleet.yaml"
         rows = "\n".join(
             f"  - {{name: charger-{n}, host: '{chargers.address(n)}:{chargers.PORT}'}}"
-            for n in range(COUNT)
+            for n in range(count)
         )
         config.write_text(f"refresh_interval: {INTERVAL_SECONDS}s\nchargers:\n{rows}\n")
         command = [
@@ -45,47 +76,54 @@ def _measure(dead: int) -> Iterator[tuple[str, str, str]]:
             *("--web.listen-address", "127.0.0.1:18332", "--log-level", "warning"),
         ]
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as exporter:
-            time.sleep(WARM_UP_SECONDS)
-            before = _scrape()
-            cpu = _cpu(exporter.pid)
-            time.sleep(SECONDS)
-            cpu, memory = _cpu(exporter.pid) - cpu, _memory(exporter.pid)
-            after = _scrape()
-            peak = _memory(exporter.pid)
-            exporter.terminate()
-        fleet.communicate()
-    name = f"{COUNT} chargers, {dead} dead"
-    polls = _value(after, "goe_exporter_poll_lateness_seconds_count") - _value(
-        before, "goe_exporter_poll_lateness_seconds_count"
+            try:
+                return _watched(exporter.pid, fleet.pid)
+            finally:
+                exporter.terminate()
+                fleet.communicate()
+
+
+def _watched(exporter: int, fleet: int) -> _Run:
+    time.sleep(WARM_UP_SECONDS)
+    before = _lateness(_scrape())
+    started, cpu, theirs = time.monotonic(), cpu_seconds(exporter), cpu_seconds(fleet)
+    time.sleep(SECONDS)
+    took = time.monotonic() - started
+    cpu, theirs = cpu_seconds(exporter) - cpu, cpu_seconds(fleet) - theirs
+    memory = memory_mb(exporter)
+    after = _lateness(_scrape())
+    counts = {bound: after[bound] - before[bound] for bound in after}
+    polls = counts[float("inf")]
+    return _Run(
+        cpu / took,
+        memory,
+        memory_mb(exporter),
+        theirs / took,
+        polls / took,
+        _quantile(counts, 0.5),
+        _quantile(counts, 0.99),
     )
-    yield f"{name}: CPU", f"{cpu / SECONDS:.2f} cores", f"{polls / SECONDS:.0f} polls/s"
-    yield f"{name}: memory", f"{memory:.0f} MB", f"{peak:.0f} MB after a scrape"
-    for bound in ("0.01", "0.05", "0.25"):
-        bucket = f'goe_exporter_poll_lateness_seconds_bucket{{le="{bound}"}}'
-        early = _value(after, bucket) - _value(before, bucket)
-        late = f"polls within {float(bound) * 1000:.0f} ms of their tick"
-        yield f"{name}: {late}", f"{early / polls:.2%}", f"of {polls:.0f}"
+
+
+def _lateness(text: str) -> dict[float, float]:
+    """Return the cumulative counts of late polls by upper bound in seconds."""
+    found = re.findall(rf'^{LATENESS}_bucket{{le="(.+)"}} (.+)$', text, re.MULTILINE)
+    return {float(bound): float(count) for bound, count in found}
+
+
+def _quantile(counts: dict[float, float], share: float) -> float:
+    """Return a quantile as PromQL does: even within a bucket, the last bound at the most."""
+    wanted = share * counts[float("inf")]
+    low, below = 0.0, 0.0
+    for bound, count in counts.items():
+        if count >= wanted and bound < float("inf"):
+            return low + (bound - low) * (wanted - below) / (count - below)
+        if bound < float("inf"):
+            low, below = bound, count
+    return low
 
 
 def _scrape() -> str:
     with urllib.request.urlopen(METRICS, timeout=60) as response:
         text: str = response.read().decode()
     return text
-
-
-def _value(text: str, sample: str) -> float:
-    match = re.search(rf"^{re.escape(sample)} (.+)$", text, re.MULTILINE)
-    assert match is not None, sample
-    return float(match[1])
-
-
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
-
-
-def _memory(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    match = re.search(r"VmRSS:\s+(\d+) kB", status)
-    assert match is not None
-    return int(match[1]) / 1024

@@ -1,39 +1,92 @@
-"""What a scrape of 10,000 samples costs, against writing the same bytes out; and memory."""
+"""What a scrape costs, against writing the same bytes out and against the library; and memory."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import http.client
 import socket
+import statistics
+import subprocess
+import sys
 import threading
+import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from benchmarks import chargers
 from benchmarks.cycle import side_by_side
+from benchmarks.processes import cpu_seconds
 from goe_exporter.collector import Collector
-from goe_exporter.model import Distribution
+from goe_exporter.model import ChargerView, Distribution
 from goe_exporter.prometheus import Exposition
 from goe_exporter.schedule import DURATION_BOUNDS, LATENESS_BOUNDS
 
 SAMPLES = 10_000
+COUNTS = (1, 100, 1000)
 CYCLES = 10_000
+HTTP_SECONDS = 3.0
 
 
 def measure() -> Iterator[tuple[str, str, str]]:
     """Yield (what, figure, ratio) rows."""
     with chargers.one() as collector:
-        yield from _render(collector)
+        view = collector.view()
+        yield from _render(f"{SAMPLES} samples", chargers.fleet(view, _chargers(view)))
+        for count in COUNTS:
+            yield from _render(f"{count} chargers", chargers.fleet(view, count))
+        for count in COUNTS:
+            yield from _over_http(count)
         yield from _memory(collector)
 
 
-def _render(collector: Collector) -> Iterator[tuple[str, str, str]]:
-    view = collector.view()
-    distributions = Distribution(DURATION_BOUNDS), Distribution(LATENESS_BOUNDS)
-    each = _samples(Exposition(lambda: [view] * 2, *distributions)) - _samples(
-        Exposition(lambda: [view], *distributions)
-    )
-    exposition = Exposition(lambda: [view] * round(SAMPLES / each), *distributions)
+def _exposition(views: Sequence[ChargerView]) -> Exposition:
+    return Exposition(lambda: views, Distribution(DURATION_BOUNDS), Distribution(LATENESS_BOUNDS))
+
+
+def _samples(views: Sequence[ChargerView]) -> int:
+    body, _content_type = _exposition(views).render()
+    return sum(not line.startswith(b"#") for line in body.splitlines())
+
+
+def _chargers(view: ChargerView) -> int:
+    """Return how many of such chargers have as many samples as are wanted."""
+    each = _samples([view] * 2) - _samples([view])
+    return round(SAMPLES / each)
+
+
+def _render(name: str, views: Sequence[ChargerView]) -> Iterator[tuple[str, str, str]]:
+    """Render chargers, none of which a render before has seen in this state, with nothing kept."""
+    sys.path.append(str(Path(__file__).parent.parent / "tests"))
+    from by_library import encoded, families
+
+    exposition = _exposition(views)
     body, _content_type = exposition.render()
+    work = {
+        "render": exposition.render,
+        "library": lambda: encoded([*families(views), *exposition.collect()]),
+    }
+    with _drained() as ours:
+        work["write"] = lambda: ours.sendall(body)
+        costs = side_by_side(work, calls=max(1, 200 // len(views)), rounds=7)
+    floor, own = costs["write"], costs["render"]
+    yield f"{name}: writing {len(body) / 1e3:.0f} kB out", f"{floor * 1e3:.2f} ms of CPU", "floor"
+    yield (
+        f"{name}: rendering {_samples(views)} samples",
+        f"{own * 1e3:.2f} ms of CPU",
+        f"{own / floor:.0f} × floor",
+    )
+    yield (
+        f"{name}: rendering by prometheus_client",
+        f"{costs['library'] * 1e3:.1f} ms of CPU",
+        f"{costs['library'] / own:.1f} × ours",
+    )
+
+
+@contextlib.contextmanager
+def _drained() -> Iterator[socket.socket]:
+    """Yield a socket whose other end somebody reads."""
     ours, theirs = socket.socketpair()
 
     def drain() -> None:
@@ -42,21 +95,32 @@ def _render(collector: Collector) -> Iterator[tuple[str, str, str]]:
 
     reader = threading.Thread(target=drain, daemon=True)
     reader.start()
-    costs = side_by_side(
-        {"write": lambda: ours.sendall(body), "render": exposition.render}, calls=5
-    )
+    yield ours
     ours.close()
     reader.join()
     theirs.close()
-    count = _samples(exposition)
-    yield f"writing {len(body) / 1e3:.0f} kB out", f"{costs['write'] * 1e3:.2f} ms", "floor"
-    ratio = f"{costs['render'] / costs['write']:.0f} × floor"
-    yield f"rendering {count} samples", f"{costs['render'] * 1e3:.1f} ms", ratio
 
 
-def _samples(exposition: Exposition) -> int:
-    body, _content_type = exposition.render()
-    return sum(not line.startswith(b"#") for line in body.splitlines())
+def _over_http(count: int) -> Iterator[tuple[str, str, str]]:
+    """Scrape a process that serves `count` chargers, plain and with gzip."""
+    command = [sys.executable, "-m", "benchmarks.served", str(count)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as served:
+        assert served.stdout is not None
+        connection = http.client.HTTPConnection("127.0.0.1", int(served.stdout.readline()))
+        for encoding in ("identity", "gzip"):
+            times, size, started = [], 0, time.monotonic()
+            cpu = cpu_seconds(served.pid)
+            while time.monotonic() < started + HTTP_SECONDS:
+                begun = time.perf_counter()
+                connection.request("GET", "/metrics", headers={"Accept-Encoding": encoding})
+                size = len(connection.getresponse().read())
+                times.append(time.perf_counter() - begun)
+            cpu = (cpu_seconds(served.pid) - cpu) / len(times)
+            what = f"{count} chargers: a scrape over HTTP, {encoding}, {size / 1e3:.0f} kB"
+            figure = f"{statistics.median(times) * 1e3:.1f} ms"
+            yield what, figure, f"{cpu * 1e3:.1f} ms of CPU"
+        connection.close()
+        served.terminate()
 
 
 def _memory(collector: Collector) -> Iterator[tuple[str, str, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from prometheus_client import ProcessCollector
+from prometheus_client.parser import text_string_to_metric_families
 
 from dashboards.grafana import Json, variable
 from goe_exporter.channels import CHANNELS
@@ -151,6 +151,6 @@ def _exposed() -> dict[str, frozenset[str]]:
     exposition = Exposition(lambda: [view], nothing, nothing, influx=lambda: influx)
     return {
         sample.name: frozenset(sample.labels)
-        for family in (*exposition.collect(), *ProcessCollector(registry=None).collect())
+        for family in text_string_to_metric_families(exposition.render()[0].decode())
         for sample in family.samples
     }

@@ -16,13 +16,12 @@ from goe_exporter.config import ChargerConfig
 from goe_exporter.history import History
 from goe_exporter.logs import logger
 from goe_exporter.model import ChargerView, Cycle
-from goe_exporter.prometheus import Exposition
 from goe_exporter.schedule import Schedule
-from goe_exporter.server import Server
-from goe_exporter.web import Application, application
 
 if TYPE_CHECKING:
     from goe_exporter.agent import Agent
+    from goe_exporter.server import Server
+    from goe_exporter.web import Application
 
 EXIT_SECONDS = 3.0
 """What polls and delivery under way are given once the web server, if any, has ended."""
@@ -99,6 +98,10 @@ def serve(
 
 
 def _application(schedule: Schedule, agent: Agent | None, history: History) -> Application:
+    # The web, half of all there is to import, is for those who serve.
+    from goe_exporter.prometheus import Exposition
+    from goe_exporter.web import application
+
     def views() -> list[ChargerView]:
         return [each.view() for each in schedule.collectors]
 

@@ -9,6 +9,7 @@ a `ChargerError` with a reason out of a fixed set.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import ssl
 import threading
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
+from requests.utils import get_environ_proxies, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, LocationParseError, NameResolutionError
@@ -30,7 +31,13 @@ from goe_exporter.errors import ChargerError, UsageError
 BODY_LIMIT = 1024 * 1024
 _PREPARED_LIMIT = 16
 _UNSAID = {"User-Agent": SKIP_HEADER, "Accept-Encoding": SKIP_HEADER}
-_FAILURES = (requests.RequestException, HTTPError, OSError, ValueError)
+_FAILURES = (
+    requests.RequestException,
+    HTTPError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,
+)
 _DISCONNECTED = (
     "Connection aborted",
     "Remote end closed",
@@ -74,9 +81,11 @@ class Transport:
         self._headers = {"Connection": "close", **_UNSAID, **(headers or {})}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
-        self._adapter = _Adapter(self._base, verify_tls, ca_file)
+        self._pool = _pool(self._base, verify_tls, ca_file)
         self._verify = (ca_file or True) if verify_tls else False
-        self._proxies = get_environ_proxies(self._base) if environment_proxies else {}
+        proxies = get_environ_proxies(self._base) if environment_proxies else {}
+        self._proxies = proxies if select_proxy(self._base, proxies) else {}
+        self._proxy = _ProxyAdapter() if self._proxies else None
         self._prepared: dict[str, requests.PreparedRequest] = {}
 
     def get(self, target: str, until: float | None = None) -> HttpAnswer:
@@ -97,15 +106,33 @@ class Transport:
             return self._send(request.prepare())
 
     def _send(self, prepared: requests.PreparedRequest) -> HttpAnswer:
-        """Send without a session, whose cookies, redirects and hooks nobody needs here."""
-        raw: urllib3.HTTPResponse = self._adapter.send(  # type: ignore[assignment]
+        """Send over a connection of its own, without a session or a pool.
+
+        Nobody needs their cookies, redirects and retries here, and they cost as much again as the
+        request; only a proxy is left to them.
+        """
+        if self._proxy is not None:
+            return self._send_through(self._proxy, prepared)
+        kind: type[HTTPConnection] = self._pool.ConnectionCls  # type: ignore[assignment]
+        opened = kind(self._pool.host, port=self._pool.port, **self._pool.conn_kw)
+        with contextlib.closing(opened) as connection:
+            connection.request(
+                prepared.method or "GET", prepared.path_url, prepared.body, prepared.headers
+            )
+            with http.client.HTTPConnection.getresponse(connection) as raw:
+                body = _read(raw)
+            # A mapping in all but its type, and names are found in any case.
+            return HttpAnswer(raw.status, raw.headers, body)  # type: ignore[arg-type]
+
+    def _send_through(self, proxy: _ProxyAdapter, prepared: requests.PreparedRequest) -> HttpAnswer:
+        raw: urllib3.HTTPResponse = proxy.send(  # type: ignore[assignment]
             prepared,
             stream=True,
             timeout=self._deadline_seconds,
             verify=self._verify,
             proxies=self._proxies,
         )
-        body = _read(raw)
+        body = _read_through_proxy(raw)
         raw.close()
         return HttpAnswer(raw.status, raw.headers, body)
 
@@ -227,54 +254,56 @@ class _TlsPool(_KeepsNothing, HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
-class _Adapter(HTTPAdapter):
-    """Requests' transport with connections that keep to the deadline."""
+def _pool(base: str, verify_tls: bool, ca_file: str | None) -> HTTPConnectionPool:
+    """Return a pool for what stands at `base`: here only a maker of connections."""
+    url = parse_url(base)
+    assert url.host is not None
+    if url.scheme == "https":
+        context = tls_context(verify_tls, ca_file)
+        return _TlsPool(url.host, url.port, ssl_context=context)
+    return _Pool(url.host, url.port)
 
-    def __init__(self, base: str, verify_tls: bool, ca_file: str | None) -> None:
-        super().__init__()
-        url = parse_url(base)
-        assert url.host is not None
-        if url.scheme == "https":
-            context = tls_context(verify_tls, ca_file)
-            self._pool: HTTPConnectionPool = _TlsPool(url.host, url.port, ssl_context=context)
-        else:
-            self._pool = _Pool(url.host, url.port)
+
+class _ProxyAdapter(HTTPAdapter):
+    """Requests' way through a proxy, with connections that keep to the deadline."""
 
     def build_response(self, req: Any, resp: Any) -> Any:  # noqa: ARG002
         """Return urllib3's own response: nobody here asks for more."""
         return resp
-
-    def request_url(self, request: Any, proxies: Any) -> str:
-        """Return what stands in the request line; without a proxy it is known already."""
-        if proxies:
-            return super().request_url(request, proxies)
-        target: str = request.path_url
-        return target
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(*args, **kwargs)
         manager.pool_classes_by_scheme = pools()
         return manager
 
-    def get_connection_with_tls_context(
-        self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
-    ) -> Any:
-        if proxies:
-            return super().get_connection_with_tls_context(request, verify, proxies, cert)
-        return self._pool
+
+def _read(raw: http.client.HTTPResponse) -> bytes:
+    """Read a body of at most `BODY_LIMIT` bytes; one that ends too soon raises."""
+    if len(set(raw.headers.get_all("Content-Length", ()))) > 1:
+        raise http.client.HTTPException("contradictory lengths")
+    body = raw.read(BODY_LIMIT + 1)
+    if len(body) > BODY_LIMIT:
+        raise _too_large()
+    if raw.length:
+        raise http.client.IncompleteRead(body, raw.length)
+    return body
 
 
-def _read(raw: urllib3.HTTPResponse) -> bytes:
+def _read_through_proxy(raw: urllib3.HTTPResponse) -> bytes:
     """Read a body of at most `BODY_LIMIT` bytes; one that ends too soon raises."""
     body = b""
     while chunk := raw.read(BODY_LIMIT + 1 - len(body), decode_content=False):
         body += chunk
         if len(body) > BODY_LIMIT:
             raw.close()
-            raise ChargerError("too_large", f"an answer of more than {BODY_LIMIT} bytes")
+            raise _too_large()
         if raw.length_remaining == 0:
             break
     return body
+
+
+def _too_large() -> ChargerError:
+    return ChargerError("too_large", f"an answer of more than {BODY_LIMIT} bytes")
 
 
 def _translate(error: Exception, host: str, deadline: float) -> ChargerError:
@@ -314,6 +343,7 @@ _BY_KIND: tuple[tuple[type[BaseException], str], ...] = (
     (ConnectionRefusedError, "refused"),
     (TimeoutError, "timeout"),
     (ConnectionError, "truncated"),
+    (http.client.HTTPException, "truncated"),
 )
 
 

@@ -352,6 +352,23 @@ def test_no_proxy_counts_too(speak: Speak, proxy: Speaker, monkeypatch: pytest.M
     assert proxy.accepted == 0
 
 
+def test_a_proxy_of_another_scheme_does_not_count(
+    speak: Speak, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only HTTPS has a proxy, HTTP goes to the charger itself and keeps its deadline."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    speaker = speak(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+    assert said(transport(speaker.address, environment_proxies=True), "/") == (200, b"{}")
+    dripping = speak(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n", endless=b"x", pause_seconds=0.3
+    )
+    asker = transport(dripping.address, environment_proxies=True)
+    with pytest.raises(ChargerError, match="in time"):
+        asker.get("/")
+
+
 def test_drip_of_a_proxy_ends_at_the_deadline(proxy: Speaker) -> None:
     """The deadline holds for an answer that comes through a proxy too."""
     proxy.pieces = (b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n",)

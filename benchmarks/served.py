@@ -1,0 +1,29 @@
+"""`/metrics` of chargers that stand still: `python -m benchmarks.served COUNT` prints its port."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import chargers
+from goe_exporter.history import History
+from goe_exporter.model import Distribution
+from goe_exporter.prometheus import Exposition
+from goe_exporter.schedule import DURATION_BOUNDS, LATENESS_BOUNDS
+from goe_exporter.server import Server
+from goe_exporter.web import application
+
+
+def main(count: int) -> None:
+    """Serve `count` chargers until SIGTERM."""
+    with chargers.one() as collector:
+        views = chargers.fleet(collector.view(), count)
+    exposition = Exposition(
+        lambda: views, Distribution(DURATION_BOUNDS), Distribution(LATENESS_BOUNDS)
+    )
+    server = Server("127.0.0.1", 0)
+    print(server.port, flush=True)
+    server.run(application(lambda: views, exposition, History()))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
