@@ -27,6 +27,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from goe_exporter.web_config import WebConfig
 
+_BARE = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+"""What a refusal carries, which the application has no hand in."""
+
 HEALTH = ("/-/healthy", "/-/ready")
 REMEMBERED = 128
 ADDRESSES = 1024
@@ -218,4 +225,4 @@ def _with_headers(send: Send, extra: Mapping[str, str]) -> Send:
 
 
 def _refused(status: int, text: str, header: str, value: str) -> PlainTextResponse:
-    return PlainTextResponse(f"{text}\n", status, {header: value})
+    return PlainTextResponse(f"{text}\n", status, _BARE | {header: value})
