@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import cycle, fleet, pages, scrape, spool
+from benchmarks import abuse, cycle, fleet, pages, scrape, spool
 
 ALL = {
     "cycle": cycle.measure,
@@ -12,6 +12,7 @@ ALL = {
     "spool": spool.measure,
     "fleet": fleet.measure,
     "pages": pages.measure,
+    "abuse": abuse.measure,
 }
 
 print("| what | figure | ratio |\n|---|---|---|")

@@ -17,7 +17,7 @@ import ipaddress
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import bcrypt
@@ -39,6 +39,9 @@ REMEMBERED = 128
 ADDRESSES = 1024
 WRONG_AT_ONCE = 10
 SECONDS_A_WRONG = 6.0
+REFUSAL_SECONDS = 0.5
+"""How long who insists on a wrong password waits for the answer, so as not to keep us busy."""
+
 WAITING_LIMIT = 32
 LONGEST_PASSWORD_BYTES = 72
 """bcrypt sees no more of a password."""
@@ -47,7 +50,8 @@ LONGEST_PASSWORD_BYTES = 72
 class Guard:
     """An application that lets only those through whom `config` allows, asked for each request.
 
-    With `open_health` the health endpoints need no password. `clock` is monotonic.
+    With `open_health` the health endpoints need no password. `clock` is monotonic; `pause` waits
+    for seconds.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Guard:
         *,
         open_health: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._app = app
         self._config = config
@@ -65,6 +70,7 @@ class Guard:
         self._wrong = _Buckets(ADDRESSES)
         self._all = _Buckets(1)
         self._clock = clock
+        self._pause = pause
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have it answered."""
@@ -87,11 +93,14 @@ class Guard:
             return None
         given = _credentials(scope)
         known = self._passwords.remembered(given, config.basic_auth_users)
+        if given is not None and known is False:
+            await self._pause(REFUSAL_SECONDS)
         if known is None:
             address = _network((scope.get("client") or ("",))[0])
             waits = self._passwords.waiting >= WAITING_LIMIT
             # Taken beforehand, so that many at once are not all let in before one is found wrong.
             if waits or not self._wrong.take(address, WRONG_AT_ONCE, SECONDS_A_WRONG, now):
+                await self._pause(REFUSAL_SECONDS)
                 return _refused(429, "too many wrong passwords", "Retry-After", "10")
             known = await self._passwords.check(given, config.basic_auth_users)
             if known:

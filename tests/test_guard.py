@@ -41,7 +41,11 @@ class Door:
     def __init__(self, **users: str) -> None:
         config = WebConfig(basic_auth_users=users)
         self.now = 0.0
-        self._guard = Guard(_application, lambda: config, clock=lambda: self.now)
+        self.paused = 0
+        self._guard = Guard(_application, lambda: config, clock=lambda: self.now, pause=self._pause)
+
+    async def _pause(self, _seconds: float) -> None:
+        self.paused += 1
 
     async def ask(self, user: str, password: str, address: str = "192.0.2.1") -> int:
         """Ask for the metrics; return the status."""
