@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import cycle, fleet, pages, rival, scrape, spool, startup
+from benchmarks import abuse, cycle, fleet, pages, rival, scrape, spool, startup
 
 README = Path(__file__).parent / "README.md"
 HEAD = "| what | figure | ratio |\n|---|---|---|\n"
@@ -20,6 +20,7 @@ ALL = {
     "spool": spool.measure,
     "fleet": fleet.measure,
     "pages": pages.measure,
+    "abuse": abuse.measure,
 }
 
 

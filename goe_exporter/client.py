@@ -25,6 +25,7 @@ Api = Literal["auto", "1", "2"]
 OLD_FILTER_KEYS = 10
 ANSWERS_BEFORE_V2_IS_TRIED = 100
 HTTP_ACCEPTED = 202
+LONGEST_REFUSAL = 200
 _COUNTED = re.compile(r"[1-9][0-9]* succeeded and 0 failed\.?")
 _NOT_FOUND = (b"Not found:", b"This URI does not exist")
 _SENTENCE = re.compile(r"[A-Za-z][A-Za-z0-9 ,.:;'/_-]{0,79}")
@@ -51,6 +52,7 @@ class Client:
         environment_proxies: bool = False,
     ) -> None:
         self.host = host
+        self._token = token
         self._fixed = None if api == "auto" else int(api)
         self._found: int | None = None
         self._old_filter = False
@@ -101,14 +103,18 @@ class Client:
             if api == 1:
                 continue
             if status != HTTP_ACCEPTED and not _accepted(answer, text, key):
-                words = answer.get(key) if isinstance(answer, dict) else None
                 wanted = f"{key}={json.dumps(value)}"
-                raise RefusedError(f"{self.host} refused {wanted}: {words or text!r}")
+                refusal = f"{self.host} refused {wanted}: {_refusal(answer, text, key)}"
+                raise RefusedError(self._without_token(refusal))
 
     def _named(self, error: ChargerError) -> ChargerError:
         """Name the charger in an error about its answer; those of the network name it already."""
-        text = str(error)
+        text = self._without_token(str(error))
         return ChargerError(error.reason, text if self.host in text else f"{self.host}: {text}")
+
+    def _without_token(self, text: str) -> str:
+        """Return a text without the token, which a proxy or a cloud may send back."""
+        return text.replace(self._token, "[token]") if self._token else text
 
     def _ask_what_it_has(self, keys: Sequence[str]) -> Answer:
         """Ask v2, or v1 if that answered last; and where the charger has none of it, the other."""
@@ -216,6 +222,19 @@ def _accepted(answer: object, text: str, key: str) -> bool:
     if isinstance(answer, dict):
         return answer.get(key) is True
     return _COUNTED.fullmatch(text) is not None
+
+
+def _refusal(answer: object, text: str, key: str) -> str:
+    """Return the charger's words for a refusal; of an object without them only the keys.
+
+    A whole status holds keys and passwords (PROTOCOL.md §3.13).
+    """
+    if not isinstance(answer, dict):
+        return repr(text[:LONGEST_REFUSAL])
+    words = answer.get(key)
+    if isinstance(words, str) and words:
+        return repr(words[:LONGEST_REFUSAL])
+    return f"an object with {', '.join(answer)[:LONGEST_REFUSAL] or 'nothing'}"
 
 
 _BY_STATUS = {401: "unauthorized", 403: "offline", 404: "not_found"}

@@ -58,10 +58,18 @@ def interval(text: object) -> float:
 
 def host(text: object) -> str:
     """Return a host as the client takes it; raises `ValueError`."""
+    rule = "a host or address, with a port if need be"
+    if isinstance(text, str) and holds_a_secret(text):
+        raise ValueError(f"{rule}; a password or token has no place in it")
     match = _HOST.fullmatch(text) if isinstance(text, str) else None
     if match is None or not _is_ipv6(match[1]) or not 0 <= int(match[2] or 0) <= LARGEST_PORT:
-        raise ValueError(f"a host or address, with a port if need be, not {shown(text)}")
+        raise ValueError(f"{rule}, not {shown(text)}")
     return match[0].removesuffix("/")
+
+
+def holds_a_secret(text: str) -> bool:
+    """Tell whether a URL has a part that may be a password or a token, and is not to be shown."""
+    return "@" in text or "?" in text
 
 
 def listen_address(text: object) -> tuple[str, int]:
@@ -93,8 +101,7 @@ def size(text: object) -> int:
 
 def _url(text: object) -> str:
     rule = "http://HOST:PORT or https://…"
-    if isinstance(text, str) and "@" in text:
-        # Not shown: what stands before the @ may be a password.
+    if isinstance(text, str) and holds_a_secret(text):
         raise ValueError(f"{rule}; a user and a password are given apart from it")
     match = _SERVER.fullmatch(text) if isinstance(text, str) else None
     if match is None or int(match[1] or 0) > LARGEST_PORT:
@@ -314,9 +321,8 @@ def charger_argument(text: str) -> ChargerConfig:
     try:
         return ChargerConfig(name=name, host=place)
     except ValidationError as error:
-        raise ConfigError(
-            f"charger {text!r:.80}: {strict_yaml.sentence(ChargerConfig, error)}"
-        ) from None
+        named = "" if holds_a_secret(text) else f" {text!r:.80}"
+        raise ConfigError(f"charger{named}: {strict_yaml.sentence(ChargerConfig, error)}") from None
 
 
 def read_token(path: str) -> str:

@@ -19,6 +19,7 @@ from goe_exporter.errors import ChargerError
 from goe_exporter.transport import Transport, bounded, pools, tls_context
 
 ANSWER_BYTES = 64 * 1024
+SHORTEST_SECRET = 4
 FASTEST = 1
 """Gzip's level: a batch of 8 MB in a twentieth of a second, a fifth larger than the best can do."""
 
@@ -72,6 +73,7 @@ class ServerV2:
 
         # InfluxDB 2 answers 400 to an empty org, as to bad lines, but 404 to an unknown one.
         self._org, self._bucket = org or "-", bucket
+        self._secrets = _secrets(token, *token.partition(":")[2:])
         self._timeout_seconds = access.timeout_seconds
         self._client = InfluxDBClient(
             url.rstrip("/"),
@@ -108,7 +110,7 @@ class ServerV2:
                     # What the client makes of a failure of TLS; it lets all others through.
                     raise OSError(error.reason) from error.__context__
             status, headers, body = self._answer
-            return judge(status, headers, body.decode("utf-8", "replace"))
+            return judge(status, headers, _words(body, self._secrets))
 
         return _tried(send, self._timeout_seconds)
 
@@ -135,9 +137,11 @@ class ServerV1:
         access: Access,
     ) -> None:
         headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
+        self._secrets: tuple[str, ...] = ()
         if username:
             secret = base64.b64encode(f"{username}:{password}".encode()).decode()
             headers["Authorization"] = f"Basic {secret}"
+            self._secrets = _secrets(secret, password)
         self._timeout_seconds = access.timeout_seconds
         self._target = f"/write?{urlencode({'db': database, 'precision': 'ms'})}"
         self._transport = Transport(
@@ -153,7 +157,7 @@ class ServerV1:
 
         def send() -> Verdict:
             answer = self._transport.post(self._target, _packed(lines))
-            return judge(answer.status, answer.headers, answer.body.decode("utf-8", "replace"))
+            return judge(answer.status, answer.headers, _words(answer.body, self._secrets))
 
         return _tried(send, self._timeout_seconds)
 
@@ -199,6 +203,19 @@ def _tried(send: Callable[[], Verdict], timeout_seconds: float) -> Verdict:
             return send()
     except ChargerError as error:
         return Verdict("later", error.reason, str(error), answered=False)
+
+
+def _secrets(*texts: str) -> tuple[str, ...]:
+    """Return what must not be repeated; a word or two is no secret, and would spoil sentences."""
+    return tuple(text for text in texts if len(text) >= SHORTEST_SECRET)
+
+
+def _words(body: bytes, secrets: Sequence[str]) -> str:
+    """Return an answer's text without the secrets that a server, or a proxy, sent back."""
+    text = body.decode("utf-8", "replace")
+    for secret in secrets:
+        text = text.replace(secret, "[secret]")
+    return text
 
 
 def _date(text: str | None) -> float | None:

@@ -79,10 +79,13 @@ def logger(name: str) -> Log:
 
 
 def configure(log_format: LogFormat, level: str) -> None:
-    """Send all events of `level` ("debug", "info", "warning") and above to stderr."""
+    """Send all events of `level` ("debug", "info", "warning") and above to stderr.
+
+    Of the web server only its defects: a line for each bad request would let anybody fill the disk.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(log_format))
-    for name, least in ((_ROOT, level.upper()), ("uvicorn", "WARNING")):
+    for name, least in ((_ROOT, level.upper()), ("uvicorn", "ERROR")):
         target = logging.getLogger(name)
         target.handlers = [handler]
         target.propagate = False

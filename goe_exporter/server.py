@@ -30,6 +30,9 @@ ANSWER_SECONDS = 60.0
 HEAD_BYTES = 16 * 1024
 UNSENT_BYTES = 16 * 1024 * 1024
 TLS_GOODBYE_SECONDS = 2.0
+TLS_BUFFER_BYTES = 32 * 1024
+"""What asyncio holds of each TLS connection, 256 KiB by itself; a record has 16 KiB."""
+
 ACCEPT_PAUSE_SECONDS = 0.1
 REFRESH_TICKS = 10
 BACKLOG = 512
@@ -84,12 +87,14 @@ class Server:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             lifespan="off",
             ws="none",
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=1,
             h11_max_incomplete_event_size=HEAD_BYTES,
         )
+        asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # type: ignore[attr-defined]
         server = _Uvicorn(config, self._settings, self._limits)
         server.run(sockets=[self._socket])
 
@@ -188,6 +193,8 @@ class _Listener:
                 # A client that left already, or no descriptor to be had; others may go meanwhile.
                 await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
             else:
+                # asyncio does so for sockets of its own; else an answer waits 40 ms for the client.
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._welcome(connection)
 
 

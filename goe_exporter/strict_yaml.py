@@ -37,20 +37,19 @@ def document(path: str) -> object:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        words = str(error.problem)
-        if words.startswith("but "):
-            words = f"{error.context}, {words}"
-        raise ConfigError(f"{path}{place}: {words}") from error
+        raise ConfigError(f"{path}{place}: {_words(error)}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         first_line = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConfigError(f"{path}: no YAML: {first_line}") from error
+        raise ConfigError(f"{path}: no YAML: {first_line}") from None
     return {} if found is None else found
 
 
 def validated(model: type[_Model], found: object, source: str) -> _Model:
     """Return a document as what it should be; raises `ConfigError` naming `source`."""
     if not isinstance(found, dict):
-        raise ConfigError(f"{source}: keys and values are wanted, not {found!r:.80}")
+        # Not shown: a file that is no configuration may be the one with the password.
+        what = "a list" if isinstance(found, list) else "a single value"
+        raise ConfigError(f"{source}: keys and values are wanted, not {what}")
     try:
         return model.model_validate(found)
     except ValidationError as error:
@@ -92,7 +91,29 @@ def _problem(model: type[Strict], detail: ErrorDetails) -> str:
         return f"{place}: {context['error']}" if place else str(context["error"])
     known = _RULES.get(kind)
     rule = known.format(**context) if known else detail["msg"].lower()
+    if _is_secret(model, detail["loc"]):
+        return f"{place}: {rule}"
     return f"{place}: {rule}, not {shown(detail['input'])}"
+
+
+def _words(error: yaml.MarkedYAMLError) -> str:
+    """Return what YAML has against a text, without quoting what may be half a password."""
+    words = str(error.problem)
+    if words.startswith("but "):
+        words = f"{error.context}, {words}"
+    for opening, rule in _UNQUOTED.items():
+        if words.startswith(opening):
+            return rule
+    return words
+
+
+def _is_secret(model: type[BaseModel], place: Sequence[int | str]) -> bool:
+    """Tell whether a value at a place of a document is one that is never shown."""
+    for end, step in enumerate(place):
+        field = _model_at(model, place[:end]).model_fields.get(str(step))
+        if field is not None and not field.repr:
+            return True
+    return False
 
 
 def _key(item: tuple[str, Any]) -> str:
@@ -116,6 +137,13 @@ def _models(annotation: object) -> Iterator[type[BaseModel]]:
     for argument in get_args(annotation):
         yield from _models(argument)
 
+
+_UNQUOTED = {
+    "found undefined alias": "a text that begins with * wants quotes",
+    "found duplicate anchor": "a text that begins with & wants quotes",
+    "could not determine a constructor for the tag": "a text that begins with ! wants quotes",
+}
+"""What YAML makes of a text without its quotes, and what to say instead of repeating it."""
 
 _RULES = {
     "bool_parsing": "true or false",

@@ -37,6 +37,8 @@ SECURITY_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
 }
 KEPT_FOR_EVER = "public, max-age=31536000, immutable"
 ASKED_AGAIN = "no-cache"
@@ -222,7 +224,10 @@ class _UndecodedPath:
 
 
 class _Secured:
-    """Gives every answer the security headers, whatever it is."""
+    """Gives every answer the security headers, whatever it is, and keeps it out of caches.
+
+    An answer that may be kept says so itself.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -230,7 +235,9 @@ class _Secured:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+                headers = MutableHeaders(scope=message)
+                headers.update(SECURITY_HEADERS)
+                headers.setdefault("Cache-Control", NEVER_KEPT)
             await send(message)
 
         await self._app(scope, receive, secured)

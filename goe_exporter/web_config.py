@@ -7,6 +7,7 @@ are looked at again while the server runs; a broken change is logged and the las
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import ssl
 import tempfile
@@ -18,7 +19,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from goe_exporter import strict_yaml
-from goe_exporter.config import seconds
 from goe_exporter.errors import ConfigError
 from goe_exporter.logs import logger
 from goe_exporter.strict_yaml import Strict, shown
@@ -40,12 +40,22 @@ _SUITES = {
 }
 """The cipher suites of TLS 1.2 that are still good, by Go's names, with OpenSSL's."""
 
+_SUITES_13 = (
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+)
+"""Those of TLS 1.3, which are always on, there as here; a file may name them."""
+
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ns|us|µs|ms|s|m|h))+")
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
 _log = logger(__name__)
 
 
 def _suite(text: object) -> str:
-    if text not in _SUITES:
-        raise ValueError(f"one of {', '.join(_SUITES)}, not {shown(text)}")
+    if text not in _SUITES and text not in _SUITES_13:
+        raise ValueError(f"one of {', '.join((*_SUITES, *_SUITES_13))}, not {shown(text)}")
     return str(text)
 
 
@@ -56,7 +66,13 @@ def _hash(text: object) -> str:
 
 
 def _interval(text: object) -> float:
-    return 0.0 if text in (0, "0") and text is not False else seconds(text)
+    """Return the seconds of a duration as Go writes it, such as `1m30s`."""
+    if text in (0, "0") and text is not False:
+        return 0.0
+    if not isinstance(text, str) or not _DURATION.fullmatch(text):
+        raise ValueError(f"a duration such as 5s, 500ms or 1m30s, not {shown(text)}")
+    parts = re.findall(r"([0-9.]+)([a-zµ]+)", text)
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 class TlsServer(Strict):
@@ -92,6 +108,9 @@ class TlsServer(Strict):
             raise ValueError("client_allowed_sans wants RequireAndVerifyClientCert")
         if (self.min_version, self.max_version) == ("TLS13", "TLS12"):
             raise ValueError("min_version is above max_version")
+        only_13 = self.cipher_suites and not set(self.cipher_suites) & set(_SUITES)
+        if only_13 and self.max_version == "TLS12":
+            raise ValueError("no cipher suite of TLS 1.2 is left, and max_version is TLS12")
         return self
 
     def context(self, directory: Path) -> ssl.SSLContext:
@@ -103,8 +122,12 @@ class TlsServer(Strict):
         context.minimum_version = _VERSIONS[self.min_version]
         context.maximum_version = _VERSIONS[self.max_version]
         context.verify_mode = _VERIFY[self.client_auth_type]
-        if self.cipher_suites:
-            context.set_ciphers(":".join(_SUITES[name] for name in self.cipher_suites))
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        old = [_SUITES[name] for name in self.cipher_suites if name in _SUITES]
+        if old:
+            context.set_ciphers(":".join(old))
+        elif self.cipher_suites:
+            context.minimum_version = ssl.TLSVersion.TLSv1_3  # nothing is left of TLS 1.2
         if self.prefer_server_cipher_suites:
             context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
         try:
@@ -170,13 +193,23 @@ class WebConfig(Strict):
     )
     rate_limit: RateLimit = RateLimit()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, given: object) -> object:
+        """Refuse a section with nothing in it, which may have been meant to shut the door."""
+        for name, section in given.items() if isinstance(given, dict) else ():
+            if section is None:
+                raise ValueError(f"{name}: nothing in it; fill it or leave it out")
+        return given
+
     def welcomes(self, certificate: Mapping[str, Any] | None) -> bool:
         """Tell whether a client's certificate, verified already, bears a name that is wanted."""
         section = self.tls_server_config
         if section is None or not section.client_allowed_sans:
             return True
+        wanted = set(map(_name, section.client_allowed_sans))
         names = (certificate or {}).get("subjectAltName", ())
-        return any(name in section.client_allowed_sans for _kind, name in names)
+        return any(kind in _NAMES and _name(name) in wanted for kind, name in names)
 
 
 class WebSettings:
@@ -224,6 +257,18 @@ class WebSettings:
         path, section = Path(self._path), self.config.tls_server_config
         named = [] if section is None else section.files()
         return [_stamp(path), *(_stamp(path.parent / name) for name in named)]
+
+
+_NAMES = ("DNS", "email", "URI", "IP Address")
+"""The kinds of alternative names that count, as Python calls them."""
+
+
+def _name(text: str) -> str:
+    """Return an alternative name as it is compared: an address in its shortest form."""
+    try:
+        return str(ipaddress.ip_address(text.strip()))
+    except ValueError:
+        return text
 
 
 def _stamp(path: Path) -> object:

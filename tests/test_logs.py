@@ -182,9 +182,10 @@ def test_nobody_else_writes_it_too(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_web_server_speaks_the_same_format(capsys: pytest.CaptureFixture[str]) -> None:
-    """The web server's warnings come as lines of ours, and its chatter does not come."""
+    """The web server's defects come as lines of ours; its chatter, and clients' faults, do not."""
     logs.configure("logfmt", "info")
     server = logging.getLogger("uvicorn.error")
     server.info("Started server process [%d]", 1)
     server.warning("Invalid HTTP request received.")
-    assert line(capsys).endswith(' level=warning event="Invalid HTTP request received."')
+    server.error("Exception in ASGI application")
+    assert line(capsys).endswith(' level=error event="Exception in ASGI application"')

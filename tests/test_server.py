@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import http.client
@@ -24,6 +25,7 @@ from conftest import Command, Launch
 from servers import wait_for
 from test_web_config import certificate
 
+from goe_exporter.server import _Listener
 from goe_exporter.simulator import Car, Charger, Simulator
 
 PASSWORD = "näher dran"
@@ -269,6 +271,23 @@ def test_the_idlest_goes(launch: Launch, host: str) -> None:
         assert healthy(held[1])
 
 
+def test_answers_do_not_wait_for_the_client() -> None:
+    """A connection sends small pieces at once; else an answer waits 40 ms for the client's word."""
+
+    async def accept() -> socket.socket:
+        welcomed: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listener = _Listener(listening, welcomed.set_result)
+            with socket.create_connection(listening.getsockname()):
+                connection = await welcomed
+            listener.close()
+            await listener.wait_closed()
+        return connection
+
+    with asyncio.run(accept()) as connection:
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_pipelined_requests(launch: Launch, host: str) -> None:
     """Requests in one piece are answered one after the other."""
     site = Site(launch, host)
@@ -374,6 +393,18 @@ def test_a_stalled_handshake(tls_site: Site, tmp_path: Path) -> None:
         for _ in range(100):
             stack.enter_context(tls_site.open()).sendall(b"\x16\x03\x01\x02\x00\x01")
         handshake(tls_site, context)
+
+
+def test_idle_connections_over_tls(tls_site: Site) -> None:
+    """Memory stays within 50 MB too where each of the connections is a TLS one."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    before = tls_site.memory_mb()
+    with contextlib.ExitStack() as stack:
+        for _ in range(IDLE):
+            stack.enter_context(context.wrap_socket(tls_site.open()))
+        assert tls_site.memory_mb() < before + 50
+    handshake(tls_site, context)
 
 
 def test_a_new_certificate(tls_site: Site, tmp_path: Path) -> None:

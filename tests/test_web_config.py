@@ -87,8 +87,50 @@ BAD = {
         'http_server_config: {headers: {Content-Security-Policy: "a\\r\\nSet-Cookie: b"}}',
         "http_server_config.headers: Content-Security-Policy: one line of ASCII text",
     ),
-    "a_list": ("[]", "keys and values are wanted, not []"),
+    "a_list": ("[]", "keys and values are wanted, not a list"),
 }
+
+
+TLS = "tls_server_config:\n  cert_file: both.pem\n  key_file: both.pem\n"
+
+VERDICTS = {
+    "null_users": ("basic_auth_users:", True, False),  # may have been meant to shut the door
+    "null_tls": ("tls_server_config:", True, False),
+    "empty_tls": ("tls_server_config: {}", True, False),
+    "curves": (f"{TLS}  curve_preferences: [X25519]\n", True, False),  # not in Python's TLS
+    "tls13_suite": (f"{TLS}  cipher_suites: [TLS_AES_128_GCM_SHA256]\n", True, True),
+    "cbc": (f"{TLS}  cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA]\n", True, False),
+    "no_suite": (f"{TLS}  cipher_suites: [TLS_NONE]\n", False, False),
+    "no_client": (f"{TLS}  client_auth_type: NoClientCert\n", True, True),
+    "request": (f"{TLS}  client_auth_type: RequestClientCert\n", True, False),  # verifies nothing
+    "any": (f"{TLS}  client_auth_type: RequireAnyClientCert\n", True, False),
+    "if_given": (
+        f"{TLS}  client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: both.pem\n",
+        True,
+        True,
+    ),
+    "no_authority": (f"{TLS}  client_auth_type: VerifyClientCertIfGiven\n", True, False),
+    "bogus_auth": (f"{TLS}  client_auth_type: Bogus\n", False, False),
+    "authority_alone": (f"{TLS}  client_ca_file: both.pem\n", False, False),
+    "tls10": (f"{TLS}  min_version: TLS10\n", True, False),  # 1.2 at the least
+    "tls14": (f"{TLS}  max_version: TLS14\n", False, False),
+    "header_value": ("http_server_config: {headers: {X-Frame-Options: allow}}", False, False),
+    "header_name": ("http_server_config: {headers: {X-Powered-By: me}}", False, False),
+    "http2": ("http_server_config: {http2: true}", True, True),
+    "hash_2a": (f"basic_auth_users: {{a: {HASH.replace('2b', '2a')}}}", True, True),
+    "hash_2y": (f"basic_auth_users: {{a: {HASH.replace('2b', '2y')}}}", True, True),
+    "no_hash": ("basic_auth_users: {a: secret}", False, False),
+    "cheap_hash": (f"basic_auth_users: {{a: {HASH.replace('$10$', '$03$')}}}", False, False),
+    "twice": (f"basic_auth_users: {{a: {HASH}, a: {HASH}}}", False, False),
+    "two_certificates": (f"{TLS}  cert: abc\n", False, False),
+    "no_file": ("tls_server_config: {cert_file: gone, key_file: gone}", False, False),
+    "unknown": ("tls: {}", False, False),
+}
+"""A file, whether `promtool check web-config` takes it, and whether this does.
+
+Where they differ this is the stricter one. promtool 2.42 knows neither `client_allowed_sans` nor
+`rate_limit` yet.
+"""
 
 
 @pytest.fixture
@@ -130,6 +172,100 @@ def test_examples(folder: Path, name: str) -> None:
     assert (settings.tls is not None) == ("tls_server_config" in EXAMPLES[name])
     check = [binary("promtool"), "check", "web-config", str(path)]
     assert "SUCCESS" in subprocess.run(check, check=True, capture_output=True, text=True).stderr
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_verdicts(folder: Path, name: str) -> None:
+    """What Prometheus' checker refuses is refused here, and more; the table says what more."""
+    text, theirs, ours = VERDICTS[name]
+    path = written(folder, text)
+    done = subprocess.run([binary("promtool"), "check", "web-config", str(path)], check=False)
+    assert (done.returncode == 0) == theirs
+    assert theirs or not ours
+    try:
+        WebSettings(str(path))
+    except ConfigError:
+        assert not ours
+    else:
+        assert ours
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("5s", 5), ("1m30s", 90), ("500us", 0.0005), ("1.5h", 5400), ("100ms", 0.1)],
+)
+def test_rate(folder: Path, text: str, seconds: float) -> None:
+    """An interval is written as Go writes durations."""
+    path = written(folder, f"rate_limit: {{interval: {text}, burst: 3}}")
+    assert WebSettings(str(path)).config.rate_limit.interval == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["5", "-1s", "1d", "true", "s", "''"])
+def test_no_rate(folder: Path, text: str) -> None:
+    """What is no duration is none here."""
+    path = written(folder, f"rate_limit: {{interval: {text}}}")
+    with pytest.raises(ConfigError, match=r"rate_limit.interval: a duration such as"):
+        WebSettings(str(path))
+
+
+def test_suites_of_tls_13_alone(folder: Path) -> None:
+    """Where no suite of TLS 1.2 is left, 1.2 is not spoken, nor promised."""
+    path = written(folder, f"{TLS}  cipher_suites: [TLS_AES_256_GCM_SHA384]\n")
+    tls = WebSettings(str(path)).tls
+    assert tls is not None
+    assert tls.minimum_version is ssl.TLSVersion.TLSv1_3
+    path.write_text(f"{TLS}  cipher_suites: [TLS_AES_256_GCM_SHA384]\n  max_version: TLS12\n")
+    with pytest.raises(ConfigError, match=r"no cipher suite of TLS 1\.2 is left"):
+        WebSettings(str(path))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "kind", "name", "welcome"),
+    [
+        ("a.example", "DNS", "a.example", True),
+        ("a.example", "DNS", "b.example", False),
+        ("::1", "IP Address", "0:0:0:0:0:0:0:1", True),  # as Python spells it
+        ("127.0.0.1", "IP Address", "127.0.0.1", True),
+        ("a@b.example", "email", "a@b.example", True),
+        ("spiffe://home/prometheus", "URI", "spiffe://home/prometheus", True),
+        ("1.2.3", "Registered ID", "1.2.3", False),
+    ],
+)
+def test_names_of_clients(
+    folder: Path, allowed: str, kind: str, name: str, *, welcome: bool
+) -> None:
+    """A name counts whichever kind of alternative name it is, of those that the format has."""
+    path = written(
+        folder,
+        f"{TLS}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: both.pem\n"
+        f"  client_allowed_sans: ['{allowed}']\n",
+    )
+    config = WebSettings(str(path)).config
+    assert config.welcomes({"subjectAltName": ((kind, name),)}) == welcome
+    assert not config.welcomes({})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "my-password",
+        "[my-password]",
+        "basic_auth_users: [alice:my-password]",
+        "basic_auth_users: {alice: [my-password]}",
+        "basic_auth_users: {alice: *my-password}",
+        "basic_auth_users: {alice: !my-password x}",
+        "basic_auth_users: {alice: &my-password x, bob: &my-password y}",
+        "basic_auth_users: my-password",
+        "tls_server_config: {cert: [a], key: [my-password]}",
+        "tls_server_config: {cert: a, key: {my-password: b}}",
+        "tls_server_config: {cert_file: both.pem, key: my-password}",
+    ],
+)
+def test_no_mistake_shows_a_secret(folder: Path, text: str) -> None:
+    """Whatever is wrong with a file, what may be a password is not repeated."""
+    with pytest.raises(ConfigError) as caught:
+        WebSettings(str(written(folder, text)))
+    assert "my-password" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", BAD)
