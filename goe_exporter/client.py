@@ -234,7 +234,8 @@ def _refusal(answer: object, text: str, key: str) -> str:
     words = answer.get(key)
     if isinstance(words, str) and words:
         return repr(words[:LONGEST_REFUSAL])
-    return f"an object with {', '.join(answer)[:LONGEST_REFUSAL] or 'nothing'}"
+    keys = "".join(char if char.isprintable() else "?" for char in ", ".join(answer))
+    return f"an object with {keys[:LONGEST_REFUSAL] or 'nothing'}"
 
 
 _BY_STATUS = {401: "unauthorized", 403: "offline", 404: "not_found"}

@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from goe_exporter import strict_yaml
 from goe_exporter.errors import ConfigError, UsageError
-from goe_exporter.strict_yaml import Strict, shown
+from goe_exporter.strict_yaml import Strict, one_line, shown
 
 SHORTEST_INTERVAL_SECONDS = 1.0
 LONGEST_INTERVAL_SECONDS = 86_400.0
@@ -30,11 +30,10 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _SIZE = re.compile(r"([0-9]{1,6})(KiB|MiB|GiB)")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
-_SERVER = re.compile(
-    r"https?://(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(?::([0-9]{1,5}))?(?:/[^\s?#]*)?"
-)
+_SERVER = re.compile(r"https?://(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::([0-9]{1,5}))?(?:/[^\s?#]*)?")
 _HOST = re.compile(
-    r"(?:https?://)?(?:\[([0-9A-Fa-f:.]+)(?:%\w+)?\]|\w[\w-]*(?:\.[\w-]+)*\.?)(?::(\d+))?/?"
+    r"(?:https?://)?(?:\[([0-9A-Fa-f:.]+)(?:%[A-Za-z0-9_]+)?\]|(\w[\w-]*(?:\.[\w-]+)*\.?))"
+    r"(?::([0-9]{1,5}))?/?"
 )
 
 
@@ -62,9 +61,19 @@ def host(text: object) -> str:
     if isinstance(text, str) and holds_a_secret(text):
         raise ValueError(f"{rule}; a password or token has no place in it")
     match = _HOST.fullmatch(text) if isinstance(text, str) else None
-    if match is None or not _is_ipv6(match[1]) or not 0 <= int(match[2] or 0) <= LARGEST_PORT:
+    if match is None or not _is_ipv6(match[1]) or int(match[3] or 0) > LARGEST_PORT:
         raise ValueError(f"{rule}, not {shown(text)}")
-    return match[0].removesuffix("/")
+    return _in_ascii(match[0], match[2], rule).removesuffix("/")
+
+
+def _in_ascii(text: str, name: str | None, rule: str) -> str:
+    """Return a URL or host with the `name` in it as the network knows it; raises `ValueError`."""
+    if name is None or name.isascii():
+        return text
+    try:
+        return text.replace(name, name.encode("idna").decode(), 1)
+    except UnicodeError:
+        raise ValueError(f"{rule}, not {shown(text)}") from None
 
 
 def holds_a_secret(text: str) -> bool:
@@ -77,10 +86,11 @@ def listen_address(text: object) -> tuple[str, int]:
 
     Raises `ValueError`.
     """
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\s]*):([0-9]{1,5})", str(text))
+    rule = "ADDR:PORT or :PORT, as in 127.0.0.1:10332"
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]*):([0-9]{1,5})", str(text))
     if match is None or int(match[2]) > LARGEST_PORT:
-        raise ValueError(f"ADDR:PORT or :PORT, as in 127.0.0.1:10332, not {shown(text)}")
-    return match[1].strip("[]"), int(match[2])
+        raise ValueError(f"{rule}, not {shown(text)}")
+    return _in_ascii(match[1], match[1], rule).strip("[]"), int(match[2])
 
 
 def not_listening(option: str, host: str, port: int, error: OSError) -> UsageError:
@@ -104,9 +114,9 @@ def _url(text: object) -> str:
     if isinstance(text, str) and holds_a_secret(text):
         raise ValueError(f"{rule}; a user and a password are given apart from it")
     match = _SERVER.fullmatch(text) if isinstance(text, str) else None
-    if match is None or int(match[1] or 0) > LARGEST_PORT:
+    if match is None or not _is_ipv6(match[1]) or int(match[3] or 0) > LARGEST_PORT:
         raise ValueError(f"{rule}, not {shown(text)}")
-    return match[0].rstrip("/")
+    return _in_ascii(match[0], match[2], rule).rstrip("/")
 
 
 def timeout_seconds(text: object) -> float:
@@ -177,11 +187,6 @@ def _charger_name(value: object) -> str:
         raise ValueError(
             f"a name other than '.' and '..', which no URL can hold, not {shown(value)}"
         )
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        # Half a surrogate pair, as an argument that is no UTF-8 has it: no sink can write it.
-        raise ValueError(f"a text in UTF-8, not {value!a}") from None
     return value
 
 
@@ -248,11 +253,13 @@ class InfluxSettings(Strict):
         if self.token_file is not None:
             return read_token(self.token_file)
         if self.token_env is not None and not os.environ.get(self.token_env):
-            raise ConfigError(f"influxdb.token_env: the variable {self.token_env} is not set")
+            name = one_line(self.token_env)
+            raise ConfigError(f"influxdb.token_env: the variable {name} is not set")
         variable = self.token_env or "INFLUXDB_V2_TOKEN"
         token = os.environ.get(variable, "")
         if token and not (token.isascii() and token.isprintable()):
-            raise ConfigError(f"the token in {variable} must be one line of ASCII text")
+            name = one_line(variable)
+            raise ConfigError(f"the token in {name} must be one line of ASCII text")
         if self.username and not token:
             return ":".join(self.login())
         return token
@@ -301,7 +308,8 @@ def _check_certificates(ca_file: str | None, source: str) -> None:
         ssl.create_default_context(cafile=ca_file)
     except OSError as error:
         reason = "no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ConfigError(f"{source}: influxdb.ca_file: cannot use {ca_file}: {reason}") from error
+        file = one_line(str(ca_file))
+        raise ConfigError(f"{source}: influxdb.ca_file: cannot use {file}: {reason}") from error
 
 
 def check_names(chargers: tuple[ChargerConfig, ...], source: str) -> None:
@@ -331,8 +339,8 @@ def read_token(path: str) -> str:
         token = Path(path).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"cannot read the token file {path}: {strict_yaml.os_reason(error)}"
+            f"cannot read the token file {one_line(path)}: {strict_yaml.os_reason(error)}"
         ) from error
     if not token.isascii() or not token.isprintable() or not token:
-        raise ConfigError(f"the token file {path} must hold one line of ASCII text")
+        raise ConfigError(f"the token file {one_line(path)} must hold one line of ASCII text")
     return token

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from goe_exporter.model import Cycle, Kind, Reading
 
 MEASUREMENT = "goe_charger"
+LONGEST_STAMP = 19
+"""Digits of the largest timestamp that a server can hold."""
 
 _TAG_ESCAPES = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ "})
 _TREACHEROUS = re.compile(r"\\+(?=[\\ ,=]|$)")
@@ -54,7 +56,7 @@ def milliseconds(unix_seconds: float) -> int:
 def timestamp(line: bytes) -> float | None:
     """Return the Unix time at the end of a line in ms, None where there is none."""
     stamp = line.rpartition(b" ")[2]
-    return int(stamp) / 1000 if stamp.isdigit() else None
+    return int(stamp) / 1000 if stamp.isdigit() and len(stamp) <= LONGEST_STAMP else None
 
 
 def tag_text(text: str) -> str:

@@ -6,23 +6,39 @@ what is allowed there. `config` and `web_config` say what their files hold.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from goe_exporter.errors import ConfigError
 
 _LONGEST_SHOWN = 80
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 10_000
+_SHORT.maxlevel = 3
 
 
 class Strict(BaseModel):
-    """A section of a file: frozen, and no key but its own."""
+    """A section of a file: frozen, no key but its own, and no text that cannot be passed on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _sound(cls, value: object) -> object:
+        """Refuse half a surrogate pair, as an argument that is no UTF-8 has it, and NUL."""
+        texts = [value, *value, *value.values()] if isinstance(value, dict) else [value]
+        for text in texts:
+            if isinstance(text, str) and text.encode("utf-8", "replace").decode() != text:
+                raise ValueError(f"a text in UTF-8, not {shown(text)}")
+            if isinstance(text, str) and "\0" in text:
+                raise ValueError(f"a text without NUL, not {shown(text)}")
+        return value
 
 
 _Model = TypeVar("_Model", bound=Strict)
@@ -64,9 +80,17 @@ def sentence(model: type[Strict], error: ValidationError) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as an error shows it, not too long."""
-    text = repr(value)
+    """Return a value as an error shows it, not too long, whatever aliases make of it."""
+    try:
+        text = _SHORT.repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
+
+
+def one_line(text: str) -> str:
+    """Return a text, escaped if it would break a line or colour a terminal."""
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def os_reason(error: OSError | UnicodeDecodeError) -> str:
@@ -79,7 +103,7 @@ def os_reason(error: OSError | UnicodeDecodeError) -> str:
 def _problem(model: type[Strict], detail: ErrorDetails) -> str:
     place = ""
     for step in detail["loc"]:
-        name = step if isinstance(step, int) else str(step)[:_LONGEST_SHOWN]
+        name = step if isinstance(step, int) else one_line(str(step)[:_LONGEST_SHOWN])
         place += f"[{name}]" if isinstance(name, int) else f".{name}" if place else name
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in ("extra_forbidden", "invalid_key"):
@@ -91,7 +115,8 @@ def _problem(model: type[Strict], detail: ErrorDetails) -> str:
         return f"{place}: {context['error']}" if place else str(context["error"])
     known = _RULES.get(kind)
     rule = known.format(**context) if known else detail["msg"].lower()
-    if _is_secret(model, detail["loc"]):
+    section = _model_at(model, detail["loc"])
+    if _is_secret(model, detail["loc"]) or (kind == "model_type" and _has_secrets(section)):
         return f"{place}: {rule}"
     return f"{place}: {rule}, not {shown(detail['input'])}"
 
@@ -114,6 +139,11 @@ def _is_secret(model: type[BaseModel], place: Sequence[int | str]) -> bool:
         if field is not None and not field.repr:
             return True
     return False
+
+
+def _has_secrets(section: type[BaseModel]) -> bool:
+    """Tell whether a section has places for secrets, one of which may stand there by mistake."""
+    return any(not field.repr for field in section.model_fields.values())
 
 
 def _key(item: tuple[str, Any]) -> str:
@@ -164,15 +194,29 @@ _RULES = {
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would keep the last without a word."""
+    """Refuses a key that stands twice, of which YAML would keep the last without a word.
+
+    And a value that is not what its tag says, of which the library has no error of its own.
+    """
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            kind = str(node.tag).rpartition(":")[2]
+            raise yaml.MarkedYAMLError(
+                problem=f"no {kind}; a text wants quotes", problem_mark=node.start_mark
+            ) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[object] = set()
         for key_node, _value in node.value:
             key = getattr(key_node, "value", None)
-            if isinstance(key, str) and key in seen:
+            if not isinstance(key, str):
+                continue
+            if key in seen:
                 raise yaml.MarkedYAMLError(
-                    problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark
+                    problem=f"key {shown(key)} stands twice", problem_mark=key_node.start_mark
                 )
-            seen.add(str(key))
+            seen.add(key)
         return super().construct_mapping(node, deep)
