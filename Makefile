@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench servers clean help
+.PHONY: demo test check bench fuzz servers clean help
 
 help:
 	@echo "make demo   run the exporter on a simulated charger"
 	@echo "make test   checks and all tests (as root also installs the servers they talk to)"
 	@echo "make check  formatting, lint, types, generated documentation and dashboards"
 	@echo "make bench  the benchmarks, as one table of ratios"
+	@echo "make fuzz   each fuzz target for RUNS executions (100000)"
 
 demo: $(VENV)/installed
 	$(BIN)/goe-exporter demo
@@ -26,6 +27,12 @@ check: $(VENV)/tested
 
 bench: $(VENV)/tested
 	$(BIN)/python -m benchmarks
+
+RUNS ?= 100000
+fuzz: $(VENV)/tested
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	for target in $$($(BIN)/python -m fuzz --list); do \
+		$(BIN)/python -m fuzz $$target -runs=$(RUNS) -max_len=2000 || exit 1; done
 
 servers:
 	sh tests/install-servers

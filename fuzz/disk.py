@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
-import logging
 import math
 import os
 import shutil
@@ -23,7 +22,6 @@ from goe_exporter.timekeeping import EARLIEST, Timekeeper
 
 LIMIT = 1024 * 1024
 
-logging.getLogger("goe_exporter").setLevel(logging.CRITICAL)
 _ROOT = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 atexit.register(shutil.rmtree, _ROOT, ignore_errors=True)
 

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import math
 import os
 import shutil
 import ssl
 import tempfile
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import bcrypt
 import click
 
 from fuzz.source import Source
-from goe_exporter import cli_options, config, language, logs, strict_yaml, text_format, writer
+from goe_exporter import (
+    cli_options,
+    config,
+    guard,
+    language,
+    logs,
+    strict_yaml,
+    text_format,
+    writer,
+)
 from goe_exporter.channels import CHANNELS
 from goe_exporter.config import ChargerConfig, Config, InfluxSettings
 from goe_exporter.errors import ConfigError, GoeExporterError, UsageError
@@ -36,7 +48,14 @@ def _trust(cafile: str | None = None) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile)
 
 
-config.ssl = type("ssl", (), {"create_default_context": _trust, "SSLError": ssl.SSLError})  # type: ignore[assignment]
+@contextlib.contextmanager
+def _without_certificates() -> Iterator[None]:
+    stand_in = types.SimpleNamespace(create_default_context=_trust, SSLError=ssl.SSLError)
+    before, config.ssl = config.ssl, stand_in  # type: ignore[assignment, attr-defined]
+    try:
+        yield
+    finally:
+        config.ssl = before  # type: ignore[attr-defined]
 
 
 def _says(error: ConfigError) -> None:
@@ -55,7 +74,8 @@ def config_file(data: bytes) -> None:
     """Any bytes are a configuration or a `ConfigError` of one line; a good one can be used."""
     _write(data)
     try:
-        found = config.load(_FILE)
+        with _without_certificates():
+            found = config.load(_FILE)
     except ConfigError as error:
         _says(error)
     else:
@@ -109,7 +129,8 @@ def config_values(data: bytes) -> None:
             base = {"bucket": "goe"} if source.below(4) else {}
             document["influxdb"] = {**base, **influx} if isinstance(influx, dict) else influx
     try:
-        found = config.parse(document, "goe.yml")
+        with _without_certificates():
+            found = config.parse(document, "goe.yml")
     except ConfigError as error:
         _says(error)
     else:
@@ -142,7 +163,7 @@ def _usable_host(charger: ChargerConfig) -> None:
     Transport(charger.host, deadline_seconds=1, verify_tls=False)._prepare("/status")
 
 
-_HASH = "$2y$10$" + "a" * 53
+_HASH = f"$2y$10${'a' * 21}e{'a' * 31}"
 _WEB_VALUES = (
     *("TLS12", "TLS13", "NoClientCert", "RequireAndVerifyClientCert", "VerifyClientCertIfGiven"),
     *("token", "missing.pem", _HASH, "TLS_AES_128_GCM_SHA256", ["TLS_AES_128_GCM_SHA256"]),
@@ -187,8 +208,8 @@ def _usable_web(found: WebConfig) -> None:
     rate = found.rate_limit
     assert 0 <= rate.interval < math.inf
     for user, hashed in found.basic_auth_users.items():
-        assert len(hashed) == 60
         user.encode()
+        bcrypt.checkpw(b"x", f"{hashed[:4]}04{hashed[6:]}".encode())
     for text in found.http_server_config.headers.by_name().values():
         text.encode("latin-1")
     found.welcomes({"subjectAltName": (("DNS", "a"), ("IP Address", "::1"))})
@@ -306,7 +327,7 @@ _FORMATS = (logs._Formatter("logfmt"), logs._Formatter("json"))
 
 
 def texts(data: bytes) -> None:
-    """A log line is a line of plain text whatever it says; headers of requests choose a form."""
+    """A log line is a line of plain text whatever it says; no header of a request is too odd."""
     source = Source(data)
     values = {"reason": source.text(), "words": source.json(2), "at": source.number()}
     event = logs.logging.LogRecord("n", 20, "p", 1, "charger fails", None, None)
@@ -315,6 +336,9 @@ def texts(data: bytes) -> None:
         line = form.format(event)
         assert line.isascii()
         assert line.isprintable()
-    header = source.rest().decode("latin-1")
+    raw = source.rest()
+    given = guard._credentials({"type": "http", "headers": [(b"authorization", b"Basic " + raw)]})
+    assert given is None or all(isinstance(text.encode(), bytes) for text in given)
+    header = raw.decode("latin-1")
     assert language.preferred(header).tag[:2] in language.LANGUAGES
     assert text_format.negotiated(header)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import logging
 from typing import Any
@@ -24,18 +25,18 @@ _STATUS = {"car": 2, "amp": 16, "nrg": [230] * 16, "fna": "<b>&\u2028", "fwv": "
 _SNAPSHOT = Snapshot("a/b <ü>", 2, 1.8e9, 0.0, decode.decode(_STATUS, 2).readings)
 _VIEW = ChargerView("a/b <ü>", "box", Vitals(up=True, polls=1), _SNAPSHOT, 1.0)
 _LOOP = asyncio.new_event_loop()
+atexit.register(_LOOP.close)
 
 
-class _Stopped(logging.Handler):
-    """Raises what the server logs as a defect of the application."""
+class _Defects(logging.Handler):
+    """Gathers what the server logs as a defect of the application."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        found.append(record.getMessage())
-
-
-found: list[str] = []
-_LOG = logging.getLogger("uvicorn.error")
-_LOG.handlers, _LOG.propagate = [_Stopped(logging.ERROR)], False
+        self.found.append(record.getMessage())
 
 
 def _application() -> Any:
@@ -96,11 +97,16 @@ def requests(data: bytes) -> None:
     """Whatever a client sends, it is answered in sound HTTP, with success or a refusal, no 5xx."""
     source = Source(data)
     cut, raw = source.below(256), source.rest()
-    _LOOP.run_until_complete(_exchange([raw[:cut], raw[cut:]] if cut else [raw]))
+    log, defects = logging.getLogger("uvicorn.error"), _Defects()
+    log.addHandler(defects)
+    try:
+        _LOOP.run_until_complete(_exchange([raw[:cut], raw[cut:]] if cut else [raw]))
+    finally:
+        log.removeHandler(defects)
+    assert not defects.found, defects.found
 
 
 async def _exchange(pieces: list[bytes]) -> None:
-    asyncio.set_event_loop(_LOOP)
     transport = _Transport()
     protocol = server._Protocol(_SERVER, WebConfig(), 10.0)
     transport.protocol = protocol
@@ -115,8 +121,6 @@ async def _exchange(pieces: list[bytes]) -> None:
         protocol.eof_received()
     transport.close()
     await asyncio.sleep(0)
-    defects, found[:] = found[:], []
-    assert not defects, defects
     _check(transport.written, b"".join(pieces))
 
 

@@ -333,6 +333,13 @@ def test_secret_in_place_of_its_section() -> None:
     assert "PRIVATE" not in str(caught.value)
 
 
+def test_hash_that_bcrypt_cannot_check() -> None:
+    """It looks like one, but every request with a password would fail over it."""
+    users = {"basic_auth_users": {"me": "$2y$10$" + "a" * 53}}
+    with pytest.raises(ConfigError, match=r"basic_auth_users\.me: a bcrypt hash"):
+        strict_yaml.validated(WebConfig, users, "web.yml")
+
+
 # writer
 
 
