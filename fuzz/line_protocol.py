@@ -30,7 +30,7 @@ def parsed(line: str) -> Point:
     while line[place] == ",":
         key, place = _one(_KEY, line, place + 1)
         text, place = _one(_TAG, line, place)
-        if key in tags:
+        if _plain(key) in tags:
             raise ValueError(f"tag {key!r} stands twice")
         tags[_plain(key)] = _plain(text)
     fields: dict[str, float | bool | str] = {}
@@ -38,7 +38,7 @@ def parsed(line: str) -> Point:
         raise ValueError(f"no fields at {place}")
     while line[place] == (" " if not fields else ","):
         key, place = _one(_KEY, line, place + 1)
-        if key in fields:
+        if _plain(key) in fields:
             raise ValueError(f"field {key!r} stands twice")
         fields[_plain(key)], place = _value(line, place)
     stamp = _STAMP.fullmatch(line, place)

@@ -27,13 +27,13 @@ def point(cycle: Cycle, tags: Mapping[str, str]) -> str:
     A name that no tag can hold (`tag_text`) stands unchanged in the field `charger_name`, beside
     the tag that comes closest.
     """
-    all_tags = {"charger": cycle.charger, **tags}
-    if cycle.serial:
-        all_tags["serial"] = cycle.serial
-    names = [MEASUREMENT]
-    for key, value in sorted(all_tags.items()):
-        if (text := tag_text(value)) and (name := tag_text(key)):
-            names.append(f"{_tag(name)}={_tag(text)}")
+    own = {"charger": cycle.charger, "serial": cycle.serial}
+    all_tags: dict[str, str] = {}
+    for key, value in [*own.items(), *sorted(tags.items())]:
+        # Names that differ only in what no tag can hold are one; ours come first.
+        all_tags.setdefault(tag_text(key), tag_text(value))
+    pairs = (f"{_tag(key)}={_tag(text)}" for key, text in sorted(all_tags.items()) if key and text)
+    names = [MEASUREMENT, *pairs]
     fields = ["up=true" if cycle.snapshot else "up=false"]
     if tag_text(cycle.charger) != cycle.charger:
         fields.append(f"charger_name={string(cycle.charger)}")

@@ -19,7 +19,7 @@ from goe_exporter.dead import DeadLetters, letters
 from goe_exporter.errors import ChargerError, ConfigError, RefusedError
 from goe_exporter.held import Held
 from goe_exporter.influx_server import judge
-from goe_exporter.model import Answer
+from goe_exporter.model import Answer, Cycle
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.spool import Spool
 from goe_exporter.timekeeping import Timekeeper
@@ -179,6 +179,13 @@ def test_letter_with_half_a_surrogate_pair(tmp_path: Path) -> None:
 def test_timestamp_beyond_all_measure(digits: int) -> None:
     """More digits than a timestamp can have are none, and do not stop the delivery."""
     assert influx.timestamp(b"p f=1 " + b"9" * digits) is None
+
+
+def test_tags_that_differ_only_in_what_no_tag_holds() -> None:
+    """A server refuses a line with a tag twice; the charger's own comes first."""
+    cycle = Cycle("garage", "1", NOW, None)
+    point = influx.point(cycle, {"charger ": "x", "site": "a", "site\\": "b", "site\n": "c"})
+    assert point == "goe_charger,charger=garage,serial=1,site=a up=false"
 
 
 # held, timekeeping
