@@ -68,6 +68,7 @@ class Service:
         self._history = history
         self._wishes = wishes = load()
         self._agent = _agent(wishes.influxdb)
+        self._hangups: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._reached: dict[Collector, Reach] = {}
         self._schedule = Schedule(self._collectors(wishes, self._reaches(wishes)))
         self._last_reload = Reload(successful=True, last_success=time.time())
@@ -76,7 +77,6 @@ class Service:
         """Poll, serve and push until SIGTERM or SIGINT; SIGHUP reloads, if that is wanted."""
         # Queues, since nothing else that wakes a thread may be used in a handler.
         ends: queue.SimpleQueue[float] = queue.SimpleQueue()
-        reloads: queue.SimpleQueue[None] = queue.SimpleQueue()
 
         def end(_signal: int, _frame: object) -> None:
             ends.put(time.monotonic())
@@ -86,7 +86,7 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end)
         if reloads_at_hangup:
-            signal.signal(signal.SIGHUP, lambda *_: reloads.put(None))
+            signal.signal(signal.SIGHUP, lambda *_: self._hangups.put(None))
         _raise_descriptor_limit()
         # A large scrape keeps the interpreter busy for a second or two; polls must get in between.
         sys.setswitchinterval(SWITCH_SECONDS)
@@ -95,7 +95,7 @@ class Service:
         self._schedule.start()
         if self._agent is not None:
             self._agent.start()
-        threading.Thread(target=self._watch, args=(reloads,), name="watch", daemon=True).start()
+        threading.Thread(target=self.watch, name="watch", daemon=True).start()
         supervisor.notify("READY=1", self._status())
         if self._server is not None:
             self._server.run(self._application())
@@ -132,13 +132,13 @@ class Service:
         parts = {"polls": self._schedule, "delivery": self._agent, "web": self._server}
         return next((name for name, part in parts.items() if part and part.hangs()), "")
 
-    def _watch(self, reloads: queue.SimpleQueue[None]) -> None:
-        """Reload when asked to, and show life as long as nothing hangs."""
+    def watch(self) -> None:
+        """Reload after each SIGHUP, and show life as long as nothing hangs; never returns."""
         seconds = supervisor.watchdog_seconds()
         hanging = Episode(_log, "something hangs", "nothing hangs any more")
         while True:
             try:
-                reloads.get(timeout=seconds)
+                self._hangups.get(timeout=seconds)
             except queue.Empty:
                 pass
             else:
