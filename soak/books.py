@@ -1,0 +1,230 @@
+"""The books compared: what chargers, server and exporter each say of the same cycles."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import median
+from typing import NamedTuple
+
+from soak.bucket import Bucket, Point
+from soak.chargers import ANSWERED, REFUSED, Poll, Station
+from soak.conductor import TRUSTED_OFFSETS, Sample, polls
+from soak.exporter import DEADLINE_SECONDS, FACTOR
+from soak.process import INTERVAL_MS, Metrics
+
+INTERVAL_SECONDS = INTERVAL_MS / 1000
+LONGEST_WAIT_SECONDS = 60.0 / FACTOR
+FAILURES_BEFORE_BACK_OFF = 3
+LONGEST_OFF_SECONDS = 2.0
+SILENCE_SECONDS = 2.0
+"""So long beyond fault and back-off may a charger not be asked: what a busy machine may take."""
+
+MISSED_SHARE = 0.01
+FLAT = 0.05
+MORE = 2
+"""So many descriptors or threads more are no leak: polls and scrapes under way."""
+
+
+class Check(NamedTuple):
+    """A promise, whether it was kept, and what was seen."""
+
+    promise: str
+    kept: bool
+    seen: str
+
+
+class Calm(NamedTuple):
+    """A moment at which all was well: each charger's energy (Wh), and the metrics."""
+
+    energy_wh: Mapping[str, float]
+    metrics: Metrics
+
+
+class Frozen(NamedTuple):
+    """A moment at which no charger answered and the spool was empty, and what was done until then."""
+
+    polls: Mapping[str, list[Poll]]
+    points: Mapping[str, list[Point]]
+    metrics: Metrics
+
+
+def checks(
+    stations: Sequence[Station], calm: Calm, frozen: Frozen, bucket: Bucket
+) -> Iterator[Check]:
+    """Yield what is to be compared at the end."""
+    yield _energy(calm)
+    yield _reboots(stations, calm.metrics)
+    yield _polls(frozen)
+    yield _reasons(frozen)
+    yield from _points(frozen, bucket)
+    yield _total(frozen)
+    yield _missed(frozen.polls.values())
+    defects = frozen.metrics["goe_exporter_defects_total",]
+    yield Check("no cycle is broken by a mistake of ours", defects == 0, f"{defects:.0f}")
+
+
+def flat(samples: Sequence[Sample]) -> Iterator[Check]:
+    """Yield whether the last tenth weighs what the second did."""
+    tenth = samples[-1].cycles / 10
+    second = [each.weight for each in samples if tenth <= each.cycles < 2 * tenth]
+    last = [each.weight for each in samples if each.cycles >= 9 * tenth]
+    before, after = (median(each.memory_kb for each in some) / 1024 for some in (second, last))
+    seen = f"{before:.1f} MB, then {after:.1f} MB ({after / before - 1:+.1%})"
+    yield Check("memory is flat within 5 %", after <= before * (1 + FLAT), seen)
+    for what in ("descriptors", "threads"):
+        early, late = (median(getattr(each, what) for each in some) for some in (second, last))
+        seen = f"{early:g}, then {late:g}"
+        yield Check(f"{what} are flat", late <= early + MORE, seen)
+
+
+def _energy(calm: Calm) -> Check:
+    wrong = []
+    for name, energy_wh in calm.energy_wh.items():
+        told = calm.metrics.get(("goe_energy_joules_total", name), -3600) / 3600
+        if told != energy_wh:
+            wrong.append(f"{name}: {told} Wh, not {energy_wh}")
+    total = sum(calm.energy_wh.values())
+    return _check("the energy of each charger is right to the last Wh", wrong, f"{total:.0f} Wh")
+
+
+def _reboots(stations: Sequence[Station], metrics: Metrics) -> Check:
+    wrong = []
+    for each in stations:
+        reboots = metrics.get(("goe_reboots_total", each.name))
+        if reboots != each.charger.reboots:
+            wrong.append(f"{each.name}: {reboots}, not {each.charger.reboots}")
+    total = sum(each.charger.reboots for each in stations)
+    return _check("the restarts of each charger are right", wrong, f"{total}")
+
+
+def _polls(frozen: Frozen) -> Check:
+    """Compare the polls; for the refused ones, which reach no charger, its word is taken."""
+    wrong = []
+    for name, made in frozen.polls.items():
+        seen = sum(each.outcome != REFUSED for each in made) + _refused(frozen.metrics, name)
+        told = frozen.metrics["goe_polls_total", name]
+        if seen != told:
+            wrong.append(f"{name}: {told:.0f}, not {seen}")
+    return _check("each charger's polls are those it saw", wrong, f"{polls(frozen.metrics)}")
+
+
+def _refused(metrics: Metrics, name: str) -> int:
+    return int(metrics.get(("goe_poll_failures_total", name, REFUSED), 0))
+
+
+def _reasons(frozen: Frozen) -> Check:
+    """Compare the failures by reason; a refused one is one that no charger saw."""
+    wrong, total = [], 0
+    for name, made in frozen.polls.items():
+        seen = Counter(each.outcome for each in made if each.outcome not in (ANSWERED, REFUSED))
+        told = {
+            key[2]: value
+            for key, value in frozen.metrics.items()
+            if key[:2] == ("goe_poll_failures_total", name) and key[2] != REFUSED and value
+        }
+        total += seen.total()
+        if seen != told:
+            wrong.append(f"{name}: {told}, not {dict(seen)}")
+    return _check("each failed poll has its fault's reason", wrong, f"{total} failures")
+
+
+def _points(frozen: Frozen, bucket: Bucket) -> Iterator[Check]:
+    """Match each point with the poll it is of: made before it, and with the same words."""
+    wrong: list[str] = []
+    matched = 0
+    for name, made in frozen.polls.items():
+        pairs = _matched(made, frozen.points.get(name, []), wrong, name)
+        refused = _refused(frozen.metrics, name)
+        if pairs.unseen > refused:
+            wrong.append(f"{name}: {pairs.unseen} failed polls nobody made, {refused} were refused")
+        matched += pairs.matched
+    yield _check("each point is one poll with its words and its time", wrong, f"{matched} points")
+    rest = f"{bucket.repeated} came again, {bucket.overwritten} overwrote another"
+    kept = not bucket.overwritten and not bucket.foreign
+    yield Check("no point is on the server twice", kept, rest)
+
+
+class _Pairs(NamedTuple):
+    """How many points are of a poll, and how many of failed polls that reached no charger."""
+
+    matched: int
+    unseen: int
+
+
+def _matched(made: Sequence[Poll], points: Sequence[Point], wrong: list[str], name: str) -> _Pairs:
+    begun = [each.time for each in made]
+    taken: set[int] = set()
+    unseen = 0
+    for point in points:
+        place = bisect_right(begun, _true_time(point.time, begun[0]) + 0.001) - 1
+        poll = made[place]
+        if place not in taken and _says(poll, point):
+            taken.add(place)
+        elif not point.up:
+            unseen += 1
+        else:
+            wrong.append(f"{name}: {point} is not {poll}")
+    return _Pairs(len(taken), unseen)
+
+
+def _says(poll: Poll, point: Point) -> bool:
+    if not point.up:
+        return poll.outcome not in (ANSWERED, REFUSED)
+    words = (poll.outcome, poll.uptime_s, poll.energy_wh)
+    return words == (ANSWERED, point.uptime_s, point.energy_wh)
+
+
+def _true_time(stamp: float, begun: float) -> float:
+    """Return when a point was taken, whichever way the clock was off."""
+    candidates = (stamp - offset for offset in (0.0, *TRUSTED_OFFSETS))
+    return min(candidates, key=lambda time: abs(time - begun))
+
+
+def _total(frozen: Frozen) -> Check:
+    """Compare all that was measured with what became of it."""
+    metrics = frozen.metrics
+    there = sum(map(len, frozen.points.values()))
+    made = polls(metrics)
+    results = {
+        result: int(metrics["goe_influx_points_total", result])
+        for result in ("written", "rejected", "dropped")
+    }
+    seen = f"{made} cycles; {there} on the server; {results}"
+    kept = results["written"] == there and sum(results.values()) == made
+    kept &= (
+        metrics["goe_influx_spooled_points",] == metrics["goe_influx_damaged_records_total",] == 0
+    )
+    return Check("each cycle is one point: written, rejected or dropped", kept, seen)
+
+
+def _missed(all_polls: Iterable[list[Poll]]) -> Check:
+    missed, ticks, longest = 0, 0, 0.0
+    for made in all_polls:
+        failures = 0
+        for poll, following in itertools.pairwise(made):
+            failures = 0 if poll.outcome == ANSWERED else failures + 1
+            beyond = following.time - poll.time - _allowed(poll, failures)
+            longest = max(longest, beyond)
+            missed += max(round(beyond / INTERVAL_SECONDS), 0)
+            ticks += 1
+    kept = longest <= SILENCE_SECONDS and missed <= ticks * MISSED_SHARE
+    seen = f"{missed} of {ticks} ticks late by more than an interval, {longest:.2f} s at the most"
+    return Check("no poll is missed beyond its fault", kept, seen)
+
+
+def _allowed(poll: Poll, failures: int) -> float:
+    """Return after how long the next poll is due: the fault's time, and the back-off."""
+    if poll.outcome == REFUSED:
+        return LONGEST_OFF_SECONDS + LONGEST_WAIT_SECONDS
+    doubled = INTERVAL_SECONDS * 2.0 ** max(failures - FAILURES_BEFORE_BACK_OFF + 1, 0)
+    lasts = DEADLINE_SECONDS if poll.outcome == "timeout" else poll.until - poll.time
+    return max(min(doubled, LONGEST_WAIT_SECONDS), lasts + INTERVAL_SECONDS)
+
+
+def _check(promise: str, wrong: list[str], seen: str) -> Check:
+    if wrong:
+        return Check(promise, kept=False, seen=f"{len(wrong)} wrong: {'; '.join(wrong[:5])}")
+    return Check(promise, kept=True, seen=seen)
