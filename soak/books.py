@@ -44,7 +44,7 @@ class Calm(NamedTuple):
 
 
 class Frozen(NamedTuple):
-    """A moment at which no charger answered and the spool was empty, and what was done until then."""
+    """A moment at which no charger answered and the spool was empty, and what was done by then."""
 
     polls: Mapping[str, list[Poll]]
     points: Mapping[str, list[Point]]
@@ -101,7 +101,7 @@ def _reboots(stations: Sequence[Station], metrics: Metrics) -> Check:
 
 
 def _polls(frozen: Frozen) -> Check:
-    """Compare the polls; for the refused ones, which reach no charger, its word is taken."""
+    """Compare the polls; refused ones reach no charger, so for them its word is taken."""
     wrong = []
     for name, made in frozen.polls.items():
         seen = sum(each.outcome != REFUSED for each in made) + _refused(frozen.metrics, name)

@@ -16,6 +16,9 @@ from typing import NamedTuple, Self
 REFUSED_ONE_IN = 2000
 MOST_LINES = 100
 HANG_SECONDS = 30.0
+ANSWER_SECONDS = 0.1
+"""What a write takes, so that points come in batches."""
+
 PORT = 18_440
 
 _POINT = re.compile(rb"goe_charger,charger=([^, ]+)[^ ]* up=(true|false)(?:,(.*))? ([0-9]+)")
@@ -143,6 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         lines = gzip.decompress(body).split(b"\n") if body else []
         lines = [line for line in lines if line]
+        time.sleep(ANSWER_SECONDS)
         bucket, way = self.server.bucket, self.server.bucket.way
         if way == "hang":
             time.sleep(HANG_SECONDS)

@@ -26,6 +26,9 @@ UNTRUSTED_OFFSETS = (-56 * 365 * 24 * HOUR, -72 * HOUR, 72 * HOUR, 20 * 365 * 24
 CHARGER_EVENTS = (*FAULTS, "off", "reboot", "api", "firmware", "error")
 PAUSE_SECONDS = 2.0
 SAMPLE_SECONDS = 0.5
+SCRAPE_SECONDS = 1.0
+LOOK_SECONDS = 5.0
+"""How often somebody opens the page and asks for the JSON."""
 
 T = TypeVar("T")
 
@@ -69,7 +72,13 @@ class Conductor:
     def run(self, cycles: int, told: Callable[[int], None] = lambda _cycles: None) -> None:
         """Let it all happen; `told` hears every second how many cycles were made."""
         strands = [self._charger(index, each) for index, each in enumerate(self._stations)]
-        strands += [self._server(), self._clock(), self._looks(told), self._weighs()]
+        strands += [
+            self._server(),
+            self._clock(),
+            self._scrapes(told),
+            self._looks(),
+            self._weighs(),
+        ]
         begun = time.monotonic()
         due = [(begun + next(strand), order) for order, strand in enumerate(strands)]
         heapq.heapify(due)
@@ -171,12 +180,15 @@ class Conductor:
             kind = "trusted" if offset in TRUSTED_OFFSETS else "untrusted"
             self.ledger.append(Entry(begun, time.time(), "clock", f"clock jumps, {kind}"))
 
-    def _looks(self, told: Callable[[int], None]) -> Strand:
-        """Scrape once a second, and look at the page and the JSON."""
+    def _scrapes(self, told: Callable[[int], None]) -> Strand:
         while True:
-            yield 1.0
+            yield SCRAPE_SECONDS
             self._cycles = polls(self._exporter.metrics())
             told(self._cycles)
+
+    def _looks(self) -> Strand:
+        while True:
+            yield LOOK_SECONDS
             for path in ("/", "/api/v1/chargers", "/api/v1/chargers/c00/history?minutes=60"):
                 self._exporter.get(path)
 
