@@ -22,6 +22,9 @@ LONGEST_OFF_SECONDS = 2.0
 SILENCE_SECONDS = 2.0
 """So long beyond fault and back-off may a charger not be asked: what a busy machine may take."""
 
+CUT = "truncated"
+"""What becomes of a connection that waits when its charger switches off."""
+
 MISSED_SHARE = 0.01
 FLAT = 0.05
 MORE = 2
@@ -101,33 +104,41 @@ def _reboots(stations: Sequence[Station], metrics: Metrics) -> Check:
 
 
 def _polls(frozen: Frozen) -> Check:
-    """Compare the polls; refused ones reach no charger, so for them its word is taken."""
     wrong = []
     for name, made in frozen.polls.items():
-        seen = sum(each.outcome != REFUSED for each in made) + _refused(frozen.metrics, name)
+        seen = sum(each.outcome != REFUSED for each in made) + _unseen(frozen, name)
         told = frozen.metrics["goe_polls_total", name]
         if seen != told:
             wrong.append(f"{name}: {told:.0f}, not {seen}")
     return _check("each charger's polls are those it saw", wrong, f"{polls(frozen.metrics)}")
 
 
-def _refused(metrics: Metrics, name: str) -> int:
-    return int(metrics.get(("goe_poll_failures_total", name, REFUSED), 0))
+def _unseen(frozen: Frozen, name: str) -> int:
+    """Return how many polls reached no charger: refused, or cut off by its switching off."""
+    told, seen = _told(frozen, name), _seen(frozen, name)
+    return told[REFUSED] + min(max(told[CUT] - seen[CUT], 0), seen[REFUSED])
+
+
+def _told(frozen: Frozen, name: str) -> Counter[str]:
+    """Return the exporter's failures by reason."""
+    prefix = ("goe_poll_failures_total", name)
+    return Counter({k[2]: int(v) for k, v in frozen.metrics.items() if k[:2] == prefix and v})
+
+
+def _seen(frozen: Frozen, name: str) -> Counter[str]:
+    """Return the failures due by reason; each time a charger is off is one that is `refused`."""
+    return Counter(each.outcome for each in frozen.polls[name] if each.outcome != ANSWERED)
 
 
 def _reasons(frozen: Frozen) -> Check:
-    """Compare the failures by reason; a refused one is one that no charger saw."""
+    """Compare the failures by reason; only the exporter knows how many were refused."""
     wrong, total = [], 0
-    for name, made in frozen.polls.items():
-        seen = Counter(each.outcome for each in made if each.outcome not in (ANSWERED, REFUSED))
-        told = {
-            key[2]: value
-            for key, value in frozen.metrics.items()
-            if key[:2] == ("goe_poll_failures_total", name) and key[2] != REFUSED and value
-        }
-        total += seen.total()
-        if seen != told:
-            wrong.append(f"{name}: {told}, not {dict(seen)}")
+    for name in frozen.polls:
+        told, seen = _told(frozen, name), _seen(frozen, name)
+        total += told.total()
+        cut = _unseen(frozen, name) - told[REFUSED]
+        if {**told, REFUSED: 0} != {**(seen + Counter({CUT: cut})), REFUSED: 0}:
+            wrong.append(f"{name}: {dict(told)}, not {dict(seen)}")
     return _check("each failed poll has its fault's reason", wrong, f"{total} failures")
 
 
@@ -137,9 +148,8 @@ def _points(frozen: Frozen, bucket: Bucket) -> Iterator[Check]:
     matched = 0
     for name, made in frozen.polls.items():
         pairs = _matched(made, frozen.points.get(name, []), wrong, name)
-        refused = _refused(frozen.metrics, name)
-        if pairs.unseen > refused:
-            wrong.append(f"{name}: {pairs.unseen} failed polls nobody made, {refused} were refused")
+        if pairs.unseen > (unseen := _unseen(frozen, name)):
+            wrong.append(f"{name}: {pairs.unseen} points of {unseen} polls it did not see")
         matched += pairs.matched
     yield _check("each point is one poll with its words and its time", wrong, f"{matched} points")
     rest = f"{bucket.repeated} came again, {bucket.overwritten} overwrote another"

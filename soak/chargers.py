@@ -129,6 +129,7 @@ class Station:
         model = MODELS[number % len(MODELS)]
         self.name = f"c{number:02}"
         self.api = APIS[model][number // len(MODELS) % len(APIS[model])]
+        self.off = False
         self.book: list[Request] = []
         self.charger = Charger(model, serial=f"{number:06}", seed=number)
         self.charger.plug(Car(battery_wh=1e9, soc=0.0))
@@ -142,12 +143,16 @@ class Station:
         return f"{self._host}:{PORT}"
 
     def switch_off(self) -> None:
-        """Take it off the network: connections are refused."""
-        self.box.close()
+        """Let it refuse connections; what it was asked before it still answers."""
+        server = self.box.server
+        assert server is not None
+        server.get_loop().call_soon_threadsafe(server.close)
+        self.off = True
         self.book.append(Request(time.time(), ""))
 
     def switch_on(self) -> None:
-        """Put it back."""
+        """Let it take connections again."""
+        self.off = False
         self.box = self._switched_on()
 
     def change(self, what: Callable[[Charger], None]) -> None:

@@ -91,7 +91,7 @@ class Conductor:
     def calm(self) -> None:
         """End whatever is going on."""
         for station in self._stations:
-            if station.box.closed:
+            if station.off:
                 station.switch_on()
             station.box.fault, station.box.api = None, "both"
             station.change(lambda charger: charger.clear_error())
