@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -64,7 +64,7 @@ def checks(
     yield _reasons(frozen)
     yield from _points(frozen, bucket)
     yield _total(frozen)
-    yield _missed(frozen.polls.values())
+    yield _missed(frozen.polls)
     defects = frozen.metrics["goe_exporter_defects_total",]
     yield Check("no cycle is broken by a mistake of ours", defects == 0, f"{defects:.0f}")
 
@@ -165,6 +165,7 @@ class _Pairs(NamedTuple):
 
 
 def _matched(made: Sequence[Poll], points: Sequence[Point], wrong: list[str], name: str) -> _Pairs:
+    made = [each for each in made if each.outcome != REFUSED]
     begun = [each.time for each in made]
     taken: set[int] = set()
     unseen = 0
@@ -182,7 +183,7 @@ def _matched(made: Sequence[Poll], points: Sequence[Point], wrong: list[str], na
 
 def _says(poll: Poll, point: Point) -> bool:
     if not point.up:
-        return poll.outcome not in (ANSWERED, REFUSED)
+        return poll.outcome != ANSWERED
     words = (poll.outcome, poll.uptime_s, poll.energy_wh)
     return words == (ANSWERED, point.uptime_s, point.energy_wh)
 
@@ -210,18 +211,19 @@ def _total(frozen: Frozen) -> Check:
     return Check("each cycle is one point: written, rejected or dropped", kept, seen)
 
 
-def _missed(all_polls: Iterable[list[Poll]]) -> Check:
-    missed, ticks, longest = 0, 0, 0.0
-    for made in all_polls:
+def _missed(all_polls: Mapping[str, list[Poll]]) -> Check:
+    missed, ticks, longest, worst = 0, 0, 0.0, ""
+    for name, made in all_polls.items():
         failures = 0
         for poll, following in itertools.pairwise(made):
             failures = 0 if poll.outcome == ANSWERED else failures + 1
             beyond = following.time - poll.time - _allowed(poll, failures)
-            longest = max(longest, beyond)
             missed += max(round(beyond / INTERVAL_SECONDS), 0)
             ticks += 1
+            if beyond > longest:
+                longest, worst = beyond, f"{name}, {poll.outcome}, then {following.outcome}"
     kept = longest <= SILENCE_SECONDS and missed <= ticks * MISSED_SHARE
-    seen = f"{missed} of {ticks} ticks late by more than an interval, {longest:.2f} s at the most"
+    seen = f"{missed} ticks beside {ticks} polls; {longest:.2f} s at the most ({worst})"
     return Check("no poll is missed beyond its fault", kept, seen)
 
 

@@ -146,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         lines = gzip.decompress(body).split(b"\n") if body else []
         lines = [line for line in lines if line]
-        time.sleep(ANSWER_SECONDS)
+        time.sleep(ANSWER_SECONDS if self.server.bucket.refuses else 0)
         bucket, way = self.server.bucket, self.server.bucket.way
         if way == "hang":
             time.sleep(HANG_SECONDS)

@@ -162,8 +162,7 @@ class Simulator:
     """Hosts chargers on local addresses; a context manager.
 
     `speed` is simulated seconds per second of `clock`, which is monotonic time unless a test
-    brings its own. A charger's time passes when somebody asks it. `box` makes the boxes, for whoever
-    wants them to do more.
+    brings its own. A charger's time passes when somebody asks it. `box` makes the boxes.
     """
 
     box: Callable[[Simulator, Charger, tuple[str, int]], Box] = Box
