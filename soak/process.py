@@ -16,8 +16,8 @@ import yaml
 from soak.chargers import Station
 from soak.exporter import Clock
 
-INTERVAL_MS = 50
-SPOOL_LIMIT = "16MiB"
+INTERVAL_MS = 80
+SPOOL_LIMIT = "8MiB"
 START_SECONDS = 60.0
 
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
