@@ -14,7 +14,7 @@ from goe_exporter import records
 from goe_exporter.simulator import Simulator
 from soak.books import Calm, Check, Frozen, checks, flat
 from soak.bucket import Bucket
-from soak.chargers import Station
+from soak.chargers import GUEST, Station
 from soak.conductor import Conductor
 from soak.exporter import DEADLINE_SECONDS, FACTOR
 from soak.process import Exporter, Metrics
@@ -37,8 +37,10 @@ class Soak:
         self.stations = [
             Station(simulator, number, f"{network}.{number + 1}") for number in range(CHARGERS)
         ]
+        # A V4, which both kinds of reload's settings fit.
+        self.guest = Station(simulator, CHARGERS + 2, f"{network}.{CHARGERS + 1}", GUEST)
         self.exporter = Exporter(folder, f"{network}.253:18441", self.bucket.url)
-        self.conductor = Conductor(seed, self.exporter, self.stations, self.bucket)
+        self.conductor = Conductor(seed, self.exporter, self.stations, self.guest, self.bucket)
 
     def run(self, cycles: int, told: Callable[[int], None]) -> list[Check]:
         """Run it and return what the comparison found."""
@@ -66,6 +68,7 @@ class Soak:
         return [
             Check("it ends when told to", status == 0, f"exit status {status}"),
             Check("nothing is lost at the end", polls == there - before + waiting, seen),
+            _check_reloads(self.conductor.unheard, log.count("hangs")),
             Check("no traceback is logged", not defects, f"{len(log.splitlines())} lines"),
         ]
 
@@ -120,6 +123,7 @@ class Soak:
         before = [len(each.book) for each in self.stations]
         metrics = self.exporter.metrics()
         points = {name: list(each) for name, each in self.bucket.points.items()}
+        untold = len(self.bucket.untold)
         last = [each.book[-1] for each in self.stations]
         fresh = time.time() - min(each.time for each in last) < DEADLINE_SECONDS
         still = before == [len(each.book) for each in self.stations]
@@ -127,7 +131,13 @@ class Soak:
         if not (still and fresh and empty and all(each.fault == "hang" for each in last)):
             return None
         upto = zip(self.stations, before, strict=True)
-        return Frozen({each.name: each.polls(end)[:-1] for each, end in upto}, points, metrics)
+        polls = {each.name: each.polls(end)[:-1] for each, end in upto}
+        return Frozen(polls, self.guest.polls(), points, untold, metrics)
+
+
+def _check_reloads(unheard: list[str], hung: int) -> Check:
+    kept = not unheard and not hung
+    return Check("reloads are heard, nothing hangs", kept, f"{unheard} unheard, {hung} hung")
 
 
 def _wait_for(condition: Callable[[], bool], what: str) -> None:

@@ -51,18 +51,18 @@ class Point(NamedTuple):
 class Bucket:
     """The server, a context manager; `way` is how it fails, one of `WAYS` or None.
 
-    While it `refuses`, one in `REFUSED_ONE_IN` lines is bad, `refused` holds those. `points` has
-    each charger's points; `repeated` counts lines that came again, `overwritten` those that came
-    with the time of another.
+    While it `refuses`, one in `REFUSED_ONE_IN` lines is bad. `points` has each charger's points,
+    `untold` says which of them were never acknowledged; `repeated` counts lines that came again,
+    `overwritten` those that came with the time of another, `foreign` what is no point of ours.
     """
 
     def __init__(self, host: str) -> None:
         """Listen on this address of loopback."""
         self.way: str | None = None
         self.refuses = True
-        self.refused: set[bytes] = set()
         self.points: dict[str, list[Point]] = {}
         self.repeated = self.overwritten = self.foreign = 0
+        self.untold: set[tuple[bytes, bytes]] = set()
         self._lines: dict[tuple[bytes, bytes], int | None] = {}
         self._lock = threading.Lock()
         self._address = (host, PORT)
@@ -86,29 +86,35 @@ class Bucket:
         elif way != "off" and self._server is None:
             self._server = _Server(self, self._address)
 
-    def take(self, lines: list[bytes]) -> bool:
-        """Keep the good ones of these lines; False if there are bad ones."""
+    def take(self, lines: list[bytes], *, tells: bool) -> bool:
+        """Keep the good ones of these lines; False if there are bad ones.
+
+        Where it does not `tell`, the client will never know.
+        """
         with self._lock:
             bad = [line for line in lines if self.refuses and not zlib.crc32(line) % REFUSED_ONE_IN]
-            self.refused.update(bad)
             # Some servers keep what is good of a batch, some nothing.
             if not bad or zlib.crc32(bad[0]) % 2:
                 for line in lines:
                     if line not in bad:
-                        self._keep(line)
+                        self._keep(line, told=tells and not bad)
         return not bad
 
-    def _keep(self, line: bytes) -> None:
+    def _keep(self, line: bytes, *, told: bool) -> None:
         match = _POINT.fullmatch(line)
         if match is None:
             self.foreign += 1
             return
         name, up, fields, stamp = match.groups()
         known = self._lines.setdefault((name, stamp), None)
+        if told:
+            self.untold.discard((name, stamp))
         if known is not None:
             self.repeated += known == hash(line)
             self.overwritten += known != hash(line)
             return
+        if not told:
+            self.untold.add((name, stamp))
         self._lines[name, stamp] = hash(line)
         point = Point(int(stamp) / 1000, up == b"true", *_values(fields or b""))
         self.points.setdefault(name.decode(), []).append(point)
@@ -156,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(413, "too many lines")
         elif way in STATUSES:
             self._answer(STATUSES[way], "not now")
-        elif not bucket.take(lines):
+        elif not bucket.take(lines, tells=way != "answer_lost"):
             self._answer(400, "a bad line")
         elif way == "answer_lost":
             self._reset()

@@ -48,6 +48,8 @@ FIRMWARES = {
 """Firmware to change to: with other filters before 051.4, other errors from 59, cards from 60."""
 
 PORT = 18_439
+GUEST = "guest"
+"""The name of the charger that reloads let come and go."""
 
 
 @dataclass(slots=True)
@@ -124,11 +126,12 @@ class BookedBox(Box):
 class Station:
     """A charger with its name, its address, its book and how it is configured to be asked."""
 
-    def __init__(self, simulator: Simulator, number: int, host: str) -> None:
+    def __init__(self, simulator: Simulator, number: int, host: str, name: str = "") -> None:
         """Put a charger on the network that charges a car without end."""
         model = MODELS[number % len(MODELS)]
-        self.name = f"c{number:02}"
+        self.name = name or f"c{number:02}"
         self.api = APIS[model][number // len(MODELS) % len(APIS[model])]
+        self.further: dict[str, object] = {}
         self.off = False
         self.book: list[Request] = []
         self.charger = Charger(model, serial=f"{number:06}", seed=number)

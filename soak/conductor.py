@@ -32,6 +32,9 @@ LOOK_SECONDS = 5.0
 
 T = TypeVar("T")
 
+RELOADED = ("goe_config_last_reload_success_timestamp_seconds",)
+RELOAD_SECONDS = 20.0
+
 Strand = Iterator[float]
 """Something that goes on beside the rest: yields the seconds until it is to go on."""
 
@@ -56,15 +59,25 @@ class Conductor:
     """Lets things happen to chargers, server and clock until enough cycles were made."""
 
     def __init__(
-        self, seed: int, exporter: Exporter, stations: Sequence[Station], bucket: Bucket
+        self,
+        seed: int,
+        exporter: Exporter,
+        stations: Sequence[Station],
+        guest: Station,
+        bucket: Bucket,
     ) -> None:
-        """Deal out the chargers' events: each is dealt once before one comes again."""
+        """Deal out the chargers' events: each is dealt once before one comes again.
+
+        The `guest` is well, and there only where the configuration has it.
+        """
         self.ledger: list[Entry] = []
         self.samples: list[Sample] = []
         self._seed = seed
         self._exporter = exporter
         self._stations = stations
+        self._guest = guest
         self._bucket = bucket
+        self.unheard: list[str] = []
         self._cards = _shuffled(CHARGER_EVENTS, random.Random(f"{seed} cards"))
         self._dealt: list[str] = []
         self._cycles = 0
@@ -72,13 +85,8 @@ class Conductor:
     def run(self, cycles: int, told: Callable[[int], None] = lambda _cycles: None) -> None:
         """Let it all happen; `told` hears every second how many cycles were made."""
         strands = [self._charger(index, each) for index, each in enumerate(self._stations)]
-        strands += [
-            self._server(),
-            self._clock(),
-            self._scrapes(told),
-            self._looks(),
-            self._weighs(),
-        ]
+        strands += [self._server(), self._clock(), self._reloads()]
+        strands += [self._scrapes(told), self._looks(), self._weighs()]
         begun = time.monotonic()
         due = [(begun + next(strand), order) for order, strand in enumerate(strands)]
         heapq.heapify(due)
@@ -97,6 +105,8 @@ class Conductor:
             station.change(lambda charger: charger.clear_error())
         self._bucket.fail(None)
         self._exporter.clock.offset = 0.0
+        self._exporter.configure(self._stations)
+        self._exporter.reload()
 
     def counted(self) -> Counter[str]:
         """Return how often each thing happened."""
@@ -179,6 +189,36 @@ class Conductor:
             self._exporter.clock.offset = 0.0
             kind = "trusted" if offset in TRUSTED_OFFSETS else "untrusted"
             self.ledger.append(Entry(begun, time.time(), "clock", f"clock jumps, {kind}"))
+
+    def _reloads(self) -> Strand:
+        chance = self._chance("reloads")
+        kinds = _shuffled(("comes", "changes", "goes", "refused", "unchanged"), chance)
+        while True:
+            yield chance.uniform(1.0, 6.0)
+            kind, begun = next(kinds), time.time()
+            there = kind in ("comes", "changes")
+            chargers = [*self._stations, self._guest] if there else self._stations
+            if there:
+                self._guest.api = chance.choice(("auto", "2"))
+                self._guest.further = {"refresh_interval": f"{chance.randint(60, 200)}ms"}
+            wrong = {"nonsense": 1} if kind == "refused" else {}
+            self._exporter.configure(chargers, **wrong)
+            before = self._exporter.metrics()[RELOADED]
+            self._exporter.reload()
+            yield from self._heard(kind, before)
+            self.ledger.append(Entry(begun, time.time(), "exporter", f"reload: guest {kind}"))
+
+    def _heard(self, kind: str, before: float) -> Strand:
+        """Wait until a reload shows in the metrics."""
+        end = time.monotonic() + RELOAD_SECONDS
+        while time.monotonic() < end:
+            yield 0.1
+            metrics = self._exporter.metrics()
+            if kind == "refused" and not metrics["goe_config_last_reload_successful",]:
+                return
+            if kind != "refused" and metrics[RELOADED] > before:
+                return
+        self.unheard.append(kind)
 
     def _scrapes(self, told: Callable[[int], None]) -> Strand:
         while True:

@@ -49,12 +49,13 @@ class Exporter:
         self._bucket_url = bucket_url
         self._process: subprocess.Popen[bytes]
 
-    def configure(self, stations: Sequence[Station]) -> None:
-        """Write the configuration for these chargers."""
-        document = {
+    def configure(self, stations: Sequence[Station], **more: object) -> None:
+        """Write the configuration for these chargers; `more` is added to it."""
+        document: dict[str, object] = {
             "refresh_interval": f"{INTERVAL_MS}ms",
             "chargers": [
-                {"name": each.name, "host": each.address, "api": each.api} for each in stations
+                {"name": each.name, "host": each.address, "api": each.api, **each.further}
+                for each in stations
             ],
             "influxdb": {
                 "url": self._bucket_url,
@@ -64,7 +65,7 @@ class Exporter:
                 "timeout": "1s",
             },
         }
-        self._config.write_text(yaml.safe_dump(document))
+        self._config.write_text(yaml.safe_dump(document | more))
 
     def start(self) -> None:
         """Start it."""
