@@ -12,7 +12,7 @@ from pathlib import Path
 
 from goe_exporter import records
 from goe_exporter.simulator import Simulator
-from soak.books import Calm, Check, Frozen, checks, flat
+from soak.books import Calm, Check, Frozen, checks, flat, tenths
 from soak.bucket import Bucket
 from soak.chargers import GUEST, Station
 from soak.conductor import Conductor
@@ -54,7 +54,7 @@ class Soak:
         finally:
             status = self.exporter.stop(30.0)
         found = [*checks(self.stations, calm, frozen, self.bucket)]
-        found += flat(self.conductor.samples)
+        found += flat(tenths(self.conductor.samples))
         return found + self._ended(status, frozen)
 
     def _ended(self, status: int | None, frozen: Frozen) -> list[Check]:
@@ -124,6 +124,7 @@ class Soak:
         metrics = self.exporter.metrics()
         points = {name: list(each) for name, each in self.bucket.points.items()}
         untold = len(self.bucket.untold)
+        letters = records.survey(self.exporter.spool / "dead").pending
         last = [each.book[-1] for each in self.stations]
         fresh = time.time() - min(each.time for each in last) < DEADLINE_SECONDS
         still = before == [len(each.book) for each in self.stations]
@@ -132,7 +133,7 @@ class Soak:
             return None
         upto = zip(self.stations, before, strict=True)
         polls = {each.name: each.polls(end)[:-1] for each, end in upto}
-        return Frozen(polls, self.guest.polls(), points, untold, metrics)
+        return Frozen(polls, self.guest.polls(), points, untold, letters, metrics)
 
 
 def _check_reloads(unheard: list[str], hung: int) -> Check:
@@ -166,6 +167,9 @@ def main() -> int:
     print("| what happened | times |\n|---|---|")
     for what, times in sorted(soak.conductor.counted().items()):
         print(f"| {what} | {times} |")
+    print("\n| tenth | memory | descriptors | threads |\n|---|---|---|---|")
+    for number, (memory_kb, *rest) in enumerate(tenths(soak.conductor.samples), 1):
+        print(f"| {number} | {memory_kb / 1024:.1f} MB | {rest[0]} | {rest[1]} |")
     print("\n| promise | kept | seen |\n|---|---|---|")
     for check in found:
         print(f"| {check.promise} | {'yes' if check.kept else 'NO'} | {check.seen} |")

@@ -6,14 +6,14 @@ import itertools
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import median
+from statistics import median, quantiles
 from typing import NamedTuple
 
 from soak.bucket import Bucket, Point
 from soak.chargers import ANSWERED, GUEST, REFUSED, Poll, Station
 from soak.conductor import TRUSTED_OFFSETS, Sample, polls
 from soak.exporter import DEADLINE_SECONDS, FACTOR
-from soak.process import INTERVAL_MS, Metrics
+from soak.process import INTERVAL_MS, Metrics, Weight
 
 INTERVAL_SECONDS = INTERVAL_MS / 1000
 LONGEST_WAIT_SECONDS = 60.0 / FACTOR
@@ -28,6 +28,7 @@ CUT = "truncated"
 MANY = 100
 LATE = 1.1
 FLAT = 0.05
+FLAT_MEMORY = "memory is flat within 5 %"
 MORE = 2
 """So many descriptors or threads more are no leak: polls and scrapes under way."""
 
@@ -51,13 +52,14 @@ class Frozen(NamedTuple):
     """A moment at which no charger answered and the spool was empty, and what was done by then.
 
     `guest` are the polls of the charger that came and went; `untold` says how many points the
-    server has without having said so.
+    server has without having said so, `letters` how many lines lie in `dead/`.
     """
 
     polls: Mapping[str, list[Poll]]
     guest: list[Poll]
     points: Mapping[str, list[Point]]
     untold: int
+    letters: int
     metrics: Metrics
 
 
@@ -76,18 +78,24 @@ def checks(
     yield Check("no cycle is broken by a mistake of ours", defects == 0, f"{defects:.0f}")
 
 
-def flat(samples: Sequence[Sample]) -> Iterator[Check]:
+def tenths(samples: Sequence[Sample]) -> list[Weight]:
+    """Return the median weight in each tenth of the cycles."""
+    most = samples[-1].cycles + 1
+    parts: list[list[Weight]] = [[] for _ in range(10)]
+    for each in samples:
+        parts[each.cycles * 10 // most].append(each.weight)
+    return [Weight(*(int(median(column)) for column in zip(*part, strict=True))) for part in parts]
+
+
+def flat(weights: Sequence[Weight]) -> Iterator[Check]:
     """Yield whether the last tenth weighs what the second did."""
-    tenth = samples[-1].cycles / 10
-    second = [each.weight for each in samples if tenth <= each.cycles < 2 * tenth]
-    last = [each.weight for each in samples if each.cycles >= 9 * tenth]
-    before, after = (median(each.memory_kb for each in some) / 1024 for some in (second, last))
+    second, last = weights[1], weights[-1]
+    before, after = second.memory_kb / 1024, last.memory_kb / 1024
     seen = f"{before:.1f} MB, then {after:.1f} MB ({after / before - 1:+.1%})"
-    yield Check("memory is flat within 5 %", after <= before * (1 + FLAT), seen)
+    yield Check(FLAT_MEMORY, abs(after / before - 1) <= FLAT, seen)
     for what in ("descriptors", "threads"):
-        early, late = (median(getattr(each, what) for each in some) for some in (second, last))
-        seen = f"{early:g}, then {late:g}"
-        yield Check(f"{what} are flat", late <= early + MORE, seen)
+        early, late = getattr(second, what), getattr(last, what)
+        yield Check(f"{what} are flat", late <= early + MORE, f"{early}, then {late}")
 
 
 def _energy(calm: Calm) -> Check:
@@ -209,18 +217,20 @@ def _true_time(stamp: float, begun: float) -> float:
 def _total(frozen: Frozen) -> Check:
     """Compare all that was measured with what became of it."""
     metrics = frozen.metrics
-    there = sum(map(len, frozen.points.values()))
-    made = polls(metrics)
-    results = {
-        result: int(metrics["goe_influx_points_total", result])
+    there, made = sum(map(len, frozen.points.values())), polls(metrics)
+    written, rejected, dropped = (
+        int(metrics["goe_influx_points_total", result])
         for result in ("written", "rejected", "dropped")
-    }
-    seen = f"{made} cycles; {there} on the server, {frozen.untold} of them untold; {results}"
-    # What was taken and never acknowledged may have been dropped, or sent again and refused.
-    kept = there - frozen.untold <= results["written"] <= there and sum(results.values()) == made
+    )
+    # A refused line that finds no room in `dead/` any more counts as dropped too.
+    kept = made == written + dropped + frozen.letters and rejected >= frozen.letters
+    # What the server took without saying so may have been dropped, and what was on its way.
+    kept &= written <= there <= written + frozen.untold + dropped
     kept &= (
         metrics["goe_influx_spooled_points",] == metrics["goe_influx_damaged_records_total",] == 0
     )
+    seen = f"{made} cycles: {written} written, {rejected} rejected, {dropped} dropped; "
+    seen += f"{there} on the server, {frozen.untold} of them without its word"
     return Check("each cycle is one point: written, rejected or dropped", kept, seen)
 
 
@@ -240,9 +250,11 @@ def _missed(all_polls: Mapping[str, list[Poll]]) -> Check:
                 gaps.append(gap)
             if beyond > longest:
                 longest, worst = beyond, f"{name}, {poll.outcome}, then {following.outcome}"
-    kept = longest <= SILENCE_SECONDS and median(gaps) <= INTERVAL_SECONDS * LATE
-    seen = f"{median(gaps) * 1000:.1f} ms between polls; the busy machine cost {missed} ticks"
-    return Check("no poll is missed beyond its fault", kept, f"{seen}, {longest:.2f} s {worst}")
+    usual = quantiles(gaps)[0]
+    kept = longest <= SILENCE_SECONDS and usual <= INTERVAL_SECONDS * LATE
+    seen = f"{usual * 1000:.1f} ms between polls as a rule; the longest silence beyond a fault "
+    seen += f"{longest:.2f} s ({worst}); the busy machine cost {missed} ticks"
+    return Check("no poll is missed beyond its fault", kept, seen)
 
 
 def _allowed(poll: Poll, failures: int) -> float:

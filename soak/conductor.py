@@ -200,7 +200,7 @@ class Conductor:
             chargers = [*self._stations, self._guest] if there else self._stations
             if there:
                 self._guest.api = chance.choice(("auto", "2"))
-                self._guest.further = {"refresh_interval": f"{chance.randint(60, 200)}ms"}
+                self._guest.further = {"refresh_interval": f"{chance.randint(50, 200)}ms"}
             wrong = {"nonsense": 1} if kind == "refused" else {}
             self._exporter.configure(chargers, **wrong)
             before = self._exporter.metrics()[RELOADED]

@@ -16,7 +16,7 @@ import yaml
 from soak.chargers import Station
 from soak.exporter import Clock
 
-INTERVAL_MS = 80
+INTERVAL_MS = 50
 SPOOL_LIMIT = "8MiB"
 START_SECONDS = 60.0
 
