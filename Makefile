@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench servers clean help
+CYCLES ?= 500000
+SEED ?= 1
+
+.PHONY: demo test check bench soak servers clean help
 
 help:
 	@echo "make demo   run the exporter on a simulated charger"
 	@echo "make test   checks and all tests (as root also installs the servers they talk to)"
 	@echo "make check  formatting, lint, types, generated documentation and dashboards"
 	@echo "make bench  the benchmarks, as one table of ratios"
+	@echo "make soak   half an hour of faults: 500,000 cycles, and the books compared"
 
 demo: $(VENV)/installed
 	$(BIN)/goe-exporter demo
@@ -26,6 +30,9 @@ check: $(VENV)/tested
 
 bench: $(VENV)/tested
 	$(BIN)/python -m benchmarks
+
+soak: $(VENV)/tested
+	$(BIN)/python -m soak --cycles $(CYCLES) --seed $(SEED)
 
 servers:
 	sh tests/install-servers

@@ -184,8 +184,7 @@ class Sender:
         after_another = self._just_took
         verdict = self._write(lines)
         if verdict.outcome == "written":
-            self.written += len(lines)
-            self._spool.commit(ends[-1])
+            self.written += self._settle(ends)
         elif verdict.outcome == "later" and not self._suspect(verdict, lines):
             raise Undelivered(verdict)
         elif len(lines) > 1:
@@ -196,11 +195,16 @@ class Sender:
             self._deliver(lines[half:], ends[half:])
         elif after_another:
             self._give_up(lines[0], verdict)
-            self._spool.commit(ends[-1])
+            self.rejected += self._settle(ends)
         elif self._passes(lines):
             self._deliver(lines, ends)
         else:
             raise Undelivered(_for_all(verdict))
+
+    def _settle(self, ends: Sequence[tuple[int, int]]) -> int:
+        """Let go of lines; return how many they were, without those dropped on their way."""
+        begin = self._spool.commit(ends[-1])
+        return sum(end > begin for end in ends)
 
     def _write(self, lines: Sequence[bytes]) -> Verdict:
         if self._stopping.is_set():
@@ -249,7 +253,6 @@ class Sender:
 
     def _give_up(self, line: bytes, verdict: Verdict) -> None:
         self._dead.put(line, verdict.words)
-        self.rejected += 1
         self._refusals.shows(words=verdict.words[:200])
         self._refused_at = time.monotonic()
 

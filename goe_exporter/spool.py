@@ -170,27 +170,35 @@ class Spool:
         line = records.line_of(last)
         return line and records.restored(line)
 
-    def commit(self, end: tuple[int, int]) -> None:
-        """Let go of everything before `end` (a position): it was delivered."""
+    def commit(self, end: tuple[int, int]) -> Position:
+        """Let go of everything before `end` (a position): it was delivered.
+
+        Return the place before which all had gone already: delivered earlier, or dropped meanwhile.
+        """
         end = Position(*end)
         with self._write:
-            if self._lock_fd is None or end <= self._cursor:
-                return
-            self._move_cursor(end)
-            done = [number for number in self._segments if number < end.segment]
-            for number in done:
-                self._segments.pop(number).path.unlink(missing_ok=True)
-            segment = self._segments.get(end.segment)
-            if segment is None:
-                return
-            if end.offset >= segment.size and end.segment != self._newest:
-                self._segments.pop(end.segment).path.unlink(missing_ok=True)
-            elif end.offset >= segment.size:
-                segment.records = 0
-            else:
-                # What cannot be read is seen to when it is read next.
-                with contextlib.suppress(OSError):
-                    segment.records = records.count(segment.path, end.offset)
+            begin = self._cursor
+            if self._lock_fd is not None and end > begin:
+                self._let_go(end)
+        return begin
+
+    def _let_go(self, end: Position) -> None:
+        """Move the cursor and delete what lies before it."""
+        self._move_cursor(end)
+        done = [number for number in self._segments if number < end.segment]
+        for number in done:
+            self._segments.pop(number).path.unlink(missing_ok=True)
+        segment = self._segments.get(end.segment)
+        if segment is None:
+            return
+        if end.offset >= segment.size and end.segment != self._newest:
+            self._segments.pop(end.segment).path.unlink(missing_ok=True)
+        elif end.offset >= segment.size:
+            segment.records = 0
+        else:
+            # What cannot be read is seen to when it is read next.
+            with contextlib.suppress(OSError):
+                segment.records = records.count(segment.path, end.offset)
 
     def close(self) -> None:
         """Release the files and the directory; everything taken is on disk already."""

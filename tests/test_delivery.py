@@ -1210,3 +1210,25 @@ def test_flaky_server(spool: Spool, dead: DeadLetters, fake: FakeInflux) -> None
     assert fake.taken == lines(0, 2000)
     assert sender.written == 2000
     assert refused(dead) == []
+
+
+def test_dropped_on_the_way(tmp_path: Path, dead: DeadLetters, server: Scripted) -> None:
+    """A line whose segment goes while a request has it is counted once, whatever is answered."""
+    spool = Spool(tmp_path / "small", 64 * 1024)
+    sender = Sender(spool, server, dead, jitter=lambda: 1.0)
+    fill(spool, 0, 900)
+    taken = 900 - spool.dropped
+
+    def drops_what_is_on_its_way(sent: Sequence[bytes]) -> Verdict:
+        nonlocal taken
+        if spool.dropped < 300:
+            fill(spool, 1000, 1400)
+            taken += 400
+        return REJECTED if sent[0] == line(0) or line(1) in sent else WRITTEN
+
+    server.rule = drops_what_is_on_its_way
+    deliver(sender)
+    dropped = spool.dropped
+    assert dropped >= 300
+    assert (spool.pending, sender.written + sender.rejected + dropped) == (0, taken)
+    spool.close()
