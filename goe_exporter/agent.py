@@ -101,6 +101,15 @@ class Agent:
             failures=dict(sender.failures),
         )
 
+    def change(self, settings: InfluxSettings, server: WriteServer) -> None:
+        """Deliver to `server`, by other settings, from now on; the spool stays what it is."""
+        self._tags = settings.tags
+        self.sender.change(server, settings.batch, settings.timeout)
+
+    def hangs(self) -> bool:
+        """Tell whether delivery has come to an end of itself."""
+        return self.sender.hangs()
+
     def start(self) -> None:
         """Begin to deliver."""
         self.sender.start()

@@ -84,6 +84,8 @@ class Sender:
         self._jitter = jitter
         self._work = threading.Event()
         self._stopping = threading.Event()
+        self._hurry = threading.Event()
+        self._started = False
         self._outage = Episode(_log, "delivery fails", "delivery works again")
         self._refusals = Episode(_log, "lines rejected", "no more lines rejected")
         self._refused_at = 0.0
@@ -96,6 +98,7 @@ class Sender:
 
     def start(self) -> None:
         """Begin to deliver."""
+        self._started = True
         self._thread.start()
 
     def wake(self) -> None:
@@ -105,9 +108,22 @@ class Sender:
     def stop(self, grace_seconds: float) -> None:
         """End after the request under way; what is not delivered stays on disk."""
         self._stopping.set()
+        self._hurry.set()
         self._work.set()
         if self._thread.is_alive():
             self._thread.join(grace_seconds)
+
+    def change(self, server: WriteServer, most_lines: int, timeout_seconds: float) -> None:
+        """Deliver to another server from the next request on, and do not wait to try it."""
+        self._server = server
+        self._most_lines = self._at_once = most_lines
+        self._timeout_seconds = timeout_seconds
+        self._hurry.set()
+        self._work.set()
+
+    def hangs(self) -> bool:
+        """Tell whether the thread has ended, though nobody stopped it."""
+        return self._started and not self._stopping.is_set() and not self._thread.is_alive()
 
     @property
     def shrinking(self) -> bool:
@@ -157,8 +173,8 @@ class Sender:
                 wait = LONGEST_WAIT_SECONDS
             if wait is None:
                 self._work.wait()
-            elif wait:
-                self._stopping.wait(wait)
+            elif wait and self._hurry.wait(wait):
+                self._hurry.clear()
 
     def _deliver(self, lines: Sequence[bytes], ends: Sequence[tuple[int, int]]) -> None:
         """Deliver lines in order; halve what the server refuses until the bad line is alone."""
