@@ -3,13 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench fuzz servers clean help
+CYCLES ?= 500000
+SEED ?= 1
+RUNS ?= 100000
+
+.PHONY: demo test check bench soak fuzz servers clean help
 
 help:
 	@echo "make demo   run the exporter on a simulated charger"
 	@echo "make test   checks and all tests (as root also installs the servers they talk to)"
 	@echo "make check  formatting, lint, types, generated documentation and dashboards"
 	@echo "make bench  the benchmarks, as one table of ratios"
+	@echo "make soak   half an hour of faults: 500,000 cycles, and the books compared"
 	@echo "make fuzz   each fuzz target for RUNS executions (100000)"
 
 demo: $(VENV)/installed
@@ -28,7 +33,9 @@ check: $(VENV)/tested
 bench: $(VENV)/tested
 	$(BIN)/python -m benchmarks
 
-RUNS ?= 100000
+soak: $(VENV)/tested
+	$(BIN)/python -m soak --cycles $(CYCLES) --seed $(SEED)
+
 fuzz: $(VENV)/tested
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	for target in $$($(BIN)/python -m fuzz --list); do \

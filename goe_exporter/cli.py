@@ -17,7 +17,6 @@ from goe_exporter.cli_spool import spool
 from goe_exporter.errors import GoeExporterError, UsageError
 
 if TYPE_CHECKING:
-    from goe_exporter.agent import Agent
     from goe_exporter.collector import Collector
     from goe_exporter.config import ChargerConfig, Config
     from goe_exporter.model import Channel
@@ -122,30 +121,32 @@ def serve(
     Each HOST is an address or a name, with a port if need be; NAME is what the metrics call it.
     They can also stand in GOE_EXPORTER_HOSTS, separated by spaces.
     """
-    from goe_exporter import config, logs
+    from goe_exporter import config, logs, service
     from goe_exporter.web_config import WebSettings
 
-    loaded = config.load(config_file) if config_file else config.Config()
-    chargers = _all_chargers(loaded, hosts, api, token_file)
+    def wishes() -> service.Wishes:
+        loaded = config.load(config_file) if config_file else config.Config()
+        return service.Wishes(
+            _all_chargers(loaded, hosts, api, token_file),
+            refresh_interval or loaded.refresh_interval,
+            environment_proxies or loaded.environment_proxies,
+            loaded.influxdb,
+        )
+
     web = WebSettings(web_config)
     if check:
-        for charger in chargers:
+        found = wishes().chargers
+        for charger in found:
             charger.token()
-        click.echo(f"the configuration is good: {len(chargers)} charger(s)")
+        click.echo(f"the configuration is good: {len(found)} charger(s)")
         return
-    from goe_exporter import service
     from goe_exporter.history import History
     from goe_exporter.server import Limits, Server
 
     logs.configure(log_format, log_level)
-    interval = refresh_interval or loaded.refresh_interval
-    proxies = environment_proxies or loaded.environment_proxies
     limits = Limits(max_connections, request_timeout)
     server = Server(*listen, web, limits, open_health=open_health)
-    pusher, past = _agent(loaded), History()
-    sink = service.both(pusher.take, past.take) if pusher else past.take
-    collectors = [service.collector(charger, interval, proxies, sink) for charger in chargers]
-    service.serve(collectors, server, pusher, past)
+    service.Service(wishes, server, History()).run()
 
 
 @command.command()
@@ -173,19 +174,19 @@ def push(
     """
     from goe_exporter import config, logs, service
 
-    loaded = config.load(config_file)
-    if loaded.influxdb is None:
-        raise UsageError(f"{config_file} has no influxdb section")
-    chargers = _all_chargers(loaded, hosts, api, token_file)
+    def wishes() -> service.Wishes:
+        loaded = config.load(config_file)
+        if loaded.influxdb is None:
+            raise UsageError(f"{config_file} has no influxdb section")
+        return service.Wishes(
+            _all_chargers(loaded, hosts, api, token_file),
+            refresh_interval or loaded.refresh_interval,
+            loaded.environment_proxies,
+            loaded.influxdb,
+        )
+
     logs.configure(log_format, log_level)
-    pusher = _agent(loaded)
-    assert pusher is not None
-    interval = refresh_interval or loaded.refresh_interval
-    collectors = [
-        service.collector(charger, interval, loaded.environment_proxies, pusher.take)
-        for charger in chargers
-    ]
-    service.serve(collectors, None, pusher)
+    service.Service(wishes).run()
 
 
 @command.command()
@@ -199,8 +200,11 @@ def push(
 def read(host: str, api: str, token_file: str | None, output: str) -> None:
     """Ask the charger at [NAME=]HOST once and print its readings."""
     from goe_exporter import service, terminal
+    from goe_exporter.collector import Collector
 
-    collector = service.collector(_charger(host, api, token_file), 60.0)
+    charger = _charger(host, api, token_file)
+    client = service.reach(charger).client()
+    collector = Collector(charger.name, charger.host, client, 60.0)
     _ask_for_all(collector)
     view = collector.view()
     if output == "table":
@@ -296,15 +300,6 @@ def _all_chargers(
         raise UsageError("no charger: give [NAME=]HOST, or --config FILE with chargers")
     config.check_names(chargers, "chargers")
     return chargers
-
-
-def _agent(loaded: Config) -> Agent | None:
-    """Return the push agent, if the configuration wants one."""
-    if loaded.influxdb is None:
-        return None
-    from goe_exporter.agent import agent
-
-    return agent(loaded.influxdb)
 
 
 def _ask_for_all(collector: Collector) -> None:

@@ -43,10 +43,9 @@ def demo(listen: tuple[str, int], speed: float, log_format: Any, log_level: str)
         click.echo(f"Its metrics are at         {server.url}metrics")
         click.echo("Ctrl-C ends it.")
         sys.stdout.flush()
-        demo_charger = ChargerConfig(name="demo", host=box.address)
+        wishes = service.Wishes((ChargerConfig(name="demo", host=box.address),), 1.0)
         past = history.History(spacing_seconds=DETAIL_SECONDS)
-        collector = service.collector(demo_charger, 1.0, sink=past.take)
-        service.serve([collector], server, history=past)
+        service.Service(lambda: wishes, server, past).run(reloads_at_hangup=False)
 
 
 @click.command()

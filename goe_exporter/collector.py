@@ -52,8 +52,8 @@ class Collector:
     """Polls one charger, named `name` for the sinks and reached through `client`.
 
     `interval_seconds` is the refresh interval; `clock` is monotonic, `wall` tells the Unix time.
-    `sink` takes every cycle, failed ones too. `cycle` is called by one thread at a time, `view` by
-    any.
+    It and the client may be exchanged at any time. `sink` takes every cycle, failed ones too.
+    `cycle` is called by one thread at a time, `view` by any.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Collector:
         self.name = name
         self.host = host
         self.interval_seconds = interval_seconds
-        self._client = client
+        self.client = client
         self._clock = clock
         self._wall = wall
         self._slow = _SlowKeys()
@@ -98,10 +98,10 @@ class Collector:
         """
         due = self._slow.due(started)
         keys = LIVE_KEYS + due[:SLOW_ROOM]
-        answer, rest = self._client.status(keys), due[SLOW_ROOM:]
+        answer, rest = self.client.status(keys), due[SLOW_ROOM:]
         if not rest or answer.api == 1 or self.interval_seconds < SLOW_SECONDS:
             return answer, keys
-        more = self._client.status(rest)
+        more = self.client.status(rest)
         return Answer(answer.api, answer.status | more.status), keys + rest
 
     @property

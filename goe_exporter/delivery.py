@@ -84,6 +84,8 @@ class Sender:
         self._jitter = jitter
         self._work = threading.Event()
         self._stopping = threading.Event()
+        self._hurry = threading.Event()
+        self._started = False
         self._outage = Episode(_log, "delivery fails", "delivery works again")
         self._refusals = Episode(_log, "lines rejected", "no more lines rejected")
         self._refused_at = 0.0
@@ -96,6 +98,7 @@ class Sender:
 
     def start(self) -> None:
         """Begin to deliver."""
+        self._started = True
         self._thread.start()
 
     def wake(self) -> None:
@@ -105,9 +108,22 @@ class Sender:
     def stop(self, grace_seconds: float) -> None:
         """End after the request under way; what is not delivered stays on disk."""
         self._stopping.set()
+        self._hurry.set()
         self._work.set()
         if self._thread.is_alive():
             self._thread.join(grace_seconds)
+
+    def change(self, server: WriteServer, most_lines: int, timeout_seconds: float) -> None:
+        """Deliver to another server from the next request on, and do not wait to try it."""
+        self._server = server
+        self._most_lines = self._at_once = most_lines
+        self._timeout_seconds = timeout_seconds
+        self._hurry.set()
+        self._work.set()
+
+    def hangs(self) -> bool:
+        """Tell whether the thread has ended, though nobody stopped it."""
+        return self._started and not self._stopping.is_set() and not self._thread.is_alive()
 
     @property
     def shrinking(self) -> bool:
@@ -119,7 +135,10 @@ class Sender:
 
         Returns 0 if there may be more, None if nothing waits, else the seconds to wait.
         """
-        batch = self._spool.read(self._at_once)
+        try:
+            batch = self._spool.read(self._at_once)
+        except OSError as error:
+            return self._later(Verdict("later", "disk", str(error), answered=False))
         self._sent = len(batch.lines)
         self._just_took = self._took_any = False
         self.oldest = timestamp(batch.lines[0]) if batch.lines else None
@@ -157,16 +176,15 @@ class Sender:
                 wait = LONGEST_WAIT_SECONDS
             if wait is None:
                 self._work.wait()
-            elif wait:
-                self._stopping.wait(wait)
+            elif wait and self._hurry.wait(wait):
+                self._hurry.clear()
 
     def _deliver(self, lines: Sequence[bytes], ends: Sequence[tuple[int, int]]) -> None:
         """Deliver lines in order; halve what the server refuses until the bad line is alone."""
         after_another = self._just_took
         verdict = self._write(lines)
         if verdict.outcome == "written":
-            self.written += len(lines)
-            self._spool.commit(ends[-1])
+            self.written += self._settle(ends)
         elif verdict.outcome == "later" and not self._suspect(verdict, lines):
             raise Undelivered(verdict)
         elif len(lines) > 1:
@@ -177,11 +195,16 @@ class Sender:
             self._deliver(lines[half:], ends[half:])
         elif after_another:
             self._give_up(lines[0], verdict)
-            self._spool.commit(ends[-1])
+            self.rejected += self._settle(ends)
         elif self._passes(lines):
             self._deliver(lines, ends)
         else:
             raise Undelivered(_for_all(verdict))
+
+    def _settle(self, ends: Sequence[tuple[int, int]]) -> int:
+        """Let go of lines; return how many they were, without those dropped on their way."""
+        begin = self._spool.commit(ends[-1])
+        return sum(end > begin for end in ends)
 
     def _write(self, lines: Sequence[bytes]) -> Verdict:
         if self._stopping.is_set():
@@ -230,7 +253,6 @@ class Sender:
 
     def _give_up(self, line: bytes, verdict: Verdict) -> None:
         self._dead.put(line, verdict.words)
-        self.rejected += 1
         self._refusals.shows(words=verdict.words[:200])
         self._refused_at = time.monotonic()
 

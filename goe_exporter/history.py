@@ -89,6 +89,11 @@ class History:
         readings = None if cycle.snapshot is None else cycle.snapshot.readings
         ring.put(self._clock(), readings)
 
+    def keep(self, chargers: Iterable[str]) -> None:
+        """Forget all chargers but these."""
+        for name in self._rings.keys() - set(chargers):
+            del self._rings[name]
+
     def timeline(self, charger: str, minutes: int, interval_seconds: float) -> Timeline:
         """Return a charger's last `minutes`; a silence of three intervals holds an empty row."""
         ring = self._rings.get(charger)

@@ -264,6 +264,13 @@ class InfluxVitals:
     failures: Mapping[str, int]
 
 
+class Reload(NamedTuple):
+    """Whether the configuration was right when last read, and when it was so last (Unix, s)."""
+
+    successful: bool
+    last_success: float
+
+
 @dataclass(frozen=True)
 class ChargerView:
     """What a sink sees of a charger at one moment.

@@ -31,6 +31,7 @@ from goe_exporter.model import (
     Distribution,
     InfluxVitals,
     Kind,
+    Reload,
     Snapshot,
     Vitals,
 )
@@ -44,7 +45,7 @@ class Exposition:
 
     `views` returns what may be shown now; `duration` and `lateness` are the schedule's, in
     seconds, `defects` its count of cycles that our own mistakes broke, `influx` the delivery's
-    vitals where there is one.
+    vitals where there is one, and `reload` what came of reading the configuration.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class Exposition:
         lateness: Distribution,
         defects: Callable[[], int] = lambda: 0,
         influx: Callable[[], InfluxVitals] | None = None,
+        reload: Callable[[], Reload] | None = None,
     ) -> None:
         self._views = views
         self._duration = duration
         self._lateness = lateness
         self._defects = defects
         self._influx = influx
+        self._reload = reload
         self._process = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._process)
         PlatformCollector(registry=self._process)
@@ -74,6 +77,8 @@ class Exposition:
         yield _histogram("poll_lateness", "Delay of the polls behind their tick.", self._lateness)
         name, help_text = "goe_exporter_defects", "Refresh cycles broken by a mistake of ours."
         yield _metric(name, help_text, "counter", self._defects())
+        if self._reload is not None:
+            yield from _reload_families(self._reload())
         if self._influx is not None:
             yield from influx_families(self._influx())
 
@@ -87,6 +92,16 @@ class Exposition:
             form.end,
         )
         return "".join(parts).encode(), form.content_type
+
+
+def _reload_families(reload: Reload) -> Iterator[Metric]:
+    name, help_text = (
+        "goe_config_last_reload",
+        "Whether the configuration was right when last read.",
+    )
+    yield _metric(f"{name}_successful", help_text, "gauge", reload.successful)
+    name, help_text = f"{name}_success_timestamp_seconds", "When the configuration was last right."
+    yield _metric(name, help_text, "gauge", reload.last_success)
 
 
 def influx_families(vitals: InfluxVitals) -> Iterator[Metric]:

@@ -8,11 +8,13 @@ poll under way and a dead one delays nobody (DESIGN §3).
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from goe_exporter.collector import Collector
 from goe_exporter.logs import logger
@@ -21,6 +23,9 @@ from goe_exporter.model import Distribution
 WORKERS_LIMIT = 256
 FIRST_SECONDS = 5.0
 """By when all chargers are polled for the first time, whatever their interval."""
+
+HUNG_SECONDS = 300.0
+"""So long no poll may begin or end although one is due: longer than a name server takes to fail."""
 
 DURATION_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 LATENESS_BOUNDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
@@ -43,24 +48,46 @@ class Schedule:
         self.lateness = Distribution(LATENESS_BOUNDS)
         self.defects = 0
         self._clock = clock
-        self._due: list[tuple[float, int]] = []
-        self._phases: list[float] = []
+        self._due: list[tuple[float, int, _Turn]] = []
+        self._turns: dict[Collector, _Turn] = {}
+        self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._stopping = False
         self._under_way = 0
-        self._workers = _Workers(self._poll, min(len(self.collectors), WORKERS_LIMIT))
+        self._progress = clock()
+        self._workers = _Workers(self._poll)
         self._thread = threading.Thread(target=self._run, name="schedule", daemon=True)
 
     def start(self) -> None:
         """Begin to poll: every charger soon, from then on by its phase of its interval."""
-        now = self._clock()
-        count = len(self.collectors)
-        for index, collector in enumerate(self.collectors):
-            interval = collector.interval_seconds
-            self._phases.append(now + index / count * interval)
-            self._due.append((now + index / count * min(interval, FIRST_SECONDS), index))
-        heapq.heapify(self._due)
+        self.replace(self.collectors)
         self._thread.start()
+
+    def replace(self, collectors: Sequence[Collector]) -> None:
+        """Poll these from now on: a collector that stays keeps its phase, a new one begins soon.
+
+        A poll under way ends as usual; one whose collector is gone was its last.
+        """
+        with self._changed:
+            now = self._clock()
+            turns = {each: self._turns.get(each) for each in collectors}
+            new = [each for each, turn in turns.items() if turn is None]
+            for index, collector in enumerate(new):
+                share, interval = index / len(new), collector.interval_seconds
+                turns[collector] = turn = _Turn(collector, now + share * interval)
+                soon = now + share * min(interval, FIRST_SECONDS)
+                self._due.append((soon, next(self._numbers), turn))
+            self._turns = {each: turn for each, turn in turns.items() if turn is not None}
+            # One that stays may have another interval now, and be asked sooner.
+            self._due = [
+                (min(due, now + turn.collector.wait_seconds), number, turn)
+                for due, number, turn in self._due
+                if turn.collector in self._turns
+            ]
+            heapq.heapify(self._due)
+            self.collectors = tuple(collectors)
+            self._workers.limit = min(len(collectors), WORKERS_LIMIT)
+            self._changed.notify_all()
 
     def stop(self, grace_seconds: float) -> None:
         """Start no more polls and wait for those under way, `grace_seconds` at most."""
@@ -68,6 +95,13 @@ class Schedule:
             self._stopping = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._under_way, grace_seconds)
+
+    def hangs(self) -> bool:
+        """Tell whether polls are due or under way and none has begun or ended for a long time."""
+        with self._changed:
+            latest = self._clock() - HUNG_SECONDS
+            waits = self._under_way or (self._due and self._due[0][0] < latest)
+            return bool(waits) and self._progress < latest
 
     def _run(self) -> None:
         """Hand each charger to a worker when its tick has come."""
@@ -78,13 +112,15 @@ class Schedule:
                 if not self._due or (left := self._due[0][0] - self._clock()) > 0:
                     self._changed.wait(left if self._due else None)
                     continue
-                due, index = heapq.heappop(self._due)
+                due, _number, turn = heapq.heappop(self._due)
+                if not self._under_way:
+                    self._progress = self._clock()
                 self._under_way += 1
-            self._workers.submit(due, index)
+            self._workers.submit(due, turn)
 
-    def _poll(self, due: float, index: int) -> None:
+    def _poll(self, due: float, turn: _Turn) -> None:
         """Run one cycle and put the charger's next tick on the heap."""
-        collector = self.collectors[index]
+        collector = turn.collector
         started = self._clock()
         late = started - due
         try:
@@ -96,19 +132,25 @@ class Schedule:
         ended = self._clock()
         interval = collector.interval_seconds
         # The first poll of a long interval comes before its phase.
-        due = (
-            self._phases[index]
-            + math.floor((due - self._phases[index]) / interval + 1e-6) * interval
-        )
+        due = turn.phase + math.floor((due - turn.phase) / interval + 1e-6) * interval
         tick = next_tick(due, ended, interval, collector.wait_seconds)
         with self._changed:
             self.lateness.observe(late)
             self.duration.observe(ended - started)
             self._under_way -= 1
+            self._progress = ended
             first = self._due[0][0] if self._due else float("inf")
-            heapq.heappush(self._due, (tick, index))
+            if self._turns.get(collector) is turn:
+                heapq.heappush(self._due, (tick, next(self._numbers), turn))
             if tick < first or self._stopping:
                 self._changed.notify_all()
+
+
+class _Turn(NamedTuple):
+    """A collector, and a moment of the monotonic clock at which its grid lies."""
+
+    collector: Collector
+    phase: float
 
 
 def next_tick(due: float, now: float, interval: float, wait: float) -> float:
@@ -120,29 +162,29 @@ def next_tick(due: float, now: float, interval: float, wait: float) -> float:
 
 
 class _Workers:
-    """A pool that grows to `limit` threads as work comes.
+    """A pool that grows to `limit` threads as work comes, and does not shrink.
 
     The threads are daemons, unlike those of `concurrent.futures`: a name server that hangs in
     `getaddrinfo` cannot be interrupted and must not hold up the exit.
     """
 
-    def __init__(self, work: Callable[[float, int], None], limit: int) -> None:
+    def __init__(self, work: Callable[[float, _Turn], None]) -> None:
+        self.limit = 0
         self._work = work
-        self._limit = limit
-        self._jobs: queue.SimpleQueue[tuple[float, int]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[float, _Turn]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._idle = 0
         self._count = 0
 
-    def submit(self, due: float, index: int) -> None:
+    def submit(self, due: float, turn: _Turn) -> None:
         """Queue one job; start a thread if all are busy and the limit allows."""
         with self._lock:
             if self._idle:
                 self._idle -= 1
-            elif self._count < self._limit:
+            elif self._count < self.limit:
                 self._count += 1
                 threading.Thread(target=self._run, name=f"poll-{self._count}", daemon=True).start()
-        self._jobs.put((due, index))
+        self._jobs.put((due, turn))
 
     def _run(self) -> None:
         while True:

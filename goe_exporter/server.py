@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -35,6 +35,9 @@ TLS_BUFFER_BYTES = 32 * 1024
 
 ACCEPT_PAUSE_SECONDS = 0.1
 REFRESH_TICKS = 10
+HUNG_SECONDS = 60.0
+"""So long the loop may be busy with one thing; a tick comes ten times a second."""
+
 BACKLOG = 512
 
 
@@ -66,6 +69,8 @@ class Server:
         self._settings = settings or WebSettings(None)
         self._limits = limits or Limits()
         self._open_health = open_health
+        self._running: _Uvicorn | None = None
+        self._stopping = False
         self.host = host or "localhost"
         self.port: int = self._socket.getsockname()[1]
 
@@ -77,10 +82,7 @@ class Server:
         return f"{scheme}://{host}:{self.port}/"
 
     def run(self, app: ASGIApp) -> None:
-        """Serve until SIGTERM or SIGINT; returns once the answers under way are out.
-
-        The server hands the signal on to the handler that was set before, which must not raise.
-        """
+        """Serve until `stop`; returns once the answers under way are out."""
         config = uvicorn.Config(
             Guard(app, lambda: self._settings.config, open_health=self._open_health),
             http="h11",
@@ -95,8 +97,20 @@ class Server:
             h11_max_incomplete_event_size=HEAD_BYTES,
         )
         asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # type: ignore[attr-defined]
-        server = _Uvicorn(config, self._settings, self._limits)
-        server.run(sockets=[self._socket])
+        self._running = _Uvicorn(config, self._settings, self._limits)
+        self._running.should_exit = self._stopping
+        self._running.run(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Serve no more, or not at all; a signal's handler may call this."""
+        self._stopping = True
+        if self._running is not None:
+            self._running.should_exit = True
+
+    def hangs(self) -> bool:
+        """Tell whether the loop that serves has come to a stand."""
+        running = self._running
+        return running is not None and time.monotonic() - running.ticked > HUNG_SECONDS
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -119,7 +133,13 @@ class _Uvicorn(uvicorn.Server):
         super().__init__(config)
         self._settings = settings
         self._limits = limits
+        self.ticked = time.monotonic()
         self._handshakes: dict[asyncio.Task[None], float] = {}
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to whoever runs all of this."""
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept."""
@@ -129,6 +149,7 @@ class _Uvicorn(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Look after what has to be done now and then; tells whether to end."""
+        self.ticked = time.monotonic()
         if counter % REFRESH_TICKS == 0:
             self._settings.refresh()
         return await super().on_tick(counter)

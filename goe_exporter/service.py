@@ -1,21 +1,31 @@
-"""What runs for years: chargers polled, `/metrics` served, until a signal ends it."""
+"""What runs for years: chargers polled, `/metrics` served, until a signal ends it.
+
+SIGHUP has the configuration read again. One that is wrong is refused as a whole and what runs
+stays as it was; one that is right changes only what differs, so a charger that stays keeps its
+counters and its place on the grid.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import queue
+import resource
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
-from goe_exporter import __version__
-from goe_exporter.client import Client
+from goe_exporter import __version__, supervisor
+from goe_exporter.client import Api, Client
 from goe_exporter.collector import Collector
-from goe_exporter.config import ChargerConfig
+from goe_exporter.config import ChargerConfig, InfluxSettings
+from goe_exporter.errors import GoeExporterError, UsageError
 from goe_exporter.history import History
-from goe_exporter.logs import logger
-from goe_exporter.model import ChargerView, Cycle
+from goe_exporter.logs import Episode, logger
+from goe_exporter.model import ChargerView, Cycle, Reload
 from goe_exporter.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -31,82 +41,233 @@ SWITCH_SECONDS = 0.0005
 _log = logger(__name__)
 
 
-def collector(
-    charger: ChargerConfig,
-    interval_seconds: float,
-    environment_proxies: bool = False,
-    sink: Callable[[Cycle], None] | None = None,
-) -> Collector:
-    """Return the collector of a configured charger; raises `ConfigError` for its token file."""
-    client = Client(
-        charger.host,
-        charger.api,
-        token=charger.token(),
-        environment_proxies=environment_proxies,
-    )
-    interval = charger.refresh_interval or interval_seconds
-    return Collector(charger.name, charger.host, client, interval, sink=sink)
+class Wishes(NamedTuple):
+    """What a configuration and a command line ask for together."""
+
+    chargers: tuple[ChargerConfig, ...]
+    interval_seconds: float
+    environment_proxies: bool = False
+    influxdb: InfluxSettings | None = None
 
 
-def both(first: Callable[[Cycle], None], second: Callable[[Cycle], None]) -> Callable[..., None]:
-    """Return a sink that hands each cycle to two sinks."""
+class Service:
+    """Everything that runs, made of what `load` returns, and changed to it by `reload`.
 
-    def take(cycle: Cycle) -> None:
-        first(cycle)
-        second(cycle)
-
-    return take
-
-
-def serve(
-    collectors: Sequence[Collector],
-    server: Server | None,
-    agent: Agent | None = None,
-    history: History | None = None,
-) -> None:
-    """Poll the collectors' chargers until SIGTERM or SIGINT.
-
-    Serves what they say on `server`, with their `history`, and pushes it through `agent`, where
-    given. The collectors' sinks feed the latter two.
+    `load` raises `UsageError`, and then nothing is begun. `server` serves what there is;
+    `history` is the page's.
     """
-    schedule = Schedule(collectors)
-    ending = threading.Event()
-    asked_at: list[float] = []
 
-    def stop(_signal: int, _frame: object) -> None:
-        asked_at.append(time.monotonic())
-        ending.set()
+    def __init__(
+        self,
+        load: Callable[[], Wishes],
+        server: Server | None = None,
+        history: History | None = None,
+    ) -> None:
+        self._load = load
+        self._server = server
+        self._history = history
+        self._wishes = wishes = load()
+        self._agent = _agent(wishes.influxdb)
+        self._hangups: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._reached: dict[Collector, Reach] = {}
+        self._schedule = Schedule(self._collectors(wishes, self._reaches(wishes)))
+        self._last_reload = Reload(successful=True, last_success=time.time())
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    url = server.url if server else None
-    _log.info("started", version=__version__, url=url, chargers=len(collectors))
-    # A large scrape keeps the interpreter busy for a second or two; polls must get in between.
-    sys.setswitchinterval(SWITCH_SECONDS)
-    schedule.start()
-    if agent is not None:
-        agent.start()
-    if server is not None:
-        server.run(_application(schedule, agent, history or History()))
-    else:
-        ending.wait()
-    asked = asked_at[0] if asked_at else time.monotonic()
-    schedule.stop(max(asked + EXIT_SECONDS - time.monotonic(), 0))
-    if agent is not None:
-        agent.stop(max(asked + EXIT_SECONDS - time.monotonic(), 0))
-    _log.info("stopped")
+    def run(self, *, reloads_at_hangup: bool = True) -> None:
+        """Poll, serve and push until SIGTERM or SIGINT; SIGHUP reloads, if that is wanted."""
+        # Queues, since nothing else that wakes a thread may be used in a handler.
+        ends: queue.SimpleQueue[float] = queue.SimpleQueue()
+
+        def end(_signal: int, _frame: object) -> None:
+            ends.put(time.monotonic())
+            if self._server is not None:
+                self._server.stop()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, end)
+        if reloads_at_hangup:
+            signal.signal(signal.SIGHUP, lambda *_: self._hangups.put(None))
+        _raise_descriptor_limit()
+        # A large scrape keeps the interpreter busy for a second or two; polls must get in between.
+        sys.setswitchinterval(SWITCH_SECONDS)
+        url = self._server.url if self._server else None
+        _log.info("started", version=__version__, url=url, chargers=len(self._wishes.chargers))
+        self._schedule.start()
+        if self._agent is not None:
+            self._agent.start()
+        threading.Thread(target=self.watch, name="watch", daemon=True).start()
+        supervisor.notify("READY=1", self._status())
+        if self._server is not None:
+            self._server.run(self._application())
+        asked = ends.get()
+        supervisor.notify("STOPPING=1")
+        self._schedule.stop(max(asked + EXIT_SECONDS - time.monotonic(), 0))
+        if self._agent is not None:
+            self._agent.stop(max(asked + EXIT_SECONDS - time.monotonic(), 0))
+        _log.info("stopped")
+
+    def reload(self) -> None:
+        """Read the configuration again and change what differs; a wrong one changes nothing."""
+        supervisor.reloading()
+        try:
+            wishes = self._load()
+            reaches = self._reaches(wishes)
+            _check_spool(self._wishes.influxdb, wishes.influxdb)
+            deliver = _redirection(self._agent, wishes.influxdb)
+        except GoeExporterError as error:
+            self._last_reload = self._last_reload._replace(successful=False)
+            _log.warning("configuration refused, the old one stays", error=str(error))
+        else:
+            deliver()
+            self._schedule.replace(self._collectors(wishes, reaches))
+            if self._history is not None:
+                self._history.keep(charger.name for charger in wishes.chargers)
+            self._wishes = wishes
+            self._last_reload = Reload(successful=True, last_success=time.time())
+            _log.info("configuration reloaded", chargers=len(wishes.chargers))
+        supervisor.notify("READY=1", self._status())
+
+    def hangs(self) -> str:
+        """Return which part has come to a stand, "" if all is well."""
+        parts = {"polls": self._schedule, "delivery": self._agent, "web": self._server}
+        return next((name for name, part in parts.items() if part and part.hangs()), "")
+
+    def watch(self) -> None:
+        """Reload after each SIGHUP, and show life as long as nothing hangs; never returns."""
+        seconds = supervisor.watchdog_seconds()
+        hanging = Episode(_log, "something hangs", "nothing hangs any more")
+        while True:
+            try:
+                self._hangups.get(timeout=seconds)
+            except queue.Empty:
+                pass
+            else:
+                self._reload_or_log()
+            if part := self.hangs():
+                hanging.shows(part=part)
+            else:
+                hanging.ends()
+                supervisor.notify("WATCHDOG=1")
+
+    def _reload_or_log(self) -> None:
+        try:
+            self.reload()
+        except Exception:  # noqa: BLE001, the top of a thread
+            self._last_reload = self._last_reload._replace(successful=False)
+            _log.exception("a reload broke")
+
+    def _reaches(self, wishes: Wishes) -> dict[Reach, Client | None]:
+        """Return how each charger is reached, with a client where that is not as before.
+
+        Raises `ConfigError` for a token file.
+        """
+        known = set(self._reached.values())
+        reaches = [reach(charger, wishes.environment_proxies) for charger in wishes.chargers]
+        return {each: None if each in known else each.client() for each in reaches}
+
+    def _collectors(
+        self, wishes: Wishes, reaches: Mapping[Reach, Client | None]
+    ) -> tuple[Collector, ...]:
+        """Return the chargers' collectors; one with the name and host of an earlier one goes on."""
+        before = {(each.name, each.host): each for each in self._reached}
+        found: dict[Collector, Reach] = {}
+        for charger, (way, client) in zip(wishes.chargers, reaches.items(), strict=True):
+            interval = charger.refresh_interval or wishes.interval_seconds
+            collector = before.get((charger.name, charger.host))
+            if collector is None:
+                assert client is not None
+                collector = Collector(charger.name, charger.host, client, interval, sink=self._take)
+            else:
+                collector.interval_seconds = interval
+                collector.client = client or collector.client
+            found[collector] = way
+        self._reached = found
+        return tuple(found)
+
+    def _take(self, cycle: Cycle) -> None:
+        """Hand a cycle to those who keep it."""
+        if self._agent is not None:
+            self._agent.take(cycle)
+        if self._history is not None:
+            self._history.take(cycle)
+
+    def _status(self) -> str:
+        return f"STATUS=polls {len(self._wishes.chargers)} charger(s)"
+
+    def _application(self) -> Application:
+        # The web, half of all there is to import, is for those who serve.
+        from goe_exporter.prometheus import Exposition
+        from goe_exporter.web import application
+
+        schedule = self._schedule
+
+        def views() -> list[ChargerView]:
+            return [each.view() for each in schedule.collectors]
+
+        influx = self._agent.vitals if self._agent is not None else None
+        exposition = Exposition(
+            views,
+            schedule.duration,
+            schedule.lateness,
+            lambda: schedule.defects,
+            influx,
+            lambda: self._last_reload,
+        )
+        return application(views, exposition, self._history or History(), influx, self.hangs)
 
 
-def _application(schedule: Schedule, agent: Agent | None, history: History) -> Application:
-    # The web, half of all there is to import, is for those who serve.
-    from goe_exporter.prometheus import Exposition
-    from goe_exporter.web import application
+class Reach(NamedTuple):
+    """How the charger `name` is reached."""
 
-    def views() -> list[ChargerView]:
-        return [each.view() for each in schedule.collectors]
+    name: str
+    host: str
+    api: Api
+    token: str | None
+    environment_proxies: bool
 
-    influx = agent.vitals if agent is not None else None
-    exposition = Exposition(
-        views, schedule.duration, schedule.lateness, lambda: schedule.defects, influx
-    )
-    return application(views, exposition, history, influx)
+    def client(self) -> Client:
+        """Return a client that reaches it so."""
+        return Client(
+            self.host, self.api, token=self.token, environment_proxies=self.environment_proxies
+        )
+
+
+def reach(charger: ChargerConfig, environment_proxies: bool = False) -> Reach:
+    """Return how a configured charger is reached; raises `ConfigError` for its token file."""
+    return Reach(charger.name, charger.host, charger.api, charger.token(), environment_proxies)
+
+
+def _raise_descriptor_limit() -> None:
+    """Let the process open as many files and connections as it may; the usual 1024 are few."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _agent(settings: InfluxSettings | None) -> Agent | None:
+    """Return the push agent, if the configuration wants one."""
+    if settings is None:
+        return None
+    from goe_exporter.agent import agent
+
+    return agent(settings)
+
+
+def _redirection(agent: Agent | None, settings: InfluxSettings | None) -> Callable[[], None]:
+    """Return what makes the agent deliver by other settings; raises `ConfigError` for these."""
+    if agent is None or settings is None:
+        return lambda: None
+    from goe_exporter.agent import open_server
+
+    return partial(agent.change, settings, open_server(settings))
+
+
+def _check_spool(old: InfluxSettings | None, new: InfluxSettings | None) -> None:
+    """Refuse another spool, which holds what is not delivered yet; raises `UsageError`."""
+    if (old is None) != (new is None):
+        raise UsageError("a section influxdb that comes or goes wants a restart")
+    if old is None or new is None:
+        return
+    for key in ("spool", "spool_limit"):
+        if getattr(old, key) != getattr(new, key):
+            raise UsageError(f"another influxdb.{key} wants a restart")

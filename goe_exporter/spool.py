@@ -27,6 +27,8 @@ SMALLEST_SEGMENT_BYTES = 4096
 LONGEST_LINE_BYTES = 1024 * 1024
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
+"""What the system lacks at the moment is no fault of a file."""
 
 _log = logger(__name__)
 
@@ -136,7 +138,8 @@ class Spool:
     def read(self, most: int) -> Batch:
         """Return up to `most` of the oldest lines, skipping and counting damaged records.
 
-        Reading again without a commit gives the same lines.
+        Reading again without a commit gives the same lines. Raises `OSError` where the system
+        cannot open files just now.
         """
         with self._write:
             end = self._cursor
@@ -167,27 +170,35 @@ class Spool:
         line = records.line_of(last)
         return line and records.restored(line)
 
-    def commit(self, end: tuple[int, int]) -> None:
-        """Let go of everything before `end` (a position): it was delivered."""
+    def commit(self, end: tuple[int, int]) -> Position:
+        """Let go of everything before `end` (a position): it was delivered.
+
+        Return the place before which all had gone already: delivered earlier, or dropped meanwhile.
+        """
         end = Position(*end)
         with self._write:
-            if self._lock_fd is None or end <= self._cursor:
-                return
-            self._move_cursor(end)
-            done = [number for number in self._segments if number < end.segment]
-            for number in done:
-                self._segments.pop(number).path.unlink(missing_ok=True)
-            segment = self._segments.get(end.segment)
-            if segment is None:
-                return
-            if end.offset >= segment.size and end.segment != self._newest:
-                self._segments.pop(end.segment).path.unlink(missing_ok=True)
-            elif end.offset >= segment.size:
-                segment.records = 0
-            else:
-                # What cannot be read is seen to when it is read next.
-                with contextlib.suppress(OSError):
-                    segment.records = records.count(segment.path, end.offset)
+            begin = self._cursor
+            if self._lock_fd is not None and end > begin:
+                self._let_go(end)
+        return begin
+
+    def _let_go(self, end: Position) -> None:
+        """Move the cursor and delete what lies before it."""
+        self._move_cursor(end)
+        done = [number for number in self._segments if number < end.segment]
+        for number in done:
+            self._segments.pop(number).path.unlink(missing_ok=True)
+        segment = self._segments.get(end.segment)
+        if segment is None:
+            return
+        if end.offset >= segment.size and end.segment != self._newest:
+            self._segments.pop(end.segment).path.unlink(missing_ok=True)
+        elif end.offset >= segment.size:
+            segment.records = 0
+        else:
+            # What cannot be read is seen to when it is read next.
+            with contextlib.suppress(OSError):
+                segment.records = records.count(segment.path, end.offset)
 
     def close(self) -> None:
         """Release the files and the directory; everything taken is on disk already."""
@@ -309,6 +320,8 @@ class Spool:
             with self._write:
                 self.dropped += self._forget(start.segment)  # 0 if it was dropped meanwhile
         except OSError as error:
+            if error.errno in _PASSING:
+                raise
             with self._write:
                 self.damaged += self._forget(start.segment)
                 mending.set_aside(path, error)
@@ -345,9 +358,9 @@ class Spool:
             self._newest = max(self._newest, number)
             try:
                 data = path.read_bytes()
-            except PermissionError:
-                raise
             except OSError as error:
+                if isinstance(error, PermissionError) or error.errno in _PASSING:
+                    raise
                 self.damaged += 1  # how many it were nobody knows
                 mending.set_aside(path, error)
                 continue
@@ -366,7 +379,7 @@ class Spool:
             durable.replace(self.directory / "cursor", b"%08x %b\n" % (zlib.crc32(line), line))
         except OSError as error:
             # On a full or deleted disk it stays behind: the batch is repeated after a restart.
-            if error.errno not in (*_DISK_FULL, errno.ENOENT):
+            if error.errno not in (*_DISK_FULL, *_PASSING, errno.ENOENT):
                 raise
         self._cursor = end
 

@@ -6,7 +6,6 @@ what is allowed there. `config` and `web_config` say what their files hold.
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -18,9 +17,6 @@ from pydantic_core import ErrorDetails
 from goe_exporter.errors import ConfigError
 
 _LONGEST_SHOWN = 80
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 10_000
-_SHORT.maxlevel = 3
 
 
 class Strict(BaseModel):
@@ -54,9 +50,13 @@ def document(path: str) -> object:
         mark = error.problem_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise ConfigError(f"{path}{place}: {_words(error)}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except yaml.YAMLError as error:
         first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigError(f"{path}: no YAML: {first_line}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: no YAML: too deep") from None
+    except ValueError as error:
+        raise ConfigError(f"cannot read {one_line(path)}: {os_reason(error)}") from None
     return {} if found is None else found
 
 
@@ -64,8 +64,7 @@ def validated(model: type[_Model], found: object, source: str) -> _Model:
     """Return a document as what it should be; raises `ConfigError` naming `source`."""
     if not isinstance(found, dict):
         # Not shown: a file that is no configuration may be the one with the password.
-        what = "a list" if isinstance(found, list) else "a single value"
-        raise ConfigError(f"{source}: keys and values are wanted, not {what}")
+        raise ConfigError(f"{source}: keys and values are wanted, not {_shape(found)}")
     try:
         return model.model_validate(found)
     except ValidationError as error:
@@ -80,11 +79,15 @@ def sentence(model: type[Strict], error: ValidationError) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as an error shows it, not too long, whatever aliases make of it."""
+    """Return a value as an error shows it, not too long, and without what may be a secret in it."""
+    if isinstance(value, dict | list):
+        return _shape(value)
     try:
-        text = _SHORT.repr(value)
+        text = repr(value)
     except ValueError:
         return "a number of thousands of digits"
+    if "@" in text:
+        return "a text with an @"  # what stands before it in a URL is a password
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
@@ -93,11 +96,13 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
-def os_reason(error: OSError | UnicodeDecodeError) -> str:
+def os_reason(error: OSError | ValueError) -> str:
     """Return why a file cannot be read, in a few words."""
     if isinstance(error, UnicodeDecodeError):
         return "not UTF-8"
-    return error.strerror or str(error)
+    if isinstance(error, ValueError):
+        return "no name of a file"
+    return error.strerror or type(error).__name__
 
 
 def _problem(model: type[Strict], detail: ErrorDetails) -> str:
@@ -115,10 +120,18 @@ def _problem(model: type[Strict], detail: ErrorDetails) -> str:
         return f"{place}: {context['error']}" if place else str(context["error"])
     known = _RULES.get(kind)
     rule = known.format(**context) if known else detail["msg"].lower()
-    section = _model_at(model, detail["loc"])
-    if _is_secret(model, detail["loc"]) or (kind == "model_type" and _has_secrets(section)):
+    if _is_secret(model, detail["loc"]):
         return f"{place}: {rule}"
+    if kind in _SHAPES:
+        return f"{place}: {rule}, not {_shape(detail['input'])}"
     return f"{place}: {rule}, not {shown(detail['input'])}"
+
+
+def _shape(value: object) -> str:
+    """Return what kind of thing stands where another was wanted; its content may be anything."""
+    if isinstance(value, dict):
+        return "keys and values"
+    return "a list" if isinstance(value, list) else "a single value"
 
 
 def _words(error: yaml.MarkedYAMLError) -> str:
@@ -139,11 +152,6 @@ def _is_secret(model: type[BaseModel], place: Sequence[int | str]) -> bool:
         if field is not None and not field.repr:
             return True
     return False
-
-
-def _has_secrets(section: type[BaseModel]) -> bool:
-    """Tell whether a section has places for secrets, one of which may stand there by mistake."""
-    return any(not field.repr for field in section.model_fields.values())
 
 
 def _key(item: tuple[str, Any]) -> str:
@@ -172,8 +180,15 @@ _UNQUOTED = {
     "found undefined alias": "a text that begins with * wants quotes",
     "found duplicate anchor": "a text that begins with & wants quotes",
     "could not determine a constructor for the tag": "a text that begins with ! wants quotes",
+    "found undefined tag handle": "a text that begins with ! wants quotes",
 }
 """What YAML makes of a text without its quotes, and what to say instead of repeating it."""
+
+_STUMBLES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What the YAML library raises, besides its own, for a value that is not what its tag says."""
+
+_SHAPES = ("dict_type", "list_type", "model_type", "tuple_type")
+"""Pydantic's kinds of mistakes where a section or a list was wanted."""
 
 _RULES = {
     "bool_parsing": "true or false",
@@ -202,7 +217,7 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        except _STUMBLES:  # whose words may hold the value, and nobody knows what it was to be
             kind = str(node.tag).rpartition(":")[2]
             raise yaml.MarkedYAMLError(
                 problem=f"no {kind}; a text wants quotes", problem_mark=node.start_mark

@@ -50,10 +50,12 @@ def application(
     exposition: Exposition,
     history: History,
     influx: Callable[[], InfluxVitals] | None = None,
+    hangs: Callable[[], str] = lambda: "",
 ) -> Application:
     """Return the web application over what `views` shows and `exposition` renders.
 
     `history` holds the last hour; with `influx`, how delivery to InfluxDB goes is shown too.
+    `hangs` names the part of the exporter that has come to a stand, if one has.
 
     The handlers are plain functions, so they run in threads and a large scrape holds up nobody.
     """
@@ -69,7 +71,7 @@ def application(
         "/metrics": metrics,
         "/api/v1/influx": delivery,
         "/assets/{name}": _asset,
-        **_health(views),
+        **_health(views, hangs),
         **_pages(views),
         **_api(views, history),
     }
@@ -88,7 +90,7 @@ def application(
 _Handlers = dict[str, Callable[[Request], Response]]
 
 
-def _health(views: Views) -> _Handlers:
+def _health(views: Views, hangs: Callable[[], str]) -> _Handlers:
     """Return whether it lives, and whether every charger was polled once."""
 
     def ready(_request: Request) -> Response:
@@ -98,6 +100,8 @@ def _health(views: Views) -> _Handlers:
         return PlainTextResponse("ready\n")
 
     def healthy(_request: Request) -> Response:
+        if part := hangs():
+            return PlainTextResponse(f"hangs: {part}\n", status_code=503)
         return PlainTextResponse("healthy\n")
 
     return {"/-/healthy": healthy, "/-/ready": ready}

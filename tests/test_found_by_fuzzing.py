@@ -256,10 +256,12 @@ def test_aliases_as_a_key(tmp_path: Path) -> None:
     assert _load(tmp_path, "\n".join(levels) + "\n? *a9\n: 1\n").startswith(":")
 
 
-@pytest.mark.parametrize("text", ["refresh_interval: 0x" + "f" * 5000, "chargers: 0x" + "f" * 5000])
-def test_number_too_long_to_be_shown(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("key", ["refresh_interval", "environment_proxies"])
+def test_number_too_long_to_be_shown(tmp_path: Path, key: str) -> None:
     """Python refuses to write such a number down, and so does the refusal."""
-    assert _load(tmp_path, text).endswith(", not a number of thousands of digits")
+    assert _load(tmp_path, f"{key}: 0x{'f' * 5000}").endswith(
+        ", not a number of thousands of digits"
+    )
 
 
 def test_key_that_would_break_the_line(tmp_path: Path) -> None:
@@ -290,11 +292,18 @@ def test_text_that_cannot_be_passed_on(tmp_path: Path, place: str, text: str) ->
 
 @pytest.mark.parametrize(
     "host",
-    ["box:٣", "[fe80::1%ü]", "ü" * 70, "x:" + "0" * 5000 + "1", "ü" * 30 + "。" + "ü" * 70],
+    [
+        "box:٣",
+        "[fe80::1%ü]",
+        "a" * 70,
+        "ü" * 70,
+        "x:" + "0" * 5000 + "1",
+        "ü" * 30 + "。" + "ü" * 70,
+    ],
 )
 def test_host_that_no_request_can_have(host: str) -> None:
     """It is refused where it is given, not when it is asked."""
-    with pytest.raises(ValueError, match=r"^a host or address, with a port if need be, not"):
+    with pytest.raises(ValueError, match=r"^a host or address, with a port if need be[,;] "):
         config.host(host)
 
 
@@ -308,11 +317,11 @@ def test_host_beyond_ascii() -> None:
 @pytest.mark.parametrize("url", ["http://a|b", "http://[::::]", "http://%zz", "http://" + "ü" * 70])
 def test_url_that_no_request_can_have(url: str) -> None:
     """So is InfluxDB's."""
-    with pytest.raises(ConfigError, match=r"influxdb.url: http://HOST:PORT or https://…, not"):
+    with pytest.raises(ConfigError, match=r"influxdb.url: http://HOST:PORT or https://…[,;] "):
         config.parse({"influxdb": {"bucket": "b", "url": url}}, "goe.yml")
 
 
-@pytest.mark.parametrize("text", ["a\0:1", "ü" * 70 + ":1", "a|b:1"])
+@pytest.mark.parametrize("text", ["a\0:1", f"{'a' * 70}:1", f"{'ü' * 70}:1", "a|b:1"])
 def test_listen_address_that_no_socket_can_have(text: str) -> None:
     """And so is an address to listen on."""
     with pytest.raises(ValueError, match=r"^ADDR:PORT or :PORT, as in 127.0.0.1:10332, not "):

@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "transport": "errors",
     "client": "dialect_v1 errors model transport",
     "collector": "channels decode errors logs model",
+    "supervisor": "",
     "schedule": "collector logs model",
     "text_format": "",
     "prometheus": "__version__ errors model text_format",
