@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 
 CYCLES ?= 500000
 SEED ?= 1
+RUNS ?= 100000
 OLDEST := .venv-oldest
 RELEASE := .venv-release
 
-.PHONY: demo test test-oldest check audit dist bench soak servers clean help
+.PHONY: demo test test-oldest check audit dist bench soak fuzz servers clean help
 
 help:
 	@echo "make demo   run the exporter on a simulated charger"
@@ -19,6 +20,7 @@ help:
 	@echo "make dist   build the package, check it, and try it in an environment of its own"
 	@echo "make bench  the benchmarks, as one table of ratios"
 	@echo "make soak   half an hour of faults: 500,000 cycles, and the books compared"
+	@echo "make fuzz   each fuzz target for RUNS executions (100000)"
 
 demo: $(VENV)/installed
 	$(BIN)/goe-exporter demo
@@ -53,6 +55,11 @@ bench: $(VENV)/tested
 
 soak: $(VENV)/tested
 	$(BIN)/python -m soak --cycles $(CYCLES) --seed $(SEED)
+
+fuzz: $(VENV)/tested
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	for target in $$($(BIN)/python -m fuzz --list); do \
+		$(BIN)/python -m fuzz $$target -runs=$(RUNS) -max_len=2000 || exit 1; done
 
 servers:
 	sh tests/install-servers
