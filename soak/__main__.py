@@ -53,7 +53,7 @@ class Soak:
             frozen = self._frozen()
         finally:
             status = self.exporter.stop(30.0)
-        found = [*checks(self.stations, calm, frozen, self.bucket)]
+        found = [*checks(calm, frozen)]
         found += flat(tenths(self.conductor.samples))
         return found + self._ended(status, frozen)
 
@@ -100,7 +100,8 @@ class Soak:
             return wanted <= metrics.keys()
 
         _wait_for(all_shown, "all chargers to be shown")
-        return Calm(energy_wh, metrics)
+        reboots = {each.name: each.charger.reboots for each in self.stations}
+        return Calm(energy_wh, reboots, metrics)
 
     def _delivered(self) -> bool:
         return self.exporter.metrics()["goe_influx_spooled_points",] < CHARGERS
@@ -123,7 +124,7 @@ class Soak:
         before = [len(each.book) for each in self.stations]
         metrics = self.exporter.metrics()
         points = {name: list(each) for name, each in self.bucket.points.items()}
-        untold = len(self.bucket.untold)
+        tally = self.bucket.tally()
         letters = records.survey(self.exporter.spool / "dead").pending
         last = [each.book[-1] for each in self.stations]
         fresh = time.time() - min(each.time for each in last) < DEADLINE_SECONDS
@@ -133,7 +134,7 @@ class Soak:
             return None
         upto = zip(self.stations, before, strict=True)
         polls = {each.name: each.polls(end)[:-1] for each, end in upto}
-        return Frozen(polls, self.guest.polls(), points, untold, letters, metrics)
+        return Frozen(polls, self.guest.polls(), points, tally, letters, metrics)
 
 
 def _check_reloads(unheard: list[str], hung: int) -> Check:
@@ -177,7 +178,7 @@ def main() -> int:
 
 
 def _told(cycles: int) -> None:
-    print(f"\r{cycles} cycles", end="", file=sys.stderr, flush=True)
+    print(f"{time.strftime('%H:%M:%S')} {cycles} cycles", file=sys.stderr, flush=True)
 
 
 sys.exit(main())

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median, quantiles
 from typing import NamedTuple
 
-from soak.bucket import Bucket, Point
-from soak.chargers import ANSWERED, GUEST, REFUSED, Poll, Station
+from soak.bucket import Point, Tally
+from soak.chargers import ANSWERED, GUEST, REFUSED, Poll
 from soak.conductor import TRUSTED_OFFSETS, Sample, polls
 from soak.exporter import DEADLINE_SECONDS, FACTOR
 from soak.process import INTERVAL_MS, Metrics, Weight
@@ -42,36 +42,35 @@ class Check(NamedTuple):
 
 
 class Calm(NamedTuple):
-    """A moment at which all was well: each charger's energy (Wh), and the metrics."""
+    """A moment at which all was well: each charger's energy (Wh) and restarts, and the metrics."""
 
     energy_wh: Mapping[str, float]
+    reboots: Mapping[str, int]
     metrics: Metrics
 
 
 class Frozen(NamedTuple):
     """A moment at which no charger answered and the spool was empty, and what was done by then.
 
-    `guest` are the polls of the charger that came and went; `untold` says how many points the
-    server has without having said so, `letters` how many lines lie in `dead/`.
+    `guest` are the polls of the charger that came and went, `server` the server's counts, and
+    `letters` says how many lines lie in `dead/`.
     """
 
     polls: Mapping[str, list[Poll]]
     guest: list[Poll]
     points: Mapping[str, list[Point]]
-    untold: int
+    server: Tally
     letters: int
     metrics: Metrics
 
 
-def checks(
-    stations: Sequence[Station], calm: Calm, frozen: Frozen, bucket: Bucket
-) -> Iterator[Check]:
+def checks(calm: Calm, frozen: Frozen) -> Iterator[Check]:
     """Yield what is to be compared at the end."""
     yield _energy(calm)
-    yield _reboots(stations, calm.metrics)
+    yield _reboots(calm)
     yield _polls(frozen)
     yield _reasons(frozen)
-    yield from _points(frozen, bucket)
+    yield from _points(frozen)
     yield _total(frozen)
     yield _missed(frozen.polls)
     defects = frozen.metrics["goe_exporter_defects_total",]
@@ -108,13 +107,13 @@ def _energy(calm: Calm) -> Check:
     return _check("the energy of each charger is right to the last Wh", wrong, f"{total:.0f} Wh")
 
 
-def _reboots(stations: Sequence[Station], metrics: Metrics) -> Check:
+def _reboots(calm: Calm) -> Check:
     wrong = []
-    for each in stations:
-        reboots = metrics.get(("goe_reboots_total", each.name))
-        if reboots != each.charger.reboots:
-            wrong.append(f"{each.name}: {reboots}, not {each.charger.reboots}")
-    total = sum(each.charger.reboots for each in stations)
+    for name, reboots in calm.reboots.items():
+        told = calm.metrics.get(("goe_reboots_total", name))
+        if told != reboots:
+            wrong.append(f"{name}: {told}, not {reboots}")
+    total = sum(calm.reboots.values())
     return _check("the restarts of each charger are right", wrong, f"{total}")
 
 
@@ -161,7 +160,7 @@ def _reasons(frozen: Frozen) -> Check:
     return _check("each failed poll has its fault's reason", wrong, f"{total} failures")
 
 
-def _points(frozen: Frozen, bucket: Bucket) -> Iterator[Check]:
+def _points(frozen: Frozen) -> Iterator[Check]:
     """Match each point with the poll it is of: made before it, and with the same words."""
     wrong: list[str] = []
     matched = 0
@@ -172,9 +171,10 @@ def _points(frozen: Frozen, bucket: Bucket) -> Iterator[Check]:
             wrong.append(f"{name}: {pairs.unseen} points of {unseen} polls it did not see")
         matched += pairs.matched
     yield _check("each point is one poll with its words and its time", wrong, f"{matched} points")
-    rest = f"{bucket.repeated} came again, {bucket.overwritten} overwrote another"
-    kept = not bucket.overwritten and not bucket.foreign
-    yield Check("no point is on the server twice", kept, rest)
+    tally = frozen.server
+    seen = f"{tally.repeated} came again, {tally.overwritten} with the time of another"
+    kept = not tally.overwritten and not tally.foreign
+    yield Check("no point is on the server twice", kept, seen)
 
 
 class _Pairs(NamedTuple):
@@ -225,12 +225,12 @@ def _total(frozen: Frozen) -> Check:
     # A refused line that finds no room in `dead/` any more counts as dropped too.
     kept = made == written + dropped + frozen.letters and rejected >= frozen.letters
     # What the server took without saying so may have been dropped, and what was on its way.
-    kept &= written <= there <= written + frozen.untold + dropped
+    kept &= written <= there <= written + frozen.server.untold + dropped
     kept &= (
         metrics["goe_influx_spooled_points",] == metrics["goe_influx_damaged_records_total",] == 0
     )
     seen = f"{made} cycles: {written} written, {rejected} rejected, {dropped} dropped; "
-    seen += f"{there} on the server, {frozen.untold} of them without its word"
+    seen += f"{there} on the server, {frozen.server.untold} of them without its word"
     return Check("each cycle is one point: written, rejected or dropped", kept, seen)
 
 

@@ -10,6 +10,9 @@ from typing import NamedTuple
 from goe_exporter.simulator import Box, Car, Charger, Simulator
 from goe_exporter.simulator.speech import Answer
 
+NOTHING = -1.0
+"""What stands for a value that was not said."""
+
 ANSWERED = "answered"
 REFUSED = "refused"
 UNDER_WAY = "under way"
@@ -170,7 +173,7 @@ class Station:
 
     def polls(self, upto: int | None = None) -> list[Poll]:
         """Return the refresh cycles of the first requests; being off is one that was `refused`."""
-        return list(_polls(self.book[:upto], self.api == "auto"))
+        return list(parted(self.book[:upto], auto=self.api == "auto"))
 
     def _switched_on(self) -> Box:
         def booked(simulator: Simulator, charger: Charger, address: tuple[str, int]) -> Box:
@@ -180,7 +183,7 @@ class Station:
         return self._simulator.add(self.charger, self._host, PORT)
 
 
-def _polls(book: Sequence[Request], auto: bool) -> Iterator[Poll]:
+def parted(book: Sequence[Request], *, auto: bool) -> Iterator[Poll]:
     """Part a book into refresh cycles; the client asks for the other API where one is missing."""
     at = 0
     while at < len(book):
@@ -222,9 +225,10 @@ def _poll(requests: Sequence[Request], outcome: str) -> Poll:
     begun, until = requests[0].time, requests[-1].time
     if outcome != ANSWERED:
         return Poll(begun, outcome, until=until)
-    uptime = [each.uptime_ms for each in requests if _says(each, "rbt")][-1]
-    energy = [each.energy_wh for each in requests if _says(each, "eto")][-1]
-    return Poll(begun, outcome, uptime / 1000, energy, until)
+    # With new firmware in the middle of it, a poll of several requests stays incomplete.
+    uptime = [each.uptime_ms / 1000 for each in requests if _says(each, "rbt")]
+    energy = [each.energy_wh for each in requests if _says(each, "eto")]
+    return Poll(begun, outcome, [NOTHING, *uptime][-1], [NOTHING, *energy][-1], until)
 
 
 def _says(entry: Request, key: str) -> bool:

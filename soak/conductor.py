@@ -24,7 +24,9 @@ UNTRUSTED_OFFSETS = (-56 * 365 * 24 * HOUR, -72 * HOUR, 72 * HOUR, 20 * 365 * 24
 """With these the clock disagrees with the server: points wait until it is right again."""
 
 CHARGER_EVENTS = (*FAULTS, "off", "reboot", "api", "firmware", "error")
+LONG, LONG_SECONDS = "off until the spool is full", (20.0, 40.0)
 PAUSE_SECONDS = 2.0
+TELL = 5000
 SAMPLE_SECONDS = 0.5
 SCRAPE_SECONDS = 1.0
 LOOK_SECONDS = 5.0
@@ -83,7 +85,7 @@ class Conductor:
         self._cycles = 0
 
     def run(self, cycles: int, told: Callable[[int], None] = lambda _cycles: None) -> None:
-        """Let it all happen; `told` hears every second how many cycles were made."""
+        """Let it all happen; `told` hears now and then how many cycles were made."""
         strands = [self._charger(index, each) for index, each in enumerate(self._stations)]
         strands += [self._server(), self._clock(), self._reloads()]
         strands += [self._scrapes(told), self._looks(), self._weighs()]
@@ -168,13 +170,12 @@ class Conductor:
 
     def _server(self) -> Strand:
         chance = self._chance("server")
-        ways = _shuffled(WAYS, chance)
+        ways = _shuffled((*WAYS, LONG), chance)
         while True:
             yield chance.uniform(0.5, 4.0)
             way, begun = next(ways), time.time()
-            self._bucket.fail(way)
-            # Now and then so long that the spool is full and its oldest points go.
-            yield chance.uniform(0.2, 3.0) if chance.random() < 0.97 else chance.uniform(20, 40)
+            self._bucket.fail("off" if way == LONG else way)
+            yield chance.uniform(*(LONG_SECONDS if way == LONG else (0.2, 3.0)))
             self._bucket.fail(None)
             self.ledger.append(Entry(begun, time.time(), "server", f"server {way}"))
 
@@ -223,8 +224,9 @@ class Conductor:
     def _scrapes(self, told: Callable[[int], None]) -> Strand:
         while True:
             yield SCRAPE_SECONDS
-            self._cycles = polls(self._exporter.metrics())
-            told(self._cycles)
+            before, self._cycles = self._cycles, polls(self._exporter.metrics())
+            if self._cycles // TELL > before // TELL:
+                told(self._cycles)
 
     def _looks(self) -> Strand:
         while True:
