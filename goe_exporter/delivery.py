@@ -135,7 +135,10 @@ class Sender:
 
         Returns 0 if there may be more, None if nothing waits, else the seconds to wait.
         """
-        batch = self._spool.read(self._at_once)
+        try:
+            batch = self._spool.read(self._at_once)
+        except OSError as error:
+            return self._later(Verdict("later", "disk", str(error), answered=False))
         self._sent = len(batch.lines)
         self._just_took = self._took_any = False
         self.oldest = timestamp(batch.lines[0]) if batch.lines else None

@@ -27,6 +27,8 @@ SMALLEST_SEGMENT_BYTES = 4096
 LONGEST_LINE_BYTES = 1024 * 1024
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
+"""What the system lacks at the moment is no fault of a file."""
 
 _log = logger(__name__)
 
@@ -136,7 +138,8 @@ class Spool:
     def read(self, most: int) -> Batch:
         """Return up to `most` of the oldest lines, skipping and counting damaged records.
 
-        Reading again without a commit gives the same lines.
+        Reading again without a commit gives the same lines. Raises `OSError` where the system
+        cannot open files just now.
         """
         with self._write:
             end = self._cursor
@@ -317,6 +320,8 @@ class Spool:
             with self._write:
                 self.dropped += self._forget(start.segment)  # 0 if it was dropped meanwhile
         except OSError as error:
+            if error.errno in _PASSING:
+                raise
             with self._write:
                 self.damaged += self._forget(start.segment)
                 mending.set_aside(path, error)
@@ -353,9 +358,9 @@ class Spool:
             self._newest = max(self._newest, number)
             try:
                 data = path.read_bytes()
-            except PermissionError:
-                raise
             except OSError as error:
+                if isinstance(error, PermissionError) or error.errno in _PASSING:
+                    raise
                 self.damaged += 1  # how many it were nobody knows
                 mending.set_aside(path, error)
                 continue
@@ -374,7 +379,7 @@ class Spool:
             durable.replace(self.directory / "cursor", b"%08x %b\n" % (zlib.crc32(line), line))
         except OSError as error:
             # On a full or deleted disk it stays behind: the batch is repeated after a restart.
-            if error.errno not in (*_DISK_FULL, errno.ENOENT):
+            if error.errno not in (*_DISK_FULL, *_PASSING, errno.ENOENT):
                 raise
         self._cursor = end
 

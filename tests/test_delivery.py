@@ -234,6 +234,36 @@ def test_back_off_doubles_to_a_minute(spool: Spool, server: Scripted, sender: Se
     assert sender.deliver_once() == 1.0
 
 
+def test_another_server_is_tried_at_once(spool: Spool, dead: DeadLetters, fake: FakeInflux) -> None:
+    """A change of the settings ends a wait, and what waited goes to the new server."""
+    fill(spool, 0, 100)
+    refusing = Scripted()
+    refusing.play(Verdict("later", "unauthorized", retry_after_seconds=600.0))
+    sender = Sender(spool, refusing, dead)
+    sender.start()
+    wait_for(lambda: sender.failing == "unauthorized", "a refusal")
+    sender.change(ServerV1(fake.url, "goe", "", "", Access()), 10, 5.0)
+    wait_for(lambda: len(fake.taken) == 100, "all lines at the new server")
+    assert fake.taken == lines(0, 100)
+    assert {len(each.lines) for each in fake.received} == {10}
+    assert not sender.hangs()
+    sender.stop(5)
+
+
+def test_a_thread_that_ended_of_itself(
+    spool: Spool, server: Scripted, dead: DeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Delivery hangs once its thread is gone, not before the start nor after the end."""
+    sender = Sender(spool, server, dead)
+    assert not sender.hangs()
+    monkeypatch.setattr(sender, "_run", lambda: None)
+    sender._thread = threading.Thread(target=sender._run)
+    sender.start()
+    wait_for(sender.hangs, "a thread that is gone")
+    sender.stop(1)
+    assert not sender.hangs()
+
+
 def test_jitter(spool: Spool, server: Scripted, dead: DeadLetters) -> None:
     """Jitter takes up to a half from each wait, so that many senders do not come at once."""
     fill(spool, 0, 3)
