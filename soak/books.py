@@ -25,6 +25,9 @@ SILENCE_SECONDS = 2.0
 CUT = "truncated"
 """What becomes of a connection that waits when its charger switches off."""
 
+EARLY_SECONDS = 0.5
+"""A point that was held may seem that much earlier than its poll: clocks are read in turn."""
+
 MANY = 100
 LATE = 1.1
 FLAT = 0.05
@@ -144,7 +147,7 @@ def _told(frozen: Frozen, name: str) -> Counter[str]:
 
 
 def _seen(frozen: Frozen, name: str) -> Counter[str]:
-    """Return the failures due by reason; each time a charger is off is one that is `refused`."""
+    """Return the failures due by reason; being switched off or on is one that is `refused`."""
     return Counter(each.outcome for each in frozen.polls[name] if each.outcome != ANSWERED)
 
 
@@ -190,14 +193,17 @@ def _matched(made: Sequence[Poll], points: Sequence[Point], wrong: list[str], na
     taken: set[int] = set()
     unseen = 0
     for point in points:
-        place = bisect_right(begun, _true_time(point.time, begun[0]) + 0.001) - 1
-        poll = made[place]
-        if place not in taken and _says(poll, point):
+        time = _true_time(point.time, begun[0])
+        latest = bisect_right(begun, time + 0.001) - 1
+        early = bisect_right(begun, time + EARLY_SECONDS)
+        near = (each for each in range(max(latest, 0), early) if each not in taken)
+        place = next((each for each in near if _says(made[each], point)), None)
+        if place is not None:
             taken.add(place)
         elif not point.up:
             unseen += 1
         else:
-            wrong.append(f"{name}: {point} is not {poll}")
+            wrong.append(f"{name}: {point} is not {made[latest]}")
     return _Pairs(len(taken), unseen)
 
 
@@ -243,6 +249,8 @@ def _missed(all_polls: Mapping[str, list[Poll]]) -> Check:
             failures = 0 if poll.outcome == ANSWERED else failures + 1
             if poll.outcome == REFUSED:
                 failures = MANY  # how many it were the charger does not know
+            if following.outcome == REFUSED:
+                continue
             gap = following.time - poll.time
             beyond = gap - _allowed(poll, failures)
             missed += max(round(beyond / INTERVAL_SECONDS), 0)

@@ -60,7 +60,7 @@ class Request:
     """What came in at a charger at `time` (Unix), the fault that struck it, what was answered.
 
     `status` is 0 where the charger did not come to speak; `uptime_ms` and `energy_wh` are what the
-    charger says at that moment. A `target` of "" stands for the charger being switched off.
+    charger says at that moment. A `target` of "" stands for the charger being switched off, or on.
     """
 
     time: float
@@ -158,6 +158,7 @@ class Station:
 
     def switch_on(self) -> None:
         """Let it take connections again."""
+        self.book.append(Request(time.time(), ""))
         self.off = False
         self.box = self._switched_on()
 
@@ -172,7 +173,7 @@ class Station:
         return next(each for each in reversed(self.book) if each.outcome == ANSWERED)
 
     def polls(self, upto: int | None = None) -> list[Poll]:
-        """Return the refresh cycles of the first requests; being off is one that was `refused`."""
+        """Return the refresh cycles of the first requests; each "" is one that was `refused`."""
         return list(parted(self.book[:upto], auto=self.api == "auto"))
 
     def _switched_on(self) -> Box:

@@ -25,7 +25,7 @@ UNTRUSTED_OFFSETS = (-56 * 365 * 24 * HOUR, -72 * HOUR, 72 * HOUR, 20 * 365 * 24
 
 CHARGER_EVENTS = (*FAULTS, "off", "reboot", "api", "firmware", "error")
 LONG, LONG_SECONDS = "off until the spool is full", (20.0, 40.0)
-PAUSE_SECONDS = 2.0
+PAUSE_SECONDS = 4.0
 TELL = 5000
 SAMPLE_SECONDS = 0.5
 SCRAPE_SECONDS = 1.0

@@ -48,6 +48,8 @@ POLLS = [
     Poll(1000.10, "busy", until=1000.10),
     Poll(1000.12, REFUSED, until=1000.12),
     Poll(1000.20, ANSWERED, 8.0, 701.0, 1000.20),
+    Poll(1000.25, ANSWERED, 9.0, 701.0, 1000.25),
+    Poll(1000.30, ANSWERED, 10.0, 701.0, 1000.30),
 ]
 POINTS = [
     Point(1000.001, True, 5.0, 700.0),
@@ -55,16 +57,18 @@ POINTS = [
     Point(1000.101, False, -1.0, -1.0),
     Point(1000.15, False, -1.0, -1.0),
     Point(1000.201, True, 8.0, 701.0),
+    Point(1000.251, True, 9.0, 701.0),
+    Point(1000.301, True, 10.0, 701.0),
 ]
 METRICS = {
     ("goe_energy_joules_total", "c00"): 701 * 3600.0,
     ("goe_reboots_total", "c00"): 3.0,
-    ("goe_polls_total", "c00"): 5.0,
+    ("goe_polls_total", "c00"): 7.0,
     ("goe_poll_failures_total", "c00", "busy"): 1.0,
     ("goe_poll_failures_total", "c00", "refused"): 1.0,
-    ("goe_exporter_poll_duration_seconds_count",): 5.0,
+    ("goe_exporter_poll_duration_seconds_count",): 7.0,
     ("goe_exporter_defects_total",): 0.0,
-    ("goe_influx_points_total", "written"): 5.0,
+    ("goe_influx_points_total", "written"): 7.0,
     ("goe_influx_points_total", "rejected"): 0.0,
     ("goe_influx_points_total", "dropped"): 0.0,
     ("goe_influx_spooled_points",): 0.0,
