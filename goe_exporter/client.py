@@ -28,7 +28,7 @@ HTTP_ACCEPTED = 202
 LONGEST_REFUSAL = 200
 _COUNTED = re.compile(r"[1-9][0-9]* succeeded and 0 failed\.?")
 _NOT_FOUND = (b"Not found:", b"This URI does not exist")
-_SENTENCE = re.compile(r"[A-Za-z][A-Za-z0-9 ,.:;'/_-]{0,79}")
+_SENTENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ,.:;'/_-]{0,79}")
 
 
 class Client:
@@ -104,8 +104,8 @@ class Client:
                 continue
             if status != HTTP_ACCEPTED and not _accepted(answer, text, key):
                 wanted = f"{key}={json.dumps(value)}"
-                refusal = f"{self.host} refused {wanted}: {_refusal(answer, text, key)}"
-                raise RefusedError(self._without_token(refusal))
+                refusal = _refusal(answer, text, key, self._without_token)
+                raise RefusedError(f"{self.host} refused {wanted}: {refusal}")
 
     def _named(self, error: ChargerError) -> ChargerError:
         """Name the charger in an error about its answer; those of the network name it already."""
@@ -224,17 +224,18 @@ def _accepted(answer: object, text: str, key: str) -> bool:
     return _COUNTED.fullmatch(text) is not None
 
 
-def _refusal(answer: object, text: str, key: str) -> str:
+def _refusal(answer: object, text: str, key: str, cleaned: Callable[[str], str]) -> str:
     """Return the charger's words for a refusal; of an object without them only the keys.
 
-    A whole status holds keys and passwords (PROTOCOL.md §3.13).
+    A status, whole or broken, holds keys and passwords (PROTOCOL.md §3.13). The words are
+    `cleaned` before they are cut, or half a token would stay.
     """
     if not isinstance(answer, dict):
-        return repr(text[:LONGEST_REFUSAL])
+        return cleaned(_words(text.encode()))
     words = answer.get(key)
     if isinstance(words, str) and words:
-        return repr(words[:LONGEST_REFUSAL])
-    return f"an object with {', '.join(answer)[:LONGEST_REFUSAL] or 'nothing'}"
+        return repr(cleaned(words)[:LONGEST_REFUSAL])
+    return f"an object with {cleaned(', '.join(answer))[:LONGEST_REFUSAL] or 'nothing'}"
 
 
 _BY_STATUS = {401: "unauthorized", 403: "offline", 404: "not_found"}
@@ -257,7 +258,7 @@ def _words(body: bytes) -> str:
     Anything else may hold keys and passwords, and what is returned here is logged
     (PROTOCOL.md §3.13).
     """
-    text = body[:200].decode("utf-8", "replace").strip()
+    text = body.decode("utf-8", "replace").strip()
     if _SENTENCE.fullmatch(text):
         return repr(text)
     kind = "HTML" if text.startswith("<") else f"beginning with {text[:1]!r}"

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from goe_exporter import strict_yaml
 from goe_exporter.errors import ConfigError, UsageError
@@ -31,8 +31,12 @@ _BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _SIZE = re.compile(r"([0-9]{1,6})(KiB|MiB|GiB)")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _SERVER = re.compile(
-    r"https?://(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(?::([0-9]{1,5}))?(?:/[^\s?#]*)?"
+    r"https?://(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(?::([0-9]{1,5}))?(?:/[^\s?#@]*)?"
 )
+_LOGIN = re.compile(r"(?:\w+://)?[^:/]*:(?![/0-9]|$)[^:]*$")
+"""`USER:PASSWORD` where a host and its port should stand."""
+
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _HOST = re.compile(
     r"(?:https?://)?(?:\[([0-9A-Fa-f:.]+)(?:%\w+)?\]|\w[\w-]*(?:\.[\w-]+)*\.?)(?::(\d+))?/?"
 )
@@ -59,17 +63,17 @@ def interval(text: object) -> float:
 def host(text: object) -> str:
     """Return a host as the client takes it; raises `ValueError`."""
     rule = "a host or address, with a port if need be"
-    if isinstance(text, str) and holds_a_secret(text):
-        raise ValueError(f"{rule}; a password or token has no place in it")
     match = _HOST.fullmatch(text) if isinstance(text, str) else None
     if match is None or not _is_ipv6(match[1]) or not 0 <= int(match[2] or 0) <= LARGEST_PORT:
+        if isinstance(text, str) and holds_a_secret(text):
+            raise ValueError(f"{rule}; a password or token has no place in it")
         raise ValueError(f"{rule}, not {shown(text)}")
     return match[0].removesuffix("/")
 
 
 def holds_a_secret(text: str) -> bool:
     """Tell whether a URL has a part that may be a password or a token, and is not to be shown."""
-    return "@" in text or "?" in text
+    return any(char in text for char in "@?#%") or _LOGIN.match(text) is not None
 
 
 def listen_address(text: object) -> tuple[str, int]:
@@ -101,10 +105,10 @@ def size(text: object) -> int:
 
 def _url(text: object) -> str:
     rule = "http://HOST:PORT or https://…"
-    if isinstance(text, str) and holds_a_secret(text):
-        raise ValueError(f"{rule}; a user and a password are given apart from it")
     match = _SERVER.fullmatch(text) if isinstance(text, str) else None
     if match is None or int(match[1] or 0) > LARGEST_PORT:
+        if isinstance(text, str) and holds_a_secret(text):
+            raise ValueError(f"{rule}; a user and a password are given apart from it")
         raise ValueError(f"{rule}, not {shown(text)}")
     return match[0].rstrip("/")
 
@@ -115,6 +119,12 @@ def timeout_seconds(text: object) -> float:
     if not SHORTEST_TIMEOUT_SECONDS <= value <= LONGEST_TIMEOUT_SECONDS:
         raise ValueError(f"100ms to 10m, not {shown(text)}")
     return value
+
+
+def _user(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("a name of one line")
+    return text
 
 
 def _tag_name(text: object) -> str:
@@ -196,7 +206,7 @@ class ChargerConfig(Strict):
     host: Annotated[str, BeforeValidator(host)]
     api: Annotated[Literal["auto", "1", "2"], BeforeValidator(_api)] = "auto"
     refresh_interval: Annotated[float, BeforeValidator(interval)] | None = None
-    token_file: str | None = None
+    token_file: str | None = Field(default=None, repr=False)
 
     @property
     def url(self) -> str:
@@ -219,10 +229,10 @@ class InfluxSettings(Strict):
     api: Literal["v2", "v1"] = "v2"
     org: str = ""
     bucket: str = Field(min_length=1)
-    token_file: str | None = None
-    token_env: str | None = None
-    username: str = ""
-    password_file: str | None = None
+    token_file: str | None = Field(default=None, repr=False)
+    token_env: str | None = Field(default=None, repr=False)
+    username: Annotated[str, AfterValidator(_user)] = ""
+    password_file: str | None = Field(default=None, repr=False)
     spool: str = Field(default="/var/lib/goe-exporter/spool", min_length=1)
     spool_limit: Annotated[int, BeforeValidator(size)] = 512 * 1024 * 1024
     batch: int = Field(default=5000, ge=1, le=5000)
@@ -248,12 +258,16 @@ class InfluxSettings(Strict):
         if self.token_file is not None:
             return read_token(self.token_file)
         if self.token_env is not None and not os.environ.get(self.token_env):
-            raise ConfigError(f"influxdb.token_env: the variable {self.token_env} is not set")
+            # Whoever takes it for the place of the token itself is not quoted.
+            name = self.token_env if _VARIABLE.fullmatch(self.token_env) else "named there"
+            raise ConfigError(f"influxdb.token_env: the variable {name} is not set")
         variable = self.token_env or "INFLUXDB_V2_TOKEN"
         token = os.environ.get(variable, "")
         if token and not (token.isascii() and token.isprintable()):
             raise ConfigError(f"the token in {variable} must be one line of ASCII text")
         if self.username and not token:
+            if not self.username.isascii() and self.api == "v2":
+                raise ConfigError("influxdb.username: ASCII text, or it fits into no header")
             return ":".join(self.login())
         return token
 
@@ -316,7 +330,7 @@ def check_names(chargers: tuple[ChargerConfig, ...], source: str) -> None:
 def charger_argument(text: str) -> ChargerConfig:
     """Return the charger of a command line's `[NAME=]HOST`; raises `ConfigError`."""
     name, separator, place = text.partition("=")
-    if not separator:
+    if not separator or "?" in name:  # a URL whose query may hold a token
         name, place = text, text
     try:
         return ChargerConfig(name=name, host=place)
@@ -329,10 +343,11 @@ def read_token(path: str) -> str:
     """Return the secret in a file; raises `ConfigError` if there is none to read."""
     try:
         token = Path(path).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"cannot read the token file {path}: {strict_yaml.os_reason(error)}"
-        ) from error
+    except (OSError, ValueError) as error:
+        # A name that leads nowhere may be the secret itself, put where its file belongs.
+        known = Path(path).is_absolute() or os.path.lexists(path)
+        named = f"the token file {path}" if known else "the token file that is named"
+        raise ConfigError(f"cannot read {named}: {strict_yaml.os_reason(error)}") from error
     if not token.isascii() or not token.isprintable() or not token:
         raise ConfigError(f"the token file {path} must hold one line of ASCII text")
     return token

@@ -82,10 +82,17 @@ def configure(log_format: LogFormat, level: str) -> None:
     """Send all events of `level` ("debug", "info", "warning") and above to stderr.
 
     Of the web server only its defects: a line for each bad request would let anybody fill the disk.
+    Python's warnings and asyncio's defects would otherwise come as lines of their own making.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(log_format))
-    for name, least in ((_ROOT, level.upper()), ("uvicorn", "ERROR")):
+    logging.captureWarnings(True)
+    for name, least in (
+        (_ROOT, level.upper()),
+        ("uvicorn", "ERROR"),
+        ("asyncio", "ERROR"),
+        ("py.warnings", "WARNING"),
+    ):
         target = logging.getLogger(name)
         target.handlers = [handler]
         target.propagate = False

@@ -38,9 +38,13 @@ def document(path: str) -> object:
         mark = error.problem_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise ConfigError(f"{path}{place}: {_words(error)}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except yaml.YAMLError as error:
         first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigError(f"{path}: no YAML: {first_line}") from None
+    except _STUMBLES as error:
+        # Their words may hold the value, and nobody knows what it was to be.
+        words = "too deep" if isinstance(error, RecursionError) else "a value that cannot be read"
+        raise ConfigError(f"{path}: no YAML: {words}") from None
     return {} if found is None else found
 
 
@@ -48,8 +52,7 @@ def validated(model: type[_Model], found: object, source: str) -> _Model:
     """Return a document as what it should be; raises `ConfigError` naming `source`."""
     if not isinstance(found, dict):
         # Not shown: a file that is no configuration may be the one with the password.
-        what = "a list" if isinstance(found, list) else "a single value"
-        raise ConfigError(f"{source}: keys and values are wanted, not {what}")
+        raise ConfigError(f"{source}: keys and values are wanted, not {_shape(found)}")
     try:
         return model.model_validate(found)
     except ValidationError as error:
@@ -64,16 +67,22 @@ def sentence(model: type[Strict], error: ValidationError) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as an error shows it, not too long."""
+    """Return a value as an error shows it, not too long, and without what may be a secret in it."""
+    if isinstance(value, dict | list):
+        return _shape(value)
     text = repr(value)
+    if "@" in text:
+        return "a text with an @"  # what stands before it in a URL is a password
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
-def os_reason(error: OSError | UnicodeDecodeError) -> str:
+def os_reason(error: OSError | ValueError) -> str:
     """Return why a file cannot be read, in a few words."""
     if isinstance(error, UnicodeDecodeError):
         return "not UTF-8"
-    return error.strerror or str(error)
+    if isinstance(error, ValueError):
+        return "no name of a file"
+    return error.strerror or type(error).__name__
 
 
 def _problem(model: type[Strict], detail: ErrorDetails) -> str:
@@ -93,7 +102,16 @@ def _problem(model: type[Strict], detail: ErrorDetails) -> str:
     rule = known.format(**context) if known else detail["msg"].lower()
     if _is_secret(model, detail["loc"]):
         return f"{place}: {rule}"
+    if kind in _SHAPES:
+        return f"{place}: {rule}, not {_shape(detail['input'])}"
     return f"{place}: {rule}, not {shown(detail['input'])}"
+
+
+def _shape(value: object) -> str:
+    """Return what kind of thing stands where another was wanted; its content may be anything."""
+    if isinstance(value, dict):
+        return "keys and values"
+    return "a list" if isinstance(value, list) else "a single value"
 
 
 def _words(error: yaml.MarkedYAMLError) -> str:
@@ -142,8 +160,15 @@ _UNQUOTED = {
     "found undefined alias": "a text that begins with * wants quotes",
     "found duplicate anchor": "a text that begins with & wants quotes",
     "could not determine a constructor for the tag": "a text that begins with ! wants quotes",
+    "found undefined tag handle": "a text that begins with ! wants quotes",
 }
 """What YAML makes of a text without its quotes, and what to say instead of repeating it."""
+
+_STUMBLES = (ValueError, RecursionError, AttributeError, KeyError)
+"""What the YAML library raises, besides its own, for a value that is not what its tag says."""
+
+_SHAPES = ("dict_type", "list_type", "model_type", "tuple_type")
+"""Pydantic's kinds of mistakes where a section or a list was wanted."""
 
 _RULES = {
     "bool_parsing": "true or false",

@@ -23,7 +23,12 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError, LocationParseError, NameResolutionError
+from urllib3.exceptions import (
+    HTTPError,
+    InsecureRequestWarning,
+    LocationParseError,
+    NameResolutionError,
+)
 from urllib3.util import SKIP_HEADER, parse_url
 
 from goe_exporter.errors import ChargerError, UsageError
@@ -84,7 +89,7 @@ class Transport:
         self._pool = _pool(self._base, verify_tls, ca_file)
         self._verify = (ca_file or True) if verify_tls else False
         proxies = get_environ_proxies(self._base) if environment_proxies else {}
-        self._proxies = proxies if select_proxy(self._base, proxies) else {}
+        self._proxies = proxies if _usable(select_proxy(self._base, proxies)) else {}
         self._proxy = _ProxyAdapter() if self._proxies else None
         self._prepared: dict[str, requests.PreparedRequest] = {}
 
@@ -168,6 +173,7 @@ def tls_context(verify: bool, ca_file: str | None) -> ssl.SSLContext:
     except OSError as error:
         raise UsageError(f"cannot use the certificates in {ca_file}: {error}") from error
     if not verify:
+        urllib3.disable_warnings(InsecureRequestWarning)  # it is wanted, and said each time
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     context.sslsocket_class = _TlsSocket
@@ -262,6 +268,19 @@ def _pool(base: str, verify_tls: bool, ca_file: str | None) -> HTTPConnectionPoo
         context = tls_context(verify_tls, ca_file)
         return _TlsPool(url.host, url.port, ssl_context=context)
     return _Pool(url.host, url.port)
+
+
+def _usable(proxy: str | None) -> bool:
+    """Tell whether there is a proxy; raises `UsageError` for one of no use, which is not shown."""
+    if not proxy:
+        return False
+    try:
+        url = parse_url(proxy if "://" in proxy else f"http://{proxy}")
+    except LocationParseError:
+        url = parse_url("")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise UsageError("the proxy in the environment must be http://HOST:PORT or https://…")
+    return True
 
 
 class _ProxyAdapter(HTTPAdapter):

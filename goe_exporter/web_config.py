@@ -79,7 +79,7 @@ class TlsServer(Strict):
     """Section `tls_server_config`: the server's certificate and what it wants of clients."""
 
     cert_file: str | None = None
-    key_file: str | None = None
+    key_file: str | None = Field(default=None, repr=False)
     cert: str | None = Field(default=None, repr=False)
     key: str | None = Field(default=None, repr=False)
     client_auth_type: Literal[
@@ -99,6 +99,10 @@ class TlsServer(Strict):
         for what in ("cert", "key"):
             if (getattr(self, what) is None) == (getattr(self, f"{what}_file") is None):
                 raise ValueError(f"one of {what} and {what}_file is wanted")
+            if "-----" in (getattr(self, f"{what}_file") or ""):
+                raise ValueError(
+                    f"{what}_file wants the name of a file; its content goes to {what}"
+                )
         if self.client_ca is not None and self.client_ca_file is not None:
             raise ValueError("client_ca and client_ca_file exclude each other")
         verifies = self.client_auth_type != "NoClientCert"

@@ -132,6 +132,8 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             getattr(self, f"_{reply.manner}")(reply)
 
+    do_GET = do_POST  # noqa: N815, the library looks for it
+
     def _head(self, reply: Reply, length: int | None) -> None:
         self.send_response_only(reply.status)
         if reply.date != 0:

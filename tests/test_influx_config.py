@@ -126,7 +126,7 @@ def test_password_in_a_url(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
         ({"timeout": "1h"}, "timeout: 100ms to 10m, not '1h'"),
         ({"spool": ""}, "spool: a text that is not empty, not ''"),
         ({"bucket": ""}, "bucket: a text that is not empty, not ''"),
-        ({"tags": "x"}, "tags: keys and values such as {site: home}, not 'x'"),
+        ({"tags": "x"}, "tags: keys and values such as {site: home}, not a single value"),
         ({"url": 7}, f"url: {URL_RULE}, not 7"),
         ({"spool_limit": "1000KiB"},
          "spool_limit: a size of 1MiB or more, as in 512MiB or 2GiB, not '1000KiB'"),
