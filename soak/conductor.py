@@ -27,9 +27,9 @@ CHARGER_EVENTS = (*FAULTS, "off", "reboot", "api", "firmware", "error")
 LONG, LONG_SECONDS = "off until the spool is full", (20.0, 40.0)
 PAUSE_SECONDS = 4.0
 TELL = 5000
-SAMPLE_SECONDS = 0.5
-SCRAPE_SECONDS = 1.0
-LOOK_SECONDS = 5.0
+SAMPLE_SECONDS = 1.0
+SCRAPE_SECONDS = 2.0
+LOOK_SECONDS = 10.0
 """How often somebody opens the page and asks for the JSON."""
 
 T = TypeVar("T")
