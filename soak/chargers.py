@@ -50,6 +50,12 @@ FIRMWARES = {
 }
 """Firmware to change to: with other filters before 051.4, other errors from 59, cards from 60."""
 
+OLD_KEYS = 10
+"""As many keys are in a request of the old form, but for the last of a poll."""
+
+ACCEPTED_SECONDS = 0.1
+"""How long a request may take to come over a connection that was accepted."""
+
 PORT = 18_439
 GUEST = "guest"
 """The name of the charger that reloads let come and go."""
@@ -149,12 +155,17 @@ class Station:
         return f"{self._host}:{PORT}"
 
     def switch_off(self) -> None:
-        """Let it refuse connections; what it was asked before it still answers."""
+        """Let it refuse connections; what it has accepted it still answers."""
         server = self.box.server
         assert server is not None
-        server.get_loop().call_soon_threadsafe(server.close)
+        loop = server.get_loop()
+
+        def close() -> None:
+            server.close()
+            loop.call_later(ACCEPTED_SECONDS, lambda: self.book.append(Request(time.time(), "")))
+
+        loop.call_soon_threadsafe(close)
         self.off = True
-        self.book.append(Request(time.time(), ""))
 
     def switch_on(self) -> None:
         """Let it take connections again."""
@@ -215,11 +226,18 @@ def _form(book: Sequence[Request], at: int) -> tuple[str, bool, int]:
         entry = book[at]
         empty = empty and entry.empty
         at += 1
+    if old and entry.outcome == ANSWERED and _cut_short(book[at - 1 : at + 1]):
+        return REFUSED, empty, at
     return entry.outcome, empty, at
 
 
 def _goes_on(entry: Request) -> bool:
     return "filter=%5B" in entry.target and "%22nrg%22" not in entry.target
+
+
+def _cut_short(last: Sequence[Request]) -> bool:
+    """Tell whether a charger went off after a request that was as long as such can be."""
+    return len(last) == 2 and not last[1].target and last[0].target.count("%2C") == OLD_KEYS - 1
 
 
 def _poll(requests: Sequence[Request], outcome: str) -> Poll:

@@ -25,7 +25,6 @@ UNTRUSTED_OFFSETS = (-56 * 365 * 24 * HOUR, -72 * HOUR, 72 * HOUR, 20 * 365 * 24
 
 CHARGER_EVENTS = (*FAULTS, "off", "reboot", "api", "firmware", "error")
 LONG, LONG_SECONDS = "off until the spool is full", (20.0, 40.0)
-PAUSE_SECONDS = 4.0
 TELL = 5000
 SAMPLE_SECONDS = 1.0
 SCRAPE_SECONDS = 2.0
@@ -58,7 +57,10 @@ class Sample(NamedTuple):
 
 
 class Conductor:
-    """Lets things happen to chargers, server and clock until enough cycles were made."""
+    """Lets things happen to chargers, server and clock until enough cycles were made.
+
+    A charger is left alone for `pause_seconds` on average between two events.
+    """
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class Conductor:
         stations: Sequence[Station],
         guest: Station,
         bucket: Bucket,
+        pause_seconds: float,
     ) -> None:
         """Deal out the chargers' events: each is dealt once before one comes again.
 
@@ -79,6 +82,7 @@ class Conductor:
         self._stations = stations
         self._guest = guest
         self._bucket = bucket
+        self._pause_seconds = pause_seconds
         self.unheard: list[str] = []
         self._cards = _shuffled(CHARGER_EVENTS, random.Random(f"{seed} cards"))
         self._dealt: list[str] = []
@@ -92,11 +96,14 @@ class Conductor:
         begun = time.monotonic()
         due = [(begun + next(strand), order) for order, strand in enumerate(strands)]
         heapq.heapify(due)
-        while self._cycles < cycles and self._exporter.running:
+        while self._exporter.running and not (self._cycles >= cycles and self._all_happened()):
             moment, order = heapq.heappop(due)
             time.sleep(max(moment - time.monotonic(), 0))
             heapq.heappush(due, (time.monotonic() + next(strands[order]), order))
         self.calm()
+
+    def _all_happened(self) -> bool:
+        return {entry.what for entry in self.ledger} >= set(CHARGER_EVENTS)
 
     def calm(self) -> None:
         """End whatever is going on."""
@@ -126,7 +133,7 @@ class Conductor:
     def _charger(self, index: int, station: Station) -> Strand:
         chance = self._chance(station.name)
         for turn in itertools.count():
-            yield chance.expovariate(1 / PAUSE_SECONDS)
+            yield chance.expovariate(1 / self._pause_seconds)
             what = self._card(turn * len(self._stations) + index)
             begun = time.time()
             happens = getattr(self, f"_{what}", partial(self._fault, what))
@@ -140,7 +147,7 @@ class Conductor:
 
     def _off(self, station: Station, chance: random.Random) -> Strand:
         station.switch_off()
-        yield chance.uniform(0.1, 2.0)
+        yield chance.uniform(0.5, 2.0)
         station.switch_on()
 
     def _reboot(self, station: Station, _chance: random.Random) -> Strand:

@@ -12,27 +12,25 @@ from conftest import ROOT
 
 from goe_exporter.simulator import FAULTS
 from soak import chargers
-from soak.books import FLAT_MEMORY, Calm, Frozen, checks
+from soak.books import FLAT_MEMORY, PACE, Calm, Frozen, checks
 from soak.bucket import Point, Tally
 from soak.chargers import ANSWERED, OUTCOMES, REFUSED, Poll, Request
 from soak.conductor import CHARGER_EVENTS
-
-CYCLES = 4000
 
 
 def test_soak() -> None:
     """After some thousand cycles with every fault there is, all books agree.
 
-    Memory is another matter: it takes hundreds of thousands of cycles to tell.
+    Of memory a short run cannot tell, nor of the pace on a machine that runs other tests too.
     """
-    command = [sys.executable, "-m", "soak", "--cycles", str(CYCLES), "--seed", "6"]
+    command = [sys.executable, "-m", "soak", "--cycles", "3000", "--seed", "6", "--pause", "1"]
     environment = {key: value for key, value in os.environ.items() if "GOE_EXPORTER" not in key}
     ran = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     rows = re.findall(r"^\| (.+?) \| (yes|NO) \| (.+) \|$", ran.stdout, re.MULTILINE)
-    assert len(rows) == 16, (ran.stdout, ran.stderr)
-    wrong = [row for row in rows if row[1] == "NO" and row[0] != FLAT_MEMORY]
+    assert len(rows) == 17, (ran.stdout, ran.stderr)
+    wrong = [row for row in rows if row[1] == "NO" and row[0] not in (FLAT_MEMORY, PACE)]
     assert not wrong
     happened = set(re.findall(r"^\| (.+) \| \d+ \|$", ran.stdout, re.MULTILINE))
     assert happened >= set(CHARGER_EVENTS) >= set(FAULTS)
@@ -148,6 +146,7 @@ def asked(target: str, status: int = 200, *, empty: bool = False, fault: str = "
 
 V2 = "/api/status?filter=nrg,eto,rbt"
 OLD = "/api/status?filter=%5B%22nrg%22%2C%22eto%22%5D"
+OLD_TEN = OLD.replace("%5D", "%2C%22x%22" * 8 + "%5D")
 OLD_REST = "/api/status?filter=%5B%22rbt%22%5D"
 
 
@@ -162,6 +161,8 @@ OLD_REST = "/api/status?filter=%5B%22rbt%22%5D"
         ([asked(V2, fault="bad_request"), asked(V2, fault="hang")], [ANSWERED, "timeout"]),
         ([asked(V2, 404), asked(""), asked(V2)], [REFUSED, ANSWERED]),
         ([asked(OLD), asked(OLD_REST, empty=True), asked(V2)], [ANSWERED, ANSWERED]),
+        ([asked(OLD_TEN), asked(""), asked(V2)], [REFUSED, REFUSED, ANSWERED]),
+        ([asked(OLD_TEN), asked(OLD_REST), asked(""), asked(V2)], [ANSWERED, REFUSED, ANSWERED]),
     ],
 )
 def test_book_to_polls(book: list[Request], outcomes: list[str]) -> None:
