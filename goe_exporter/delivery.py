@@ -145,12 +145,17 @@ class Sender:
         if not batch.lines:
             self._spool.commit(batch.end)
             return self._ask() if self._wants_answer() else None
+        gone = self._spool.lend(batch.ends)
+        if gone == len(batch.lines):
+            return 0.0
         try:
-            self._deliver(batch.lines, batch.ends)
+            self._deliver(batch.lines[gone:], batch.ends[gone:])
         except Undelivered as undelivered:
             return self._later(undelivered.verdict)
         except Stopped:
             return None
+        finally:
+            self._spool.lend(())
         self._well()
         return 0.0
 
@@ -184,7 +189,8 @@ class Sender:
         after_another = self._just_took
         verdict = self._write(lines)
         if verdict.outcome == "written":
-            self.written += self._settle(ends)
+            self.written += len(lines)
+            self._spool.commit(ends[-1])
         elif verdict.outcome == "later" and not self._suspect(verdict, lines):
             raise Undelivered(verdict)
         elif len(lines) > 1:
@@ -195,16 +201,11 @@ class Sender:
             self._deliver(lines[half:], ends[half:])
         elif after_another:
             self._give_up(lines[0], verdict)
-            self.rejected += self._settle(ends)
+            self._spool.commit(ends[-1])
         elif self._passes(lines):
             self._deliver(lines, ends)
         else:
             raise Undelivered(_for_all(verdict))
-
-    def _settle(self, ends: Sequence[tuple[int, int]]) -> int:
-        """Let go of lines; return how many they were, without those dropped on their way."""
-        begin = self._spool.commit(ends[-1])
-        return sum(end > begin for end in ends)
 
     def _write(self, lines: Sequence[bytes]) -> Verdict:
         if self._stopping.is_set():
@@ -253,6 +254,7 @@ class Sender:
 
     def _give_up(self, line: bytes, verdict: Verdict) -> None:
         self._dead.put(line, verdict.words)
+        self.rejected += 1
         self._refusals.shows(words=verdict.words[:200])
         self._refused_at = time.monotonic()
 

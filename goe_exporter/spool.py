@@ -14,7 +14,8 @@ import errno
 import os
 import threading
 import zlib
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from goe_exporter import durable, mending, records
@@ -64,6 +65,8 @@ class Spool:
         )
         self._write = threading.Lock()
         self._sync = threading.Lock()
+        self._lent: Sequence[tuple[int, int]] = ()
+        self._adrift: list[tuple[int, int]] = []
         self._written = 0
         self._synced = 0
         self._fd: int | None = None
@@ -170,17 +173,26 @@ class Spool:
         line = records.line_of(last)
         return line and records.restored(line)
 
-    def commit(self, end: tuple[int, int]) -> Position:
-        """Let go of everything before `end` (a position): it was delivered.
+    def lend(self, ends: Sequence[tuple[int, int]]) -> int:
+        """Say which lines (the places behind them) are on their way now; the earlier ones are not.
 
-        Return the place before which all had gone already: delivered earlier, or dropped meanwhile.
+        One that is dropped on its way counts as dropped only if it is not committed either.
+        Return how many of the first were dropped since they were read.
         """
+        with self._write:
+            self.dropped += len(self._adrift)
+            gone = bisect_right(ends, self._cursor)
+            self._lent, self._adrift = ends[gone:], []
+        return gone
+
+    def commit(self, end: tuple[int, int]) -> None:
+        """Let go of everything before `end` (a position): it was delivered."""
         end = Position(*end)
         with self._write:
-            begin = self._cursor
-            if self._lock_fd is not None and end > begin:
+            self._lent = self._lent[bisect_right(self._lent, end) :]
+            self._adrift = self._adrift[bisect_right(self._adrift, end) :]
+            if self._lock_fd is not None and end > self._cursor:
                 self._let_go(end)
-        return begin
 
     def _let_go(self, end: Position) -> None:
         """Move the cursor and delete what lies before it."""
@@ -301,13 +313,15 @@ class Spool:
         return True
 
     def _forget(self, number: int) -> int:
-        """Leave a segment out from now on; return how many of its lines waited."""
+        """Leave a segment out from now on; return how many of its lines waited, and are lost."""
         if number == self._newest and self._fd is not None:
             os.close(self._fd)
             self._fd = None
             self._synced = self._written
         segment = self._segments.pop(number, None)
-        return segment.records if segment else 0
+        on_their_way = [end for end in self._lent if end[0] == number and end > self._cursor]
+        self._adrift += on_their_way
+        return max(segment.records - len(on_their_way), 0) if segment else 0
 
     def _data(self, start: Position, size: int) -> bytes:
         """Return a segment from `start` to `size`; nothing if it is gone or cannot be read."""

@@ -28,6 +28,7 @@ from urllib3.exceptions import (
     InsecureRequestWarning,
     LocationParseError,
     NameResolutionError,
+    NewConnectionError,
 )
 from urllib3.util import SKIP_HEADER, parse_url
 
@@ -242,7 +243,8 @@ def _open(host: str, port: int, connection: HTTPConnection) -> socket.socket:
             # What is left is for the TLS handshake, which is bounded as a whole.
             attempt.settimeout(max(_DEADLINE.at - time.monotonic(), 0.001))
             return attempt
-    raise failure
+    # Not as it is: urllib3 takes a reset for one after sending, and looks for the answer.
+    raise NewConnectionError(connection, str(failure)) from failure
 
 
 class _Connection(HTTPConnection):

@@ -30,7 +30,7 @@ SWITCH_SECONDS = 0.0005
 class Soak:
     """A run from start to end in a folder of its own, on loopback addresses of its own."""
 
-    def __init__(self, folder: Path, simulator: Simulator, seed: int) -> None:
+    def __init__(self, folder: Path, simulator: Simulator, seed: int, pause: float) -> None:
         """Put chargers, server and exporter in their places."""
         network = f"127.{os.getpid() >> 8 & 127 | 1}.{os.getpid() & 255}"
         self.bucket = Bucket(f"{network}.254")
@@ -40,7 +40,9 @@ class Soak:
         # A V4, which both kinds of reload's settings fit.
         self.guest = Station(simulator, CHARGERS + 2, f"{network}.{CHARGERS + 1}", GUEST)
         self.exporter = Exporter(folder, f"{network}.253:18441", self.bucket.url)
-        self.conductor = Conductor(seed, self.exporter, self.stations, self.guest, self.bucket)
+        self.conductor = Conductor(
+            seed, self.exporter, self.stations, self.guest, self.bucket, pause
+        )
 
     def run(self, cycles: int, told: Callable[[int], None]) -> list[Check]:
         """Run it and return what the comparison found."""
@@ -53,7 +55,7 @@ class Soak:
             frozen = self._frozen()
         finally:
             status = self.exporter.stop(30.0)
-        found = [*checks(self.stations, calm, frozen, self.bucket)]
+        found = [*checks(calm, frozen)]
         found += flat(tenths(self.conductor.samples))
         return found + self._ended(status, frozen)
 
@@ -100,7 +102,8 @@ class Soak:
             return wanted <= metrics.keys()
 
         _wait_for(all_shown, "all chargers to be shown")
-        return Calm(energy_wh, metrics)
+        reboots = {each.name: each.charger.reboots for each in self.stations}
+        return Calm(energy_wh, reboots, metrics)
 
     def _delivered(self) -> bool:
         return self.exporter.metrics()["goe_influx_spooled_points",] < CHARGERS
@@ -123,7 +126,7 @@ class Soak:
         before = [len(each.book) for each in self.stations]
         metrics = self.exporter.metrics()
         points = {name: list(each) for name, each in self.bucket.points.items()}
-        untold = len(self.bucket.untold)
+        tally = self.bucket.tally()
         letters = records.survey(self.exporter.spool / "dead").pending
         last = [each.book[-1] for each in self.stations]
         fresh = time.time() - min(each.time for each in last) < DEADLINE_SECONDS
@@ -133,7 +136,7 @@ class Soak:
             return None
         upto = zip(self.stations, before, strict=True)
         polls = {each.name: each.polls(end)[:-1] for each, end in upto}
-        return Frozen(polls, self.guest.polls(), points, untold, letters, metrics)
+        return Frozen(polls, self.guest.polls(), points, tally, letters, metrics)
 
 
 def _check_reloads(unheard: list[str], hung: int) -> Check:
@@ -154,13 +157,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m soak", description=__doc__)
     parser.add_argument("--cycles", type=int, default=500_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pause", type=float, default=4.0, help="seconds from fault to fault")
     parser.add_argument("--folder", type=Path, help="where spool and log stay")
     given = parser.parse_args()
     sys.setswitchinterval(SWITCH_SECONDS)
     with tempfile.TemporaryDirectory() as temporary, Simulator(speed=FACTOR) as simulator:
         folder = given.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        soak = Soak(folder, simulator, given.seed)
+        soak = Soak(folder, simulator, given.seed, given.pause)
         begun = time.monotonic()
         found = soak.run(given.cycles, _told)
         print(f"\n{time.monotonic() - begun:.0f} s, seed {given.seed}\n")
@@ -177,7 +181,7 @@ def main() -> int:
 
 
 def _told(cycles: int) -> None:
-    print(f"\r{cycles} cycles", end="", file=sys.stderr, flush=True)
+    print(f"{time.strftime('%H:%M:%S')} {cycles} cycles", file=sys.stderr, flush=True)
 
 
 sys.exit(main())

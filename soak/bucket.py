@@ -13,6 +13,8 @@ import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple, Self
 
+from soak.chargers import NOTHING
+
 REFUSED_ONE_IN = 2000
 MOST_LINES = 100
 HANG_SECONDS = 30.0
@@ -40,7 +42,7 @@ off, `off` refuses connections."""
 
 
 class Point(NamedTuple):
-    """A point on the server: its time (Unix), and what it says of uptime and energy if it is up."""
+    """A point on the server: its time (Unix), and what it says of uptime and energy."""
 
     time: float
     up: bool
@@ -48,12 +50,19 @@ class Point(NamedTuple):
     energy_wh: float
 
 
+class Tally(NamedTuple):
+    """Lines taken without ever saying so, come again, of another point's time, and not ours."""
+
+    untold: int = 0
+    repeated: int = 0
+    overwritten: int = 0
+    foreign: int = 0
+
+
 class Bucket:
     """The server, a context manager; `way` is how it fails, one of `WAYS` or None.
 
-    While it `refuses`, one in `REFUSED_ONE_IN` lines is bad. `points` has each charger's points,
-    `untold` says which of them were never acknowledged; `repeated` counts lines that came again,
-    `overwritten` those that came with the time of another, `foreign` what is no point of ours.
+    While it `refuses`, one in `REFUSED_ONE_IN` lines is bad. `points` has each charger's points.
     """
 
     def __init__(self, host: str) -> None:
@@ -61,8 +70,8 @@ class Bucket:
         self.way: str | None = None
         self.refuses = True
         self.points: dict[str, list[Point]] = {}
-        self.repeated = self.overwritten = self.foreign = 0
-        self.untold: set[tuple[bytes, bytes]] = set()
+        self._repeated = self._overwritten = self._foreign = 0
+        self._untold: set[tuple[bytes, bytes]] = set()
         self._lines: dict[tuple[bytes, bytes], int | None] = {}
         self._lock = threading.Lock()
         self._address = (host, PORT)
@@ -86,6 +95,10 @@ class Bucket:
         elif way != "off" and self._server is None:
             self._server = _Server(self, self._address)
 
+    def tally(self) -> Tally:
+        """Return its counts."""
+        return Tally(len(self._untold), self._repeated, self._overwritten, self._foreign)
+
     def take(self, lines: list[bytes], *, tells: bool) -> bool:
         """Keep the good ones of these lines; False if there are bad ones.
 
@@ -103,18 +116,18 @@ class Bucket:
     def _keep(self, line: bytes, *, told: bool) -> None:
         match = _POINT.fullmatch(line)
         if match is None:
-            self.foreign += 1
+            self._foreign += 1
             return
         name, up, fields, stamp = match.groups()
         known = self._lines.setdefault((name, stamp), None)
         if told:
-            self.untold.discard((name, stamp))
+            self._untold.discard((name, stamp))
         if known is not None:
-            self.repeated += known == hash(line)
-            self.overwritten += known != hash(line)
+            self._repeated += known == hash(line)
+            self._overwritten += known != hash(line)
             return
         if not told:
-            self.untold.add((name, stamp))
+            self._untold.add((name, stamp))
         self._lines[name, stamp] = hash(line)
         point = Point(int(stamp) / 1000, up == b"true", *_values(fields or b""))
         self.points.setdefault(name.decode(), []).append(point)
@@ -122,7 +135,7 @@ class Bucket:
 
 def _values(fields: bytes) -> tuple[float, float]:
     uptime, energy = _UPTIME.search(fields), _ENERGY.search(fields)
-    return float(uptime[1]) if uptime else -1.0, float(energy[1]) if energy else -1.0
+    return float(uptime[1]) if uptime else NOTHING, float(energy[1]) if energy else NOTHING
 
 
 class _Server(ThreadingHTTPServer):

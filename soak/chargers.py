@@ -10,6 +10,9 @@ from typing import NamedTuple
 from goe_exporter.simulator import Box, Car, Charger, Simulator
 from goe_exporter.simulator.speech import Answer
 
+NOTHING = -1.0
+"""What stands for a value that was not said."""
+
 ANSWERED = "answered"
 REFUSED = "refused"
 UNDER_WAY = "under way"
@@ -47,6 +50,12 @@ FIRMWARES = {
 }
 """Firmware to change to: with other filters before 051.4, other errors from 59, cards from 60."""
 
+OLD_KEYS = 10
+"""As many keys are in a request of the old form, but for the last of a poll."""
+
+ACCEPTED_SECONDS = 0.1
+"""How long a request may take to come over a connection that was accepted."""
+
 PORT = 18_439
 GUEST = "guest"
 """The name of the charger that reloads let come and go."""
@@ -57,7 +66,7 @@ class Request:
     """What came in at a charger at `time` (Unix), the fault that struck it, what was answered.
 
     `status` is 0 where the charger did not come to speak; `uptime_ms` and `energy_wh` are what the
-    charger says at that moment. A `target` of "" stands for the charger being switched off.
+    charger says at that moment. A `target` of "" stands for the charger being switched off, or on.
     """
 
     time: float
@@ -146,15 +155,21 @@ class Station:
         return f"{self._host}:{PORT}"
 
     def switch_off(self) -> None:
-        """Let it refuse connections; what it was asked before it still answers."""
+        """Let it refuse connections; what it has accepted it still answers."""
         server = self.box.server
         assert server is not None
-        server.get_loop().call_soon_threadsafe(server.close)
+        loop = server.get_loop()
+
+        def close() -> None:
+            server.close()
+            loop.call_later(ACCEPTED_SECONDS, lambda: self.book.append(Request(time.time(), "")))
+
+        loop.call_soon_threadsafe(close)
         self.off = True
-        self.book.append(Request(time.time(), ""))
 
     def switch_on(self) -> None:
         """Let it take connections again."""
+        self.book.append(Request(time.time(), ""))
         self.off = False
         self.box = self._switched_on()
 
@@ -169,8 +184,8 @@ class Station:
         return next(each for each in reversed(self.book) if each.outcome == ANSWERED)
 
     def polls(self, upto: int | None = None) -> list[Poll]:
-        """Return the refresh cycles of the first requests; being off is one that was `refused`."""
-        return list(_polls(self.book[:upto], self.api == "auto"))
+        """Return the refresh cycles of the first requests; each "" is one that was `refused`."""
+        return list(parted(self.book[:upto], auto=self.api == "auto"))
 
     def _switched_on(self) -> Box:
         def booked(simulator: Simulator, charger: Charger, address: tuple[str, int]) -> Box:
@@ -180,7 +195,7 @@ class Station:
         return self._simulator.add(self.charger, self._host, PORT)
 
 
-def _polls(book: Sequence[Request], auto: bool) -> Iterator[Poll]:
+def parted(book: Sequence[Request], *, auto: bool) -> Iterator[Poll]:
     """Part a book into refresh cycles; the client asks for the other API where one is missing."""
     at = 0
     while at < len(book):
@@ -211,6 +226,8 @@ def _form(book: Sequence[Request], at: int) -> tuple[str, bool, int]:
         entry = book[at]
         empty = empty and entry.empty
         at += 1
+    if old and entry.outcome == ANSWERED and _cut_short(book[at - 1 : at + 1]):
+        return REFUSED, empty, at
     return entry.outcome, empty, at
 
 
@@ -218,13 +235,19 @@ def _goes_on(entry: Request) -> bool:
     return "filter=%5B" in entry.target and "%22nrg%22" not in entry.target
 
 
+def _cut_short(last: Sequence[Request]) -> bool:
+    """Tell whether a charger went off after a request that was as long as such can be."""
+    return len(last) == 2 and not last[1].target and last[0].target.count("%2C") == OLD_KEYS - 1
+
+
 def _poll(requests: Sequence[Request], outcome: str) -> Poll:
     begun, until = requests[0].time, requests[-1].time
     if outcome != ANSWERED:
         return Poll(begun, outcome, until=until)
-    uptime = [each.uptime_ms for each in requests if _says(each, "rbt")][-1]
-    energy = [each.energy_wh for each in requests if _says(each, "eto")][-1]
-    return Poll(begun, outcome, uptime / 1000, energy, until)
+    # With new firmware in the middle of it, a poll of several requests stays incomplete.
+    uptime = [each.uptime_ms / 1000 for each in requests if _says(each, "rbt")]
+    energy = [each.energy_wh for each in requests if _says(each, "eto")]
+    return Poll(begun, outcome, [NOTHING, *uptime][-1], [NOTHING, *energy][-1], until)
 
 
 def _says(entry: Request, key: str) -> bool:

@@ -24,10 +24,11 @@ UNTRUSTED_OFFSETS = (-56 * 365 * 24 * HOUR, -72 * HOUR, 72 * HOUR, 20 * 365 * 24
 """With these the clock disagrees with the server: points wait until it is right again."""
 
 CHARGER_EVENTS = (*FAULTS, "off", "reboot", "api", "firmware", "error")
-PAUSE_SECONDS = 2.0
-SAMPLE_SECONDS = 0.5
-SCRAPE_SECONDS = 1.0
-LOOK_SECONDS = 5.0
+LONG, LONG_SECONDS = "off until the spool is full", (20.0, 40.0)
+TELL = 5000
+SAMPLE_SECONDS = 1.0
+SCRAPE_SECONDS = 2.0
+LOOK_SECONDS = 10.0
 """How often somebody opens the page and asks for the JSON."""
 
 T = TypeVar("T")
@@ -56,7 +57,10 @@ class Sample(NamedTuple):
 
 
 class Conductor:
-    """Lets things happen to chargers, server and clock until enough cycles were made."""
+    """Lets things happen to chargers, server and clock until enough cycles were made.
+
+    A charger is left alone for `pause_seconds` on average between two events.
+    """
 
     def __init__(
         self,
@@ -65,6 +69,7 @@ class Conductor:
         stations: Sequence[Station],
         guest: Station,
         bucket: Bucket,
+        pause_seconds: float,
     ) -> None:
         """Deal out the chargers' events: each is dealt once before one comes again.
 
@@ -77,24 +82,28 @@ class Conductor:
         self._stations = stations
         self._guest = guest
         self._bucket = bucket
+        self._pause_seconds = pause_seconds
         self.unheard: list[str] = []
         self._cards = _shuffled(CHARGER_EVENTS, random.Random(f"{seed} cards"))
         self._dealt: list[str] = []
         self._cycles = 0
 
     def run(self, cycles: int, told: Callable[[int], None] = lambda _cycles: None) -> None:
-        """Let it all happen; `told` hears every second how many cycles were made."""
+        """Let it all happen; `told` hears now and then how many cycles were made."""
         strands = [self._charger(index, each) for index, each in enumerate(self._stations)]
         strands += [self._server(), self._clock(), self._reloads()]
         strands += [self._scrapes(told), self._looks(), self._weighs()]
         begun = time.monotonic()
         due = [(begun + next(strand), order) for order, strand in enumerate(strands)]
         heapq.heapify(due)
-        while self._cycles < cycles and self._exporter.running:
+        while self._exporter.running and not (self._cycles >= cycles and self._all_happened()):
             moment, order = heapq.heappop(due)
             time.sleep(max(moment - time.monotonic(), 0))
             heapq.heappush(due, (time.monotonic() + next(strands[order]), order))
         self.calm()
+
+    def _all_happened(self) -> bool:
+        return {entry.what for entry in self.ledger} >= set(CHARGER_EVENTS)
 
     def calm(self) -> None:
         """End whatever is going on."""
@@ -124,7 +133,7 @@ class Conductor:
     def _charger(self, index: int, station: Station) -> Strand:
         chance = self._chance(station.name)
         for turn in itertools.count():
-            yield chance.expovariate(1 / PAUSE_SECONDS)
+            yield chance.expovariate(1 / self._pause_seconds)
             what = self._card(turn * len(self._stations) + index)
             begun = time.time()
             happens = getattr(self, f"_{what}", partial(self._fault, what))
@@ -138,7 +147,7 @@ class Conductor:
 
     def _off(self, station: Station, chance: random.Random) -> Strand:
         station.switch_off()
-        yield chance.uniform(0.1, 2.0)
+        yield chance.uniform(0.5, 2.0)
         station.switch_on()
 
     def _reboot(self, station: Station, _chance: random.Random) -> Strand:
@@ -168,13 +177,12 @@ class Conductor:
 
     def _server(self) -> Strand:
         chance = self._chance("server")
-        ways = _shuffled(WAYS, chance)
+        ways = _shuffled((*WAYS, LONG), chance)
         while True:
             yield chance.uniform(0.5, 4.0)
             way, begun = next(ways), time.time()
-            self._bucket.fail(way)
-            # Now and then so long that the spool is full and its oldest points go.
-            yield chance.uniform(0.2, 3.0) if chance.random() < 0.97 else chance.uniform(20, 40)
+            self._bucket.fail("off" if way == LONG else way)
+            yield chance.uniform(*(LONG_SECONDS if way == LONG else (0.2, 3.0)))
             self._bucket.fail(None)
             self.ledger.append(Entry(begun, time.time(), "server", f"server {way}"))
 
@@ -223,8 +231,9 @@ class Conductor:
     def _scrapes(self, told: Callable[[int], None]) -> Strand:
         while True:
             yield SCRAPE_SECONDS
-            self._cycles = polls(self._exporter.metrics())
-            told(self._cycles)
+            before, self._cycles = self._cycles, polls(self._exporter.metrics())
+            if self._cycles // TELL > before // TELL:
+                told(self._cycles)
 
     def _looks(self) -> Strand:
         while True:

@@ -19,6 +19,7 @@ from goe_exporter import delivery
 from goe_exporter.dead import DeadLetters, letters
 from goe_exporter.delivery import Sender
 from goe_exporter.influx_server import Access, ServerV1, ServerV2, Verdict, WriteServer, judge
+from goe_exporter.records import Batch
 from goe_exporter.spool import Spool
 
 WRITTEN = Verdict("written")
@@ -1212,23 +1213,65 @@ def test_flaky_server(spool: Spool, dead: DeadLetters, fake: FakeInflux) -> None
     assert refused(dead) == []
 
 
-def test_dropped_on_the_way(tmp_path: Path, dead: DeadLetters, server: Scripted) -> None:
-    """A line whose segment goes while a request has it is counted once, whatever is answered."""
-    spool = Spool(tmp_path / "small", 64 * 1024)
-    sender = Sender(spool, server, dead, jitter=lambda: 1.0)
-    fill(spool, 0, 900)
-    taken = 900 - spool.dropped
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Spool]:
+    """Yield a spool with 900 lines, which 400 more overfill."""
+    opened = Spool(tmp_path / "small", 64 * 1024)
+    fill(opened, 0, 900)
+    yield opened
+    opened.close()
+
+
+def test_dropped_on_the_way(small: Spool, dead: DeadLetters, server: Scripted) -> None:
+    """A line whose segment goes while a request has it counts once, by what is answered."""
+    sender = Sender(small, server, dead, jitter=lambda: 1.0)
+    first, *_rest, last = small.read(900).lines
+    waiting = small.pending
 
     def drops_what_is_on_its_way(sent: Sequence[bytes]) -> Verdict:
-        nonlocal taken
-        if spool.dropped < 300:
-            fill(spool, 1000, 1400)
-            taken += 400
-        return REJECTED if sent[0] == line(0) or line(1) in sent else WRITTEN
+        if line(1000) not in small.read(900).lines:
+            fill(small, 1000, 1400)
+        return REJECTED if first in sent or last in sent else WRITTEN
 
     server.rule = drops_what_is_on_its_way
+    dropped = small.dropped
     deliver(sender)
-    dropped = spool.dropped
-    assert dropped >= 300
-    assert (spool.pending, sender.written + sender.rejected + dropped) == (0, taken)
-    spool.close()
+    assert first not in small.read(900).lines
+    assert (small.pending, small.dropped, sender.rejected) == (0, dropped, 2)
+    assert sender.written == len(set(server.taken)) == waiting + 400 - 2
+
+
+def test_dropped_on_the_way_of_no_avail(small: Spool, dead: DeadLetters, server: Scripted) -> None:
+    """What goes while a request has it, and is not taken, is dropped."""
+    sender = Sender(small, server, dead, jitter=lambda: 1.0)
+
+    def drops_what_is_on_its_way(_sent: Sequence[bytes]) -> Verdict:
+        fill(small, 1000, 1400)
+        return REFUSED
+
+    server.rule = drops_what_is_on_its_way
+    sender.deliver_once()
+    assert small.dropped + small.pending == 900 + 400
+    server.play(WRITTEN)
+    deliver(sender)
+    assert small.dropped + sender.written == 900 + 400
+
+
+def test_dropped_before_it_was_on_its_way(
+    small: Spool, dead: DeadLetters, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes between being read and being sent is dropped, and not sent."""
+    sender = Sender(small, server, dead, jitter=lambda: 1.0)
+    read = small.read
+
+    def then_it_goes(most: int) -> Batch:
+        batch = read(most)
+        fill(small, 1000, 1400)
+        monkeypatch.undo()
+        return batch
+
+    monkeypatch.setattr(small, "read", then_it_goes)
+    first = read(1).lines[0]
+    deliver(sender)
+    assert first not in server.taken
+    assert small.dropped + sender.written == 900 + 400
