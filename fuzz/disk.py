@@ -76,7 +76,8 @@ def spool(data: bytes) -> None:
         assert found[-1:] == [b"behind all"]
         assert survey == found, "what a passer-by sees is something else"
         assert _in_order(sound, found), (sound, found)
-        made = {line for line in found if records.record(line)[:-1] in data}  # checksum and all
+        # The fuzzer looks into comparisons, and so can make a checksum that fits.
+        made = {line for line in found if records.record(line)[: records.HEADER_BYTES] in data}
         assert set(found) <= {*lines, *made, b"", b"behind all"}, "a damaged record was delivered"
         assert opened.dropped == 0
         assert damaged or opened.damaged == 0
@@ -159,7 +160,7 @@ def remains(data: bytes) -> None:
     try:
         opened = Spool(folder, LIMIT)
     except UsageError:
-        assert any(entry.is_dir() for entry in os.scandir(folder))
+        assert any(path.is_dir() for path in folder.iterdir())
         return
     try:
         opened.newest()
