@@ -3,10 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+CYCLES ?= 500000
+SEED ?= 1
+RUNS ?= 100000
 OLDEST := .venv-oldest
 RELEASE := .venv-release
 
-.PHONY: demo test test-oldest check audit dist bench servers clean help
+.PHONY: demo test test-oldest check audit dist bench soak fuzz servers clean help
 
 help:
 	@echo "make demo   run the exporter on a simulated charger"
@@ -16,6 +19,8 @@ help:
 	@echo "make audit  ask for known holes in the dependencies"
 	@echo "make dist   build the package, check it, and try it in an environment of its own"
 	@echo "make bench  the benchmarks, as one table of ratios"
+	@echo "make soak   half an hour of faults: 500,000 cycles, and the books compared"
+	@echo "make fuzz   each fuzz target for RUNS executions (100000)"
 
 demo: $(VENV)/installed
 	$(BIN)/goe-exporter demo
@@ -47,6 +52,14 @@ dist: $(RELEASE)/installed
 
 bench: $(VENV)/tested
 	$(BIN)/python -m benchmarks
+
+soak: $(VENV)/tested
+	$(BIN)/python -m soak --cycles $(CYCLES) --seed $(SEED)
+
+fuzz: $(VENV)/tested
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	for target in $$($(BIN)/python -m fuzz --list); do \
+		$(BIN)/python -m fuzz $$target -runs=$(RUNS) -max_len=2000 || exit 1; done
 
 servers:
 	sh tests/install-servers

@@ -53,6 +53,7 @@ class Agent:
         most_held = self._limit_bytes - self._limit_bytes // 8
         self._held = Held(directory / "held", most_held, self.timekeeper, last_stamp)
         self._lock = threading.Lock()
+        self._timeless = 0  # not in the sender's count, which another thread adds to
         self._closed = False
         self._holding = self._held.spool.pending > 0
         self._failures = Episode(_log, "spool fails", "spool works again")
@@ -91,7 +92,7 @@ class Agent:
         unsure = self.clock_unsure() and self.timekeeper.disagreement is not None
         return InfluxVitals(
             written=sender.written,
-            rejected=sender.rejected,
+            rejected=sender.rejected + self._timeless,
             dropped=sum(spool.dropped for spool in spools),
             damaged=sum(spool.damaged for spool in spools),
             spooled=self.spool.pending + self._held.spool.pending,
@@ -154,7 +155,7 @@ class Agent:
         self._share_the_limit()
         self.spool.extend(found.lines)
         self.dead.extend(found.timeless)
-        self.sender.rejected += len(found.timeless)
+        self._timeless += len(found.timeless)
         if found.unconfirmed or found.timeless:
             _log.warning("points of an earlier start", stamped_by_its_clock=found.unconfirmed,
                          without_a_time=len(found.timeless))  # fmt: skip

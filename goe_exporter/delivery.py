@@ -135,19 +135,27 @@ class Sender:
 
         Returns 0 if there may be more, None if nothing waits, else the seconds to wait.
         """
-        batch = self._spool.read(self._at_once)
+        try:
+            batch = self._spool.read(self._at_once)
+        except OSError as error:
+            return self._later(Verdict("later", "disk", str(error), answered=False))
         self._sent = len(batch.lines)
         self._just_took = self._took_any = False
         self.oldest = timestamp(batch.lines[0]) if batch.lines else None
         if not batch.lines:
             self._spool.commit(batch.end)
             return self._ask() if self._wants_answer() else None
+        gone = self._spool.lend(batch.ends)
+        if gone == len(batch.lines):
+            return 0.0
         try:
-            self._deliver(batch.lines, batch.ends)
+            self._deliver(batch.lines[gone:], batch.ends[gone:])
         except Undelivered as undelivered:
             return self._later(undelivered.verdict)
         except Stopped:
             return None
+        finally:
+            self._spool.lend(())
         self._well()
         return 0.0
 

@@ -140,7 +140,7 @@ class Schedule:
             self._under_way -= 1
             self._progress = ended
             first = self._due[0][0] if self._due else float("inf")
-            if collector in self._turns:
+            if self._turns.get(collector) is turn:
                 heapq.heappush(self._due, (tick, next(self._numbers), turn))
             if tick < first or self._stopping:
                 self._changed.notify_all()

@@ -14,7 +14,8 @@ import errno
 import os
 import threading
 import zlib
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from goe_exporter import durable, mending, records
@@ -27,6 +28,8 @@ SMALLEST_SEGMENT_BYTES = 4096
 LONGEST_LINE_BYTES = 1024 * 1024
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
+"""What the system lacks at the moment is no fault of a file."""
 
 _log = logger(__name__)
 
@@ -62,6 +65,8 @@ class Spool:
         )
         self._write = threading.Lock()
         self._sync = threading.Lock()
+        self._lent: Sequence[tuple[int, int]] = ()
+        self._adrift: list[tuple[int, int]] = []
         self._written = 0
         self._synced = 0
         self._fd: int | None = None
@@ -136,7 +141,8 @@ class Spool:
     def read(self, most: int) -> Batch:
         """Return up to `most` of the oldest lines, skipping and counting damaged records.
 
-        Reading again without a commit gives the same lines.
+        Reading again without a commit gives the same lines. Raises `OSError` where the system
+        cannot open files just now.
         """
         with self._write:
             end = self._cursor
@@ -167,27 +173,44 @@ class Spool:
         line = records.line_of(last)
         return line and records.restored(line)
 
+    def lend(self, ends: Sequence[tuple[int, int]]) -> int:
+        """Say which lines (the places behind them) are on their way now; the earlier ones are not.
+
+        One that is dropped on its way counts as dropped only if it is not committed either.
+        Return how many of the first were dropped since they were read.
+        """
+        with self._write:
+            self.dropped += len(self._adrift)
+            gone = bisect_right(ends, self._cursor)
+            self._lent, self._adrift = ends[gone:], []
+        return gone
+
     def commit(self, end: tuple[int, int]) -> None:
         """Let go of everything before `end` (a position): it was delivered."""
         end = Position(*end)
         with self._write:
-            if self._lock_fd is None or end <= self._cursor:
-                return
-            self._move_cursor(end)
-            done = [number for number in self._segments if number < end.segment]
-            for number in done:
-                self._segments.pop(number).path.unlink(missing_ok=True)
-            segment = self._segments.get(end.segment)
-            if segment is None:
-                return
-            if end.offset >= segment.size and end.segment != self._newest:
-                self._segments.pop(end.segment).path.unlink(missing_ok=True)
-            elif end.offset >= segment.size:
-                segment.records = 0
-            else:
-                # What cannot be read is seen to when it is read next.
-                with contextlib.suppress(OSError):
-                    segment.records = records.count(segment.path, end.offset)
+            self._lent = self._lent[bisect_right(self._lent, end) :]
+            self._adrift = self._adrift[bisect_right(self._adrift, end) :]
+            if self._lock_fd is not None and end > self._cursor:
+                self._let_go(end)
+
+    def _let_go(self, end: Position) -> None:
+        """Move the cursor and delete what lies before it."""
+        self._move_cursor(end)
+        done = [number for number in self._segments if number < end.segment]
+        for number in done:
+            self._segments.pop(number).path.unlink(missing_ok=True)
+        segment = self._segments.get(end.segment)
+        if segment is None:
+            return
+        if end.offset >= segment.size and end.segment != self._newest:
+            self._segments.pop(end.segment).path.unlink(missing_ok=True)
+        elif end.offset >= segment.size:
+            segment.records = 0
+        else:
+            # What cannot be read is seen to when it is read next.
+            with contextlib.suppress(OSError):
+                segment.records = records.count(segment.path, end.offset)
 
     def close(self) -> None:
         """Release the files and the directory; everything taken is on disk already."""
@@ -290,13 +313,15 @@ class Spool:
         return True
 
     def _forget(self, number: int) -> int:
-        """Leave a segment out from now on; return how many of its lines waited."""
+        """Leave a segment out from now on; return how many of its lines waited, and are lost."""
         if number == self._newest and self._fd is not None:
             os.close(self._fd)
             self._fd = None
             self._synced = self._written
         segment = self._segments.pop(number, None)
-        return segment.records if segment else 0
+        on_their_way = [end for end in self._lent if end[0] == number and end > self._cursor]
+        self._adrift += on_their_way
+        return max(segment.records - len(on_their_way), 0) if segment else 0
 
     def _data(self, start: Position, size: int) -> bytes:
         """Return a segment from `start` to `size`; nothing if it is gone or cannot be read."""
@@ -309,6 +334,8 @@ class Spool:
             with self._write:
                 self.dropped += self._forget(start.segment)  # 0 if it was dropped meanwhile
         except OSError as error:
+            if error.errno in _PASSING:
+                raise
             with self._write:
                 self.damaged += self._forget(start.segment)
                 mending.set_aside(path, error)
@@ -345,9 +372,9 @@ class Spool:
             self._newest = max(self._newest, number)
             try:
                 data = path.read_bytes()
-            except PermissionError:
-                raise
             except OSError as error:
+                if isinstance(error, PermissionError) or error.errno in _PASSING:
+                    raise
                 self.damaged += 1  # how many it were nobody knows
                 mending.set_aside(path, error)
                 continue
@@ -366,7 +393,7 @@ class Spool:
             durable.replace(self.directory / "cursor", b"%08x %b\n" % (zlib.crc32(line), line))
         except OSError as error:
             # On a full or deleted disk it stays behind: the batch is repeated after a restart.
-            if error.errno not in (*_DISK_FULL, errno.ENOENT):
+            if error.errno not in (*_DISK_FULL, *_PASSING, errno.ENOENT):
                 raise
         self._cursor = end
 

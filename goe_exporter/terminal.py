@@ -90,8 +90,10 @@ def _value(reading: Reading) -> str:
         text = f"{value} ({reading.code})"
     else:
         text = value
-    named = reading.label and reading.channel.label
-    return f"{reading.label} {text}" if named else text
+    if not reading.label or not reading.channel.label:
+        return text
+    # "L1 230", but "1: 230", which else would read as two numbers.
+    return f"{reading.label}{':' if reading.label.isdecimal() else ''} {text}"
 
 
 def _table(*headers: str, first: int | None = None) -> Any:

@@ -89,10 +89,15 @@ def goe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 class Command:
     """The command line as a process of its own, whose lines are read as they come."""
 
-    def __init__(self, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        arguments: tuple[str, ...],
+        environment: dict[str, str],
+        within: tuple[str, ...] = (),
+    ) -> None:
         kept = {key: value for key, value in os.environ.items() if "GOE_EXPORTER_" not in key}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "goe_exporter", *arguments],
+            [*within, sys.executable, "-m", "goe_exporter", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -147,11 +152,14 @@ Launch = Callable[..., Command]
 
 @pytest.fixture
 def launch() -> Iterator[Launch]:
-    """Return a function that starts the command line as a process; all are gone at the end."""
+    """Return a function that starts the command line as a process; all are gone at the end.
+
+    `within` is a command that runs the command that follows it, such as `env`.
+    """
     started: list[Command] = []
 
-    def start(*arguments: str, **environment: str) -> Command:
-        started.append(Command(arguments, environment))
+    def start(*arguments: str, within: tuple[str, ...] = (), **environment: str) -> Command:
+        started.append(Command(arguments, environment, within))
         return started[-1]
 
     yield start

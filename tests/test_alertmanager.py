@@ -213,6 +213,7 @@ ALL = (
     alert("GoeExporterDown", "critical", "exporter", instance="nas:10332"),
     alert("GoeExporterAbsent", "critical", "exporter"),
     alert("GoeExporterDefect", "warning", "exporter"),
+    alert("GoeConfigReloadFailed", "warning", "exporter"),
     alert("GoeChargerUnreachable", "warning", "reachability", "garage", instance="nas:10332"),
     alert("GoeChargerUnreachable", "warning", "reachability", "garage"),
     alert("GoeChargerDataStale", "warning", "reachability", "garage"),

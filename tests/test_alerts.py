@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 from servers import binary
 
 from goe_exporter.channels import CHANNELS
@@ -22,6 +23,7 @@ from goe_exporter.model import (
     InfluxVitals,
     Kind,
     Reading,
+    Reload,
     Snapshot,
     Vitals,
 )
@@ -55,7 +57,7 @@ TESTS = sorted((ALERTS / "tests").glob("*.yaml"))
 def promtool(*arguments: str) -> None:
     """Run promtool, which must be content."""
     command = [binary("promtool"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -185,10 +187,11 @@ def emitted() -> dict[str, list[dict[str, str]]]:
     view = ChargerView("garage", "host", vitals, Snapshot("garage", 2, 1.0, 1.0, readings), 0.0)
     influx = InfluxVitals(1, 1, 1, 1, 1, 1, 1.0, "", {"refused": 1})
     none = Distribution((1.0,))
-    exposition = Exposition(lambda: [view], none, none, lambda: 0, lambda: influx)
+    reload = Reload(successful=True, last_success=1.0)
+    exposition = Exposition(lambda: [view], none, none, lambda: 0, lambda: influx, lambda: reload)
     scrape = {"job": "goe", "instance": "pi:10332"}
     found: dict[str, list[dict[str, str]]] = {"up": [scrape]}
-    for family in exposition.collect():
+    for family in text_string_to_metric_families(exposition.render()[0].decode()):
         for sample in family.samples:
             found.setdefault(sample.name, []).append(sample.labels | scrape)
     return found

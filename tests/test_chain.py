@@ -404,7 +404,7 @@ def from_table(table: str) -> Found:
             elif channel.kind is Kind.FLAG:
                 found[name, "".join(label)] = {"yes": True, "no": False}[word]
             else:
-                found[name, "".join(label)] = float(word)
+                found[name, "".join(label).rstrip(":")] = float(word)
     return found
 
 

@@ -19,6 +19,7 @@ from goe_exporter import delivery
 from goe_exporter.dead import DeadLetters, letters
 from goe_exporter.delivery import Sender
 from goe_exporter.influx_server import Access, ServerV1, ServerV2, Verdict, WriteServer, judge
+from goe_exporter.records import Batch
 from goe_exporter.spool import Spool
 
 WRITTEN = Verdict("written")
@@ -232,6 +233,36 @@ def test_back_off_doubles_to_a_minute(spool: Spool, server: Scripted, sender: Se
     spool.append(line(4))
     server.play(REFUSED)
     assert sender.deliver_once() == 1.0
+
+
+def test_another_server_is_tried_at_once(spool: Spool, dead: DeadLetters, fake: FakeInflux) -> None:
+    """A change of the settings ends a wait, and what waited goes to the new server."""
+    fill(spool, 0, 100)
+    refusing = Scripted()
+    refusing.play(Verdict("later", "unauthorized", retry_after_seconds=600.0))
+    sender = Sender(spool, refusing, dead)
+    sender.start()
+    wait_for(lambda: sender.failing == "unauthorized", "a refusal")
+    sender.change(ServerV1(fake.url, "goe", "", "", Access()), 10, 5.0)
+    wait_for(lambda: len(fake.taken) == 100, "all lines at the new server")
+    assert fake.taken == lines(0, 100)
+    assert {len(each.lines) for each in fake.received} == {10}
+    assert not sender.hangs()
+    sender.stop(5)
+
+
+def test_a_thread_that_ended_of_itself(
+    spool: Spool, server: Scripted, dead: DeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Delivery hangs once its thread is gone, not before the start nor after the end."""
+    sender = Sender(spool, server, dead)
+    assert not sender.hangs()
+    monkeypatch.setattr(sender, "_run", lambda: None)
+    sender._thread = threading.Thread(target=sender._run)
+    sender.start()
+    wait_for(sender.hangs, "a thread that is gone")
+    sender.stop(1)
+    assert not sender.hangs()
 
 
 def test_jitter(spool: Spool, server: Scripted, dead: DeadLetters) -> None:
@@ -1180,3 +1211,67 @@ def test_flaky_server(spool: Spool, dead: DeadLetters, fake: FakeInflux) -> None
     assert fake.taken == lines(0, 2000)
     assert sender.written == 2000
     assert refused(dead) == []
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Spool]:
+    """Yield a spool with 900 lines, which 400 more overfill."""
+    opened = Spool(tmp_path / "small", 64 * 1024)
+    fill(opened, 0, 900)
+    yield opened
+    opened.close()
+
+
+def test_dropped_on_the_way(small: Spool, dead: DeadLetters, server: Scripted) -> None:
+    """A line whose segment goes while a request has it counts once, by what is answered."""
+    sender = Sender(small, server, dead, jitter=lambda: 1.0)
+    first, *_rest, last = small.read(900).lines
+    waiting = small.pending
+
+    def drops_what_is_on_its_way(sent: Sequence[bytes]) -> Verdict:
+        if line(1000) not in small.read(900).lines:
+            fill(small, 1000, 1400)
+        return REJECTED if first in sent or last in sent else WRITTEN
+
+    server.rule = drops_what_is_on_its_way
+    dropped = small.dropped
+    deliver(sender)
+    assert first not in small.read(900).lines
+    assert (small.pending, small.dropped, sender.rejected) == (0, dropped, 2)
+    assert sender.written == len(set(server.taken)) == waiting + 400 - 2
+
+
+def test_dropped_on_the_way_of_no_avail(small: Spool, dead: DeadLetters, server: Scripted) -> None:
+    """What goes while a request has it, and is not taken, is dropped."""
+    sender = Sender(small, server, dead, jitter=lambda: 1.0)
+
+    def drops_what_is_on_its_way(_sent: Sequence[bytes]) -> Verdict:
+        fill(small, 1000, 1400)
+        return REFUSED
+
+    server.rule = drops_what_is_on_its_way
+    sender.deliver_once()
+    assert small.dropped + small.pending == 900 + 400
+    server.play(WRITTEN)
+    deliver(sender)
+    assert small.dropped + sender.written == 900 + 400
+
+
+def test_dropped_before_it_was_on_its_way(
+    small: Spool, dead: DeadLetters, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes between being read and being sent is dropped, and not sent."""
+    sender = Sender(small, server, dead, jitter=lambda: 1.0)
+    read = small.read
+
+    def then_it_goes(most: int) -> Batch:
+        batch = read(most)
+        fill(small, 1000, 1400)
+        monkeypatch.undo()
+        return batch
+
+    monkeypatch.setattr(small, "read", then_it_goes)
+    first = read(1).lines[0]
+    deliver(sender)
+    assert first not in server.taken
+    assert small.dropped + sender.written == 900 + 400

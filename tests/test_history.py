@@ -30,6 +30,16 @@ class Clock:
         self.wall += seconds
 
 
+def test_chargers_that_are_gone_are_forgotten() -> None:
+    """What is kept of a charger goes with it."""
+    history = History()
+    for name in ("garage", "yard"):
+        history.take(Cycle(name, "", WALL, None))
+    history.keep(["yard", "carport"])
+    assert history.timeline("garage", 60, 5.0).times == []
+    assert len(history.timeline("yard", 60, 5.0).times) == 1
+
+
 class Past:
     """A history on a clock of its own."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import logging
 import socket
 import ssl
@@ -302,6 +303,17 @@ def ended(server: WriteServer, lines: list[bytes]) -> Verdict:
 def test_refused(server: Open) -> None:
     """A port that nobody listens on is `refused`."""
     assert ended(server(f"http://127.0.0.1:{free_port()}"), LINES).reason == "refused"
+
+
+@both_apis
+def test_reset_while_connecting(server: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reset in the moment of connecting, as of a server that ends, is a failure like others."""
+
+    def reset(_socket: object, _address: object) -> None:
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+    monkeypatch.setattr("goe_exporter.transport._Socket.connect", reset)
+    assert ended(server("http://127.0.0.1:1"), LINES).reason == "truncated"
 
 
 @both_apis

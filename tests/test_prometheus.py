@@ -30,6 +30,7 @@ from goe_exporter.model import (
     Distribution,
     InfluxVitals,
     Kind,
+    Reload,
     Snapshot,
     Vitals,
 )
@@ -534,6 +535,17 @@ def test_endpoint_in_the_text_format() -> None:
     assert found["goe_exporter_defects_total", frozenset()] == 2
     assert ("process_start_time_seconds", frozenset()) in found
     assert any(name == "python_info" for name, _ in found)
+
+
+@pytest.mark.parametrize(("successful", "number"), [(True, 1), (False, 0)])
+def test_reload_of_the_configuration(successful: bool, number: int) -> None:
+    """What came of reading the configuration last, and when it was right last."""
+    none = Distribution([1.0])
+    endpoint = Exposition(list, none, none, reload=lambda: Reload(successful, 1_750_000_000.5))
+    found = samples(endpoint.render()[0].decode("utf-8"))
+    assert found["goe_config_last_reload_successful", frozenset()] == number
+    moment = found["goe_config_last_reload_success_timestamp_seconds", frozenset()]
+    assert moment == 1_750_000_000.5
 
 
 def test_histograms() -> None:

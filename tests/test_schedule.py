@@ -34,15 +34,15 @@ class Ticker:
         if not cycle_seconds:
             self.release.set()
         self._cycle_seconds = cycle_seconds
-        self._under_way = 0
+        self.under_way = 0
 
     def cycle(self) -> None:
         """Last for `cycle_seconds`, or until released."""
         self.begun.append(time.monotonic())
-        self._under_way += 1
-        self.most_at_once = max(self.most_at_once, self._under_way)
+        self.under_way += 1
+        self.most_at_once = max(self.most_at_once, self.under_way)
         self.release.wait(self._cycle_seconds)
-        self._under_way -= 1
+        self.under_way -= 1
         self.ended += 1
 
 
@@ -168,6 +168,72 @@ def test_back_off_is_kept() -> None:
     polling.stop(1)
     assert ticker.begun[1] - ticker.begun[0] > 0.35
     assert len(other.begun) >= 3
+
+
+# Other chargers
+
+
+def test_replaced_chargers() -> None:
+    """Those that stay keep their grid, those that go are left alone, new ones begin soon."""
+    stays, goes, comes = Ticker(0.1), Ticker(0.1), Ticker(0.1)
+    polling = running(stays, goes)
+    wait_for(lambda: stays.ended >= 3 and goes.ended >= 3, "three rounds")
+    first = stays.begun[1]
+    polling.replace((comes, stays))  # type: ignore[arg-type]
+    assert polling.collectors == (comes, stays)
+    gone = goes.ended + goes.under_way
+    wait_for(lambda: comes.ended >= 5 and stays.ended >= 8, "further rounds")
+    assert goes.ended == gone
+    assert stays.most_at_once == comes.most_at_once == 1
+    off_the_grid = [abs((moment - first + 0.05) % 0.1 - 0.05) for moment in stays.begun[1:]]
+    assert statistics.median(off_the_grid) < 0.03
+    polling.replace(())
+    last = stays.ended + stays.under_way + comes.ended + comes.under_way
+    polling.replace((goes,))  # type: ignore[arg-type]
+    wait_for(lambda: goes.ended >= gone + 3, "polls of one that came back")
+    assert stays.ended + comes.ended == last
+    polling.stop(1)
+
+
+def test_replaced_while_under_way() -> None:
+    """A poll that runs while its charger goes and comes back has no other beside it."""
+    ticker, other = Ticker(0.05, cycle_seconds=30), Ticker(0.05)
+    polling = running(ticker, other)
+    wait_for(lambda: ticker.under_way == 1, "a poll under way")
+    for _ in range(5):
+        polling.replace((other, ticker))  # type: ignore[arg-type]
+    rounds = other.ended
+    wait_for(lambda: other.ended >= rounds + 5, "rounds of the other")
+    assert len(ticker.begun) == 1
+    ticker.release.set()
+    wait_for(lambda: ticker.ended >= 3, "further polls")
+    assert ticker.most_at_once == 1
+    polling.stop(1)
+
+
+def test_a_shorter_interval_counts_at_once() -> None:
+    """Who is to be asked sooner now does not wait for the old tick."""
+    ticker = Ticker(3600)
+    polling = running(ticker)
+    wait_for(lambda: ticker.ended == 1, "the first poll")
+    ticker.interval_seconds = ticker.wait_seconds = 0.05
+    polling.replace((ticker,))  # type: ignore[arg-type]
+    wait_for(lambda: ticker.ended >= 4, "further polls")
+    polling.stop(1)
+
+
+def test_more_chargers_get_more_threads() -> None:
+    """The pool grows with the chargers that come."""
+    before = workers()
+    stuck = [Ticker(0.05, cycle_seconds=30) for _ in range(4)]
+    polling = running(stuck[0])
+    wait_for(lambda: stuck[0].under_way == 1, "a poll under way")
+    polling.replace(tuple(stuck))  # type: ignore[arg-type]
+    wait_for(lambda: all(each.under_way == 1 for each in stuck), "all under way")
+    assert workers() - before == 4
+    for each in stuck:
+        each.release.set()
+    polling.stop(5)
 
 
 # A charger that hangs

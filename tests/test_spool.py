@@ -9,6 +9,7 @@ import logging
 import os
 import random
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -894,6 +895,30 @@ def test_full_disk(opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch) 
     spool = opened(SMALL)
     assert drained(spool) == lines(dropped, 450)
     assert spool.damaged == 0
+
+
+def test_no_descriptor_is_no_damage(opened: Open) -> None:
+    """When no file can be opened, nothing is set aside, read later it is all there."""
+    spool = opened(SMALL)
+    fill(spool, 0, 300)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            spool.read(10)
+        with pytest.raises(UsageError, match="Too many open files"):
+            Spool(spool.directory.parent / "other", SMALL)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    batch = spool.read(100)
+    assert batch.lines == lines(0, 100)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        spool.commit(batch.end)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert drained(spool) == lines(100, 300)
+    assert (spool.damaged, spool.dropped) == (0, 0)
 
 
 def test_full_disk_with_nothing_to_give(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import wait_for
 
+from goe_exporter.decode import decode
+from goe_exporter.model import ChargerView, Snapshot, Vitals
 from goe_exporter.simulator import Charger, Simulator
-from goe_exporter.terminal import printable
+from goe_exporter.terminal import print_readings, printable
 
 if TYPE_CHECKING:
     from conftest import Goe
@@ -155,3 +157,14 @@ def test_a_hostile_refusal(goe: Goe) -> None:
         outcome = goe("read", box.address)
     assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err[:-1].isprintable()
+
+
+def test_numbered_parts_are_told_from_their_values(capsys: pytest.CaptureFixture[str]) -> None:
+    """A card's number has a colon, so that "1 0" is not read as two values; a phase needs none."""
+    status = {"cards": [{"energy": 1500}, {"energy": 0}], "nrg": [230, 231, 229] + [0] * 13}
+    readings = decode(status, 2).readings
+    snapshot = Snapshot("garage", 2, 1.0, 1.0, readings)
+    print_readings(ChargerView("garage", "192.0.2.1", Vitals(), snapshot, 0.0))
+    shown = capsys.readouterr().out
+    assert "1: 1500  2: 0" in shown
+    assert "L1 230  L2 231  L3 229" in shown

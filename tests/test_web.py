@@ -334,6 +334,18 @@ def test_slow_page_holds_up_nobody() -> None:
         slow.join()
 
 
+def test_healthy_names_what_hangs() -> None:
+    """Whoever watches over the process learns that it should be started anew, and why."""
+    hanging = [""]
+    with Site(lambda: [view()], hangs=lambda: hanging[0]) as site:
+        assert site.ask("/-/healthy").status == 200
+        hanging[0] = "polls"
+        answer = site.ask("/-/healthy")
+        assert (answer.status, answer.body) == (503, b"hangs: polls\n")
+        hanging[0] = ""
+        assert site.ask("/-/healthy").status == 200
+
+
 def test_charger_sees_one_request_per_cycle_whoever_looks(simulator: Simulator) -> None:
     """Five scrapers at once cost the charger nothing: one request a poll, one at a time."""
     box = simulator.add(Charger("V4"), latency=0.02)

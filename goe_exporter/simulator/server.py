@@ -162,8 +162,10 @@ class Simulator:
     """Hosts chargers on local addresses; a context manager.
 
     `speed` is simulated seconds per second of `clock`, which is monotonic time unless a test
-    brings its own. A charger's time passes when somebody asks it.
+    brings its own. A charger's time passes when somebody asks it. `box` makes the boxes.
     """
+
+    box: Callable[[Simulator, Charger, tuple[str, int]], Box] = Box
 
     def __init__(self, speed: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
         """Be ready to be entered; nothing runs yet."""
@@ -214,7 +216,7 @@ class Simulator:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
         try:
-            box = Box(self, charger, listener.getsockname()[:2])
+            box = self.box(self, charger, listener.getsockname()[:2])
             box.api, box.latency = api, latency
             if story is not None:
                 box.play(story)

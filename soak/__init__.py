@@ -1,0 +1,1 @@
+"""A soak on a compressed clock: the exporter as it is shipped, faults without end, and books."""

@@ -1,0 +1,260 @@
+"""Twenty simulated chargers that keep books of every request, and what is due to become of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from goe_exporter.simulator import Box, Car, Charger, Simulator
+from goe_exporter.simulator.speech import Answer
+
+NOTHING = -1.0
+"""What stands for a value that was not said."""
+
+ANSWERED = "answered"
+REFUSED = "refused"
+UNDER_WAY = "under way"
+
+OUTCOMES = {
+    "array": "not_an_object",
+    "bad_request": ANSWERED,
+    "busy": "busy",
+    "deep": "not_json",
+    "drip": "timeout",
+    "empty": "truncated",
+    "hang": "timeout",
+    "html": "not_json",
+    "huge": "too_large",
+    "invalid_utf8": "not_json",
+    "nan": "not_json",
+    "not_found": "not_found",
+    "null": "not_an_object",
+    "redirect": "http_status",
+    "reset": "truncated",
+    "string": "not_an_object",
+    "truncated": "truncated",
+    "unauthorized": "unauthorized",
+    "unavailable": "http_status",
+}
+"""Each fault of the simulator, and the reason a poll has to fail with (PROTOCOL.md §1)."""
+
+MODELS = ("V2", "V3", "V4", "PRO", "V4")
+APIS = {"V2": ("auto", "1"), "V3": ("auto", "2", "1"), "V4": ("auto", "2"), "PRO": ("2", "auto")}
+FIRMWARES = {
+    "V2": ("041.0", "040.0", "033.0"),
+    "V3": ("055.7", "050.3", "059.4"),
+    "V4": ("56.9", "050.3", "60.3"),
+    "PRO": ("60.5", "60.6"),
+}
+"""Firmware to change to: with other filters before 051.4, other errors from 59, cards from 60."""
+
+OLD_KEYS = 10
+"""As many keys are in a request of the old form, but for the last of a poll."""
+
+ACCEPTED_SECONDS = 0.1
+"""How long a request may take to come over a connection that was accepted."""
+
+PORT = 18_439
+GUEST = "guest"
+"""The name of the charger that reloads let come and go."""
+
+
+@dataclass(slots=True)
+class Request:
+    """What came in at a charger at `time` (Unix), the fault that struck it, what was answered.
+
+    `status` is 0 where the charger did not come to speak; `uptime_ms` and `energy_wh` are what the
+    charger says at that moment. A `target` of "" stands for the charger being switched off, or on.
+    """
+
+    time: float
+    target: str
+    fault: str | None = None
+    status: int = 0
+    empty: bool = False
+    uptime_ms: int = 0
+    energy_wh: float = 0.0
+
+    @property
+    def outcome(self) -> str:
+        """What has to come of it."""
+        if not self.target:
+            return REFUSED
+        if self.fault is not None and OUTCOMES[self.fault] != ANSWERED:
+            return OUTCOMES[self.fault]
+        return {0: UNDER_WAY, 404: "not_found"}.get(self.status, ANSWERED)
+
+
+class Poll(NamedTuple):
+    """One refresh cycle as the charger saw it: when it began, its outcome, and what was said.
+
+    `uptime_s` and `energy_wh` are those of the answer, in the steps of the API that spoke;
+    `until` is when its last request came.
+    """
+
+    time: float
+    outcome: str
+    uptime_s: float = 0.0
+    energy_wh: float = 0.0
+    until: float = 0.0
+
+
+class BookedBox(Box):
+    """A charger's address that writes each request into a book."""
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        charger: Charger,
+        address: tuple[str, int],
+        book: list[Request],
+    ) -> None:
+        """Continue this book."""
+        super().__init__(simulator, charger, address)
+        self._book = book
+
+    def arrived(self, target: str) -> str | None:
+        """Book a request and what strikes it."""
+        fault = super().arrived(target)
+        self._book.append(Request(time.time(), target, fault))
+        return fault
+
+    def ask(self, method: str, target: str) -> Answer:
+        """Book the answer; there is one request at a time."""
+        with self.lock:
+            answer = super().ask(method, target)
+            entry, charger = self._book[-1], self.charger
+            entry.status, entry.empty = answer.status, answer.body == b"{}"
+            entry.uptime_ms = int(charger.uptime_ms)
+            entry.energy_wh = said_energy_wh(charger, 1 if target == "/status" else 2)
+        return answer
+
+
+class Station:
+    """A charger with its name, its address, its book and how it is configured to be asked."""
+
+    def __init__(self, simulator: Simulator, number: int, host: str, name: str = "") -> None:
+        """Put a charger on the network that charges a car without end."""
+        model = MODELS[number % len(MODELS)]
+        self.name = name or f"c{number:02}"
+        self.api = APIS[model][number // len(MODELS) % len(APIS[model])]
+        self.further: dict[str, object] = {}
+        self.off = False
+        self.book: list[Request] = []
+        self.charger = Charger(model, serial=f"{number:06}", seed=number)
+        self.charger.plug(Car(battery_wh=1e9, soc=0.0))
+        self._simulator = simulator
+        self._host = host
+        self.box = self._switched_on()
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"{self._host}:{PORT}"
+
+    def switch_off(self) -> None:
+        """Let it refuse connections; what it has accepted it still answers."""
+        server = self.box.server
+        assert server is not None
+        loop = server.get_loop()
+
+        def close() -> None:
+            server.close()
+            loop.call_later(ACCEPTED_SECONDS, lambda: self.book.append(Request(time.time(), "")))
+
+        loop.call_soon_threadsafe(close)
+        self.off = True
+
+    def switch_on(self) -> None:
+        """Let it take connections again."""
+        self.book.append(Request(time.time(), ""))
+        self.off = False
+        self.box = self._switched_on()
+
+    def change(self, what: Callable[[Charger], None]) -> None:
+        """Do something to the charger between two requests."""
+        with self.box.lock:
+            self.box.catch_up()
+            what(self.charger)
+
+    def last_said(self) -> Request:
+        """Return the last request that was answered with a status."""
+        return next(each for each in reversed(self.book) if each.outcome == ANSWERED)
+
+    def polls(self, upto: int | None = None) -> list[Poll]:
+        """Return the refresh cycles of the first requests; each "" is one that was `refused`."""
+        return list(parted(self.book[:upto], auto=self.api == "auto"))
+
+    def _switched_on(self) -> Box:
+        def booked(simulator: Simulator, charger: Charger, address: tuple[str, int]) -> Box:
+            return BookedBox(simulator, charger, address, self.book)
+
+        self._simulator.box = booked
+        return self._simulator.add(self.charger, self._host, PORT)
+
+
+def parted(book: Sequence[Request], *, auto: bool) -> Iterator[Poll]:
+    """Part a book into refresh cycles; the client asks for the other API where one is missing."""
+    at = 0
+    while at < len(book):
+        first = at
+        outcome, at = _status(book, at)
+        if outcome == "not_found" and auto and at < len(book):
+            outcome, at = _status(book, at)
+        yield _poll(book[first:at], outcome)
+
+
+def _status(book: Sequence[Request], at: int) -> tuple[str, int]:
+    """Return what comes of one status and where the next begins: an empty one is asked anew."""
+    outcome, empty, at = _form(book, at)
+    if outcome == ANSWERED and empty and at < len(book):
+        outcome, _empty, at = _form(book, at)
+    return outcome, at
+
+
+def _form(book: Sequence[Request], at: int) -> tuple[str, bool, int]:
+    """Return the outcome of a status in one form, whether it was empty, and where it ends.
+
+    The old form of a filter takes several requests, the first of them with the first key.
+    """
+    entry, empty = book[at], book[at].empty
+    old = "filter=%5B" in entry.target
+    at += 1
+    while old and entry.outcome == ANSWERED and at < len(book) and _goes_on(book[at]):
+        entry = book[at]
+        empty = empty and entry.empty
+        at += 1
+    if old and entry.outcome == ANSWERED and _cut_short(book[at - 1 : at + 1]):
+        return REFUSED, empty, at
+    return entry.outcome, empty, at
+
+
+def _goes_on(entry: Request) -> bool:
+    return "filter=%5B" in entry.target and "%22nrg%22" not in entry.target
+
+
+def _cut_short(last: Sequence[Request]) -> bool:
+    """Tell whether a charger went off after a request that was as long as such can be."""
+    return len(last) == 2 and not last[1].target and last[0].target.count("%2C") == OLD_KEYS - 1
+
+
+def _poll(requests: Sequence[Request], outcome: str) -> Poll:
+    begun, until = requests[0].time, requests[-1].time
+    if outcome != ANSWERED:
+        return Poll(begun, outcome, until=until)
+    # With new firmware in the middle of it, a poll of several requests stays incomplete.
+    uptime = [each.uptime_ms / 1000 for each in requests if _says(each, "rbt")]
+    energy = [each.energy_wh for each in requests if _says(each, "eto")]
+    return Poll(begun, outcome, [NOTHING, *uptime][-1], [NOTHING, *energy][-1], until)
+
+
+def _says(entry: Request, key: str) -> bool:
+    return entry.target == "/status" or (key in entry.target and not entry.empty)
+
+
+def said_energy_wh(charger: Charger, api: int) -> float:
+    """Return `eto` as it is said: v1 counts 0.1 kWh, V2 hardware whole kWh (PROTOCOL.md §3.5)."""
+    step = 1 if api == 2 else 100 if charger.hardware.v2 else 1000
+    return float(int(charger.energy_wh / step) * step)

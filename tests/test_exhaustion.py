@@ -1,0 +1,112 @@
+"""What runs out while it runs: file descriptors, and the name server's patience.
+
+A full disk has its test in `test_push`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+from conftest import Launch
+from fake_influx import FakeInflux
+from name_server import NameServer
+from servers import push_config, wait_for
+from test_serve import LISTEN, Exporter, charging
+
+from goe_exporter.simulator import Simulator
+
+
+def descriptors(process: int) -> int:
+    """Return how many files and sockets a process has open."""
+    return len(list(Path(f"/proc/{process}/fd").iterdir()))
+
+
+def test_as_many_descriptors_as_allowed(launch: Launch, simulator: Simulator) -> None:
+    """The soft limit, 1024 by custom, is raised to what the system allows."""
+    box = simulator.add(charging("V4"))
+    exporter = Exporter(
+        launch("serve", box.address, *LISTEN, within=("prlimit", "--nofile=256:1500"))
+    )
+    soft = resource.prlimit(exporter.command.process.pid, resource.RLIMIT_NOFILE)[0]
+    assert soft == 1500
+    assert exporter.command.end(signal.SIGTERM).status == 0
+
+
+def test_out_of_descriptors(launch: Launch, simulator: Simulator, tmp_path: Path) -> None:
+    """Polls and deliveries fail and say so, no point is lost or repeated, and all goes on."""
+    box = simulator.add(charging("V4"), api="2")
+    with FakeInflux() as influx:
+        config = push_config(tmp_path, influx.url, {"garage": box.address})
+        exporter = Exporter(launch("serve", "--config", str(config), *LISTEN))
+        exporter.wait('goe_up{charger="garage"}', 1)
+        wait_for(lambda: len(influx.taken) >= 2, "points")
+        process = exporter.command.process.pid
+        before = resource.prlimit(process, resource.RLIMIT_NOFILE)
+        kept = http.client.HTTPConnection("127.0.0.1", int(exporter.url.split(":")[2][:-1]))
+        with contextlib.closing(kept):
+            kept.request("GET", "/-/healthy")
+            assert kept.getresponse().read() == b"healthy\n"
+            resource.prlimit(process, resource.RLIMIT_NOFILE, (3, before[1]))
+            exporter.command.line("charger fails.*reason=unreachable.*Too many open files")
+            exporter.command.line("delivery fails.*Too many open files")
+            kept.request("GET", "/metrics")
+            text = kept.getresponse().read().decode()
+        assert 'goe_up{charger="garage"} 0.0' in text
+        assert 'goe_poll_failures_total{charger="garage",reason="unreachable"} 0.0' not in text
+        resource.prlimit(process, resource.RLIMIT_NOFILE, before)
+        exporter.command.line("charger answers again")
+        exporter.command.line("delivery works again")
+        exporter.wait('goe_up{charger="garage"}', 1)
+        exporter.wait("goe_influx_spooled_points", 0)
+        assert exporter.value("goe_exporter_defects_total") == 0
+        most = descriptors(process)
+        assert exporter.command.end(signal.SIGTERM).status == 0
+        polls = sum(b"up=" in line for line in influx.taken)
+        assert polls == len(influx.taken) == len(set(influx.taken))
+    assert most < 40
+    text = "".join(exporter.command.err)
+    assert "Traceback" not in text
+    assert text.count("charger fails") == text.count("delivery fails") == 1
+
+
+@pytest.mark.parametrize("manner", ["silent", "broken"])
+def test_name_server_dies(
+    launch: Launch, simulator: Simulator, tmp_path: Path, manner: str
+) -> None:
+    """A charger known by name fails with its reason, the others go on, and no point is lost."""
+    named, plain = simulator.add(charging("V4"), api="2"), simulator.add(charging("V4"), api="2")
+    port = named.address.rpartition(":")[2]
+    with NameServer(tmp_path) as names, FakeInflux() as influx:
+        chargers = {"named": f"charger.test:{port}", "plain": plain.address}
+        server = f"http://influx.test:{influx.server_address[1]}"
+        config = push_config(tmp_path, server, chargers)
+        running = launch("serve", "--config", str(config), *LISTEN, within=names.within)
+        exporter = Exporter(running)
+        exporter.wait('goe_up{charger="named"}', 1)
+        wait_for(lambda: len(influx.taken) >= 4, "points")
+        setattr(names, manner, True)
+        exporter.wait('goe_up{charger="named"}', 0)
+        running.line("charger fails.*charger=named reason=dns.*cannot be resolved")
+        running.line("delivery fails.*reason=dns")
+        polls = plain.requests
+        wait_for(lambda: plain.requests >= polls + 5, "polls of the other")
+        found = exporter.samples()
+        assert found['goe_poll_failures_total{charger="named",reason="dns"}'] >= 1
+        assert found['goe_up{charger="plain"}'] == 1
+        assert found['goe_poll_failures_total{charger="plain",reason="dns"}'] == 0
+        setattr(names, manner, False)
+        exporter.wait('goe_up{charger="named"}', 1)
+        running.line("delivery works again")
+        exporter.wait("goe_influx_spooled_points", 0)
+        assert plain.most_at_once == named.most_at_once == 1
+        setattr(names, manner, True)
+        exporter.wait('goe_up{charger="named"}', 0)
+        assert running.end(signal.SIGTERM, seconds=10).status == 0
+        assert len(influx.taken) == len(set(influx.taken))
+        assert sum(b"charger=plain," in line for line in influx.taken) >= polls + 5
+    assert "Traceback" not in "".join(running.err)
