@@ -1,22 +1,27 @@
+# Two stages: the first builds and lays out, the second is empty but for what it laid out. A base
+# image without a shell would do as well, but its Python is an older one and somebody else's choice.
 FROM python:3.13.15-slim-bookworm AS build
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY goe_exporter goe_exporter
-# The environment gets no pip of its own: the build stage's installs into it.
+COPY deploy/image.py deploy/
+# The environment gets no pip of its own: the build stage's installs into it. A new volume on the
+# folder takes over its owner, so that the spool can be written.
 RUN python -m venv --without-pip /opt/goe-exporter \
     && python -m pip --python /opt/goe-exporter/bin/python install \
-        --no-cache-dir --disable-pip-version-check .
+        --no-cache-dir --disable-pip-version-check . \
+    && python deploy/image.py /opt/goe-exporter /image \
+    && install -d -m 0750 -o 10001 -g 10001 /image/var/lib/goe-exporter
 
-FROM python:3.13.15-slim-bookworm
+FROM scratch
 LABEL org.opencontainers.image.title="goe-exporter" \
     org.opencontainers.image.description="Telemetry of go-eCharger wallboxes for Prometheus and InfluxDB" \
     org.opencontainers.image.source="https://github.com/goe-exporter/goe-exporter" \
     org.opencontainers.image.licenses="Apache-2.0"
-# A new volume on the folder takes over its owner, so that the spool can be written.
-RUN python -m pip uninstall --yes --root-user-action=ignore pip \
-    && install -d -m 0750 -o 10001 -g 10001 /var/lib/goe-exporter
-COPY --from=build /opt/goe-exporter /opt/goe-exporter
-ENV PATH=/opt/goe-exporter/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+COPY --from=build /image /
+COPY --from=build --chown=10001:10001 /image/var/lib/goe-exporter /var/lib/goe-exporter
+ENV PATH=/opt/goe-exporter/bin LANG=C.UTF-8 SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001:10001
 EXPOSE 10332
 STOPSIGNAL SIGTERM

@@ -88,7 +88,8 @@ class Service:
         if reloads_at_hangup:
             signal.signal(signal.SIGHUP, lambda *_: self._hangups.put(None))
         _raise_descriptor_limit()
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump of the memory holds the secrets
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # secrets are in the memory
         # A large scrape keeps the interpreter busy for a second or two; polls must get in between.
         sys.setswitchinterval(SWITCH_SECONDS)
         url = self._server.url if self._server else None

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
+import sys
+import venv
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +19,11 @@ import pytest
 import yaml
 from compose import BASE, FILES, PORTS, ROOT, load
 from conftest import Goe
+from packaging.requirements import Requirement
 from servers import binary
 
 from goe_exporter import __version__, cli
+from goe_exporter.simulator import Charger, Simulator
 
 UNIT = ROOT / "deploy/systemd/goe-exporter.service"
 ENVIRONMENT = ROOT / "deploy/systemd/goe-exporter.env"
@@ -63,12 +70,87 @@ def pod() -> dict[str, Any]:
     return spec
 
 
-def test_image_is_pinned_and_built_apart() -> None:
-    """The image begins anew from the pinned base that the build stage used."""
-    stages = [arguments.split()[0] for name, arguments in instructions() if name == "FROM"]
+def test_image_is_built_apart_and_holds_nothing_else() -> None:
+    """A pinned stage builds; the image begins empty, and only copies what was laid out there."""
+    kinds = [name for name, _arguments in instructions()]
+    stages = [arguments for name, arguments in instructions() if name == "FROM"]
     assert len(stages) == 2
-    assert len(set(stages)) == 1
-    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-bookworm", stages[0])
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-bookworm AS build", stages[0])
+    assert stages[1] == "scratch"
+    image = instructions()[kinds.index("FROM", 1) :]
+    assert {"RUN", "ADD", "SHELL", "VOLUME"} & {name for name, _arguments in image} == set()
+    copied = [arguments for name, arguments in image if name == "COPY"]
+    assert copied[0] == "--from=build /image /"
+    assert all(
+        arguments.startswith("--from=build --chown=10001:10001 ") for arguments in copied[1:]
+    )
+
+
+def test_image_needs_no_shell() -> None:
+    """What is started is a list of words; the shell that a plain text wants is not there."""
+    for instruction in ("ENTRYPOINT", "CMD"):
+        assert isinstance(json.loads(last(instruction)), list)
+    healthcheck = last("HEALTHCHECK").partition("CMD")[2]
+    assert json.loads(healthcheck)[0] == "python"
+    for name in FILES:
+        for service in load(name)["services"].values():
+            assert service.get("healthcheck", {}).get("test", ["CMD"])[0] == "CMD"
+
+
+def requirements(name: str) -> set[str]:
+    """Return a distribution and all that it needs here."""
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        found.add(current := todo.pop())
+        for text in metadata.requires(current) or []:
+            needed = Requirement(text)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                todo += {needed.name} - found
+    return found
+
+
+def environment(folder: Path) -> None:
+    """Make an environment of the exporter and what it needs, as the image's first stage does."""
+    venv.create(folder, symlinks=True, with_pip=False)
+    (site,) = (folder / "lib").glob("python3*/site-packages")
+    for name in requirements("goe-exporter") - {"goe-exporter"}:
+        for file in metadata.files(name) or []:
+            if ".." not in file.parts and file.locate().is_file():
+                (site / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(str(file.locate()), site / file)
+    shutil.copytree(ROOT / "goe_exporter", site / "goe_exporter")
+    program = folder / "bin" / "goe-exporter"
+    program.write_text(f"#!{folder}/bin/python\nfrom goe_exporter.cli import main\nmain()\n")
+    program.chmod(0o755)
+
+
+def is_elf(path: Path) -> bool:
+    """Tell whether a file is a program, or a part of one, for the processor."""
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
+
+
+def test_image_works(tmp_path: Path, simulator: Simulator) -> None:
+    """What is laid out runs as its user with nothing around it, and holds no other program."""
+    if os.geteuid() != 0:
+        assert os.environ.get("CI") != "true"
+        pytest.skip("only root can change the root directory")
+    home, image = tmp_path / "goe-exporter", tmp_path / "image"
+    environment(home)
+    subprocess.run([sys.executable, ROOT / "deploy/image.py", home, image], check=True)
+    box = simulator.add(Charger("V4"))
+    chroot = [binary("chroot"), "--userspec=10001:10001", str(image), f"{home}/bin/goe-exporter"]
+    names = {"PATH": f"{home}/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [*chroot, "read", box.address, "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=names)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["up"] is True
+    files = [path for path in image.rglob("*") if path.is_file() and not path.is_symlink()]
+    programs = [path.name for path in files if ".so" not in path.name and is_elf(path)]
+    assert programs == [Path(sys.executable).resolve().name]
+    assert not {path.name for path in files} & {"sh", "bash", "dash", "busybox", "pip", "apt"}
+    assert any(path.name == "libgcc_s.so.1" for path in files)  # for threads to end
 
 
 def test_image_runs_as_nobody_in_particular() -> None:

@@ -101,7 +101,7 @@ ECHOES = {
     "forbidden": says(403, "{}"),
     "outdated": says(404, "Data is outdated for {}"),
     "json": says(500, '{"amp": "{}", "message": "{}", "wke": "Bx2keyOfTheWifi"}'),
-    "long": says(500, f'{{"amp": "{"x" * 185}{{}}"}}'),
+    "long": says(500, f'{{"amp": "{"x" * 175}{{}}"}}'),
     "broken": says(200, WHOLE[:-1] + ",}"),
     "broken_500": says(500, WHOLE[:-1] + ",}"),
     "status_500": says(500, WHOLE),
