@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
 from goe_exporter.errors import ConfigError
@@ -26,14 +26,20 @@ class Strict(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _sound(cls, value: object) -> object:
+    def _sound(cls, value: object, info: ValidationInfo) -> object:
         """Refuse half a surrogate pair, as an argument that is no UTF-8 has it, and NUL."""
-        texts = [value, *value, *value.values()] if isinstance(value, dict) else [value]
+        field = cls.model_fields[info.field_name or ""]
+        texts = [value]
+        if isinstance(value, dict) and not any(_models(field.annotation)):
+            texts += [*value, *value.values()]
         for text in texts:
-            if isinstance(text, str) and text.encode("utf-8", "replace").decode() != text:
-                raise ValueError(f"a text in UTF-8, not {shown(text)}")
-            if isinstance(text, str) and "\0" in text:
-                raise ValueError(f"a text without NUL, not {shown(text)}")
+            if not isinstance(text, str):
+                continue
+            rest = f", not {shown(text)}" if field.repr else ""
+            if text.encode("utf-8", "replace").decode() != text:
+                raise ValueError(f"a text in UTF-8{rest}")
+            if "\0" in text:
+                raise ValueError(f"a text without NUL{rest}")
         return value
 
 
@@ -43,9 +49,11 @@ _Model = TypeVar("_Model", bound=Strict)
 def document(path: str) -> object:
     """Return what a file holds, `{}` for an empty one; raises `ConfigError`."""
     try:
-        found: object = yaml.load(Path(path).read_text("utf-8"), Loader=_Loader)  # noqa: S506
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {os_reason(error)}") from error
+        text = Path(path).read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {one_line(path)}: {os_reason(error)}") from error
+    try:
+        found: object = yaml.load(text, Loader=_Loader)  # noqa: S506
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
@@ -55,8 +63,10 @@ def document(path: str) -> object:
         raise ConfigError(f"{path}: no YAML: {first_line}") from None
     except RecursionError:
         raise ConfigError(f"{path}: no YAML: too deep") from None
-    except ValueError as error:
-        raise ConfigError(f"cannot read {one_line(path)}: {os_reason(error)}") from None
+    except _STUMBLES:  # over what it completes at the end; the words may hold the value
+        raise ConfigError(
+            f"{path}: a value is not what its tag says; a text wants quotes"
+        ) from None
     return {} if found is None else found
 
 

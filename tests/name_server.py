@@ -11,7 +11,9 @@ from typing import Self
 
 import pytest
 
-ADDRESS = "127.0.0.77"
+ADDRESS = f"127.77.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"
+"""Another one for each run of the tests, as several may run at once."""
+
 HEADER_BYTES = 12
 NO_ERROR, SERVER_FAILURE = 0, 2
 
