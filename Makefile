@@ -5,21 +5,31 @@ BIN := $(VENV)/bin
 
 CYCLES ?= 500000
 SEED ?= 1
+RUNS ?= 100000
+OLDEST := .venv-oldest
+RELEASE := .venv-release
 
-.PHONY: demo test check bench soak servers clean help
+.PHONY: demo test test-oldest check audit dist bench soak fuzz servers clean help
 
 help:
 	@echo "make demo   run the exporter on a simulated charger"
 	@echo "make test   checks and all tests (as root also installs the servers they talk to)"
+	@echo "make test-oldest  the tests with the oldest dependencies that pyproject.toml allows"
 	@echo "make check  formatting, lint, types, generated documentation and dashboards"
+	@echo "make audit  ask for known holes in the dependencies"
+	@echo "make dist   build the package, check it, and try it in an environment of its own"
 	@echo "make bench  the benchmarks, as one table of ratios"
 	@echo "make soak   half an hour of faults: 500,000 cycles, and the books compared"
+	@echo "make fuzz   each fuzz target for RUNS executions (100000)"
 
 demo: $(VENV)/installed
 	$(BIN)/goe-exporter demo
 
 test: check servers
 	$(BIN)/python -m pytest
+
+test-oldest: $(OLDEST)/tested
+	$(OLDEST)/bin/python -m pytest $(TESTS)
 
 check: $(VENV)/tested
 	$(BIN)/ruff format --check .
@@ -28,11 +38,28 @@ check: $(VENV)/tested
 	$(BIN)/goe-exporter channels --check README.md
 	$(BIN)/python -m dashboards.build --check
 
+audit: $(RELEASE)/installed
+	$(RELEASE)/bin/pip-audit --strict .
+
+dist: $(RELEASE)/installed
+	rm -rf dist
+	$(RELEASE)/bin/python -m build
+	$(RELEASE)/bin/twine check --strict dist/*
+	rm -rf $(RELEASE)-try && $(PYTHON) -m venv $(RELEASE)-try
+	$(RELEASE)-try/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	$(RELEASE)-try/bin/goe-exporter --version
+	rm -rf $(RELEASE)-try
+
 bench: $(VENV)/tested
 	$(BIN)/python -m benchmarks
 
 soak: $(VENV)/tested
 	$(BIN)/python -m soak --cycles $(CYCLES) --seed $(SEED)
+
+fuzz: $(VENV)/tested
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	for target in $$($(BIN)/python -m fuzz --list); do \
+		$(BIN)/python -m fuzz $$target -runs=$(RUNS) -max_len=2000 || exit 1; done
 
 servers:
 	sh tests/install-servers
@@ -48,5 +75,18 @@ $(VENV)/tested: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@
 
+$(OLDEST)/tested: pyproject.toml tests/oldest.txt
+	rm -rf $(OLDEST)
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint tests/oldest.txt --editable '.[test]'
+	touch $@
+
+$(RELEASE)/installed: pyproject.toml
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/python -m pip install --quiet --disable-pip-version-check \
+		build==1.6.1 twine==7.0.0 pip-audit==2.10.1 --editable .
+	touch $@
+
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(RELEASE) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -143,10 +143,11 @@ def serve(
     from goe_exporter.history import History
     from goe_exporter.server import Limits, Server
 
+    first = wishes()
     logs.configure(log_format, log_level)
     limits = Limits(max_connections, request_timeout)
     server = Server(*listen, web, limits, open_health=open_health)
-    service.Service(wishes, server, History()).run()
+    service.Service(first, wishes, server, History()).run()
 
 
 @command.command()
@@ -185,8 +186,9 @@ def push(
             loaded.influxdb,
         )
 
+    first = wishes()
     logs.configure(log_format, log_level)
-    service.Service(wishes).run()
+    service.Service(first, wishes).run()
 
 
 @command.command()

@@ -45,7 +45,7 @@ def demo(listen: tuple[str, int], speed: float, log_format: Any, log_level: str)
         sys.stdout.flush()
         wishes = service.Wishes((ChargerConfig(name="demo", host=box.address),), 1.0)
         past = history.History(spacing_seconds=DETAIL_SECONDS)
-        service.Service(lambda: wishes, server, past).run(reloads_at_hangup=False)
+        service.Service(wishes, lambda: wishes, server, past).run(reloads_at_hangup=False)
 
 
 @click.command()

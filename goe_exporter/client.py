@@ -235,7 +235,8 @@ def _refusal(answer: object, text: str, key: str, cleaned: Callable[[str], str])
     words = answer.get(key)
     if isinstance(words, str) and words:
         return repr(cleaned(words)[:LONGEST_REFUSAL])
-    return f"an object with {cleaned(', '.join(answer))[:LONGEST_REFUSAL] or 'nothing'}"
+    keys = "".join(char if char.isprintable() else "?" for char in cleaned(", ".join(answer)))
+    return f"an object with {keys[:LONGEST_REFUSAL] or 'nothing'}"
 
 
 _BY_STATUS = {401: "unauthorized", 403: "offline", 404: "not_found"}

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from goe_exporter import strict_yaml
 from goe_exporter.errors import ConfigError, UsageError
-from goe_exporter.strict_yaml import Strict, shown
+from goe_exporter.strict_yaml import Strict, one_line, shown
 
 SHORTEST_INTERVAL_SECONDS = 1.0
 LONGEST_INTERVAL_SECONDS = 86_400.0
@@ -31,14 +31,15 @@ _BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _SIZE = re.compile(r"([0-9]{1,6})(KiB|MiB|GiB)")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _SERVER = re.compile(
-    r"https?://(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(?::([0-9]{1,5}))?(?:/[^\s?#@]*)?"
+    r"https?://(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::([0-9]{1,5}))?(?:/[^\s?#@]*)?"
 )
 _LOGIN = re.compile(r"(?:\w+://)?[^:/]*:(?![/0-9]|$)[^:]*$")
 """`USER:PASSWORD` where a host and its port should stand."""
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _HOST = re.compile(
-    r"(?:https?://)?(?:\[([0-9A-Fa-f:.]+)(?:%\w+)?\]|\w[\w-]*(?:\.[\w-]+)*\.?)(?::(\d+))?/?"
+    r"(?:https?://)?(?:\[([0-9A-Fa-f:.]+)(?:%[A-Za-z0-9_]+)?\]|(\w[\w-]*(?:\.[\w-]+)*\.?))"
+    r"(?::([0-9]{1,5}))?/?"
 )
 
 
@@ -64,11 +65,21 @@ def host(text: object) -> str:
     """Return a host as the client takes it; raises `ValueError`."""
     rule = "a host or address, with a port if need be"
     match = _HOST.fullmatch(text) if isinstance(text, str) else None
-    if match is None or not _is_ipv6(match[1]) or not 0 <= int(match[2] or 0) <= LARGEST_PORT:
+    if match is None or not _is_ipv6(match[1]) or int(match[3] or 0) > LARGEST_PORT:
         if isinstance(text, str) and holds_a_secret(text):
             raise ValueError(f"{rule}; a password or token has no place in it")
         raise ValueError(f"{rule}, not {shown(text)}")
-    return match[0].removesuffix("/")
+    return _in_ascii(match[0], match[2], rule).removesuffix("/")
+
+
+def _in_ascii(text: str, name: str | None, rule: str) -> str:
+    """Return a URL or host with the `name` in it as the network knows it; raises `ValueError`."""
+    if name is None:
+        return text
+    try:
+        return text.replace(name, name.encode("idna").decode(), 1)
+    except UnicodeError:
+        raise ValueError(f"{rule}, not {shown(text)}") from None
 
 
 def holds_a_secret(text: str) -> bool:
@@ -81,10 +92,11 @@ def listen_address(text: object) -> tuple[str, int]:
 
     Raises `ValueError`.
     """
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\s]*):([0-9]{1,5})", str(text))
+    rule = "ADDR:PORT or :PORT, as in 127.0.0.1:10332"
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]*):([0-9]{1,5})", str(text))
     if match is None or int(match[2]) > LARGEST_PORT:
-        raise ValueError(f"ADDR:PORT or :PORT, as in 127.0.0.1:10332, not {shown(text)}")
-    return match[1].strip("[]"), int(match[2])
+        raise ValueError(f"{rule}, not {shown(text)}")
+    return _in_ascii(match[1], match[1], rule).strip("[]"), int(match[2])
 
 
 def not_listening(option: str, host: str, port: int, error: OSError) -> UsageError:
@@ -106,11 +118,11 @@ def size(text: object) -> int:
 def _url(text: object) -> str:
     rule = "http://HOST:PORT or https://…"
     match = _SERVER.fullmatch(text) if isinstance(text, str) else None
-    if match is None or int(match[1] or 0) > LARGEST_PORT:
+    if match is None or not _is_ipv6(match[1]) or int(match[3] or 0) > LARGEST_PORT:
         if isinstance(text, str) and holds_a_secret(text):
             raise ValueError(f"{rule}; a user and a password are given apart from it")
         raise ValueError(f"{rule}, not {shown(text)}")
-    return match[0].rstrip("/")
+    return _in_ascii(match[0], match[2], rule).rstrip("/")
 
 
 def timeout_seconds(text: object) -> float:
@@ -187,11 +199,6 @@ def _charger_name(value: object) -> str:
         raise ValueError(
             f"a name other than '.' and '..', which no URL can hold, not {shown(value)}"
         )
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        # Half a surrogate pair, as an argument that is no UTF-8 has it: no sink can write it.
-        raise ValueError(f"a text in UTF-8, not {value!a}") from None
     return value
 
 
@@ -264,7 +271,8 @@ class InfluxSettings(Strict):
         variable = self.token_env or "INFLUXDB_V2_TOKEN"
         token = os.environ.get(variable, "")
         if token and not (token.isascii() and token.isprintable()):
-            raise ConfigError(f"the token in {variable} must be one line of ASCII text")
+            name = one_line(variable)
+            raise ConfigError(f"the token in {name} must be one line of ASCII text")
         if self.username and not token:
             if not self.username.isascii() and self.api == "v2":
                 raise ConfigError("influxdb.username: ASCII text, or it fits into no header")
@@ -315,7 +323,8 @@ def _check_certificates(ca_file: str | None, source: str) -> None:
         ssl.create_default_context(cafile=ca_file)
     except OSError as error:
         reason = "no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ConfigError(f"{source}: influxdb.ca_file: cannot use {ca_file}: {reason}") from error
+        file = one_line(str(ca_file))
+        raise ConfigError(f"{source}: influxdb.ca_file: cannot use {file}: {reason}") from error
 
 
 def check_names(chargers: tuple[ChargerConfig, ...], source: str) -> None:
@@ -346,8 +355,8 @@ def read_token(path: str) -> str:
     except (OSError, ValueError) as error:
         # A name that leads nowhere may be the secret itself, put where its file belongs.
         known = Path(path).is_absolute() or os.path.lexists(path)
-        named = f"the token file {path}" if known else "the token file that is named"
+        named = f"the token file {one_line(path)}" if known else "the token file that is named"
         raise ConfigError(f"cannot read {named}: {strict_yaml.os_reason(error)}") from error
     if not token.isascii() or not token.isprintable() or not token:
-        raise ConfigError(f"the token file {path} must hold one line of ASCII text")
+        raise ConfigError(f"the token file {one_line(path)} must hold one line of ASCII text")
     return token

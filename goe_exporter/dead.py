@@ -84,11 +84,10 @@ class DeadLetters:
 
 def letters(directory: Path) -> Iterator[Letter]:
     """Yield the letters in a directory, oldest first, also while it is in use."""
-    for line in records.lines(directory):
-        try:
-            yield Letter(**json.loads(line))
-        except (TypeError, ValueError):
-            continue
+    for stored in records.lines(directory):
+        letter = _read(stored)
+        if letter is not None:
+            yield letter
 
 
 def _letter(line: bytes, words: str) -> bytes:
@@ -97,7 +96,15 @@ def _letter(line: bytes, words: str) -> bytes:
 
 
 def _line(stored: bytes) -> bytes:
+    letter = _read(stored)
+    return b"" if letter is None else letter.line.encode("utf-8", "replace")
+
+
+def _read(stored: bytes) -> Letter | None:
+    """Return a stored letter, None for what is none."""
     try:
-        return Letter(**json.loads(stored)).line.encode()
-    except (TypeError, ValueError):
-        return b""
+        letter = Letter(**json.loads(stored))
+    except (TypeError, ValueError, RecursionError):
+        return None
+    texts = isinstance(letter.words, str) and isinstance(letter.line, str)
+    return letter if texts else None

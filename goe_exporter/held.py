@@ -16,6 +16,8 @@ from goe_exporter.timekeeping import EARLIEST, Timekeeper, shown
 
 AT_ONCE = 500
 SHARE = 16
+LATER_SECONDS = 1.0
+"""What rounding and two looks at a clock may make a point younger than now."""
 
 
 class Stamped(NamedTuple):
@@ -70,15 +72,22 @@ class Held:
         return self.spool.pending == 0
 
     def _add(self, found: Stamped, record: bytes) -> Stamped:
-        boot_id, since_boot, wall, known, point = record.split(b" ", 4)
-        if boot_id.decode() == self._timekeeper.boot:
-            time = self._timekeeper.time_at(float(since_boot))
-        elif max(float(known), EARLIEST) <= float(wall) <= self._timekeeper.now()[0]:
-            time = float(wall)
-            found = found._replace(unconfirmed=found.unconfirmed + 1)
+        try:
+            boot_id, *numbers, point = record.split(b" ", 4)
+            since_boot, wall, known = map(float, numbers)
+        except ValueError:
+            found.timeless.append((record, "held without a time that can be read"))
+            return found
+        now, time, unconfirmed = self._timekeeper.now()[0], wall, 0
+        if boot_id == self._timekeeper.boot.encode():
+            time = self._timekeeper.time_at(since_boot)
+            right = 0 <= time <= now + LATER_SECONDS
         else:
-            words = f"measured before a restart, when the clock showed {shown(float(wall))}"
+            right = max(known, EARLIEST) <= wall <= now
+            unconfirmed = 1
+        if not right:
+            words = f"measured before a restart, when the clock showed {shown(wall)}"
             found.timeless.append((point, words))
             return found
         found.lines.append(b"%b %d" % (point, influx.milliseconds(time)))
-        return found
+        return found._replace(unconfirmed=found.unconfirmed + unconfirmed)

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from goe_exporter.model import Cycle, Kind, Reading
 
 MEASUREMENT = "goe_charger"
+LONGEST_STAMP = 19
+"""Digits of the largest timestamp that a server can hold."""
 
 _TAG_ESCAPES = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ "})
 _TREACHEROUS = re.compile(r"\\+(?=[\\ ,=]|$)")
@@ -25,13 +27,13 @@ def point(cycle: Cycle, tags: Mapping[str, str]) -> str:
     A name that no tag can hold (`tag_text`) stands unchanged in the field `charger_name`, beside
     the tag that comes closest.
     """
-    all_tags = {"charger": cycle.charger, **tags}
-    if cycle.serial:
-        all_tags["serial"] = cycle.serial
-    names = [MEASUREMENT]
-    for key, value in sorted(all_tags.items()):
-        if (text := tag_text(value)) and (name := tag_text(key)):
-            names.append(f"{_tag(name)}={_tag(text)}")
+    own = {"charger": cycle.charger, "serial": cycle.serial}
+    all_tags: dict[str, str] = {}
+    for key, value in [*own.items(), *sorted(tags.items())]:
+        # Names that differ only in what no tag can hold are one; ours come first.
+        all_tags.setdefault(tag_text(key), tag_text(value))
+    pairs = (f"{_tag(key)}={_tag(text)}" for key, text in sorted(all_tags.items()) if key and text)
+    names = [MEASUREMENT, *pairs]
     fields = ["up=true" if cycle.snapshot else "up=false"]
     if tag_text(cycle.charger) != cycle.charger:
         fields.append(f"charger_name={string(cycle.charger)}")
@@ -54,7 +56,7 @@ def milliseconds(unix_seconds: float) -> int:
 def timestamp(line: bytes) -> float | None:
     """Return the Unix time at the end of a line in ms, None where there is none."""
     stamp = line.rpartition(b" ")[2]
-    return int(stamp) / 1000 if stamp.isdigit() else None
+    return int(stamp) / 1000 if stamp.isdigit() and len(stamp) <= LONGEST_STAMP else None
 
 
 def tag_text(text: str) -> str:

@@ -12,6 +12,7 @@ import base64
 import email.utils
 import gzip
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
@@ -219,18 +220,23 @@ def _words(body: bytes, secrets: Sequence[str]) -> str:
 
 
 def _date(text: str | None) -> float | None:
+    """Return the Unix time of a date; one without a zone is in UTC, as HTTP's all are."""
     try:
-        return email.utils.parsedate_to_datetime(text).timestamp() if text else None
+        moment = email.utils.parsedate_to_datetime(text) if text else None
     except (ValueError, OverflowError):
         return None
+    if moment is None:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _retry_after(text: str | None, server_time: float | None) -> float | None:
     """Return the seconds of a `Retry-After`, given as seconds or as a date."""
     if not text:
         return None
-    if text.strip().isdecimal() and len(text.strip()) < 10:
-        return float(text)
+    number = text.strip()
+    if number.isdecimal() and len(number) < 10:
+        return float(number)
     until = _date(text)
     if until is None or server_time is None:
         return None

@@ -15,13 +15,15 @@ _log = logger(__name__)
 def mended(path: Path, data: bytes) -> tuple[bytes, bool]:
     """Cut a record that was torn, or end it if only its newline is missing.
 
+    The newline also ends a sound record behind a damaged one that lost its own.
+
     Returns what the segment holds now, and whether a record was lost. Where that cannot be written
     the file stays as it is: readers pass over a record without its end.
     """
     sound, tail = data[: data.rfind(b"\n") + 1], data[data.rfind(b"\n") + 1 :]
     if not tail:
         return data, False
-    whole = records.line_of(tail) is not None
+    whole = records.line_of(tail) is not None or records.intact_end(tail) is not None
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
         try:

@@ -17,7 +17,7 @@ HEADER_BYTES = 9
 FRAME_BYTES = HEADER_BYTES + 1
 """What a record takes beyond its line."""
 HEADER = re.compile(rb"(?=[0-9a-f]{8} )")
-SEGMENT_NAME = re.compile(r"([0-9]{12})\.log")
+SEGMENT_NAME = re.compile(r"([0-9]{12}|[1-9][0-9]{12,17})\.log")
 
 
 class Position(NamedTuple):
@@ -56,10 +56,12 @@ def restored(line: bytes) -> bytes:
 
 
 def intact_end(record: bytes) -> bytes | None:
-    """Return the sound record that follows a damaged one whose newline was lost."""
+    """Return the line of the sound record that follows a damaged one whose newline was lost.
+
+    No empty one: garbage may well end in its checksum, zeros.
+    """
     for match in HEADER.finditer(record, 1):
-        line = line_of(record[match.start() :])
-        if line is not None:
+        if line := line_of(record[match.start() :]):
             return line
     return None
 
@@ -115,14 +117,20 @@ def survey(directory: Path) -> Survey:
     pending, size_bytes, first = 0, 0, None
     for size, found in _waiting(directory):
         pending, size_bytes = pending + len(found), size_bytes + size
-        first = first or next(filter(None, map(line_of, found)), None)
+        first = first or next(filter(None, map(_sound, found)), None)
     return Survey(pending, size_bytes, first)
 
 
 def lines(directory: Path) -> Iterator[bytes]:
     """Yield the sound lines that wait in a spool, as `survey` sees them."""
     for _size, found in _waiting(directory):
-        yield from map(restored, filter(None, map(line_of, found)))
+        yield from (restored(line) for line in map(_sound, found) if line is not None)
+
+
+def _sound(record: bytes) -> bytes | None:
+    """Return what can be read of a record."""
+    line = line_of(record)
+    return intact_end(record) if line is None else line
 
 
 def _waiting(directory: Path) -> Iterator[tuple[int, list[bytes]]]:
@@ -150,4 +158,4 @@ def stored_cursor(directory: Path) -> Position:
         segment, offset = map(int, (stored or b"0 0").split())
     except (OSError, ValueError):
         return Position(0, 0)
-    return Position(segment, offset)
+    return Position(segment, offset) if segment >= 0 and offset >= 0 else Position(0, 0)

@@ -267,6 +267,18 @@ class _Protocol(H11Protocol):
             self._end_in(ANSWER_SECONDS)
             self._relieve()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP; if it is the body of a request being answered, say nothing.
+
+        uvicorn would answer twice, or HEAD with a body, and a traceback be logged for each.
+        """
+        if self.answering:
+            self.abort()
+            return
+        with contextlib.suppress(h11.LocalProtocolError):
+            super().send_400_response(msg)
+        self.transport.close()
+
     def on_response_complete(self) -> None:
         """Wait for the next request; a body that nobody asked for is not waited for."""
         if self.conn.their_state not in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED):

@@ -51,14 +51,14 @@ class Wishes(NamedTuple):
 
 
 class Service:
-    """Everything that runs, made of what `load` returns, and changed to it by `reload`.
+    """Everything that runs, made of `wishes`, and changed by `reload` to what `load` returns then.
 
-    `load` raises `UsageError`, and then nothing is begun. `server` serves what there is;
-    `history` is the page's.
+    `server` serves what there is; `history` is the page's. Raises `UsageError`, as `load` may.
     """
 
     def __init__(
         self,
+        wishes: Wishes,
         load: Callable[[], Wishes],
         server: Server | None = None,
         history: History | None = None,
@@ -66,7 +66,7 @@ class Service:
         self._load = load
         self._server = server
         self._history = history
-        self._wishes = wishes = load()
+        self._wishes = wishes
         self._agent = _agent(wishes.influxdb)
         self._hangups: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._reached: dict[Collector, Reach] = {}
@@ -88,6 +88,7 @@ class Service:
         if reloads_at_hangup:
             signal.signal(signal.SIGHUP, lambda *_: self._hangups.put(None))
         _raise_descriptor_limit()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump of the memory holds the secrets
         # A large scrape keeps the interpreter busy for a second or two; polls must get in between.
         sys.setswitchinterval(SWITCH_SECONDS)
         url = self._server.url if self._server else None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from goe_exporter.errors import ConfigError
@@ -20,9 +20,21 @@ _LONGEST_SHOWN = 80
 
 
 class Strict(BaseModel):
-    """A section of a file: frozen, and no key but its own."""
+    """A section of a file: frozen, no key but its own, and no text that cannot be passed on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _sound(cls, value: object) -> object:
+        """Refuse half a surrogate pair, as an argument that is no UTF-8 has it, and NUL."""
+        texts = [value, *value, *value.values()] if isinstance(value, dict) else [value]
+        for text in texts:
+            if isinstance(text, str) and text.encode("utf-8", "replace").decode() != text:
+                raise ValueError(f"a text in UTF-8, not {shown(text)}")
+            if isinstance(text, str) and "\0" in text:
+                raise ValueError(f"a text without NUL, not {shown(text)}")
+        return value
 
 
 _Model = TypeVar("_Model", bound=Strict)
@@ -41,10 +53,10 @@ def document(path: str) -> object:
     except yaml.YAMLError as error:
         first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigError(f"{path}: no YAML: {first_line}") from None
-    except _STUMBLES as error:
-        # Their words may hold the value, and nobody knows what it was to be.
-        words = "too deep" if isinstance(error, RecursionError) else "a value that cannot be read"
-        raise ConfigError(f"{path}: no YAML: {words}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: no YAML: too deep") from None
+    except ValueError as error:
+        raise ConfigError(f"cannot read {one_line(path)}: {os_reason(error)}") from None
     return {} if found is None else found
 
 
@@ -70,10 +82,18 @@ def shown(value: object) -> str:
     """Return a value as an error shows it, not too long, and without what may be a secret in it."""
     if isinstance(value, dict | list):
         return _shape(value)
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
     if "@" in text:
         return "a text with an @"  # what stands before it in a URL is a password
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
+
+
+def one_line(text: str) -> str:
+    """Return a text, escaped if it would break a line or colour a terminal."""
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def os_reason(error: OSError | ValueError) -> str:
@@ -88,7 +108,7 @@ def os_reason(error: OSError | ValueError) -> str:
 def _problem(model: type[Strict], detail: ErrorDetails) -> str:
     place = ""
     for step in detail["loc"]:
-        name = step if isinstance(step, int) else str(step)[:_LONGEST_SHOWN]
+        name = step if isinstance(step, int) else one_line(str(step)[:_LONGEST_SHOWN])
         place += f"[{name}]" if isinstance(name, int) else f".{name}" if place else name
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in ("extra_forbidden", "invalid_key"):
@@ -164,7 +184,7 @@ _UNQUOTED = {
 }
 """What YAML makes of a text without its quotes, and what to say instead of repeating it."""
 
-_STUMBLES = (ValueError, RecursionError, AttributeError, KeyError)
+_STUMBLES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What the YAML library raises, besides its own, for a value that is not what its tag says."""
 
 _SHAPES = ("dict_type", "list_type", "model_type", "tuple_type")
@@ -189,15 +209,29 @@ _RULES = {
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would keep the last without a word."""
+    """Refuses a key that stands twice, of which YAML would keep the last without a word.
+
+    And a value that is not what its tag says, of which the library has no error of its own.
+    """
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except _STUMBLES:  # whose words may hold the value, and nobody knows what it was to be
+            kind = str(node.tag).rpartition(":")[2]
+            raise yaml.MarkedYAMLError(
+                problem=f"no {kind}; a text wants quotes", problem_mark=node.start_mark
+            ) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[object] = set()
         for key_node, _value in node.value:
             key = getattr(key_node, "value", None)
-            if isinstance(key, str) and key in seen:
+            if not isinstance(key, str):
+                continue
+            if key in seen:
                 raise yaml.MarkedYAMLError(
-                    problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark
+                    problem=f"key {shown(key)} stands twice", problem_mark=key_node.start_mark
                 )
-            seen.add(str(key))
+            seen.add(key)
         return super().construct_mapping(node, deep)

@@ -22,6 +22,9 @@ from goe_exporter.logs import Episode, logger
 EARLIEST = 1_767_225_600.0
 """2026-01-01, before the first release: no clock that shows less is right."""
 
+LATEST = 4_102_444_800.0
+"""2100-01-01: a file that says more is damaged."""
+
 TOLERANCE_SECONDS = 86_400.0
 LONGEST_TAKING_SECONDS = 60.0
 KEEP_SECONDS = 600.0
@@ -172,4 +175,5 @@ class Timekeeper:
             kept = Kept(float(wall), float(since_boot), boot_id)
         except (OSError, ValueError):
             return Kept(0.0, 0.0, "")
-        return kept if kept.wall - kept.since_boot < float("inf") else Kept(0.0, 0.0, "")
+        sound = EARLIEST <= kept.wall < LATEST and 0 <= kept.since_boot < kept.wall
+        return kept if sound else Kept(0.0, 0.0, "")

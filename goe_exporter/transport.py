@@ -35,6 +35,9 @@ from urllib3.util import SKIP_HEADER, parse_url
 from goe_exporter.errors import ChargerError, UsageError
 
 BODY_LIMIT = 1024 * 1024
+RECEIVED_LIMIT = 2 * BODY_LIMIT
+"""Bytes of a connection, whatever they are: a chunk of "-1" is read to the end by the library."""
+
 _PREPARED_LIMIT = 16
 _UNSAID = {"User-Agent": SKIP_HEADER, "Accept-Encoding": SKIP_HEADER}
 _FAILURES = (
@@ -191,14 +194,23 @@ _DEADLINE = _Deadline()
 
 
 class _EndsInTime:
-    """Makes every read of a socket end by the deadline, so that no drip of bytes outlasts it."""
+    """Makes every read of a socket end by the deadline, so that no drip of bytes outlasts it.
+
+    And no flood outgrows the memory: `received` counts the bytes.
+    """
+
+    received = 0
 
     def recv_into(self, *args: Any) -> int:
         left = _DEADLINE.at - time.monotonic()
         if left <= 0:
             raise TimeoutError("deadline passed")
+        if self.received > RECEIVED_LIMIT:
+            raise _too_large()
         self.settimeout(left)  # type: ignore[attr-defined]
-        return super().recv_into(*args)  # type: ignore[misc, no-any-return]
+        count: int = super().recv_into(*args)  # type: ignore[misc]
+        self.received += count
+        return count
 
 
 class _Socket(_EndsInTime, socket.socket):

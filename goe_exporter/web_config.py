@@ -21,9 +21,13 @@ from pydantic import BeforeValidator, Field, model_validator
 from goe_exporter import strict_yaml
 from goe_exporter.errors import ConfigError
 from goe_exporter.logs import logger
-from goe_exporter.strict_yaml import Strict, shown
+from goe_exporter.strict_yaml import Strict, one_line, shown
 
-_BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
+_BCRYPT = re.compile(
+    r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}"
+)
+"""The 22nd character holds the salt's last two bits; another one bcrypt refuses to hash with."""
+
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 _VERIFY = {
     "NoClientCert": ssl.CERT_NONE,
@@ -47,6 +51,7 @@ _SUITES_13 = (
 )
 """Those of TLS 1.3, which are always on, there as here; a file may name them."""
 
+LONGEST_DURATION = 100
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ns|us|µs|ms|s|m|h))+")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -54,7 +59,7 @@ _log = logger(__name__)
 
 
 def _suite(text: object) -> str:
-    if text not in _SUITES and text not in _SUITES_13:
+    if not isinstance(text, str) or (text not in _SUITES and text not in _SUITES_13):
         raise ValueError(f"one of {', '.join((*_SUITES, *_SUITES_13))}, not {shown(text)}")
     return str(text)
 
@@ -69,7 +74,7 @@ def _interval(text: object) -> float:
     """Return the seconds of a duration as Go writes it, such as `1m30s`."""
     if text in (0, "0") and text is not False:
         return 0.0
-    if not isinstance(text, str) or not _DURATION.fullmatch(text):
+    if not isinstance(text, str) or len(text) > LONGEST_DURATION or not _DURATION.fullmatch(text):
         raise ValueError(f"a duration such as 5s, 500ms or 1m30s, not {shown(text)}")
     parts = re.findall(r"([0-9.]+)([a-zµ]+)", text)
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
@@ -307,4 +312,4 @@ def _tls_reason(error: OSError | ValueError) -> str:
         return f"certificate and key cannot be used: {words}"
     name = getattr(error, "filename", None)
     reason = getattr(error, "strerror", None) or str(error)
-    return f"{name}: {reason}" if name else reason
+    return f"{one_line(str(name))}: {reason}" if name else reason

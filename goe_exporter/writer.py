@@ -20,6 +20,8 @@ READ_BACK_PAUSE_SECONDS = 0.5
 
 _NUMBER = re.compile(r"([+-]?[0-9]{1,12}(?:\.[0-9]{1,6})?) ?([A-Za-zµ°/]*)")
 _THOUSAND = "k"
+_LARGEST = 1e15
+"""More than any number that is written; an integer may be too long for a float."""
 
 
 class WritingClient(Protocol):
@@ -144,7 +146,7 @@ def same(shown: object, value: object) -> bool:
     if isinstance(shown, bool) or isinstance(value, bool):
         return shown is value
     if isinstance(shown, int | float) and isinstance(value, int | float):
-        return math.isclose(shown, value, rel_tol=1e-5)
+        return -_LARGEST <= shown <= _LARGEST and math.isclose(shown, value, rel_tol=1e-5)
     return shown is None and value is None
 
 
@@ -178,7 +180,8 @@ def _own_limit(spec: Allowed, status: dict[str, object]) -> float | None:
     if isinstance(limit, bool) or not isinstance(limit, int | float):
         return None
     assert isinstance(spec, Range)
-    return float(limit) if limit >= spec.low else None
+    # Compared before any conversion: an integer may be too long for a float.
+    return float(min(limit, spec.high)) if limit >= spec.low else None
 
 
 def _number(channel: Channel, word: str) -> float | None:

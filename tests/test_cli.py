@@ -172,7 +172,6 @@ def test_help_is_fast() -> None:
     ("arguments", "message"),
     [
         (["nosuch"], "No such command 'nosuch'."),
-        (["serve", "--nosuch"], "No such option '--nosuch'."),
         (["serve"], "no charger: give [NAME=]HOST, or --config FILE with chargers"),
         (["serve", "a", "a"], "chargers: two chargers are named 'a'"),
         (["serve", "x=a", "x=b"], "chargers: two chargers are named 'x'"),
@@ -250,6 +249,7 @@ def test_wrong_usage(goe: Goe, arguments: list[str], message: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
+        (["serve", "--nosuch"], ["No such option", "--nosuch"]),
         (["serve", "a", "--api", "3"], ["--api", "'3'", "'auto', '1', '2'"]),
         (["read", "a", "--format", "xml"], ["--format", "'xml'", "'table'", "'json'"]),
         (["simulate", "--model", "V5"], ["--model", "'V5'", "'V2', 'V3', 'V4', 'PRO'"]),
@@ -261,7 +261,7 @@ def test_wrong_usage(goe: Goe, arguments: list[str], message: str) -> None:
     ids=lambda value: " ".join(value[-2:]),
 )
 def test_a_wrong_choice(goe: Goe, arguments: list[str], names: list[str]) -> None:
-    """A value that is none of an option's choices is refused with the choices."""
+    """What is none of the options or of their choices is refused, with the choices."""
     outcome = goe(*arguments)
     assert (outcome.status, outcome.out) == (2, "")
     assert one_line(outcome.err)

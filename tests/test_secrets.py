@@ -331,6 +331,8 @@ def test_serve(
     command.line("configuration refused")
     found.config.write_text(document)
     said.append(Path(f"/proc/{command.process.pid}/cmdline").read_text())
+    limits = Path(f"/proc/{command.process.pid}/limits").read_text()
+    assert re.search("Max core file size +0 +0 ", limits)
     outcome = command.end(signal.SIGTERM)
     assert outcome.status == 0, outcome
     for action in ("status", "dead", "drain"):
@@ -510,7 +512,7 @@ def test_a_mistake_in_the_web_configuration(goe: Goe, tmp_path: Path, text: str)
         ("read", f"charger/api_status?token={SECRET}"),
         ("read", "charger", "--token-file", SECRET),
         ("set", "charger", "max-current", "10", "--token-file", SECRET),
-        ("serve", f"garage=goe:{SECRET}@charger"),
+        ("serve", "--config.check", f"garage=goe:{SECRET}@charger"),
     ],
 )
 def test_a_mistake_in_the_arguments(goe: Goe, arguments: tuple[str, ...]) -> None:

@@ -208,7 +208,7 @@ def test_a_web_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 def made(hanging: Callable[[], bool]) -> service.Service:
     """Return a service that does not run, whose polls hang or not."""
     wishes = service.Wishes((ChargerConfig(name="garage", host="127.0.0.1:1"),), 1.0)
-    found = service.Service(lambda: wishes)
+    found = service.Service(wishes, lambda: wishes)
     found._schedule.hangs = hanging  # type: ignore[method-assign]
     return found
 

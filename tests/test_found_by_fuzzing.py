@@ -1,0 +1,405 @@
+"""What fuzzing found, one test for each: red before it was mended (`fuzz/README.md`)."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Launch, Speaker
+
+from goe_exporter import config, influx, records, strict_yaml, writer
+from goe_exporter.channels import CHANNELS
+from goe_exporter.client import Client
+from goe_exporter.dead import DeadLetters, letters
+from goe_exporter.errors import ChargerError, ConfigError, RefusedError
+from goe_exporter.held import Held
+from goe_exporter.influx_server import judge
+from goe_exporter.model import Answer, Cycle
+from goe_exporter.simulator import Charger, Simulator
+from goe_exporter.spool import Spool
+from goe_exporter.timekeeping import Timekeeper
+from goe_exporter.transport import HttpAnswer, Transport
+from goe_exporter.web_config import WebConfig
+
+LIMIT = 1024 * 1024
+NOW = 1_800_000_000.0
+HUGE = 10**400
+
+
+# transport, client
+
+
+def test_chunk_of_minus_one(speak: Callable[..., Speaker]) -> None:
+    """The library reads such a chunk to the end of the connection; the memory has a bound."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n"
+    speaker = speak(head, endless=b"x" * 65_536)
+    with pytest.raises(ChargerError) as caught:
+        Transport(speaker.address, deadline_seconds=60).get("/")
+    assert caught.value.reason == "too_large"
+
+
+def test_refusal_with_keys_that_cannot_be_printed() -> None:
+    """A refusal is one line of text, whatever keys the charger answers with."""
+
+    class Answers:
+        def get(self, _target: str, _until: float | None = None) -> HttpAnswer:
+            return HttpAnswer(200, {}, b'{"\\n\\ud800\\u001b[31m":1,"fna":2}')
+
+    client = Client("box", "2")
+    client._transport = Answers()  # type: ignore[assignment]
+    with pytest.raises(RefusedError) as caught:
+        client.write(2, "amp", 16)
+    assert str(caught.value) == "box refused amp=16: an object with ???[31m, fna"
+
+
+# influx_server
+
+
+@pytest.mark.parametrize("text", ["\x1d8 ", "8\x1c", "\x1f8"])
+def test_retry_after_between_separators(text: str) -> None:
+    """What `str.strip` takes for a space and `float` does not costs nothing."""
+    assert judge(503, {"Retry-After": text}, "").retry_after_seconds == 8.0
+
+
+@pytest.mark.parametrize("zone", ["-0000", ""])
+def test_date_without_a_zone(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server's time without a zone is in UTC, wherever the exporter runs."""
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        said = judge(204, {"Date": f"Fri, 15 Jan 2027 08:00:00 {zone}".strip()}, "")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert said.server_time == NOW
+
+
+# records, mending, spool
+
+
+def _sound(line: bytes) -> bytes:
+    return records.record(line)
+
+
+def _drained(spool: Spool) -> list[bytes]:
+    batch = spool.read(100)
+    spool.commit(batch.end)
+    return batch.lines
+
+
+def test_sound_record_behind_a_torn_one_at_the_end(tmp_path: Path) -> None:
+    """Two records lost their newlines, one of them is damaged: the other is delivered."""
+    (tmp_path / "000000000001.log").write_bytes(b"dead" + _sound(b"good")[:-1])
+    spool = Spool(tmp_path, LIMIT)
+    assert spool.append(b"next")
+    assert _drained(spool) == [b"good", b"next"]
+    assert spool.damaged == 1
+    spool.close()
+
+
+def test_zeros_as_text_are_no_record(tmp_path: Path) -> None:
+    """Damage that ends in the checksum of nothing is not delivered as an empty line."""
+    (tmp_path / "000000000001.log").write_bytes(b"damage 00000000 \n" + _sound(b"good"))
+    spool = Spool(tmp_path, LIMIT)
+    assert _drained(spool) == [b"good"]
+    spool.close()
+
+
+def test_passer_by_sees_what_is_delivered(tmp_path: Path) -> None:
+    """`spool status` and `spool dead` show the sound record behind a damaged one too."""
+    (tmp_path / "000000000001.log").write_bytes(b"damage" + _sound(b"good 1000"))
+    assert list(records.lines(tmp_path)) == [b"good 1000"]
+    assert records.survey(tmp_path).first == b"good 1000"
+
+
+def test_segment_number_of_twelve_nines(tmp_path: Path) -> None:
+    """What is written behind it stands in a file that is found again."""
+    (tmp_path / "999999999999.log").write_bytes(_sound(b"old"))
+    spool = Spool(tmp_path, LIMIT)
+    assert spool.append(b"new")
+    spool.close()
+    again = Spool(tmp_path, LIMIT)
+    assert _drained(again) == [b"old", b"new"]
+    again.close()
+
+
+def test_cursor_before_the_start(tmp_path: Path) -> None:
+    """A cursor that no spool wrote, though its checksum holds, costs no segment."""
+    (tmp_path / "000000000001.log").write_bytes(_sound(b"good"))
+    (tmp_path / "cursor").write_bytes(_sound(b"1 -7"))
+    spool = Spool(tmp_path, LIMIT)
+    assert _drained(spool) == [b"good"]
+    spool.close()
+
+
+# dead, influx
+
+
+@pytest.mark.parametrize(
+    "letter",
+    [
+        {"time": 1.0, "words": "w", "line": 5},
+        {"time": 1.0, "words": None, "line": "p f=1 1000"},
+        "[" * 100_000,
+    ],
+)
+def test_letter_that_is_none(tmp_path: Path, letter: object) -> None:
+    """It is neither shown nor put back, and is in no other's way."""
+    good = {"time": 1.0, "words": "w", "line": "p f=1 1000"}
+    stored = letter if isinstance(letter, str) else json.dumps(letter)
+    texts = [stored.encode(), json.dumps(good).encode()]
+    (tmp_path / "dead").mkdir()
+    (tmp_path / "dead" / "000000000001.log").write_bytes(b"".join(map(_sound, texts)))
+    assert [letter.line for letter in letters(tmp_path / "dead")] == ["p f=1 1000"]
+    dead, queue = DeadLetters(tmp_path / "dead", LIMIT), Spool(tmp_path / "queue", LIMIT)
+    assert dead.requeue(queue).put_back == 1
+    assert _drained(queue) == [b"p f=1 1000"]
+    dead.close()
+    queue.close()
+
+
+def test_letter_with_half_a_surrogate_pair(tmp_path: Path) -> None:
+    """JSON can spell it, and no line can hold it."""
+    letter = b'{"time": 1.0, "words": "w", "line": "p f=\\"\\ud800\\" 1000"}'
+    (tmp_path / "dead").mkdir()
+    (tmp_path / "dead" / "000000000001.log").write_bytes(_sound(letter))
+    dead, queue = DeadLetters(tmp_path / "dead", LIMIT), Spool(tmp_path / "queue", LIMIT)
+    assert dead.requeue(queue).put_back == 1
+    assert _drained(queue) == [b'p f="?" 1000']
+    dead.close()
+    queue.close()
+
+
+@pytest.mark.parametrize("digits", [20, 400, 5000])
+def test_timestamp_beyond_all_measure(digits: int) -> None:
+    """More digits than a timestamp can have are none, and do not stop the delivery."""
+    assert influx.timestamp(b"p f=1 " + b"9" * digits) is None
+
+
+def test_tags_that_differ_only_in_what_no_tag_holds() -> None:
+    """A server refuses a line with a tag twice; the charger's own comes first."""
+    cycle = Cycle("garage", "1", NOW, None)
+    point = influx.point(cycle, {"charger ": "x", "site": "a", "site\\": "b", "site\n": "c"})
+    assert point == "goe_charger,charger=garage,serial=1,site=a up=false"
+
+
+# held, timekeeping
+
+
+def _keeper(file: Path) -> Timekeeper:
+    return Timekeeper(file, "boot-2", lambda: NOW, lambda: 5000.0, lambda: True)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"short",
+        b"boot-1 x 1.0 1.0 p f=1",
+        b"\xff 1.0 1799999999.0 nan p f=1",
+        b"boot-2 nan 1.0 1.0 p f=1",
+        b"boot-2 -1e300 1.0 1.0 p f=1",
+        b"boot-1 1.0 inf 1.0 p f=1",
+    ],
+)
+def test_held_record_without_a_time(tmp_path: Path, record: bytes) -> None:
+    """It is kept apart with a word why, and those behind it are stamped."""
+    held = Held(tmp_path / "held", LIMIT, _keeper(tmp_path / "clock"), 0.0)
+    held.spool.extend([record, b"boot-2 4000.0 1.0 1.0 p f=2"])
+    found, end = held.stamped()
+    assert found.lines == [b"p f=2 1799999000000"]
+    assert len(found.timeless) == 1
+    assert held.done(end)
+    held.spool.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["-inf 0 boot-2", "1e300 0 boot-1", "9e9 0 boot-1", "1799999000 -1e300 boot-1", "0 inf x"],
+)
+def test_clock_file_that_no_exporter_wrote(tmp_path: Path, text: str) -> None:
+    """A time that cannot have been is none: it would make every later point one without a time."""
+    (tmp_path / "clock").write_text(text)
+    assert _keeper(tmp_path / "clock").last_right in (0.0, NOW)
+
+
+# strict_yaml, config, web_config
+
+
+def _load(tmp_path: Path, text: str) -> str:
+    """Return the refusal of a configuration."""
+    path = tmp_path / "goe.yml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        config.load(str(path))
+    assert str(caught.value).isprintable()
+    return str(caught.value).removeprefix(f"{path}")
+
+
+def test_aliases_of_aliases(tmp_path: Path) -> None:
+    """A list that aliases blow up to a billion entries is refused at once."""
+    levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    text = "\n".join(levels) + "\nrefresh_interval: *a9\n"
+    assert _load(tmp_path, text).startswith(": ")
+    assert _load(tmp_path, "x: 1\n? *a\n: 1\n").startswith(":")
+
+
+def test_aliases_as_a_key(tmp_path: Path) -> None:
+    """So is one that stands as a key."""
+    levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    assert _load(tmp_path, "\n".join(levels) + "\n? *a9\n: 1\n").startswith(":")
+
+
+@pytest.mark.parametrize("key", ["refresh_interval", "environment_proxies"])
+def test_number_too_long_to_be_shown(tmp_path: Path, key: str) -> None:
+    """Python refuses to write such a number down, and so does the refusal."""
+    assert _load(tmp_path, f"{key}: 0x{'f' * 5000}").endswith(
+        ", not a number of thousands of digits"
+    )
+
+
+def test_key_that_would_break_the_line(tmp_path: Path) -> None:
+    """An unknown key is named, but colours no terminal and begins no line."""
+    assert _load(tmp_path, '"a\\n\\e[31m": 1').startswith(": a\\n\\x1b[31m: unknown key")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "refresh_interval: 5s\nchargers: [{name: a, host: box, token_file: TEXT}]",
+        "influxdb: {bucket: TEXT}",
+        "influxdb: {bucket: b, org: TEXT}",
+        "influxdb: {bucket: b, spool: TEXT}",
+        "influxdb: {bucket: b, ca_file: TEXT}",
+        "influxdb: {bucket: b, token_env: TEXT}",
+        "influxdb: {bucket: b, username: TEXT}",
+        "influxdb: {bucket: b, password_file: TEXT}",
+        "influxdb: {bucket: b, tags: {TEXT: x}}",
+    ],
+)
+@pytest.mark.parametrize("text", ['"\\ud800"', '"a\\0b"'])
+def test_text_that_cannot_be_passed_on(tmp_path: Path, place: str, text: str) -> None:
+    """Half a surrogate pair and NUL are in no file's name, URL or variable."""
+    said = _load(tmp_path, place.replace("TEXT", text))
+    assert ": a text in UTF-8, not" in said or ": a text without NUL, not" in said
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "box:٣",
+        "[fe80::1%ü]",
+        "a" * 70,
+        "ü" * 70,
+        "x:" + "0" * 5000 + "1",
+        "ü" * 30 + "。" + "ü" * 70,
+    ],
+)
+def test_host_that_no_request_can_have(host: str) -> None:
+    """It is refused where it is given, not when it is asked."""
+    with pytest.raises(ValueError, match=r"^a host or address, with a port if need be[,;] "):
+        config.host(host)
+
+
+def test_host_beyond_ascii() -> None:
+    """A name in any script is kept as the network knows it."""
+    found = config.charger_argument("büro=büro.example:8080")
+    assert (found.name, found.host) == ("büro", "xn--bro-hoa.example:8080")
+    assert config.charger_argument("１.2.3.4").host == "1.2.3.4"
+
+
+@pytest.mark.parametrize("url", ["http://a|b", "http://[::::]", "http://%zz", "http://" + "ü" * 70])
+def test_url_that_no_request_can_have(url: str) -> None:
+    """So is InfluxDB's."""
+    with pytest.raises(ConfigError, match=r"influxdb.url: http://HOST:PORT or https://…[,;] "):
+        config.parse({"influxdb": {"bucket": "b", "url": url}}, "goe.yml")
+
+
+@pytest.mark.parametrize("text", ["a\0:1", f"{'a' * 70}:1", f"{'ü' * 70}:1", "a|b:1"])
+def test_listen_address_that_no_socket_can_have(text: str) -> None:
+    """And so is an address to listen on."""
+    with pytest.raises(ValueError, match=r"^ADDR:PORT or :PORT, as in 127.0.0.1:10332, not "):
+        config.listen_address(text)
+
+
+@pytest.mark.parametrize("suite", [["x"], {"a": 1}])
+def test_cipher_suite_that_is_no_text(suite: object) -> None:
+    """It is refused, whatever it is."""
+    section = {"cert_file": "a", "key_file": "a", "cipher_suites": [suite]}
+    with pytest.raises(ConfigError, match=r"cipher_suites\[0\]: one of TLS_"):
+        strict_yaml.validated(WebConfig, {"tls_server_config": section}, "web.yml")
+
+
+def test_endless_rate_interval() -> None:
+    """A duration that no clock can hold would shut everybody out for ever."""
+    with pytest.raises(ConfigError, match="a duration such as"):
+        strict_yaml.validated(WebConfig, {"rate_limit": {"interval": "9" * 400 + "s"}}, "web.yml")
+
+
+def test_secret_in_place_of_its_section() -> None:
+    """A section that holds secrets is never shown when it is something else."""
+    with pytest.raises(ConfigError) as caught:
+        strict_yaml.validated(WebConfig, {"tls_server_config": "-----PRIVATE"}, "web.yml")
+    assert "PRIVATE" not in str(caught.value)
+
+
+def test_hash_that_bcrypt_cannot_check() -> None:
+    """It looks like one, but every request with a password would fail over it."""
+    users = {"basic_auth_users": {"me": "$2y$10$" + "a" * 53}}
+    with pytest.raises(ConfigError, match=r"basic_auth_users\.me: a bcrypt hash"):
+        strict_yaml.validated(WebConfig, users, "web.yml")
+
+
+# writer
+
+
+class _Shows:
+    def __init__(self, shown: dict[str, object]) -> None:
+        self._shown = shown
+
+    def status(self, _keys: object) -> Answer:
+        return Answer(2, self._shown)
+
+    def write(self, _api: int, _key: str, _value: object) -> None: ...
+
+
+@pytest.mark.parametrize("shown", [{"ama": HUGE, "amp": 6}, {"ama": 32, "amp": HUGE}])
+def test_number_too_long_for_a_float(shown: dict[str, object]) -> None:
+    """A charger that shows one is one that did not take the write."""
+    ticks = iter(range(100))
+    with pytest.raises(RefusedError, match="the charger took max-current without effect"):
+        writer.write(
+            _Shows(shown),
+            writer.find(CHANNELS, "max-current"),
+            "16",
+            clock=lambda: float(next(ticks)),
+            sleep=lambda _seconds: None,
+        )
+
+
+# server
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_body_that_is_no_chunk(launch: Launch, simulator: Simulator, method: str) -> None:
+    """The connection ends; nothing is logged, for anybody could fill the disk with it."""
+    box = simulator.add(Charger("V4"))
+    site = launch("serve", f"a={box.address}", "--web.listen-address", "127.0.0.1:0")
+    port = int(site.line(r"url=http://127\.0\.0\.1:(\d+)/")[1])
+    head = f"{method} /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    for body in (b"3\r\nabc\x16\n", b"3\r\na\0\0\0\0\0bc\r\n", b"x\r\n"):
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+                connection.sendall(head + body)
+                while connection.recv(65_536):
+                    pass
+    outcome = site.end(signal.SIGTERM)
+    assert outcome.status == 0
+    assert "Traceback" not in outcome.err
+    assert "Exception" not in outcome.err
