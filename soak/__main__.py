@@ -56,7 +56,7 @@ class Soak:
         finally:
             status = self.exporter.stop(30.0)
         found = [*checks(calm, frozen)]
-        found += flat(tenths(self.conductor.samples))
+        found += flat(tenths(self.conductor.weights))
         return found + self._ended(status, frozen)
 
     def _ended(self, status: int | None, frozen: Frozen) -> list[Check]:
@@ -172,7 +172,7 @@ def main() -> int:
     for what, times in sorted(soak.conductor.counted().items()):
         print(f"| {what} | {times} |")
     print("\n| tenth | memory | descriptors | threads |\n|---|---|---|---|")
-    for number, (memory_kb, *rest) in enumerate(tenths(soak.conductor.samples), 1):
+    for number, (memory_kb, *rest) in enumerate(tenths(soak.conductor.weights), 1):
         print(f"| {number} | {memory_kb / 1024:.1f} MB | {rest[0]} | {rest[1]} |")
     print("\n| promise | kept | seen |\n|---|---|---|")
     for check in found:

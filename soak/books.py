@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from soak.bucket import Point, Tally
 from soak.chargers import ANSWERED, GUEST, REFUSED, Poll
-from soak.conductor import TRUSTED_OFFSETS, Sample, polls
+from soak.conductor import TRUSTED_OFFSETS, polls
 from soak.exporter import DEADLINE_SECONDS, FACTOR
 from soak.process import INTERVAL_MS, Metrics, Weight
 
@@ -19,8 +19,9 @@ INTERVAL_SECONDS = INTERVAL_MS / 1000
 LONGEST_WAIT_SECONDS = 60.0 / FACTOR
 FAILURES_BEFORE_BACK_OFF = 3
 LONGEST_OFF_SECONDS = 2.0
-SILENCE_SECONDS = 2.0
-"""So long beyond fault and back-off may a charger not be asked: what a busy machine may take."""
+SILENCE_SECONDS = 2.9
+"""So long beyond fault and back-off may a charger not be asked: what a busy machine may take,
+and less than the longest back-off."""
 
 CUT = "truncated"
 """What becomes of a connection that waits when its charger switches off."""
@@ -81,12 +82,10 @@ def checks(calm: Calm, frozen: Frozen) -> Iterator[Check]:
     yield Check("no cycle is broken by a mistake of ours", defects == 0, f"{defects:.0f}")
 
 
-def tenths(samples: Sequence[Sample]) -> list[Weight]:
-    """Return the median weight in each tenth of the cycles."""
-    most = samples[-1].cycles + 1
-    parts: list[list[Weight]] = [[] for _ in range(10)]
-    for each in samples:
-        parts[each.cycles * 10 // most].append(each.weight)
+def tenths(weights: Sequence[Weight]) -> list[Weight]:
+    """Return the median weight in each tenth of the time, of ten weights or more."""
+    bounds = [len(weights) * tenth // 10 for tenth in range(11)]
+    parts = (weights[first:end] for first, end in itertools.pairwise(bounds))
     return [Weight(*(int(median(column)) for column in zip(*part, strict=True))) for part in parts]
 
 

@@ -84,6 +84,8 @@ class Request:
             return REFUSED
         if self.fault is not None and OUTCOMES[self.fault] != ANSWERED:
             return OUTCOMES[self.fault]
+        if self.fault is not None and self.status == 404:
+            return "http_status"  # "not found" with status 400
         return {0: UNDER_WAY, 404: "not_found"}.get(self.status, ANSWERED)
 
 

@@ -26,7 +26,7 @@ UNTRUSTED_OFFSETS = (-56 * 365 * 24 * HOUR, -72 * HOUR, 72 * HOUR, 20 * 365 * 24
 CHARGER_EVENTS = (*FAULTS, "off", "reboot", "api", "firmware", "error")
 LONG, LONG_SECONDS = "off until the spool is full", (20.0, 40.0)
 TELL = 5000
-SAMPLE_SECONDS = 1.0
+SAMPLE_SECONDS = 0.5
 SCRAPE_SECONDS = 2.0
 LOOK_SECONDS = 10.0
 """How often somebody opens the page and asks for the JSON."""
@@ -49,13 +49,6 @@ class Entry(NamedTuple):
     what: str
 
 
-class Sample(NamedTuple):
-    """The exporter's weight after so many cycles."""
-
-    cycles: int
-    weight: Weight
-
-
 class Conductor:
     """Lets things happen to chargers, server and clock until enough cycles were made.
 
@@ -76,7 +69,7 @@ class Conductor:
         The `guest` is well, and there only where the configuration has it.
         """
         self.ledger: list[Entry] = []
-        self.samples: list[Sample] = []
+        self.weights: list[Weight] = []
         self._seed = seed
         self._exporter = exporter
         self._stations = stations
@@ -244,7 +237,7 @@ class Conductor:
     def _weighs(self) -> Strand:
         while True:
             yield SAMPLE_SECONDS
-            self.samples.append(Sample(self._cycles, self._exporter.weight()))
+            self.weights.append(self._exporter.weight())
 
 
 def polls(metrics: Metrics) -> int:

@@ -159,6 +159,7 @@ OLD_REST = "/api/status?filter=%5B%22rbt%22%5D"
         ([asked(V2, empty=True), asked(OLD), asked(OLD_REST), asked(OLD)], [ANSWERED, ANSWERED]),
         ([asked(OLD, fault="html"), asked(OLD), asked(OLD_REST)], ["not_json", ANSWERED]),
         ([asked(V2, fault="bad_request"), asked(V2, fault="hang")], [ANSWERED, "timeout"]),
+        ([asked(V2, 404, fault="bad_request"), asked("/status")], ["http_status", ANSWERED]),
         ([asked(V2, 404), asked(""), asked(V2)], [REFUSED, ANSWERED]),
         ([asked(OLD), asked(OLD_REST, empty=True), asked(V2)], [ANSWERED, ANSWERED]),
         ([asked(OLD_TEN), asked(""), asked(V2)], [REFUSED, REFUSED, ANSWERED]),
