@@ -21,7 +21,7 @@ LABEL org.opencontainers.image.title="goe-exporter" \
 COPY --from=build /image /
 COPY --from=build --chown=10001:10001 /image/var/lib/goe-exporter /var/lib/goe-exporter
 ENV PATH=/opt/goe-exporter/bin LANG=C.UTF-8 SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
-    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2 MALLOC_TRIM_THRESHOLD_=131072
 USER 10001:10001
 EXPOSE 10332
 STOPSIGNAL SIGTERM

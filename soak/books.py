@@ -83,9 +83,9 @@ def checks(calm: Calm, frozen: Frozen) -> Iterator[Check]:
 
 
 def tenths(weights: Sequence[Weight]) -> list[Weight]:
-    """Return the median weight in each tenth of the time, of ten weights or more."""
+    """Return the median weight in each tenth of the time; of few weights some stand for two."""
     bounds = [len(weights) * tenth // 10 for tenth in range(11)]
-    parts = (weights[first:end] for first, end in itertools.pairwise(bounds))
+    parts = (weights[first : max(end, first + 1)] for first, end in itertools.pairwise(bounds))
     return [Weight(*(int(median(column)) for column in zip(*part, strict=True))) for part in parts]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -25,6 +26,10 @@ _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 Metrics = dict[tuple[str, ...], float]
 """A sample's name and its labels' values, in their order, → its value."""
+
+
+ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "131072"}
+"""As the image and the systemd unit have it: glibc else keeps what the greatest batch once took."""
 
 
 class Weight(NamedTuple):
@@ -72,7 +77,8 @@ class Exporter:
         command = [sys.executable, "-m", "soak.exporter", str(self._clock_file), "serve"]
         command += ["--config", str(self._config), "--web.listen-address", self._listen]
         with self.log.open("wb") as log:
-            self._process = subprocess.Popen(command, stderr=log)
+            environment = os.environ | ALLOCATOR
+            self._process = subprocess.Popen(command, stderr=log, env=environment)
 
     @property
     def running(self) -> bool:
