@@ -97,7 +97,7 @@ ATTRIBUTES: dict[str, st.SearchStrategy[Any]] = {
     "use_surplus": st.booleans(),
     "adapter": st.booleans(),
     "load_limit_a": _whole(0, 32, None),
-    "reboots": _whole(0, 2**31),
+    "reboots": _whole(0, 10**9),
     "error": _whole(0, 24, 250),
     "car_state": _whole(0, 6, 77),
     "cable_a": _whole(13, 32, None, 0),
