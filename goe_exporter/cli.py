@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from goe_exporter.collector import Collector
     from goe_exporter.config import ChargerConfig, Config
     from goe_exporter.model import Channel
+    from goe_exporter.service import Wishes
 
 
 def main() -> NoReturn:
@@ -124,26 +125,20 @@ def serve(
     from goe_exporter import config, logs, service
     from goe_exporter.web_config import WebSettings
 
-    def wishes() -> service.Wishes:
+    def wishes() -> Wishes:
         loaded = config.load(config_file) if config_file else config.Config()
-        return service.Wishes(
-            _all_chargers(loaded, hosts, api, token_file),
-            refresh_interval or loaded.refresh_interval,
-            environment_proxies or loaded.environment_proxies,
-            loaded.influxdb,
-        )
+        return _wishes(loaded, hosts, api, token_file, refresh_interval, environment_proxies)
 
+    first = wishes()
     web = WebSettings(web_config)
     if check:
-        found = wishes().chargers
-        for charger in found:
+        for charger in first.chargers:
             charger.token()
-        click.echo(f"the configuration is good: {len(found)} charger(s)")
+        click.echo(f"the configuration is good: {len(first.chargers)} charger(s)")
         return
     from goe_exporter.history import History
     from goe_exporter.server import Limits, Server
 
-    first = wishes()
     logs.configure(log_format, log_level)
     limits = Limits(max_connections, request_timeout)
     server = Server(*listen, web, limits, open_health=open_health)
@@ -175,16 +170,11 @@ def push(
     """
     from goe_exporter import config, logs, service
 
-    def wishes() -> service.Wishes:
+    def wishes() -> Wishes:
         loaded = config.load(config_file)
         if loaded.influxdb is None:
             raise UsageError(f"{config_file} has no influxdb section")
-        return service.Wishes(
-            _all_chargers(loaded, hosts, api, token_file),
-            refresh_interval or loaded.refresh_interval,
-            loaded.environment_proxies,
-            loaded.influxdb,
-        )
+        return _wishes(loaded, hosts, api, token_file, refresh_interval)
 
     first = wishes()
     logs.configure(log_format, log_level)
@@ -289,6 +279,25 @@ def _charger(text: str, api: str, token_file: str | None) -> ChargerConfig:
     from goe_exporter import config
 
     return config.charger_argument(text).model_copy(update={"api": api, "token_file": token_file})
+
+
+def _wishes(
+    loaded: Config,
+    hosts: tuple[str, ...],
+    api: str,
+    token_file: str | None,
+    refresh_interval: float | None,
+    environment_proxies: bool = False,
+) -> Wishes:
+    """Return what the configuration and the command line ask for together."""
+    from goe_exporter import service
+
+    return service.Wishes(
+        _all_chargers(loaded, hosts, api, token_file),
+        refresh_interval or loaded.refresh_interval,
+        environment_proxies or loaded.environment_proxies,
+        loaded.influxdb,
+    )
 
 
 def _all_chargers(

@@ -85,7 +85,6 @@ class Sender:
         self._work = threading.Event()
         self._stopping = threading.Event()
         self._hurry = threading.Event()
-        self._started = False
         self._outage = Episode(_log, "delivery fails", "delivery works again")
         self._refusals = Episode(_log, "lines rejected", "no more lines rejected")
         self._refused_at = 0.0
@@ -98,7 +97,6 @@ class Sender:
 
     def start(self) -> None:
         """Begin to deliver."""
-        self._started = True
         self._thread.start()
 
     def wake(self) -> None:
@@ -123,7 +121,8 @@ class Sender:
 
     def hangs(self) -> bool:
         """Tell whether the thread has ended, though nobody stopped it."""
-        return self._started and not self._stopping.is_set() and not self._thread.is_alive()
+        begun = self._thread.ident is not None
+        return begun and not self._stopping.is_set() and not self._thread.is_alive()
 
     @property
     def shrinking(self) -> bool:

@@ -23,7 +23,7 @@ def mended(path: Path, data: bytes) -> tuple[bytes, bool]:
     sound, tail = data[: data.rfind(b"\n") + 1], data[data.rfind(b"\n") + 1 :]
     if not tail:
         return data, False
-    whole = records.line_of(tail) is not None or records.intact_end(tail) is not None
+    whole = records.sound_line(tail) is not None
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
         try:

@@ -95,13 +95,10 @@ class Exposition:
 
 
 def _reload_families(reload: Reload) -> Iterator[Metric]:
-    name, help_text = (
-        "goe_config_last_reload",
-        "Whether the configuration was right when last read.",
-    )
-    yield _metric(f"{name}_successful", help_text, "gauge", reload.successful)
-    name, help_text = f"{name}_success_timestamp_seconds", "When the configuration was last right."
-    yield _metric(name, help_text, "gauge", reload.last_success)
+    name, help_text = "successful", "Whether the configuration was right when last read."
+    yield _metric(f"goe_config_last_reload_{name}", help_text, "gauge", reload.successful)
+    name, help_text = "success_timestamp_seconds", "When the configuration was last right."
+    yield _metric(f"goe_config_last_reload_{name}", help_text, "gauge", reload.last_success)
 
 
 def influx_families(vitals: InfluxVitals) -> Iterator[Metric]:

@@ -66,6 +66,12 @@ def intact_end(record: bytes) -> bytes | None:
     return None
 
 
+def sound_line(record: bytes) -> bytes | None:
+    """Return the line of a record, or of the sound one at its end."""
+    line = line_of(record)
+    return intact_end(record) if line is None else line
+
+
 def collect(start: Position, data: bytes, most: int, batch: Batch) -> list[Position]:
     """Add the sound lines of a segment's data to a batch, up to `most`; return where damage ends.
 
@@ -117,20 +123,14 @@ def survey(directory: Path) -> Survey:
     pending, size_bytes, first = 0, 0, None
     for size, found in _waiting(directory):
         pending, size_bytes = pending + len(found), size_bytes + size
-        first = first or next(filter(None, map(_sound, found)), None)
+        first = first or next(filter(None, map(sound_line, found)), None)
     return Survey(pending, size_bytes, first)
 
 
 def lines(directory: Path) -> Iterator[bytes]:
     """Yield the sound lines that wait in a spool, as `survey` sees them."""
     for _size, found in _waiting(directory):
-        yield from (restored(line) for line in map(_sound, found) if line is not None)
-
-
-def _sound(record: bytes) -> bytes | None:
-    """Return what can be read of a record."""
-    line = line_of(record)
-    return intact_end(record) if line is None else line
+        yield from (restored(line) for line in map(sound_line, found) if line is not None)
 
 
 def _waiting(directory: Path) -> Iterator[tuple[int, list[bytes]]]:

@@ -70,14 +70,13 @@ class Schedule:
         """
         with self._changed:
             now = self._clock()
-            turns = {each: self._turns.get(each) for each in collectors}
-            new = [each for each, turn in turns.items() if turn is None]
+            new = [each for each in collectors if each not in self._turns]
             for index, collector in enumerate(new):
                 share, interval = index / len(new), collector.interval_seconds
-                turns[collector] = turn = _Turn(collector, now + share * interval)
+                self._turns[collector] = turn = _Turn(collector, now + share * interval)
                 soon = now + share * min(interval, FIRST_SECONDS)
                 self._due.append((soon, next(self._numbers), turn))
-            self._turns = {each: turn for each, turn in turns.items() if turn is not None}
+            self._turns = {each: self._turns[each] for each in collectors}
             # One that stays may have another interval now, and be asked sooner.
             self._due = [
                 (min(due, now + turn.collector.wait_seconds), number, turn)

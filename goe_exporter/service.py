@@ -87,9 +87,7 @@ class Service:
             signal.signal(number, end)
         if reloads_at_hangup:
             signal.signal(signal.SIGHUP, lambda *_: self._hangups.put(None))
-        _raise_descriptor_limit()
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # secrets are in the memory
+        _set_limits()
         # A large scrape keeps the interpreter busy for a second or two; polls must get in between.
         sys.setswitchinterval(SWITCH_SECONDS)
         url = self._server.url if self._server else None
@@ -239,11 +237,12 @@ def reach(charger: ChargerConfig, environment_proxies: bool = False) -> Reach:
     return Reach(charger.name, charger.host, charger.api, charger.token(), environment_proxies)
 
 
-def _raise_descriptor_limit() -> None:
-    """Let the process open as many files and connections as it may; the usual 1024 are few."""
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _set_limits() -> None:
+    """Open as many files and connections as may be, 1024 are few; dump no memory with secrets."""
+    _soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for kind, number in ((resource.RLIMIT_NOFILE, most), (resource.RLIMIT_CORE, 0)):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(kind, (number, number))
 
 
 def _agent(settings: InfluxSettings | None) -> Agent | None:

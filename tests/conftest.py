@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from fake_influx import FakeInflux, Received, Reply
 from servers import wait_for
 
 from goe_exporter import cli
@@ -250,5 +251,21 @@ def speak() -> Iterator[Callable[..., Speaker]]:
             stack.callback(speaker.shutdown)
             stack.callback(speaker.stopping.set)
             return speaker
+
+        yield start
+
+
+Fakes = Callable[[Callable[[Received], Reply]], FakeInflux]
+
+
+@pytest.fixture
+def fakes() -> Iterator[Fakes]:
+    """Return a function that starts a server which answers by a rule."""
+    with contextlib.ExitStack() as stack:
+
+        def start(rule: Callable[[Received], Reply]) -> FakeInflux:
+            server = stack.enter_context(FakeInflux())
+            server.rule = rule
+            return server
 
         yield start

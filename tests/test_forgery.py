@@ -12,12 +12,12 @@ import json
 import re
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Command, Goe, Launch
-from fake_influx import FakeInflux, Received, Reply
+from conftest import ROOT, Command, Fakes, Goe, Launch
+from fake_influx import Received, Reply
 from servers import push_config, wait_for
 from test_logs import fields
 
@@ -90,22 +90,6 @@ CHARGERS = {
     "outdated": says(404, f"outdated {HOSTILE}"),
     "key": says(200, json.dumps([{HOSTILE: 1}])),
 }
-
-
-@pytest.fixture
-def fakes() -> Iterator[Callable[[Callable[[Received], Reply]], FakeInflux]]:
-    """Return a function that starts a server which answers by a rule."""
-    with contextlib.ExitStack() as stack:
-
-        def start(rule: Callable[[Received], Reply]) -> FakeInflux:
-            server = stack.enter_context(FakeInflux())
-            server.rule = rule
-            return server
-
-        yield start
-
-
-Fakes = Callable[[Callable[[Received], Reply]], FakeInflux]
 
 
 def influx() -> Callable[[Received], Reply]:

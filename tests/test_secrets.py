@@ -7,7 +7,6 @@ and server are real ones on loopback that send what they were given back in ever
 from __future__ import annotations
 
 import base64
-import contextlib
 import itertools
 import json
 import os
@@ -26,7 +25,7 @@ from urllib.parse import quote
 import bcrypt
 import pytest
 import yaml
-from conftest import ROOT, Command, Goe, Launch
+from conftest import ROOT, Command, Fakes, Goe, Launch
 from fake_influx import FakeInflux, Received, Reply
 from servers import push_config, running, wait_for
 from test_web_config import certificate
@@ -132,22 +131,6 @@ def token(tmp_path: Path) -> str:
     return str(path)
 
 
-Fake = Callable[[Callable[[Received], Reply]], FakeInflux]
-
-
-@pytest.fixture
-def fake() -> Iterator[Fake]:
-    """Return a function that starts a server which answers by a rule."""
-    with contextlib.ExitStack() as stack:
-
-        def start(rule: Callable[[Received], Reply]) -> FakeInflux:
-            server = stack.enter_context(FakeInflux())
-            server.rule = rule
-            return server
-
-        yield start
-
-
 def by_turns(*rules: Callable[[Received], Reply]) -> Callable[[Received], Reply]:
     """Return a rule that answers by each rule in turn."""
     turns = itertools.cycle(rules)
@@ -164,12 +147,12 @@ def by_turns(*rules: Callable[[Received], Reply]) -> Callable[[Received], Reply]
 @pytest.mark.parametrize("output", ["table", "json", "prometheus", "influx"])
 @pytest.mark.parametrize("api", ["1", "auto"])
 def test_read(
-    goe: Goe, fake: Fake, monkeypatch: pytest.MonkeyPatch, token: str, output: str, api: str
+    goe: Goe, fakes: Fakes, monkeypatch: pytest.MonkeyPatch, token: str, output: str, api: str
 ) -> None:
     """Neither a status nor a failure shows what is private, in any format, even for debugging."""
     monkeypatch.setenv("GOE_EXPORTER_DEBUG", "1")
     for name, rule in {"good": good, **ECHOES}.items():
-        charger = fake(rule)
+        charger = fakes(rule)
         outcome = goe(
             *("read", charger.host, "--token-file", token, "--format", output, "--api", api)
         )
@@ -179,13 +162,13 @@ def test_read(
 
 
 @pytest.mark.parametrize("name", [name for name in ECHOES if name != "wrong"])
-def test_set(goe: Goe, fake: Fake, token: str, name: str) -> None:
+def test_set(goe: Goe, fakes: Fakes, token: str, name: str) -> None:
     """A refusal is shown in the charger's words, without a secret in them, whole or cut."""
 
     def rule(request: Received) -> Reply:
         return ECHOES[name](request) if request.path == "/api/set" else good(request)
 
-    charger = fake(rule)
+    charger = fakes(rule)
     outcome = goe("set", charger.host, "max-current", "10", "--token-file", token)
     assert outcome.status == 1
     assert any(request.path == "/api/set" for request in charger.received)
@@ -231,13 +214,13 @@ def echoing() -> Callable[[Received], Reply]:
 
 
 @pytest.fixture
-def everything(tmp_path: Path, fake: Fake, token: str) -> Callable[[str], Set]:
+def everything(tmp_path: Path, fakes: Fakes, token: str) -> Callable[[str], Set]:
     """Return a function that writes the configuration, for InfluxDB's API "v1" or "v2"."""
 
     def write(api: str) -> Set:
-        chargers = [fake(by_turns(good, rule)) for rule in ECHOES.values()]
+        chargers = [fakes(by_turns(good, rule)) for rule in ECHOES.values()]
         names = [*list(ECHOES)[:-1], CURSED]
-        influx = fake(echoing())
+        influx = fakes(echoing())
         secret = tmp_path / "influx"
         secret.write_text(INFLUX)
         login = {"token_file": str(secret)}
@@ -367,11 +350,11 @@ Proxied = Callable[[str], Command]
 
 
 @pytest.fixture
-def proxied(launch: Launch, tmp_path: Path, fake: Fake) -> Proxied:
+def proxied(launch: Launch, tmp_path: Path, fakes: Fakes) -> Proxied:
     """Return a function that starts `serve` with a proxy in its environment."""
 
     def start(url: str) -> Command:
-        place = fake(says(407, "{}")).host
+        place = fakes(says(407, "{}")).host
         url = url.replace("PLACE", place).replace("LOGIN", f"goe:{PROXY}")
         variables = {"http_proxy": url, "HTTP_PROXY": url, "no_proxy": "", "NO_PROXY": ""}
         config = tmp_path / "config.yaml"
@@ -544,9 +527,9 @@ def crashing(place: str, *arguments: str) -> list[str]:
 
 
 @pytest.mark.parametrize("debug", ["", "1"])
-def test_a_crash(fake: Fake, token: str, debug: str) -> None:
+def test_a_crash(fakes: Fakes, token: str, debug: str) -> None:
     """A defect's report, and its traceback for those who debug, hold no values."""
-    command = crashing("collector.decode", "read", fake(good).host, "--token-file", token)
+    command = crashing("collector.decode", "read", fakes(good).host, "--token-file", token)
     environment = os.environ | {"GOE_EXPORTER_DEBUG": debug}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stdout) == (1, "")
