@@ -118,7 +118,7 @@ def _chargers() -> Panel:
         description="A row for each charger, those with an error first, then those without an "
         "answer; the name leads to the charger's dashboard. Unknown values are left empty.",
         targets=[promql.now(expression, rows=True) for expression in expressions],
-        width=24, height=8, overrides=_looks_of_columns(),
+        width=24, height=12, overrides=_looks_of_columns(),
         transformations=[
             transformation("merge"),
             sorted_by("charger"),

@@ -532,6 +532,16 @@ COUNTED = {
 }
 
 
+def promtool_finds(folder: Path, series: list[Json], checks: list[Json]) -> None:
+    """Have promtool compare queries on series, of a sample each 15 seconds, with what they find."""
+    path = folder / "test.json"
+    tests = {"interval": "15s", "input_series": series, "promql_expr_test": checks}
+    path.write_text(json.dumps({"tests": [tests]}), "utf-8")
+    command = [binary("promtool"), "test", "rules", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def check_fleet(folder: Path, expected: dict[tuple[str, str], dict[str, float]]) -> None:
     """Have promtool compare queries (panel, letter) of the fleet with labels → value."""
     series = [
@@ -557,12 +567,7 @@ def check_fleet(folder: Path, expected: dict[tuple[str, str], dict[str, float]])
         if query.letter == letter
     ]
     assert len(checks) == len(expected)
-    path = folder / "test.json"
-    tests = {"tests": [{"input_series": series, "promql_expr_test": checks}]}
-    path.write_text(json.dumps(tests), "utf-8")
-    command = [binary("promtool"), "test", "rules", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    promtool_finds(folder, series, checks)
 
 
 def test_fleet_counts_a_charger_once(tmp_path: Path) -> None:
@@ -608,3 +613,30 @@ def test_no_panel_leaves_out_chargers() -> None:
         if re.search(r"topk|bottomk|limitk|\bLIMIT\b", query.text)
     }
     assert cut == {("Slowest chargers", "5")}
+
+
+# What the README says of PromQL
+
+
+def test_the_rate_of_a_meter_of_whole_kwh_is_not_the_power(tmp_path: Path) -> None:
+    """At 11 kW the rate of such a meter is 0 or 12.6 kW, as the README warns."""
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    warning = "`rate(goe_energy_joules_total[5m])` is not the power on hardware V1 and V2"
+    assert warning in readme
+    assert "while a car draws 11 kW, it alternates between 0 and 12.6 kW" in readme
+    assert "Use `goe_power_watts`" in readme
+    # 11 kW give the first kilowatt-hour after 327 seconds, the second after 655.
+    values = "3240000000x21 3243600000x21 3247200000x5"
+    meter = {"series": 'goe_energy_joules_total{charger="yard"}', "values": values}
+    promtool_finds(
+        tmp_path,
+        [meter],
+        [
+            {
+                "expr": "round(rate(goe_energy_joules_total[5m]))",
+                "eval_time": f"{time}s",
+                "exp_samples": [{"labels": '{charger="yard"}', "value": watts}],
+            }
+            for time, watts in ((310, 0), (610, 12632), (650, 0))
+        ],
+    )
