@@ -29,7 +29,7 @@ from goe_exporter.records import Batch, Position
 LARGEST_SEGMENT_BYTES = 1024 * 1024
 SMALLEST_SEGMENT_BYTES = 4096
 LONGEST_LINE_BYTES = 1024 * 1024
-MEMORY_BYTES = 8 * 1024 * 1024
+MEMORY_BYTES = 16 * 1024 * 1024
 """Most that waits in memory while the directory cannot be used."""
 
 SAVE_SECONDS = 60.0
@@ -429,7 +429,10 @@ class Spool:
         """Return whether the directory and the segment that is written to are at their paths."""
         if not home.in_place():
             return False
-        return self._fd is None or leads_to(self._path(self._newest), self._fd)
+        last = self._segments.get(self._newest)
+        if self._fd is None or last is None or last.path is None:
+            return True
+        return leads_to(last.path, self._fd)
 
     def _leave(self, home: Directory) -> None:
         """Let go of a directory. Its lines are lost if they were deleted, not if it was moved."""
