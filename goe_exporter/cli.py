@@ -84,13 +84,8 @@ def command() -> None:
     "--web.listen-address", "listen", metavar="ADDR:PORT", default=":10332", show_default=True,
     callback=by("listen_address"), help="Where /metrics and the page are served.",
 )  # fmt: skip
-@option(
-    "--web.config.file", "web_config", metavar="FILE",
-    help="TLS and passwords, in the format of Prometheus' exporters.",
-)  # fmt: skip
-@option(
-    "--web.open-health", "open_health", is_flag=True, help="Health and readiness need no password."
-)
+@options.web_config
+@options.open_health
 @option(
     "--web.max-connections", "max_connections", type=click.IntRange(16, 65_536), default=512,
     show_default=True, help="Clients at once; beyond, the idlest goes.",
@@ -152,6 +147,10 @@ def serve(
 @options.refresh_interval
 @options.api
 @options.token_file
+@option("--web.listen-address", "listen", metavar="ADDR:PORT", callback=by("listen_address"),
+        help="Serve /metrics and health there.  [default: no web server]")  # fmt: skip
+@options.web_config
+@options.open_health
 @options.log_format
 @options.log_level
 def push(
@@ -160,10 +159,13 @@ def push(
     refresh_interval: float | None,
     api: str,
     token_file: str | None,
+    listen: tuple[str, int] | None,
+    web_config: str | None,
+    open_health: bool,
     log_format: Any,
     log_level: str,
 ) -> None:
-    """Poll chargers and push their readings to InfluxDB; no web server.
+    """Poll chargers and push their readings to InfluxDB.
 
     [NAME=]HOSTs are polled besides the chargers of the configuration; they can also stand in
     GOE_EXPORTER_HOSTS, separated by spaces.
@@ -177,8 +179,14 @@ def push(
         return _wishes(loaded, hosts, api, token_file, refresh_interval)
 
     first = wishes()
+    server = None
+    if listen is not None:
+        from goe_exporter.server import Server
+        from goe_exporter.web_config import WebSettings
+
+        server = Server(*listen, WebSettings(web_config), open_health=open_health)
     logs.configure(log_format, log_level)
-    service.Service(first, wishes).run()
+    service.Service(first, wishes, server).run()
 
 
 @command.command()

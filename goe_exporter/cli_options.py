@@ -64,6 +64,13 @@ refresh_interval = option(
     "--refresh-interval", metavar="DURATION", callback=by("interval"),
     help="How often each charger is asked.  [default: 5s]",
 )  # fmt: skip
+web_config = option(
+    "--web.config.file", "web_config", metavar="FILE",
+    help="TLS and passwords, in the format of Prometheus' exporters.",
+)  # fmt: skip
+open_health = option(
+    "--web.open-health", "open_health", is_flag=True, help="Health and readiness need no password."
+)
 log_format = option(
     "--log-format", type=click.Choice(["logfmt", "json"]), default="logfmt", show_default=True,
     help="How log lines look on stderr.",

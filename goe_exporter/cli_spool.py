@@ -26,12 +26,12 @@ def spool() -> None:
 @spool.command()
 @_config
 def status(config_file: str) -> None:
-    """Show how many points wait, since when, and how many were rejected.
+    """Show how many points wait, since when, and how many were rejected and dropped.
 
     May be called while the agent runs.
     """
     from goe_exporter.influx import timestamp
-    from goe_exporter.records import survey
+    from goe_exporter.records import stored_dropped, survey
     from goe_exporter.timekeeping import shown
 
     settings = _settings(config_file)
@@ -40,7 +40,9 @@ def status(config_file: str) -> None:
         if not folder.is_dir():
             click.echo(f"{folder}: nothing yet")
             return
-        found, held, dead = survey(folder), survey(folder / "held"), survey(folder / "dead")
+        parts = [folder, folder / "held", folder / "dead"]
+        found, held, dead = map(survey, parts)
+        dropped = list(map(stored_dropped, parts))
     oldest = timestamp(found.first or b"")
     size = found.size_bytes + held.size_bytes + dead.size_bytes
     click.echo(f"spool            {folder}")
@@ -50,6 +52,8 @@ def status(config_file: str) -> None:
                f"{settings.spool_limit / 1024**2:.0f} MiB")  # fmt: skip
     click.echo(f"oldest           {'-' if oldest is None else shown(oldest)}")
     click.echo(f"rejected         {dead.pending}")
+    lost, last = sum(each.lines for each in dropped), max(each.time for each in dropped)
+    click.echo(f"dropped          {lost}{f', the last {shown(last)}' if lost else ''}")
 
 
 @spool.command()

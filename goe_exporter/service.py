@@ -132,6 +132,12 @@ class Service:
         parts = {"polls": self._schedule, "delivery": self._agent, "web": self._server}
         return next((name for name, part in parts.items() if part and part.hangs()), "")
 
+    def unwell(self) -> str:
+        """Return what is wrong, "" if nothing is: a part that hangs, or an unavailable spool."""
+        if part := self.hangs():
+            return f"hangs: {part}"
+        return self._agent.unavailable() if self._agent is not None else ""
+
     def watch(self) -> None:
         """Reload after each SIGHUP, and show life as long as nothing hangs; never returns."""
         seconds = supervisor.watchdog_seconds()
@@ -213,7 +219,7 @@ class Service:
             influx,
             lambda: self._last_reload,
         )
-        return application(views, exposition, self._history or History(), influx, self.hangs)
+        return application(views, exposition, self._history, influx, self.unwell)
 
 
 class Reach(NamedTuple):
