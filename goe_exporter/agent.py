@@ -16,6 +16,7 @@ from goe_exporter.held import Held
 from goe_exporter.influx_server import Access, ServerV1, ServerV2, Verdict, WriteServer
 from goe_exporter.logs import Episode, logger
 from goe_exporter.model import Cycle, InfluxVitals
+from goe_exporter.parked import Parked
 from goe_exporter.spool import Spool
 from goe_exporter.timekeeping import Timekeeper, boot, shown
 
@@ -29,8 +30,8 @@ class Agent:
     """Takes cycles, keeps them in a spool in `directory`, and delivers them to `server`.
 
     While the system clock is not to be believed, points wait in `held/` with the uptime at which
-    they were measured, and are stamped when it is. `limit_bytes` bounds the spool, what is held
-    and the dead letters together.
+    they were measured, and are stamped when it is. `limit_bytes` bounds the spool, what is held,
+    the parked lines and the dead letters together.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class Agent:
         self._tags = tags
         self._limit_bytes = limit_bytes - limit_bytes // dead.SHARE
         self.spool = Spool(directory, self._limit_bytes)
-        self.dead = DeadLetters(directory / "dead", limit_bytes // dead.SHARE)
+        share = limit_bytes // dead.SHARE
+        self.dead = DeadLetters(directory / "dead", share - share // 2)
+        self.parked = Parked(directory / "parked", share // 2)
         self.timekeeper = Timekeeper(directory / "clock", boot())
         last_stamp = influx.timestamp(self.spool.newest() or b"") or 0.0
         # An eighth stays free of held points, to move them.
@@ -61,6 +64,7 @@ class Agent:
             self.spool,
             server,
             self.dead,
+            self.parked,
             most_lines=most_lines,
             timeout_seconds=timeout_seconds,
             on_answer=self._answered,
@@ -88,14 +92,15 @@ class Agent:
 
     def vitals(self) -> InfluxVitals:
         """Return how delivery goes."""
-        sender, spools = self.sender, (self.spool, self._held.spool, self.dead.spool)
+        sender, parked = self.sender, self.parked
+        spools = (self.spool, self._held.spool, self.dead.spool, parked.spool)
         unsure = self.clock_unsure() and self.timekeeper.disagreement is not None
         return InfluxVitals(
             written=sender.written,
             rejected=sender.rejected + self._timeless,
             dropped=sum(spool.dropped for spool in spools),
             damaged=sum(spool.damaged for spool in spools),
-            spooled=self.spool.pending + self._held.spool.pending,
+            spooled=self.spool.pending + self._held.spool.pending + len(parked),
             spool_bytes=sum(spool.size_bytes for spool in spools),
             oldest=sender.oldest,
             failing=sender.failing or ("clock" if unsure else ""),
@@ -124,6 +129,7 @@ class Agent:
             self.spool.close()
             self._held.spool.close()
             self.dead.close()
+            self.parked.close()
 
     def clock_unsure(self) -> bool:
         """Tell whether points wait for the clock to be confirmed."""
