@@ -17,6 +17,7 @@ from goe_exporter.held import Held
 from goe_exporter.influx_server import Access, ServerV1, ServerV2, Verdict, WriteServer
 from goe_exporter.logs import Episode, Losses, logger
 from goe_exporter.model import Cycle, InfluxVitals
+from goe_exporter.parked import Parked
 from goe_exporter.spool import Spool
 from goe_exporter.timekeeping import Timekeeper, boot, shown
 
@@ -30,8 +31,8 @@ class Agent:
     """Takes cycles, keeps them in a spool in `directory`, and delivers them to `server`.
 
     While the system clock is not to be believed, points wait in `held/` with the uptime at which
-    they were measured, and are stamped when it is. `limit_bytes` bounds the spool, what is held
-    and the dead letters together.
+    they were measured, and are stamped when it is. `limit_bytes` bounds the spool, what is held,
+    the parked lines and the dead letters together.
     """
 
     def __init__(
@@ -46,20 +47,23 @@ class Agent:
         """Open the spools; raises `UsageError`."""
         self._tags = tags
         self._limit_bytes = limit_bytes - limit_bytes // dead.SHARE
+        share = limit_bytes // dead.SHARE
         # An eighth stays free of held points, to move them.
         most_held = self._limit_bytes - self._limit_bytes // 8
         with contextlib.ExitStack() as opened:
             self.spool = Spool(directory, self._limit_bytes)
             opened.callback(self.spool.close)
-            self.dead = DeadLetters(directory / "dead", limit_bytes // dead.SHARE)
+            self.dead = DeadLetters(directory / "dead", share - share // 2)
             opened.callback(self.dead.close)
+            self.parked = Parked(directory / "parked", share // 2)
+            opened.callback(self.parked.close)
             self.timekeeper = Timekeeper(
                 directory / "clock", boot(), may_keep=lambda: not self.spool.unavailable
             )
             last_stamp = influx.timestamp(self.spool.newest() or b"") or 0.0
             self._held = Held(directory / "held", most_held, self.timekeeper, last_stamp)
             opened.pop_all()
-        self._spools = (self.spool, self._held.spool, self.dead.spool)
+        self._spools = (self.spool, self._held.spool, self.parked.spool, self.dead.spool)
         self._lock = threading.Lock()
         self._timeless = 0  # not in the sender's count, which another thread adds to
         self._closed = False
@@ -70,6 +74,7 @@ class Agent:
             self.spool,
             server,
             self.dead,
+            self.parked,
             most_lines=most_lines,
             timeout_seconds=timeout_seconds,
             on_answer=self._answered,
@@ -100,14 +105,14 @@ class Agent:
 
     def vitals(self) -> InfluxVitals:
         """Return how delivery goes."""
-        sender, spools = self.sender, self._spools
+        sender, parked, spools = self.sender, self.parked, self._spools
         unsure = self.clock_unsure() and self.timekeeper.disagreement is not None
         return InfluxVitals(
             written=sender.written,
             rejected=sender.rejected + self._timeless,
             dropped=sum(spool.dropped for spool in spools),
             damaged=sum(spool.damaged for spool in spools),
-            spooled=self.spool.pending + self._held.spool.pending,
+            spooled=self.spool.pending + self._held.spool.pending + len(parked),
             spool_bytes=sum(spool.size_bytes for spool in spools),
             oldest=sender.oldest,
             failing=sender.failing or ("clock" if unsure else ""),
@@ -140,6 +145,7 @@ class Agent:
             self.spool.close()
             self._held.spool.close()
             self.dead.close()
+            self.parked.close()
 
     def clock_unsure(self) -> bool:
         """Tell whether points wait for the clock to be confirmed."""

@@ -10,6 +10,7 @@ import ipaddress
 import os
 import re
 import ssl
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,6 +25,7 @@ SHORTEST_INTERVAL_SECONDS = 1.0
 LONGEST_INTERVAL_SECONDS = 86_400.0
 LARGEST_PORT = 65_535
 LONGEST_NAME = 500
+LARGEST_SECRET_BYTES = 64 * 1024
 SHORTEST_TIMEOUT_SECONDS = 0.1
 LONGEST_TIMEOUT_SECONDS = 600.0
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -351,7 +353,7 @@ def charger_argument(text: str) -> ChargerConfig:
 def read_token(path: str) -> str:
     """Return the secret in a file; raises `ConfigError` if there is none to read."""
     try:
-        token = Path(path).read_text("utf-8").strip()
+        token = _content(path).decode().strip()
     except (OSError, ValueError) as error:
         # A name that leads nowhere may be the secret itself, put where its file belongs.
         known = Path(path).is_absolute() or os.path.lexists(path)
@@ -360,3 +362,20 @@ def read_token(path: str) -> str:
     if not token.isascii() or not token.isprintable() or not token:
         raise ConfigError(f"the token file {one_line(path)} must hold one line of ASCII text")
     return token
+
+
+def _content(path: str) -> bytes:
+    """Return the bytes of a secret's file; raises `ConfigError` for what is not a small file."""
+    refusal = ConfigError(
+        f"the token file {one_line(path)} must be a regular file of at most"
+        f" {LARGEST_SECRET_BYTES // 1024} KiB"
+    )
+    kind = os.stat(path).st_mode  # noqa: PTH116, before it is opened, which can act on a device
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        raise refusal
+    # Without waiting, should it have become a FIFO since.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        content = file.read(LARGEST_SECRET_BYTES + 1) or b""
+    if len(content) > LARGEST_SECRET_BYTES:
+        raise refusal
+    return content
