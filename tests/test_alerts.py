@@ -456,6 +456,14 @@ def test_joins_keep_the_exporter_and_the_charger(name: str) -> None:
     assert not re.search(r"\b(ignoring|without)\b", expression)
 
 
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_windows_are_short(name: str) -> None:
+    """No rule reads more than an hour of a charger's series: three days cost 67 ms per charger."""
+    windows = re.findall(r"([\w:]+)(?:\{[^}]*\})?\[([\dsmhd]+)", EXPRESSIONS[name])
+    per_exporter = {"instance:goe_exporter_build_info:held"}
+    assert all(seconds(window) <= 3600 for series, window in windows if series not in per_exporter)
+
+
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_tests_use_what_the_exporter_emits(path: Path) -> None:
     """The made-up series are such as the exporter gives."""
