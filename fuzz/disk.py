@@ -15,10 +15,10 @@ from pathlib import Path
 from fuzz.source import Source
 from goe_exporter import dead, influx, records
 from goe_exporter.dead import DeadLetters
+from goe_exporter.durable.clock import EARLIEST, Timekeeper
 from goe_exporter.errors import UsageError
 from goe_exporter.held import Held
 from goe_exporter.spool import Spool
-from goe_exporter.timekeeping import EARLIEST, Timekeeper
 
 LIMIT = 1024 * 1024
 

@@ -12,12 +12,12 @@ from goe_exporter import dead, influx, records
 from goe_exporter.config import InfluxSettings
 from goe_exporter.dead import DeadLetters
 from goe_exporter.delivery import Sender
+from goe_exporter.durable.clock import Timekeeper, boot, shown
 from goe_exporter.held import Held
 from goe_exporter.influx_server import Access, ServerV1, ServerV2, Verdict, WriteServer
 from goe_exporter.logs import Episode, logger
 from goe_exporter.model import Cycle, InfluxVitals
 from goe_exporter.spool import Spool
-from goe_exporter.timekeeping import Timekeeper, boot, shown
 
 LET_IN_SECONDS = 0.01
 """How long points are not stamped, so that a poll gets its turn: locks are not fair."""

@@ -30,9 +30,9 @@ def status(config_file: str) -> None:
 
     May be called while the agent runs.
     """
+    from goe_exporter.durable.clock import shown
     from goe_exporter.influx import timestamp
     from goe_exporter.records import survey
-    from goe_exporter.timekeeping import shown
 
     settings = _settings(config_file)
     folder = Path(settings.spool)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from goe_exporter import influx
+from goe_exporter.durable.clock import EARLIEST, Timekeeper, shown
 from goe_exporter.spool import Spool
-from goe_exporter.timekeeping import EARLIEST, Timekeeper, shown
 
 AT_ONCE = 500
 SHARE = 16

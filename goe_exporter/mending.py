@@ -6,7 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
-from goe_exporter import durable, records
+from goe_exporter import records
+from goe_exporter.durable import files
 from goe_exporter.logs import logger
 
 _log = logger(__name__)
@@ -28,7 +29,7 @@ def mended(path: Path, data: bytes) -> tuple[bytes, bool]:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
         try:
             if whole:
-                durable.write(descriptor, b"\n")
+                files.write(descriptor, b"\n")
             else:
                 os.ftruncate(descriptor, len(sound))
             os.fsync(descriptor)

@@ -18,7 +18,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from goe_exporter import durable, mending, records
+from goe_exporter import mending, records
+from goe_exporter.durable import files
 from goe_exporter.errors import UsageError
 from goe_exporter.logs import logger
 from goe_exporter.records import Batch, Position
@@ -70,7 +71,7 @@ class Spool:
         self._written = 0
         self._synced = 0
         self._fd: int | None = None
-        self._lock_fd: int | None = durable.locked(directory)
+        self._lock_fd: int | None = files.locked(directory)
         self._segments: dict[int, _Segment] = {}
         self._newest = 0
         try:
@@ -267,7 +268,7 @@ class Spool:
             last = self._begin_segment()
         assert self._fd is not None
         try:
-            durable.write(self._fd, record)
+            files.write(self._fd, record)
         except OSError:
             os.ftruncate(self._fd, last.size)
             raise
@@ -277,9 +278,9 @@ class Spool:
     def _begin_segment(self) -> _Segment:
         self._end_segment()
         path = self._path(self._newest + 1)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, durable.FILE_MODE)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, files.FILE_MODE)
         try:
-            durable.sync_directory(self.directory)
+            files.sync_directory(self.directory)
         except OSError:
             os.close(descriptor)
             raise
@@ -354,7 +355,7 @@ class Spool:
         self.dropped += lost
         if not (self.directory / "lock").exists() and self._lock_fd is not None:
             try:
-                lock = durable.locked(self.directory)
+                lock = files.locked(self.directory)
             except UsageError as error:
                 raise OSError(str(error)) from error
             os.close(self._lock_fd)
@@ -390,7 +391,7 @@ class Spool:
     def _move_cursor(self, end: Position) -> None:
         line = b"%d %d" % end
         try:
-            durable.replace(self.directory / "cursor", b"%08x %b\n" % (zlib.crc32(line), line))
+            files.replace(self.directory / "cursor", b"%08x %b\n" % (zlib.crc32(line), line))
         except OSError as error:
             # On a full or deleted disk it stays behind: the batch is repeated after a restart.
             if error.errno not in (*_DISK_FULL, *_PASSING, errno.ENOENT):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from servers import InfluxDB, free_port, push_config, wait_for
 
-from goe_exporter import timekeeping
 from goe_exporter.dead import DeadLetters
+from goe_exporter.durable import clock
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.spool import Spool
 
@@ -278,8 +278,8 @@ def test_drain_with_a_clock_that_nobody_confirms(
     if not waits:
         pytest.skip("the kernel vouches for the clock of this machine")
     push_config(tmp_path, influxdb.url, {})
-    monkeypatch.setattr(timekeeping.Timekeeper.__init__, "__defaults__", (
-        lambda: 2_000_000_000.0, timekeeping.uptime, lambda: False,
+    monkeypatch.setattr(clock.Timekeeper.__init__, "__defaults__", (
+        lambda: 2_000_000_000.0, clock.uptime, lambda: False,
     ))  # fmt: skip
     outcome = goe("spool", "drain", "--config", str(config))
     assert outcome.status == 1

@@ -16,16 +16,16 @@ from fake_influx import FakeInflux, Reply
 from servers import wait_for
 
 from goe_exporter import agent as agent_module
-from goe_exporter import timekeeping
 from goe_exporter.agent import Agent, agent, open_server
 from goe_exporter.channels import CHANNELS
 from goe_exporter.config import InfluxSettings
 from goe_exporter.dead import letters
+from goe_exporter.durable import clock
+from goe_exporter.durable.clock import EARLIEST, Timekeeper
 from goe_exporter.errors import UsageError
 from goe_exporter.influx_server import ServerV1, ServerV2, Verdict
 from goe_exporter.model import Cycle, Reading, Snapshot
 from goe_exporter.records import survey
-from goe_exporter.timekeeping import EARLIEST, Timekeeper
 
 NOW = 1_780_000_000.0
 DAY = 86_400.0
@@ -346,26 +346,26 @@ def test_time_at(keep: Keep, clocks: Clocks) -> None:
 
 def test_real_clocks() -> None:
     """Uptime moves with the monotonic clock, a boot has a name, the kernel has its say."""
-    before, first = time.monotonic(), timekeeping.uptime()
+    before, first = time.monotonic(), clock.uptime()
     begun = time.monotonic()
     time.sleep(0.05)
-    ended, last = time.monotonic(), timekeeping.uptime()
+    ended, last = time.monotonic(), clock.uptime()
     after = time.monotonic()
     # A machine that sleeps here would count more; none does within a test.
     assert ended - begun - 0.001 <= last - first <= after - before + 0.001
-    assert len(timekeeping.boot()) == 36
-    assert timekeeping.boot() == timekeeping.boot()
-    assert timekeeping.synchronised() in (True, False)
+    assert len(clock.boot()) == 36
+    assert clock.boot() == clock.boot()
+    assert clock.synchronised() in (True, False)
 
 
 @pytest.mark.parametrize(("state", "right"), [(0, True), (1, True), (5, False), (-1, False)])
 def test_word_of_the_kernel(monkeypatch: pytest.MonkeyPatch, state: int, right: bool) -> None:
     """adjtimex(2) says 5 for a clock that nothing keeps; -1, or no such call, is no word at all."""
     libc = types.SimpleNamespace(adjtimex=lambda _buffer: state)
-    monkeypatch.setattr(timekeeping.ctypes, "CDLL", lambda _name: libc)
-    assert timekeeping.synchronised() is right
-    monkeypatch.setattr(timekeeping.ctypes, "CDLL", lambda _name: types.SimpleNamespace())
-    assert timekeeping.synchronised() is False
+    monkeypatch.setattr(clock.ctypes, "CDLL", lambda _name: libc)
+    assert clock.synchronised() is right
+    monkeypatch.setattr(clock.ctypes, "CDLL", lambda _name: types.SimpleNamespace())
+    assert clock.synchronised() is False
 
 
 # The agent
@@ -1013,7 +1013,7 @@ def test_stop_in_an_outage(settings: tuple[InfluxSettings, FakeInflux]) -> None:
     made, fake = settings
     fake.play(Reply(503, headers=(("Retry-After", "600"),)))
     Path(made.spool).mkdir()
-    kept = f"{time.time():.0f} {timekeeping.uptime():.0f} {timekeeping.boot()}"
+    kept = f"{time.time():.0f} {clock.uptime():.0f} {clock.boot()}"
     (Path(made.spool) / "clock").write_text(kept)
     pusher = agent(made)
     pusher.start()

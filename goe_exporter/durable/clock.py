@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from goe_exporter import durable
+from goe_exporter.durable import files
 from goe_exporter.logs import Episode, logger
 
 EARLIEST = 1_767_225_600.0
@@ -167,7 +167,7 @@ class Timekeeper:
         self._kept = kept
         line = f"{kept.wall:.0f} {kept.since_boot:.0f} {kept.boot}\n"
         with contextlib.suppress(OSError):
-            durable.replace(self._file, line.encode())
+            files.replace(self._file, line.encode())
 
     def _read(self) -> Kept:
         try:
