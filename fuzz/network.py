@@ -10,11 +10,12 @@ from collections.abc import Iterator
 import h11
 
 from fuzz.source import Source
-from goe_exporter import client, influx_server, transport
+from goe_exporter import client, influx_server
 from goe_exporter.client import Client
 from goe_exporter.errors import REASONS, ChargerError, GoeExporterError, RefusedError
 from goe_exporter.influx_server import Access, ServerV1, ServerV2, Verdict
-from goe_exporter.transport import HttpAnswer, Transport
+from goe_exporter.transport import http as door
+from goe_exporter.transport.http import HttpAnswer, Transport
 
 LIMIT = 512
 LONGEST = 60_000
@@ -35,10 +36,10 @@ _OUTCOMES = {"written", "rejected", "too_large", "later"}
 def _answering(data: bytes) -> Iterator[None]:
     """Let connections be answered by `data` and closed; they read of it through a real socket."""
     ours, theirs = socket.socketpair()
-    opened = transport._Socket(fileno=ours.detach())
-    before, limit = transport._open, transport.BODY_LIMIT
-    transport._open = lambda *_arguments: opened
-    transport.BODY_LIMIT = LIMIT
+    opened = door._Socket(fileno=ours.detach())
+    before, limit = door._open, door.BODY_LIMIT
+    door._open = lambda *_arguments: opened
+    door.BODY_LIMIT = LIMIT
     try:
         theirs.sendall(data[:LONGEST])
         theirs.shutdown(socket.SHUT_WR)
@@ -46,7 +47,7 @@ def _answering(data: bytes) -> Iterator[None]:
     finally:
         theirs.close()
         opened.close()
-        transport._open, transport.BODY_LIMIT = before, limit
+        door._open, door.BODY_LIMIT = before, limit
 
 
 def one_line(error: GoeExporterError) -> None:

@@ -32,7 +32,7 @@ from goe_exporter.config import ChargerConfig, Config, InfluxSettings
 from goe_exporter.errors import ConfigError, GoeExporterError, UsageError
 from goe_exporter.influx_server import Access, ServerV1
 from goe_exporter.model import Answer, Range
-from goe_exporter.transport import Transport
+from goe_exporter.transport.http import Transport
 from goe_exporter.web_config import TlsServer, WebConfig
 
 _ROOT = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from goe_exporter import dialect_v1
 from goe_exporter.errors import ChargerError, RefusedError
 from goe_exporter.model import Answer
-from goe_exporter.transport import Transport
+from goe_exporter.transport.http import Transport
 
 Api = Literal["auto", "1", "2"]
 

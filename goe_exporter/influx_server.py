@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
 from goe_exporter.errors import ChargerError
-from goe_exporter.transport import Transport, bounded, pools, tls_context
+from goe_exporter.transport.http import Transport, bounded, pools, tls_context
 
 ANSWER_BYTES = 64 * 1024
 SHORTEST_SECRET = 4

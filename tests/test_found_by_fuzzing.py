@@ -24,7 +24,7 @@ from goe_exporter.influx_server import judge
 from goe_exporter.model import Answer, Cycle
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.spool import Spool
-from goe_exporter.transport import HttpAnswer, Transport
+from goe_exporter.transport.http import HttpAnswer, Transport
 from goe_exporter.web_config import WebConfig
 
 LIMIT = 1024 * 1024

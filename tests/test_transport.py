@@ -17,7 +17,7 @@ from conftest import Speaker
 from goe_exporter import config
 from goe_exporter.errors import REASONS, ChargerError, UsageError
 from goe_exporter.simulator import Charger, Simulator
-from goe_exporter.transport import Transport
+from goe_exporter.transport.http import Transport
 
 Speak = Callable[..., Speaker]
 
