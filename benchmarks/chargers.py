@@ -13,9 +13,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
+from goe_exporter.channels.model import ChargerView
 from goe_exporter.client import Client
 from goe_exporter.collector import Collector
-from goe_exporter.model import ChargerView
 from goe_exporter.simulator import Car, Charger, Simulator
 
 PORT = 18_080

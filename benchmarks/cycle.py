@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 
 from benchmarks import chargers
+from goe_exporter.channels.decode import decode
 from goe_exporter.client import Client
 from goe_exporter.collector import LIVE_KEYS, Collector
-from goe_exporter.decode import decode
 
 ROUNDS = 15
 CALLS = 100

@@ -18,8 +18,8 @@ from pathlib import Path
 from benchmarks import chargers
 from benchmarks.cycle import side_by_side
 from benchmarks.processes import cpu_seconds
+from goe_exporter.channels.model import ChargerView, Distribution
 from goe_exporter.collector import Collector
-from goe_exporter.model import ChargerView, Distribution
 from goe_exporter.prometheus import Exposition
 from goe_exporter.schedule import DURATION_BOUNDS, LATENESS_BOUNDS
 

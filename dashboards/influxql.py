@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from dashboards.grafana import Json, textbox, variable
 from dashboards.promql import channel
+from goe_exporter.channels.model import Kind
 from goe_exporter.influx import MEASUREMENT
-from goe_exporter.model import Kind
 
 SOURCE = "influxdb"
 CHOSEN = '"charger" =~ /^$charger$/'

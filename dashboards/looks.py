@@ -9,7 +9,7 @@ from dashboards.panels import (
     override,
     values,
 )
-from goe_exporter import codes
+from goe_exporter.channels import codes
 
 GREEN, YELLOW, ORANGE, RED = "#56A64B", "#E0B400", "#FF9830", "#E02F44"
 SILENT = "#FF780A"

@@ -11,8 +11,7 @@ from functools import cache
 from prometheus_client.parser import text_string_to_metric_families
 
 from dashboards.grafana import Json, variable
-from goe_exporter.channels import CHANNELS
-from goe_exporter.model import (
+from goe_exporter.channels.model import (
     Channel,
     ChargerView,
     Distribution,
@@ -20,6 +19,7 @@ from goe_exporter.model import (
     Kind,
     Vitals,
 )
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.prometheus import DEVICE_LABELS, Exposition
 
 SOURCE = "prometheus"

@@ -8,13 +8,13 @@ import math
 from fuzz.line_protocol import parsed
 from fuzz.source import Source
 from goe_exporter import dialect_v1, influx, web_api, web_page
-from goe_exporter.channels import CHANNELS
+from goe_exporter.channels.decode import decode
+from goe_exporter.channels.model import ChargerView, Cycle, Kind, Reading, Snapshot, Vitals
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.client import _parse as parse_json
-from goe_exporter.decode import decode
 from goe_exporter.errors import ChargerError
 from goe_exporter.history import History
 from goe_exporter.language import Language
-from goe_exporter.model import ChargerView, Cycle, Kind, Reading, Snapshot, Vitals
 from goe_exporter.prometheus import render_readings
 
 KEYS = tuple(dict.fromkeys(key for channel in CHANNELS for key in channel.key.split()))

@@ -27,11 +27,11 @@ from goe_exporter import (
     text_format,
     writer,
 )
-from goe_exporter.channels import CHANNELS
+from goe_exporter.channels.model import Answer, Range
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.config import ChargerConfig, Config, InfluxSettings
 from goe_exporter.errors import ConfigError, GoeExporterError, UsageError
 from goe_exporter.influx_server import Access, ServerV1
-from goe_exporter.model import Answer, Range
 from goe_exporter.transport.http import Transport
 from goe_exporter.web_config import TlsServer, WebConfig
 

@@ -12,10 +12,11 @@ import h11
 import uvicorn
 
 from fuzz.source import Source
-from goe_exporter import decode, server
+from goe_exporter import server
+from goe_exporter.channels import decode
+from goe_exporter.channels.model import ChargerView, Cycle, Distribution, Snapshot, Vitals
 from goe_exporter.guard import Guard
 from goe_exporter.history import History
-from goe_exporter.model import ChargerView, Cycle, Distribution, Snapshot, Vitals
 from goe_exporter.prometheus import Exposition
 from goe_exporter.server import HEAD_BYTES, Limits
 from goe_exporter.web import application

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from goe_exporter import dead, influx, records
+from goe_exporter.channels.model import Cycle, InfluxVitals
 from goe_exporter.config import InfluxSettings
 from goe_exporter.dead import DeadLetters
 from goe_exporter.delivery import Sender
@@ -16,7 +17,6 @@ from goe_exporter.durable.clock import Timekeeper, boot, shown
 from goe_exporter.held import Held
 from goe_exporter.influx_server import Access, ServerV1, ServerV2, Verdict, WriteServer
 from goe_exporter.logs import Episode, logger
-from goe_exporter.model import Cycle, InfluxVitals
 from goe_exporter.spool import Spool
 
 LET_IN_SECONDS = 0.01

@@ -17,9 +17,9 @@ from goe_exporter.cli_spool import spool
 from goe_exporter.errors import GoeExporterError, UsageError
 
 if TYPE_CHECKING:
+    from goe_exporter.channels.model import Channel
     from goe_exporter.collector import Collector
     from goe_exporter.config import ChargerConfig, Config
-    from goe_exporter.model import Channel
     from goe_exporter.service import Wishes
 
 
@@ -231,7 +231,7 @@ def set_(
     you like (10A, 5kWh), or a word. `goe-exporter channels` lists what can be set.
     """
     from goe_exporter import terminal, writer
-    from goe_exporter.channels import CHANNELS
+    from goe_exporter.channels.table import CHANNELS
     from goe_exporter.client import Client
 
     row = writer.find(CHANNELS, channel)
@@ -259,7 +259,7 @@ def set_(
 def channels(output: str, check: str | None, update: str | None) -> None:
     """List the channels: names, metrics, fields, units, and what may be set."""
     from goe_exporter import docs, terminal
-    from goe_exporter.channels import CHANNELS
+    from goe_exporter.channels.table import CHANNELS
 
     if check:
         _table_in(check, write=False)
@@ -350,7 +350,7 @@ def _table_in(path: str, *, write: bool) -> None:
     from pathlib import Path
 
     from goe_exporter import docs
-    from goe_exporter.channels import CHANNELS
+    from goe_exporter.channels.table import CHANNELS
 
     try:
         text = Path(path).read_text("utf-8")

@@ -16,8 +16,8 @@ from typing import Literal, NoReturn
 from urllib.parse import quote
 
 from goe_exporter import dialect_v1
+from goe_exporter.channels.model import Answer
 from goe_exporter.errors import ChargerError, RefusedError
-from goe_exporter.model import Answer
 from goe_exporter.transport.http import Transport
 
 Api = Literal["auto", "1", "2"]

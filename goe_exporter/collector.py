@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
-from goe_exporter.channels import CHANNELS
-from goe_exporter.decode import decode
+from goe_exporter.channels.decode import decode
+from goe_exporter.channels.model import Answer, ChargerView, Cycle, Reading, Snapshot, Vitals
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import ChargerError
 from goe_exporter.logs import logger
-from goe_exporter.model import Answer, ChargerView, Cycle, Reading, Snapshot, Vitals
 
 FILTER_LIMIT = 35
 """Keys in one request; longer filters reset the connection on some firmware (PROTOCOL.md §1)."""

@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from goe_exporter.model import Cycle, Reading
+from goe_exporter.channels.model import Cycle, Reading
 
 ROWS = 720
 SPACING_SECONDS = 4.5

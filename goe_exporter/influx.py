@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from goe_exporter.model import Cycle, Kind, Reading
+from goe_exporter.channels.model import Cycle, Kind, Reading
 
 MEASUREMENT = "goe_charger"
 LONGEST_STAMP = 19

@@ -24,8 +24,7 @@ from prometheus_client import (
 from prometheus_client.metrics_core import HistogramMetricFamily, InfoMetricFamily, Metric
 
 from goe_exporter import __version__
-from goe_exporter.errors import REASONS
-from goe_exporter.model import (
+from goe_exporter.channels.model import (
     Channel,
     ChargerView,
     Distribution,
@@ -35,6 +34,7 @@ from goe_exporter.model import (
     Snapshot,
     Vitals,
 )
+from goe_exporter.errors import REASONS
 from goe_exporter.text_format import TEXT, Format, escaped, negotiated, number, series
 
 DEVICE_LABELS = ("serial", "model", "variant", "firmware", "name")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from goe_exporter.model import Channel, ChargerView, Reading, Words
+from goe_exporter.channels.model import Channel, ChargerView, Reading, Words
 
 if TYPE_CHECKING:
     from goe_exporter.docs import Row

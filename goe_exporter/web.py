@@ -20,10 +20,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from goe_exporter import web_api, web_page
-from goe_exporter.channels import CHANNELS
+from goe_exporter.channels.model import ChargerView, InfluxVitals
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.history import LONGEST_MINUTES, History
 from goe_exporter.language import Language, preferred
-from goe_exporter.model import ChargerView, InfluxVitals
 from goe_exporter.prometheus import Exposition
 
 Application = Starlette

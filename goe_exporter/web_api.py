@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 
 from goe_exporter import __version__
+from goe_exporter.channels.model import Channel, ChargerView, Kind, Reading
 from goe_exporter.errors import REASONS
 from goe_exporter.history import CHANNELS as KEPT
 from goe_exporter.history import LONGEST_MINUTES, Timeline
-from goe_exporter.model import Channel, ChargerView, Kind, Reading
 
 Json = dict[str, object]
 

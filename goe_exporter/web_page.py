@@ -13,8 +13,8 @@ from typing import NamedTuple
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from goe_exporter import __version__
+from goe_exporter.channels.model import ChargerView
 from goe_exporter.language import Language
-from goe_exporter.model import ChargerView
 from goe_exporter.portrait import SENSORS, portrait
 
 CONTENT_TYPES = {

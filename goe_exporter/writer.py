@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from goe_exporter.channels.model import Allowed, Answer, Channel, Range
 from goe_exporter.errors import ChargerError, RefusedError, UsageError
-from goe_exporter.model import Allowed, Answer, Channel, Range
 
 READ_BACK_SECONDS = 5.0
 READ_BACK_PAUSE_SECONDS = 0.5

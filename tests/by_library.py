@@ -10,8 +10,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
+from goe_exporter.channels.model import Channel, ChargerView, Kind, Reading, Snapshot, Vitals
 from goe_exporter.errors import REASONS
-from goe_exporter.model import Channel, ChargerView, Kind, Reading, Snapshot, Vitals
 from goe_exporter.prometheus import DEVICE_LABELS
 
 _Families = dict[str, Metric]

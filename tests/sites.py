@@ -11,8 +11,8 @@ from typing import Self
 import uvicorn
 from servers import wait_for
 
+from goe_exporter.channels.model import ChargerView, Distribution, InfluxVitals
 from goe_exporter.history import History
-from goe_exporter.model import ChargerView, Distribution, InfluxVitals
 from goe_exporter.prometheus import Exposition
 from goe_exporter.web import application
 

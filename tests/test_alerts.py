@@ -15,8 +15,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from servers import binary
 
-from goe_exporter.channels import CHANNELS
-from goe_exporter.model import (
+from goe_exporter.channels.model import (
     Channel,
     ChargerView,
     Distribution,
@@ -27,6 +26,7 @@ from goe_exporter.model import (
     Snapshot,
     Vitals,
 )
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.prometheus import Exposition
 
 ROOT = Path(__file__).parent.parent

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from goe_exporter import dialect_v1
-from goe_exporter.channels import CHANNELS
-from goe_exporter.decode import Decoded, decode
-from goe_exporter.model import Kind
+from goe_exporter.channels.decode import Decoded, decode
+from goe_exporter.channels.model import Kind
+from goe_exporter.channels.table import CHANNELS
 
 TEXT = Path(__file__).with_name("captures.yaml").read_text(encoding="utf-8")
 EXPECTED: dict[str, dict[str, object]] = yaml.safe_load(TEXT)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from goe_exporter.channels import CHANNELS
-from goe_exporter.model import Channel, Kind, Range, Words
+from goe_exporter.channels.model import Channel, Kind, Range, Words
+from goe_exporter.channels.table import CHANNELS
 
 GOLDEN = Path(__file__).parent / "golden" / "channels.txt"
 

@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT
 from servers import free_port
 
-from goe_exporter.channels import CHANNELS
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.cli import command
 from goe_exporter.simulator import FAULTS, Car, Charger, Simulator
 

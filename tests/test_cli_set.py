@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from goe_exporter import writer
-from goe_exporter.channels import CHANNELS
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.simulator import Box, Charger, Simulator
 from goe_exporter.simulator.settings import SETTINGS, Setting
 

@@ -10,9 +10,9 @@ from urllib.parse import unquote
 import pytest
 from conftest import Speaker
 
+from goe_exporter.channels.model import Answer
 from goe_exporter.client import Client, write_targets
 from goe_exporter.errors import ChargerError, RefusedError, UsageError
-from goe_exporter.model import Answer
 from goe_exporter.simulator import FAULTS, Box, Car, Charger, Simulator
 
 Speak = Callable[..., Speaker]

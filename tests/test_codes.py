@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from goe_exporter import codes
-from goe_exporter.codes import CodeSet, firmware_major
+from goe_exporter.channels import codes
+from goe_exporter.channels.codes import CodeSet, firmware_major
 
 CAR = {
     0: "unknown",

@@ -9,10 +9,10 @@ from urllib.parse import unquote
 
 import pytest
 
+from goe_exporter.channels.model import Answer, Snapshot
 from goe_exporter.client import Client
 from goe_exporter.collector import Collector
 from goe_exporter.errors import ChargerError
-from goe_exporter.model import Answer, Snapshot
 from goe_exporter.simulator import Box, Car, Charger, Simulator
 
 SLOW_KEYS = {

@@ -22,7 +22,7 @@ from dashboards.grafana import Board, Row, dashboard
 from dashboards.panels import (
     stat,
 )
-from goe_exporter import codes
+from goe_exporter.channels import codes
 
 ROOT = FOLDER.parent
 PROVISIONED = {name: json.loads((FOLDER / name).read_text("utf-8")) for name in BOARDS}

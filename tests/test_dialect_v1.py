@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goe_exporter import dialect_v1
-from goe_exporter.channels import CHANNELS
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import UsageError
 
 V1_KEYS = """

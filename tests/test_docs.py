@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from goe_exporter import docs
-from goe_exporter.channels import CHANNELS
+from goe_exporter.channels.table import CHANNELS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ from servers import binary
 from test_captures import FULL, decoded, load
 
 from goe_exporter import dialect_v1
-from goe_exporter.decode import decode
-from goe_exporter.model import ChargerView, Reading, Snapshot, Vitals
+from goe_exporter.channels.decode import decode
+from goe_exporter.channels.model import ChargerView, Reading, Snapshot, Vitals
 from goe_exporter.simulator import Charger, story
 from goe_exporter.simulator.speech_v1 import status_v1
 from goe_exporter.simulator.speech_v2 import status_v2

@@ -14,14 +14,14 @@ import pytest
 from conftest import Launch, Speaker
 
 from goe_exporter import config, influx, records, strict_yaml, writer
-from goe_exporter.channels import CHANNELS
+from goe_exporter.channels.model import Answer, Cycle
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.client import Client
 from goe_exporter.dead import DeadLetters, letters
 from goe_exporter.durable.clock import Timekeeper
 from goe_exporter.errors import ChargerError, ConfigError, RefusedError
 from goe_exporter.held import Held
 from goe_exporter.influx_server import judge
-from goe_exporter.model import Answer, Cycle
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.spool import Spool
 from goe_exporter.transport.http import HttpAnswer, Transport

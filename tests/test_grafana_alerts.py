@@ -15,9 +15,9 @@ from pydantic.alias_generators import to_camel
 from servers import InfluxDB
 
 from goe_exporter import influx
-from goe_exporter.channels import CHANNELS
-from goe_exporter.decode import decode
-from goe_exporter.model import Cycle, Snapshot
+from goe_exporter.channels.decode import decode
+from goe_exporter.channels.model import Cycle, Snapshot
+from goe_exporter.channels.table import CHANNELS
 
 ALERTS = Path(__file__).parent.parent / "dashboards" / "alerts"
 FILE = ALERTS / "grafana" / "goe-alerts-influxdb.yaml"

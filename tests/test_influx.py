@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goe_exporter import influx
-from goe_exporter.channels import CHANNELS
-from goe_exporter.decode import decode
-from goe_exporter.model import Channel, Cycle, Kind, Reading, Snapshot
+from goe_exporter.channels.decode import decode
+from goe_exporter.channels.model import Channel, Cycle, Kind, Reading, Snapshot
+from goe_exporter.channels.table import CHANNELS
 
 GOLDEN = Path(__file__).parent / "golden" / "influx_fields.json"
 STAMP = 1_780_000_000.1234

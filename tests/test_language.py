@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import goe_exporter
-from goe_exporter import codes
-from goe_exporter.channels import CHANNELS
+from goe_exporter.channels import codes
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import REASONS
 from goe_exporter.language import Language, preferred
 from goe_exporter.portrait import SENSORS

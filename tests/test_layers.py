@@ -240,7 +240,7 @@ def test_the_reader_of_imports_sees_every_form(tmp_path: Path) -> None:
     path.write_text(
         "import requests.adapters\n"
         "from goe_exporter import __version__, codes\n"
-        "from goe_exporter.model import Channel\n"
+        "from goe_exporter.channels.model import Channel\n"
         "from . import cli\n"
         "from .web import Server\n"
         "if TYPE_CHECKING:\n    from goe_exporter.docs import Row\n"

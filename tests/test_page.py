@@ -10,10 +10,10 @@ import pytest
 from sites import Site
 
 from goe_exporter import web_page
-from goe_exporter.channels import CHANNELS
-from goe_exporter.decode import decode
+from goe_exporter.channels.decode import decode
+from goe_exporter.channels.model import ChargerView, Snapshot, Vitals
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.language import Language
-from goe_exporter.model import ChargerView, Snapshot, Vitals
 from goe_exporter.portrait import Portrait, portrait
 from goe_exporter.quantities import duration, energy, power
 

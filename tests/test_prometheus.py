@@ -22,10 +22,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from servers import binary
 
 from goe_exporter import __version__, dialect_v1
-from goe_exporter.channels import CHANNELS
-from goe_exporter.decode import decode
-from goe_exporter.errors import REASONS
-from goe_exporter.model import (
+from goe_exporter.channels.decode import decode
+from goe_exporter.channels.model import (
     ChargerView,
     Distribution,
     InfluxVitals,
@@ -34,6 +32,8 @@ from goe_exporter.model import (
     Snapshot,
     Vitals,
 )
+from goe_exporter.channels.table import CHANNELS
+from goe_exporter.errors import REASONS
 from goe_exporter.prometheus import Exposition, render_readings
 
 HERE = Path(__file__).parent

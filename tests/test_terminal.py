@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import wait_for
 
-from goe_exporter.decode import decode
-from goe_exporter.model import ChargerView, Snapshot, Vitals
+from goe_exporter.channels.decode import decode
+from goe_exporter.channels.model import ChargerView, Snapshot, Vitals
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.terminal import print_readings, printable
 

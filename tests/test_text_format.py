@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
 from test_prometheus import FIXTURES, INFLUX, OPENMETRICS, down, view
 
-from goe_exporter.channels import CHANNELS
-from goe_exporter.decode import decode
+from goe_exporter.channels.decode import decode
+from goe_exporter.channels.model import ChargerView, Distribution, Snapshot, Vitals
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import REASONS
-from goe_exporter.model import ChargerView, Distribution, Snapshot, Vitals
 from goe_exporter.prometheus import Exposition, render_readings
 from goe_exporter.text_format import negotiated, number
 

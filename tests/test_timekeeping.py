@@ -17,14 +17,14 @@ from servers import wait_for
 
 from goe_exporter import agent as agent_module
 from goe_exporter.agent import Agent, agent, open_server
-from goe_exporter.channels import CHANNELS
+from goe_exporter.channels.model import Cycle, Reading, Snapshot
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.config import InfluxSettings
 from goe_exporter.dead import letters
 from goe_exporter.durable import clock
 from goe_exporter.durable.clock import EARLIEST, Timekeeper
 from goe_exporter.errors import UsageError
 from goe_exporter.influx_server import ServerV1, ServerV2, Verdict
-from goe_exporter.model import Cycle, Reading, Snapshot
 from goe_exporter.records import survey
 
 NOW = 1_780_000_000.0

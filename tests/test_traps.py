@@ -7,9 +7,9 @@ from hostile import TEXTS
 from prometheus_client.parser import text_string_to_metric_families
 
 from goe_exporter import dialect_v1
-from goe_exporter.channels import CHANNELS
-from goe_exporter.decode import decode
-from goe_exporter.model import ChargerView, Kind, Snapshot, Vitals
+from goe_exporter.channels.decode import decode
+from goe_exporter.channels.model import ChargerView, Kind, Snapshot, Vitals
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.prometheus import render_readings
 
 BY_NAME = {row.name: row for row in CHANNELS}

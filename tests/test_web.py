@@ -13,12 +13,12 @@ import pytest
 from servers import wait_for
 from sites import Site
 
-from goe_exporter.channels import CHANNELS
+from goe_exporter.channels.decode import decode
+from goe_exporter.channels.model import ChargerView, Snapshot, Vitals
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.client import Client
 from goe_exporter.collector import Collector
-from goe_exporter.decode import decode
 from goe_exporter.errors import UsageError
-from goe_exporter.model import ChargerView, Snapshot, Vitals
 from goe_exporter.schedule import Schedule
 from goe_exporter.server import Server
 from goe_exporter.simulator import Charger, Simulator

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goe_exporter import writer
-from goe_exporter.channels import CHANNELS
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.client import write_targets
 from goe_exporter.errors import ChargerError, RefusedError, UsageError
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from goe_exporter import codes
-from goe_exporter.model import Channel, Kind, Part, Range, Unit, Words, element, phases
+from goe_exporter.channels import codes
+from goe_exporter.channels.model import Channel, Kind, Part, Range, Unit, Words, element, phases
 
 V = Unit("V", "volts", "v", 0, 1_000)
 A = Unit("A", "amperes", "a", -1_000, 1_000)

@@ -14,7 +14,7 @@ from enum import Enum
 from functools import cached_property
 from typing import NamedTuple
 
-from goe_exporter.codes import CodeSet
+from goe_exporter.channels.codes import CodeSet
 
 Status = Mapping[str, object]
 """A charger's status: key → whatever its JSON held."""

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import NamedTuple, TypeGuard
 
-from goe_exporter.channels import CHANNELS
-from goe_exporter.codes import firmware_major
+from goe_exporter.channels.codes import firmware_major
+from goe_exporter.channels.model import Channel, Kind, Reading, Status
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import UnreadableError
-from goe_exporter.model import Channel, Kind, Reading, Status
 
 LONGEST_TEXT = 512
 """Characters of a charger's text that are kept; a longer one is cut and ends in an ellipsis."""
