@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from goe_exporter.channels.model import ChargerView
-from goe_exporter.client import Client
+from goe_exporter.charger.client import Client
 from goe_exporter.collector import Collector
 from goe_exporter.simulator import Car, Charger, Simulator
 

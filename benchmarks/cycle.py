@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from benchmarks import chargers
 from goe_exporter.channels.decode import decode
-from goe_exporter.client import Client
+from goe_exporter.charger.client import Client
 from goe_exporter.collector import LIVE_KEYS, Collector
 
 ROUNDS = 15

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import h11
 
 from fuzz.source import Source
-from goe_exporter import client, influx_server
-from goe_exporter.client import Client
+from goe_exporter import influx_server
+from goe_exporter.charger import client
+from goe_exporter.charger.client import Client
 from goe_exporter.errors import REASONS, ChargerError, GoeExporterError, RefusedError
 from goe_exporter.influx_server import Access, ServerV1, ServerV2, Verdict
 from goe_exporter.transport import http as door

@@ -7,11 +7,12 @@ import math
 
 from fuzz.line_protocol import parsed
 from fuzz.source import Source
-from goe_exporter import dialect_v1, influx, web_api, web_page
+from goe_exporter import influx, web_api, web_page
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import ChargerView, Cycle, Kind, Reading, Snapshot, Vitals
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.client import _parse as parse_json
+from goe_exporter.charger import api_v1
+from goe_exporter.charger.client import _parse as parse_json
 from goe_exporter.errors import ChargerError
 from goe_exporter.history import History
 from goe_exporter.language import Language
@@ -63,7 +64,7 @@ def status_v1(data: bytes) -> None:
     status = _status(source, KEYS_V1)
     key = source.pick(KEYS_V1)
     changed = dict(status, **{key: source.json()})
-    _check(dialect_v1.status(status), dialect_v1.status(changed), 1)
+    _check(api_v1.status(status), api_v1.status(changed), 1)
 
 
 def body(data: bytes) -> None:
@@ -74,7 +75,7 @@ def body(data: bytes) -> None:
         return
     if isinstance(found, dict):
         decode(found, 2)
-        decode(dialect_v1.status(found), 1)
+        decode(api_v1.status(found), 1)
 
 
 def _check(status: dict[str, object], changed: dict[str, object], api: int) -> None:
@@ -131,7 +132,7 @@ def outputs(data: bytes) -> None:
     api = 1 + source.below(2)
     status = _status(source, KEYS if api == 2 else KEYS_V1)
     if api == 1:
-        status = dialect_v1.status(status)
+        status = api_v1.status(status)
     readings = decode(status, api).readings
     time = source.below(65_536) * 1e6 + source.byte() / 7
     snapshot = Snapshot(name, api, time, 0.0, readings)

@@ -17,18 +17,10 @@ import bcrypt
 import click
 
 from fuzz.source import Source
-from goe_exporter import (
-    cli_options,
-    config,
-    guard,
-    language,
-    logs,
-    strict_yaml,
-    text_format,
-    writer,
-)
+from goe_exporter import cli_options, config, guard, language, logs, strict_yaml, text_format
 from goe_exporter.channels.model import Answer, Range
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.charger import write
 from goe_exporter.config import ChargerConfig, Config, InfluxSettings
 from goe_exporter.errors import ConfigError, GoeExporterError, UsageError
 from goe_exporter.influx_server import Access, ServerV1
@@ -240,10 +232,10 @@ def values(data: bytes) -> None:
     source = Source(data)
     channel = source.pick(_WRITABLE)
     spec = source.pick(tuple(channel.write.values()))
-    high = writer._own_limit(spec, {"ama": source.json(1)}) if source.below(4) == 0 else None
+    high = write._own_limit(spec, {"ama": source.json(1)}) if source.below(4) == 0 else None
     text = source.text() if source.below(4) == 0 else source.rest().decode("utf-8", "replace")
     try:
-        value = writer.parse(channel, spec, text, high)
+        value = write.parse(channel, spec, text, high)
     except UsageError as error:
         assert str(error).isprintable(), error
         return
@@ -257,7 +249,7 @@ def values(data: bytes) -> None:
     assert spec.low <= value <= spec.high
     assert high is None or value <= high
     assert abs(value / spec.step - round(value / spec.step)) < 1e-6
-    assert writer.parse(channel, spec, f"{value}") == value
+    assert write.parse(channel, spec, f"{value}") == value
 
 
 def writes(data: bytes) -> None:
@@ -274,7 +266,7 @@ def writes(data: bytes) -> None:
         else source.text()  # fmt: skip
     times = iter(range(100))
     try:
-        written = writer.write(
+        written = write.write(
             client, channel, text, channels=CHANNELS,
             clock=lambda: float(next(times)), sleep=lambda _seconds: None,
         )  # fmt: skip
@@ -298,7 +290,7 @@ _ARGUMENTS: tuple[Callable[[str], object], ...] = (
     lambda text: _within(config.size(text), 1024 * 1024, 2**50),
     _listens,
     config.host,
-    lambda text: writer.find(CHANNELS, text),
+    lambda text: write.find(CHANNELS, text),
     lambda text: _within(cli_options.FiniteRange(1, 1000).convert(text, None, None), 1, 1000),
 )
 

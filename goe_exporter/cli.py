@@ -230,20 +230,21 @@ def set_(
     CHANNEL is our name or openHAB's (max-current or maxCurrent), VALUE a number, with its unit if
     you like (10A, 5kWh), or a word. `goe-exporter channels` lists what can be set.
     """
-    from goe_exporter import terminal, writer
+    from goe_exporter import terminal
     from goe_exporter.channels.table import CHANNELS
-    from goe_exporter.client import Client
+    from goe_exporter.charger import write
+    from goe_exporter.charger.client import Client
 
-    row = writer.find(CHANNELS, channel)
+    row = write.find(CHANNELS, channel)
     charger = _charger(host, api, token_file)
     if api != "auto":
-        spec = writer.specification(row, int(api), CHANNELS)
-        writer.parse(row, spec, value)
+        spec = write.specification(row, int(api), CHANNELS)
+        write.parse(row, spec, value)
     if dry_run:
         _show_requests(row, value, charger)
         return
     client = Client(charger.host, charger.api, token=charger.token())
-    written = writer.write(client, row, value, channels=CHANNELS)
+    written = write.write(client, row, value, channels=CHANNELS)
     shown = terminal.written(row, value, written.value)
     click.echo(
         f"{terminal.printable(charger.name)}: {row.option} is now {shown}"
@@ -326,19 +327,19 @@ def _ask_for_all(collector: Collector) -> None:
 
 def _show_requests(row: Channel, value: str, charger: ChargerConfig) -> None:
     """Print what a write would send, for each API in question, having sent nothing."""
-    from goe_exporter import writer
-    from goe_exporter.client import write_targets
+    from goe_exporter.charger import write
+    from goe_exporter.charger.client import write_targets
 
     refusal: UsageError | None = None
     shown = False
     for api in (1, 2) if charger.api == "auto" else (int(charger.api),):
         try:
-            spec = writer.specification(row, api)
-            wire = writer.parse(row, spec, value)
+            spec = write.specification(row, api)
+            wire = write.parse(row, spec, value)
         except UsageError as error:
             refusal = error
             continue
-        for target in write_targets(api, writer.written_key(row, spec), wire):
+        for target in write_targets(api, write.written_key(row, spec), wire):
             click.echo(f"API v{api}: GET {charger.url}{target}")
             shown = True
     if refusal and not shown:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from goe_exporter import __version__, supervisor
 from goe_exporter.channels.model import ChargerView, Cycle, Reload
-from goe_exporter.client import Api, Client
+from goe_exporter.charger.client import Api, Client
 from goe_exporter.collector import Collector
 from goe_exporter.config import ChargerConfig, InfluxSettings
 from goe_exporter.errors import GoeExporterError, UsageError

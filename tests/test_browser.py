@@ -19,7 +19,7 @@ from goe_exporter import web, web_page
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import ChargerView, Cycle, Snapshot, Vitals
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.client import Client
+from goe_exporter.charger.client import Client
 from goe_exporter.collector import Collector
 from goe_exporter.history import History
 from goe_exporter.schedule import Schedule

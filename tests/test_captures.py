@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from goe_exporter import dialect_v1
 from goe_exporter.channels.decode import Decoded, decode
 from goe_exporter.channels.model import Kind
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.charger import api_v1
 
 TEXT = Path(__file__).with_name("captures.yaml").read_text(encoding="utf-8")
 EXPECTED: dict[str, dict[str, object]] = yaml.safe_load(TEXT)
@@ -47,7 +47,7 @@ def load(folder: Path, name: str) -> dict[str, object]:
 
 def decoded(name: str, status: dict[str, object]) -> Decoded:
     if name.startswith("v1"):
-        return decode(dialect_v1.status(status), 1)
+        return decode(api_v1.status(status), 1)
     return decode(status, 2)
 
 
@@ -115,7 +115,7 @@ def test_every_capture_decodes(captures_folder: Path) -> None:
             inner = status.get("body") if path.name in NO_STATUS else status
             if isinstance(inner, dict):
                 decode(inner, 2)
-                decode(dialect_v1.status(inner), 1)
+                decode(api_v1.status(inner), 1)
 
 
 def test_every_capture_is_typed(captures_folder: Path) -> None:

@@ -37,7 +37,7 @@ from goe_exporter import cli, server
 from goe_exporter.agent import Agent
 from goe_exporter.channels.model import Channel, Distribution, Kind
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.client import Client
+from goe_exporter.charger.client import Client
 from goe_exporter.collector import Collector
 from goe_exporter.history import History
 from goe_exporter.influx_server import Access, ServerV2

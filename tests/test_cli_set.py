@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from goe_exporter import writer
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.charger import write
 from goe_exporter.simulator import Box, Charger, Simulator
 from goe_exporter.simulator.settings import SETTINGS, Setting
 
@@ -61,8 +61,8 @@ ON_V2 = [
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look often, and give up after half a second: ten simulated ones."""
-    monkeypatch.setattr(writer, "READ_BACK_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr(writer, "READ_BACK_SECONDS", 0.5)
+    monkeypatch.setattr(write, "READ_BACK_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(write, "READ_BACK_SECONDS", 0.5)
 
 
 def contrary(model: str) -> Charger:
@@ -94,7 +94,7 @@ def test_on_v3(
     box = simulator.add(contrary("V3"))
     outcome = goe("set", f"garage={box.address}", channel, text)
     assert (outcome.status, outcome.err) == (0, "")
-    name = writer.find(CHANNELS, channel).option
+    name = write.find(CHANNELS, channel).option
     assert outcome.out.startswith(f"garage: {name} is now {shown} (shown by the charger after ")
     assert outcome.out.endswith(" s, API v2)\n")
     assert getattr(box.charger, attribute) == value
@@ -126,7 +126,7 @@ def test_on_v2_hardware(
 def test_the_cases_cover_the_table() -> None:
     """Every channel that can be written is written above, through each of its APIs."""
     tried = {
-        (writer.find(CHANNELS, name).option, api)
+        (write.find(CHANNELS, name).option, api)
         for api, cases in ((2, ON_V3), (1, ON_V2))
         for name, *_rest in cases
     }

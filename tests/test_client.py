@@ -11,7 +11,7 @@ import pytest
 from conftest import Speaker
 
 from goe_exporter.channels.model import Answer
-from goe_exporter.client import Client, write_targets
+from goe_exporter.charger.client import Client, write_targets
 from goe_exporter.errors import ChargerError, RefusedError, UsageError
 from goe_exporter.simulator import FAULTS, Box, Car, Charger, Simulator
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 
 from goe_exporter.channels.model import Answer, Snapshot
-from goe_exporter.client import Client
+from goe_exporter.charger.client import Client
 from goe_exporter.collector import Collector
 from goe_exporter.errors import ChargerError
 from goe_exporter.simulator import Box, Car, Charger, Simulator

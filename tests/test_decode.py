@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from goe_exporter import dialect_v1
 from goe_exporter.channels.decode import Decoded, decode
 from goe_exporter.channels.model import Channel, ChargerView, Kind, Reading, Snapshot, Vitals
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.charger import api_v1
 from goe_exporter.prometheus import render_readings
 
 BY_NAME = {row.name: row for row in CHANNELS}
@@ -500,7 +500,7 @@ def test_odd_values_in_every_place_of_v1(key: str) -> None:
     for odd in ODD:
         arrays = [[0] * index + [odd] for index in range(17)]
         for raw in (odd, *arrays, [odd] * 16, {"energy": odd}):
-            check(decode(dialect_v1.status({"stp": "2", "loe": 1} | {key: raw}), 1))
+            check(decode(api_v1.status({"stp": "2", "loe": 1} | {key: raw}), 1))
 
 
 @pytest.mark.parametrize("api", [1, 2])
@@ -508,7 +508,7 @@ def test_odd_values_in_all_keys_are_exported_soundly(api: int) -> None:
     """A status of one oddity everywhere still gives an exposition that parses."""
     for odd in ODD:
         status: dict[str, object] = dict.fromkeys(V2_KEYS if api == 2 else V1_KEYS, odd)
-        decoded = decode(status if api == 2 else dialect_v1.status(status), api)
+        decoded = decode(status if api == 2 else api_v1.status(status), api)
         check_exposition(decoded, api)
 
 
@@ -526,7 +526,7 @@ def test_any_v2_status_decodes(status: dict[str, object]) -> None:
 @given(statuses(V1_KEYS))
 def test_any_v1_status_decodes(status: dict[str, object]) -> None:
     """Whatever stands in a v1 status, its translation decodes just as soundly."""
-    decoded = decode(dialect_v1.status(status), 1)
+    decoded = decode(api_v1.status(status), 1)
     check(decoded)
     assert decoded.failed <= {*V2_KEYS, "amx"}
     check_exposition(decoded, 1)

@@ -7,8 +7,8 @@ from hostile import ANY_JSON, ODD
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goe_exporter import dialect_v1
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.charger import api_v1
 from goe_exporter.errors import UsageError
 
 V1_KEYS = """
@@ -19,7 +19,7 @@ eca ecr ecd ec4 ec5 ec6 ec7 ec8 ec9 ec1
 
 def said(status: dict[str, object]) -> dict[str, object]:
     """Return what the translation says, without the keys it leaves empty."""
-    return {key: value for key, value in dialect_v1.status(status).items() if value is not None}
+    return {key: value for key, value in api_v1.status(status).items() if value is not None}
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_the_translation_knows_only_the_tables_keys() -> None:
     everything: dict[str, object] = dict.fromkeys(V1_KEYS, "2")
     everything |= {"nrg": [1], "tma": [1, 2], "loe": 1}
     known = {key for row in CHANNELS if 1 in row.apis for key in row.key.split()}
-    assert set(dialect_v1.status(everything)) == known - {"pnp", "cards"}
+    assert set(api_v1.status(everything)) == known - {"pnp", "cards"}
 
 
 @settings(max_examples=300, deadline=None)
@@ -145,7 +145,7 @@ def test_the_translation_knows_only_the_tables_keys() -> None:
 def test_any_status_is_translated(status: dict[str, object]) -> None:
     """No answer of a charger makes the translation raise, and it leaves the answer alone."""
     before = repr(status)
-    dialect_v1.status(status)
+    api_v1.status(status)
     assert repr(status) == before
 
 
@@ -154,8 +154,8 @@ def test_odd_values_are_translated(key: str) -> None:
     """No known oddity makes it raise, in any key nor in any key's array."""
     for odd in ODD:
         for raw in (odd, [odd] * 16, [16, odd], {"energy": odd}):
-            dialect_v1.status({"stp": "2", "loe": 1, "tmp": "20"} | {key: raw})
-            dialect_v1.status({key: raw})
+            api_v1.status({"stp": "2", "loe": 1, "tmp": "20"} | {key: raw})
+            api_v1.status({key: raw})
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_odd_values_are_translated(key: str) -> None:
 )
 def test_writes(key: str, value: object, payloads: list[str]) -> None:
     """A value in v2's words becomes v1's payloads; a limit needs `stp` too."""
-    assert dialect_v1.writes(key, value) == payloads
+    assert api_v1.writes(key, value) == payloads
 
 
 @pytest.mark.parametrize(
@@ -183,10 +183,10 @@ def test_writes(key: str, value: object, payloads: list[str]) -> None:
 def test_writes_only_what_v1_can(key: str) -> None:
     """A key that v1 has no words for is refused by name, and nothing is sent."""
     if key == "ast":
-        assert dialect_v1.writes(key, 1) == ["ast=1"]  # v1's own name for `acs`
+        assert api_v1.writes(key, 1) == ["ast=1"]  # v1's own name for `acs`
         return
     with pytest.raises(UsageError, match="API v1 cannot write"):
-        dialect_v1.writes(key, 1)
+        api_v1.writes(key, 1)
 
 
 @pytest.mark.parametrize(
@@ -195,4 +195,4 @@ def test_writes_only_what_v1_can(key: str) -> None:
 def test_every_row_that_may_be_written_can_be(row: object) -> None:
     """What the table offers through v1, the translation writes."""
     key = row.key.split()[0]  # type: ignore[attr-defined]
-    assert dialect_v1.writes(key, 100)
+    assert api_v1.writes(key, 100)

@@ -12,9 +12,9 @@ from by_library import families
 from servers import binary
 from test_captures import FULL, decoded, load
 
-from goe_exporter import dialect_v1
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import ChargerView, Reading, Snapshot, Vitals
+from goe_exporter.charger import api_v1
 from goe_exporter.simulator import Charger, story
 from goe_exporter.simulator.speech_v1 import status_v1
 from goe_exporter.simulator.speech_v2 import status_v2
@@ -91,7 +91,7 @@ def day(charger: Charger) -> Iterator[Samples]:
         if charger.hardware.v2:
             readings = decode(status_v2(charger), 2).readings
         else:
-            readings = decode(dialect_v1.status(status_v1(charger)), 1).readings
+            readings = decode(api_v1.status(status_v1(charger)), 1).readings
         yield scraped(readings, STEP * step)
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from conftest import Launch, Speaker
 
-from goe_exporter import config, influx, records, strict_yaml, writer
+from goe_exporter import config, influx, records, strict_yaml
 from goe_exporter.channels.model import Answer, Cycle
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.client import Client
+from goe_exporter.charger import write
+from goe_exporter.charger.client import Client
 from goe_exporter.dead import DeadLetters, letters
 from goe_exporter.durable.clock import Timekeeper
 from goe_exporter.errors import ChargerError, ConfigError, RefusedError
@@ -381,9 +382,9 @@ def test_number_too_long_for_a_float(shown: dict[str, object]) -> None:
     """A charger that shows one is one that did not take the write."""
     ticks = iter(range(100))
     with pytest.raises(RefusedError, match="the charger took max-current without effect"):
-        writer.write(
+        write.write(
             _Shows(shown),
-            writer.find(CHANNELS, "max-current"),
+            write.find(CHANNELS, "max-current"),
             "16",
             clock=lambda: float(next(ticks)),
             sleep=lambda _seconds: None,

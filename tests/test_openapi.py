@@ -17,9 +17,9 @@ from goe_exporter import web_api
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import ChargerView, Cycle, InfluxVitals, Snapshot, Vitals
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.client import Client
+from goe_exporter.charger.api_v1 import status as translated
+from goe_exporter.charger.client import Client
 from goe_exporter.collector import Collector
-from goe_exporter.dialect_v1 import status as translated
 from goe_exporter.history import History
 from goe_exporter.simulator import Car, Charger, Simulator
 

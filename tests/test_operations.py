@@ -20,7 +20,7 @@ from test_prometheus import status_of, view
 import goe_exporter
 from goe_exporter import prometheus
 from goe_exporter.channels.model import Answer
-from goe_exporter.client import Client
+from goe_exporter.charger.client import Client
 from goe_exporter.collector import LIVE_KEYS, Collector
 from goe_exporter.prometheus import render_readings
 

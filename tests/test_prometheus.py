@@ -21,7 +21,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families
 from servers import binary
 
-from goe_exporter import __version__, dialect_v1
+from goe_exporter import __version__
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import (
     ChargerView,
@@ -33,6 +33,7 @@ from goe_exporter.channels.model import (
     Vitals,
 )
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.charger import api_v1
 from goe_exporter.errors import REASONS
 from goe_exporter.prometheus import Exposition, render_readings
 
@@ -60,7 +61,7 @@ def view(fixture: str, name: str = "garage") -> ChargerView:
     """Return a charger that has answered with a fixture, at a fixed time."""
     api = 1 if fixture.startswith("v1") else 2
     status = status_of(fixture)
-    readings, failed = decode(dialect_v1.status(status) if api == 1 else status, api)
+    readings, failed = decode(api_v1.status(status) if api == 1 else status, api)
     vitals = Vitals(
         up=True,
         polls=120,

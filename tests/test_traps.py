@@ -6,10 +6,10 @@ import pytest
 from hostile import TEXTS
 from prometheus_client.parser import text_string_to_metric_families
 
-from goe_exporter import dialect_v1
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import ChargerView, Kind, Snapshot, Vitals
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.charger import api_v1
 from goe_exporter.prometheus import render_readings
 
 BY_NAME = {row.name: row for row in CHANNELS}
@@ -17,7 +17,7 @@ BY_NAME = {row.name: row for row in CHANNELS}
 
 def v1(**status: object) -> dict[str, object]:
     """Return what a v1 status reads as, by name or name.part."""
-    return _values(dialect_v1.status(status), 1)
+    return _values(api_v1.status(status), 1)
 
 
 def v2(**status: object) -> dict[str, object]:
@@ -96,7 +96,7 @@ def test_trap_2_noise_is_no_phase() -> None:
 @pytest.mark.parametrize("stp", ["0", 0, "1", "", None, "junk"])
 def test_trap_3_no_limit_unless_stp_is_2(stp: object) -> None:
     """`dwo=180` without `stp=2` is no limit, rather than one of 18 kWh."""
-    decoded = decode(dialect_v1.status({"dwo": "180", "stp": stp}), 1)
+    decoded = decode(api_v1.status({"dwo": "180", "stp": stp}), 1)
     assert "session_energy_limit" not in {row.name for row, *_ in decoded.readings}
     assert decoded.failed == frozenset()
     assert "session_energy_limit" not in v1(dwo="180")
@@ -243,7 +243,7 @@ def test_trap_7_ambiguous_keys_are_not_read() -> None:
     """`cdi` and `lot` mean this here and that there: no row reads them, in no shape."""
     for status in ({"cdi": 1, "lot": 32}, {"cdi": {"type": 1, "value": 0}, "lot": {"amp": 32}}):
         assert decode(status, 2) == ((), frozenset())
-        assert decode(dialect_v1.status(status), 1) == ((), frozenset())
+        assert decode(api_v1.status(status), 1) == ((), frozenset())
 
 
 def test_trap_7_access_means_two_things() -> None:
@@ -269,7 +269,7 @@ def test_trap_8_milliseconds_since_boot() -> None:
 def test_trap_8_clock_texts_are_not_read() -> None:
     """`loc`, `utc` and `tme` come in several spellings: no row reads them."""
     status = {"loc": "2023-09-30T10:54:11.350.000 +02:00", "utc": "2023-09-30T08:54:11.347"}
-    assert decode(status, 2) == decode(dialect_v1.status({"tme": "0908221122"}), 1)
+    assert decode(status, 2) == decode(api_v1.status({"tme": "0908221122"}), 1)
 
 
 # 9: odd plugs
@@ -339,4 +339,4 @@ def test_trap_13_secrets_are_not_read() -> None:
     status |= {"wifis": [{"ssid": secret, "key": secret}], "ccw": {"ssid": secret}}
     status |= {"cards": [{"name": secret, "energy": 5, "cardId": secret}], "c0n": secret}
     assert secret not in scraped(status)
-    assert secret not in repr(decode(dialect_v1.status(status), 1).readings)
+    assert secret not in repr(decode(api_v1.status(status), 1).readings)

@@ -16,7 +16,7 @@ from sites import Site
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import ChargerView, Snapshot, Vitals
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.client import Client
+from goe_exporter.charger.client import Client
 from goe_exporter.collector import Collector
 from goe_exporter.errors import UsageError
 from goe_exporter.schedule import Schedule

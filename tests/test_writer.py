@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goe_exporter import writer
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.client import write_targets
+from goe_exporter.charger import write
+from goe_exporter.charger.client import write_targets
 from goe_exporter.errors import ChargerError, RefusedError, UsageError
 
 WRITABLE = (
@@ -122,17 +122,17 @@ ROWS = [(channel.option, api) for channel in CHANNELS for api in channel.write]
 
 
 def parsed(name: str, api: int, text: str, high: float | None = None) -> object:
-    channel = writer.find(CHANNELS, name)
-    return writer.parse(channel, writer.specification(channel, api), text, high)
+    channel = write.find(CHANNELS, name)
+    return write.parse(channel, write.specification(channel, api), text, high)
 
 
 @pytest.mark.parametrize(("name", "api", "text", "requests"), GOOD)
 def test_a_good_value(name: str, api: int, text: str, requests: str) -> None:
     """A text becomes the request that the charger's API document asks for."""
-    channel = writer.find(CHANNELS, name)
-    spec = writer.specification(channel, api)
-    value = writer.parse(channel, spec, text)
-    assert write_targets(api, writer.written_key(channel, spec), value) == requests.split()
+    channel = write.find(CHANNELS, name)
+    spec = write.specification(channel, api)
+    value = write.parse(channel, spec, text)
+    assert write_targets(api, write.written_key(channel, spec), value) == requests.split()
 
 
 @pytest.mark.parametrize(("name", "api"), ROWS)
@@ -219,14 +219,14 @@ def test_a_refusal_by_the_chargers_own_limit() -> None:
 )
 def test_find(name: str, option: str) -> None:
     """A channel goes by our name, with - or _, and by each of its openHAB ids."""
-    assert writer.find(CHANNELS, name).option == option
+    assert write.find(CHANNELS, name).option == option
 
 
 @pytest.mark.parametrize("name", ["", "amp", "Max-Current", "maxcurrent", "voltage", "max current"])
 def test_find_nothing(name: str) -> None:
     """An unknown name is refused with the list of what can be written."""
     with pytest.raises(UsageError) as refused:
-        writer.find(CHANNELS, name)
+        write.find(CHANNELS, name)
     assert str(refused.value) == f"no channel {name!r}; {WRITABLE}"
 
 
@@ -249,8 +249,8 @@ def test_find_nothing(name: str) -> None:
 )
 def test_allowed(name: str, api: int, text: str) -> None:
     """What may be written is said in words, the same in the README, `channels` and refusals."""
-    channel = writer.find(CHANNELS, name)
-    assert writer.allowed(channel, writer.specification(channel, api)) == text
+    channel = write.find(CHANNELS, name)
+    assert write.allowed(channel, write.specification(channel, api)) == text
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_allowed(name: str, api: int, text: str) -> None:
 def test_what_cannot_be_written(name: str, api: int, message: str) -> None:
     """A reading, or a channel of the other API, is refused with what can be done instead."""
     with pytest.raises(UsageError) as refused:
-        writer.specification(writer.find(CHANNELS, name), api, CHANNELS)
+        write.specification(write.find(CHANNELS, name), api, CHANNELS)
     assert str(refused.value) == message
 
 
@@ -278,7 +278,7 @@ def test_what_cannot_be_written(name: str, api: int, message: str) -> None:
 )
 def test_same(shown: object, value: object) -> None:
     """A status shows a value also as a float, and rounded as 32 bits round."""
-    assert writer.same(shown, value)
+    assert write.same(shown, value)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_same(shown: object, value: object) -> None:
 )
 def test_not_the_same(shown: object, value: object) -> None:
     """Another value, or the value in another type, does not show the write."""
-    assert not writer.same(shown, value)
+    assert not write.same(shown, value)
 
 
 class Clock:
@@ -334,9 +334,9 @@ class Scripted:
         self.calls.append((api, key, value))
 
 
-def written(client: Scripted, name: str, text: str, clock: Clock) -> writer.Written:
-    channel = writer.find(CHANNELS, name)
-    return writer.write(client, channel, text, clock=clock, sleep=clock.sleep)
+def written(client: Scripted, name: str, text: str, clock: Clock) -> write.Written:
+    channel = write.find(CHANNELS, name)
+    return write.write(client, channel, text, clock=clock, sleep=clock.sleep)
 
 
 def test_a_write_counts_once_the_charger_shows_it() -> None:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NoReturn
 from urllib.parse import quote
 
-from goe_exporter import dialect_v1
 from goe_exporter.channels.model import Answer
+from goe_exporter.charger import api_v1
 from goe_exporter.errors import ChargerError, RefusedError
 from goe_exporter.transport.http import Transport
 
@@ -137,7 +137,7 @@ class Client:
         return Answer(api, status)
 
     def _status_v1(self) -> dict[str, object]:
-        return dialect_v1.status(_as_object(self._get("/status")))
+        return api_v1.status(_as_object(self._get("/status")))
 
     def _status_v2(self, keys: Sequence[str]) -> dict[str, object]:
         """Ask with `filter=a,b`; firmware before 051.4 wants `filter=["a","b"]`, ten at a time."""
@@ -188,7 +188,7 @@ def write_targets(api: int, key: str, value: object) -> list[str]:
     Raises `UsageError` for what API v1 cannot write.
     """
     if api == 1:
-        return [f"/mqtt?payload={payload}" for payload in dialect_v1.writes(key, value)]
+        return [f"/mqtt?payload={payload}" for payload in api_v1.writes(key, value)]
     return [f"/api/set?{key}={quote(json.dumps(value), safe='')}"]
 
 
