@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from goe_exporter.channels.model import ChargerView
 from goe_exporter.charger.client import Client
-from goe_exporter.collector import Collector
+from goe_exporter.polling.poller import Collector
 from goe_exporter.simulator import Car, Charger, Simulator
 
 PORT = 18_080

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from benchmarks import chargers
 from goe_exporter.channels.decode import decode
 from goe_exporter.charger.client import Client
-from goe_exporter.collector import LIVE_KEYS, Collector
+from goe_exporter.polling.poller import LIVE_KEYS, Collector
 
 ROUNDS = 15
 CALLS = 100

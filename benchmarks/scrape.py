@@ -19,9 +19,9 @@ from benchmarks import chargers
 from benchmarks.cycle import side_by_side
 from benchmarks.processes import cpu_seconds
 from goe_exporter.channels.model import ChargerView, Distribution
-from goe_exporter.collector import Collector
+from goe_exporter.polling.poller import Collector
+from goe_exporter.polling.scheduler import DURATION_BOUNDS, LATENESS_BOUNDS
 from goe_exporter.prometheus import Exposition
-from goe_exporter.schedule import DURATION_BOUNDS, LATENESS_BOUNDS
 
 SAMPLES = 10_000
 COUNTS = (1, 100, 1000)

@@ -15,11 +15,11 @@ from unittest import mock
 
 from benchmarks import chargers
 from benchmarks.cycle import side_by_side
-from goe_exporter.collector import Collector
 from goe_exporter.dead import DeadLetters
 from goe_exporter.delivery import Sender
 from goe_exporter.influx import line
 from goe_exporter.influx_server import Access, ServerV2
+from goe_exporter.polling.poller import Collector
 from goe_exporter.spool import Spool
 
 APPENDS = 1000

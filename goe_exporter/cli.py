@@ -18,8 +18,8 @@ from goe_exporter.errors import GoeExporterError, UsageError
 
 if TYPE_CHECKING:
     from goe_exporter.channels.model import Channel
-    from goe_exporter.collector import Collector
     from goe_exporter.config import ChargerConfig, Config
+    from goe_exporter.polling.poller import Collector
     from goe_exporter.service import Wishes
 
 
@@ -192,7 +192,7 @@ def push(
 def read(host: str, api: str, token_file: str | None, output: str) -> None:
     """Ask the charger at [NAME=]HOST once and print its readings."""
     from goe_exporter import service, terminal
-    from goe_exporter.collector import Collector
+    from goe_exporter.polling.poller import Collector
 
     charger = _charger(host, api, token_file)
     client = service.reach(charger).client()

@@ -12,8 +12,8 @@ from browsers import Browser, chromium
 from sites import Site
 
 from goe_exporter.charger.client import Client
-from goe_exporter.collector import Collector
 from goe_exporter.history import History
+from goe_exporter.polling.poller import Collector
 from goe_exporter.simulator import Car, Charger, Simulator
 
 CYCLES = 700

@@ -20,9 +20,9 @@ from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import ChargerView, Cycle, Snapshot, Vitals
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
-from goe_exporter.collector import Collector
 from goe_exporter.history import History
-from goe_exporter.schedule import Schedule
+from goe_exporter.polling.poller import Collector
+from goe_exporter.polling.scheduler import Schedule
 from goe_exporter.simulator import Car, Charger, Simulator
 
 pytestmark = pytest.mark.server

@@ -38,9 +38,9 @@ from goe_exporter.agent import Agent
 from goe_exporter.channels.model import Channel, Distribution, Kind
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
-from goe_exporter.collector import Collector
 from goe_exporter.history import History
 from goe_exporter.influx_server import Access, ServerV2
+from goe_exporter.polling.poller import Collector
 from goe_exporter.prometheus import Exposition
 from goe_exporter.simulator import Box, Charger, Simulator
 from goe_exporter.simulator.speech import Answer

@@ -11,8 +11,8 @@ import pytest
 
 from goe_exporter.channels.model import Answer, Snapshot
 from goe_exporter.charger.client import Client
-from goe_exporter.collector import Collector
 from goe_exporter.errors import ChargerError
+from goe_exporter.polling.poller import Collector
 from goe_exporter.simulator import Box, Car, Charger, Simulator
 
 SLOW_KEYS = {

@@ -19,8 +19,8 @@ from goe_exporter.channels.model import ChargerView, Cycle, InfluxVitals, Snapsh
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.api_v1 import status as translated
 from goe_exporter.charger.client import Client
-from goe_exporter.collector import Collector
 from goe_exporter.history import History
+from goe_exporter.polling.poller import Collector
 from goe_exporter.simulator import Car, Charger, Simulator
 
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("*.json"))

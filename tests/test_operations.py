@@ -21,7 +21,7 @@ import goe_exporter
 from goe_exporter import prometheus
 from goe_exporter.channels.model import Answer
 from goe_exporter.charger.client import Client
-from goe_exporter.collector import LIVE_KEYS, Collector
+from goe_exporter.polling.poller import LIVE_KEYS, Collector
 from goe_exporter.prometheus import render_readings
 
 RECORDED = Path(__file__).parent / "golden" / "operations.json"

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import wait_for
 
-from goe_exporter import schedule as schedule_module
 from goe_exporter.charger.client import Client
-from goe_exporter.collector import Collector
-from goe_exporter.schedule import Schedule, next_tick
+from goe_exporter.polling import scheduler as schedule_module
+from goe_exporter.polling.poller import Collector
+from goe_exporter.polling.scheduler import Schedule, next_tick
 from goe_exporter.simulator import Charger, Simulator
 
 

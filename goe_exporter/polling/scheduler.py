@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from goe_exporter.channels.model import Distribution
-from goe_exporter.collector import Collector
 from goe_exporter.logs import logger
+from goe_exporter.polling.poller import Collector
 
 WORKERS_LIMIT = 256
 FIRST_SECONDS = 5.0
