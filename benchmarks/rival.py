@@ -44,7 +44,7 @@ def measure() -> Iterator[tuple[str, str, str]]:
 def _measure(python: str, host: str) -> Iterator[tuple[str, str, str]]:
     from goe_exporter.charger.client import Client
     from goe_exporter.polling.poller import Collector
-    from goe_exporter.prometheus import render_readings
+    from goe_exporter.prometheus.exposition import render_readings
 
     collector = Collector("one", host, Client(host))
     while not collector.complete:

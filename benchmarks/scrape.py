@@ -21,7 +21,7 @@ from benchmarks.processes import cpu_seconds
 from goe_exporter.channels.model import ChargerView, Distribution
 from goe_exporter.polling.poller import Collector
 from goe_exporter.polling.scheduler import DURATION_BOUNDS, LATENESS_BOUNDS
-from goe_exporter.prometheus import Exposition
+from goe_exporter.prometheus.exposition import Exposition
 
 SAMPLES = 10_000
 COUNTS = (1, 100, 1000)

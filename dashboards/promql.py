@@ -20,7 +20,7 @@ from goe_exporter.channels.model import (
     Vitals,
 )
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.prometheus import DEVICE_LABELS, Exposition
+from goe_exporter.prometheus.exposition import DEVICE_LABELS, Exposition
 
 SOURCE = "prometheus"
 OF_JOB = 'job=~"$job"'

@@ -16,7 +16,7 @@ from goe_exporter.charger.client import _parse as parse_json
 from goe_exporter.errors import ChargerError
 from goe_exporter.history import History
 from goe_exporter.language import Language
-from goe_exporter.prometheus import render_readings
+from goe_exporter.prometheus.exposition import render_readings
 
 KEYS = tuple(dict.fromkeys(key for channel in CHANNELS for key in channel.key.split()))
 KEYS_V1 = tuple(

@@ -17,13 +17,14 @@ import bcrypt
 import click
 
 from fuzz.source import Source
-from goe_exporter import cli_options, config, guard, language, logs, strict_yaml, text_format
+from goe_exporter import cli_options, config, guard, language, logs, strict_yaml
 from goe_exporter.channels.model import Answer, Range
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import write
 from goe_exporter.config import ChargerConfig, Config, InfluxSettings
 from goe_exporter.errors import ConfigError, GoeExporterError, UsageError
 from goe_exporter.influx_server import Access, ServerV1
+from goe_exporter.prometheus import text_format
 from goe_exporter.transport.http import Transport
 from goe_exporter.web_config import TlsServer, WebConfig
 

@@ -17,7 +17,7 @@ from goe_exporter.channels import decode
 from goe_exporter.channels.model import ChargerView, Cycle, Distribution, Snapshot, Vitals
 from goe_exporter.guard import Guard
 from goe_exporter.history import History
-from goe_exporter.prometheus import Exposition
+from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.server import HEAD_BYTES, Limits
 from goe_exporter.web import application
 from goe_exporter.web_config import WebConfig, WebSettings

@@ -206,7 +206,7 @@ def read(host: str, api: str, token_file: str | None, output: str) -> None:
 
         terminal.print_json(as_json(view))
     elif output == "prometheus":
-        from goe_exporter.prometheus import render_readings
+        from goe_exporter.prometheus.exposition import render_readings
 
         terminal.print_lines(render_readings([view]))
     else:

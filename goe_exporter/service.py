@@ -196,7 +196,7 @@ class Service:
 
     def _application(self) -> Application:
         # The web, half of all there is to import, is for those who serve.
-        from goe_exporter.prometheus import Exposition
+        from goe_exporter.prometheus.exposition import Exposition
         from goe_exporter.web import application
 
         schedule = self._schedule

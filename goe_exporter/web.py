@@ -24,7 +24,7 @@ from goe_exporter.channels.model import ChargerView, InfluxVitals
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.history import LONGEST_MINUTES, History
 from goe_exporter.language import Language, preferred
-from goe_exporter.prometheus import Exposition
+from goe_exporter.prometheus.exposition import Exposition
 
 Application = Starlette
 Views = Callable[[], Sequence[ChargerView]]

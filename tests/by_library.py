@@ -12,7 +12,7 @@ from prometheus_client.samples import Sample
 
 from goe_exporter.channels.model import Channel, ChargerView, Kind, Reading, Snapshot, Vitals
 from goe_exporter.errors import REASONS
-from goe_exporter.prometheus import DEVICE_LABELS
+from goe_exporter.prometheus.exposition import DEVICE_LABELS
 
 _Families = dict[str, Metric]
 

@@ -13,7 +13,7 @@ from servers import wait_for
 
 from goe_exporter.channels.model import ChargerView, Distribution, InfluxVitals
 from goe_exporter.history import History
-from goe_exporter.prometheus import Exposition
+from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.web import application
 
 

@@ -27,7 +27,7 @@ from goe_exporter.channels.model import (
     Vitals,
 )
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.prometheus import Exposition
+from goe_exporter.prometheus.exposition import Exposition
 
 ROOT = Path(__file__).parent.parent
 ALERTS = ROOT / "dashboards" / "alerts"

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from goe_exporter.charger.client import Client
 from goe_exporter.polling.poller import Collector
-from goe_exporter.prometheus import render_readings
+from goe_exporter.prometheus.exposition import render_readings
 from goe_exporter.simulator import FAULTS, Charger, Simulator
 
 REASONS = {

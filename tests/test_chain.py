@@ -41,7 +41,7 @@ from goe_exporter.charger.client import Client
 from goe_exporter.history import History
 from goe_exporter.influx_server import Access, ServerV2
 from goe_exporter.polling.poller import Collector
-from goe_exporter.prometheus import Exposition
+from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.simulator import Box, Charger, Simulator
 from goe_exporter.simulator.speech import Answer
 from goe_exporter.web import application

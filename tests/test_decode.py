@@ -15,7 +15,7 @@ from goe_exporter.channels.decode import Decoded, decode
 from goe_exporter.channels.model import Channel, ChargerView, Kind, Reading, Snapshot, Vitals
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import api_v1
-from goe_exporter.prometheus import render_readings
+from goe_exporter.prometheus.exposition import render_readings
 
 BY_NAME = {row.name: row for row in CHANNELS}
 

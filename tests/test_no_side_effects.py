@@ -21,7 +21,7 @@ from servers import wait_for
 
 from goe_exporter.channels.model import Distribution
 from goe_exporter.history import History
-from goe_exporter.prometheus import Exposition
+from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.simulator import Box, Car, Charger, Simulator
 from goe_exporter.web import application
 

@@ -18,11 +18,11 @@ from conftest import Speaker
 from test_prometheus import status_of, view
 
 import goe_exporter
-from goe_exporter import prometheus
 from goe_exporter.channels.model import Answer
 from goe_exporter.charger.client import Client
 from goe_exporter.polling.poller import LIVE_KEYS, Collector
-from goe_exporter.prometheus import render_readings
+from goe_exporter.prometheus import exposition
+from goe_exporter.prometheus.exposition import render_readings
 
 RECORDED = Path(__file__).parent / "golden" / "operations.json"
 OURS = str(Path(goe_exporter.__file__).parent)
@@ -105,11 +105,11 @@ def test_render(update_golden: bool) -> None:
 
 def test_a_call_for_each_reading_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The margin is narrow enough for one more call a reading, and the message names it."""
-    number = prometheus.number
+    number = exposition.number
     code = compile("def checked(value): return number(value)", f"{OURS}/prometheus.py", "exec")
     names: dict[str, Callable[[float], str]] = {"number": number}
     exec(code, names)
-    monkeypatch.setattr(prometheus, "number", names["checked"])
+    monkeypatch.setattr(exposition, "number", names["checked"])
     shown = [view(FIXTURE, name) for name in CHARGERS]
     with pytest.raises(
         AssertionError, match=r"(?s)render: .*0 → \d+  prometheus\.checked\n.*golden"

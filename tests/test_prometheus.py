@@ -35,7 +35,7 @@ from goe_exporter.channels.model import (
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import api_v1
 from goe_exporter.errors import REASONS
-from goe_exporter.prometheus import Exposition, render_readings
+from goe_exporter.prometheus.exposition import Exposition, render_readings
 
 HERE = Path(__file__).parent
 FIXTURES = tuple(path.stem for path in sorted((HERE / "fixtures").glob("v[12]_*.json")))

@@ -19,8 +19,8 @@ from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import ChargerView, Distribution, Snapshot, Vitals
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import REASONS
-from goe_exporter.prometheus import Exposition, render_readings
-from goe_exporter.text_format import negotiated, number
+from goe_exporter.prometheus.exposition import Exposition, render_readings
+from goe_exporter.prometheus.text_format import negotiated, number
 
 KEYS = sorted({key for row in CHANNELS for key in row.key.split()})
 SPELLABLE = st.text(max_size=20) | st.sampled_from(

@@ -10,7 +10,7 @@ from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import ChargerView, Kind, Snapshot, Vitals
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import api_v1
-from goe_exporter.prometheus import render_readings
+from goe_exporter.prometheus.exposition import render_readings
 
 BY_NAME = {row.name: row for row in CHANNELS}
 

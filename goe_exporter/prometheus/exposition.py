@@ -35,7 +35,7 @@ from goe_exporter.channels.model import (
     Vitals,
 )
 from goe_exporter.errors import REASONS
-from goe_exporter.text_format import TEXT, Format, escaped, negotiated, number, series
+from goe_exporter.prometheus.text_format import TEXT, Format, escaped, negotiated, number, series
 
 DEVICE_LABELS = ("serial", "model", "variant", "firmware", "name")
 
