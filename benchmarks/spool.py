@@ -20,7 +20,7 @@ from goe_exporter.delivery import Sender
 from goe_exporter.influx import line
 from goe_exporter.influx_server import Access, ServerV2
 from goe_exporter.polling.poller import Collector
-from goe_exporter.spool import Spool
+from goe_exporter.spool.queue import Spool
 
 APPENDS = 1000
 EIGHT_WEEKS = 1_000_000

@@ -13,12 +13,13 @@ import zlib
 from pathlib import Path
 
 from fuzz.source import Source
-from goe_exporter import dead, influx, records
+from goe_exporter import dead, influx
 from goe_exporter.dead import DeadLetters
 from goe_exporter.durable.clock import EARLIEST, Timekeeper
 from goe_exporter.errors import UsageError
 from goe_exporter.held import Held
-from goe_exporter.spool import Spool
+from goe_exporter.spool import segments
+from goe_exporter.spool.queue import Spool
 
 LIMIT = 1024 * 1024
 
@@ -71,13 +72,13 @@ def spool(data: bytes) -> None:
     opened = Spool(folder, LIMIT)
     try:
         assert opened.append(b"behind all")
-        survey = list(records.lines(folder))
+        survey = list(segments.lines(folder))
         found = _drained(opened)
         assert found[-1:] == [b"behind all"]
         assert survey == found, "what a passer-by sees is something else"
         assert _in_order(sound, found), (sound, found)
         # The fuzzer looks into comparisons, and so can make a checksum that fits.
-        made = {line for line in found if records.record(line)[: records.HEADER_BYTES] in data}
+        made = {line for line in found if segments.record(line)[: segments.HEADER_BYTES] in data}
         assert set(found) <= {*lines, *made, b"", b"behind all"}, "a damaged record was delivered"
         assert opened.dropped == 0
         assert damaged or opened.damaged == 0
@@ -102,7 +103,7 @@ def _segments(source: Source) -> tuple[list[bytes], list[list[bytes]]]:
         for _ in range(source.below(5)):
             line = b"%d %b" % (len(lines), source.take(24).replace(b"\0", b"0"))
             lines.append(line)
-            segment.append(records.record(line))
+            segment.append(segments.record(line))
         segments.append(segment)
     return lines, segments
 
@@ -120,7 +121,7 @@ def _damaged(source: Source, segment: list[bytes]) -> tuple[bytes, list[bytes]]:
     for record in segment:
         at = raw.find(record, place)
         if at >= 0:
-            kept.append(records.restored(record[records.HEADER_BYTES : -1]))
+            kept.append(segments.restored(record[segments.HEADER_BYTES : -1]))
             place = at + len(record)
     return raw, kept
 
@@ -155,8 +156,8 @@ def remains(data: bytes) -> None:
         else:
             path.write_bytes(source.take(100))
     with contextlib.suppress(OSError):
-        list(records.lines(folder))
-        records.survey(folder)
+        list(segments.lines(folder))
+        segments.survey(folder)
     try:
         opened = Spool(folder, LIMIT)
     except UsageError:
@@ -252,7 +253,7 @@ def letters(data: bytes) -> None:
         stored.append(source.take(200) if kind == 2 else json.dumps(letter).encode())
     (folder / "dead").mkdir()
     stored = [letter.replace(b"\0", b"0") for letter in stored]
-    (folder / "dead" / "000000000001.log").write_bytes(b"".join(map(records.record, stored)))
+    (folder / "dead" / "000000000001.log").write_bytes(b"".join(map(segments.record, stored)))
     for shown in dead.letters(folder / "dead"):
         assert isinstance(shown.words, str)
         assert isinstance(shown.line, str)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from goe_exporter import dead, influx, records
+from goe_exporter import dead, influx
 from goe_exporter.channels.model import Cycle, InfluxVitals
 from goe_exporter.config import InfluxSettings
 from goe_exporter.dead import DeadLetters
@@ -17,7 +17,8 @@ from goe_exporter.durable.clock import Timekeeper, boot, shown
 from goe_exporter.held import Held
 from goe_exporter.influx_server import Access, ServerV1, ServerV2, Verdict, WriteServer
 from goe_exporter.logs import Episode, logger
-from goe_exporter.spool import Spool
+from goe_exporter.spool import segments
+from goe_exporter.spool.queue import Spool
 
 LET_IN_SECONDS = 0.01
 """How long points are not stamped, so that a poll gets its turn: locks are not fair."""
@@ -141,7 +142,7 @@ class Agent:
             _log.info("points wait on disk until the clock is confirmed")
         self._holding = True
         record = self._held.record(influx.point(cycle, self._tags))
-        self._share_the_limit(len(record) + records.FRAME_BYTES)
+        self._share_the_limit(len(record) + segments.FRAME_BYTES)
         self._held.spool.append(record)
 
     def _share_the_limit(self, wanted_bytes: int = 0) -> None:

@@ -32,7 +32,7 @@ def status(config_file: str) -> None:
     """
     from goe_exporter.durable.clock import shown
     from goe_exporter.influx import timestamp
-    from goe_exporter.records import survey
+    from goe_exporter.spool.segments import survey
 
     settings = _settings(config_file)
     folder = Path(settings.spool)
@@ -98,8 +98,8 @@ def dead(config_file: str, requeue: bool) -> None:
 
 def _requeue(settings: InfluxSettings) -> None:
     from goe_exporter.dead import SHARE, DeadLetters
-    from goe_exporter.records import survey
-    from goe_exporter.spool import Spool
+    from goe_exporter.spool.queue import Spool
+    from goe_exporter.spool.segments import survey
 
     limit, folder = settings.spool_limit, Path(settings.spool)
     queue = Spool(folder, limit - limit // SHARE)

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from goe_exporter import records
 from goe_exporter.influx import timestamp
-from goe_exporter.spool import Spool
+from goe_exporter.spool import segments
+from goe_exporter.spool.queue import Spool
 
 SHARE = 16
 """Dead letters take at most one part in so many of the limit; the rest is for what waits."""
@@ -84,7 +84,7 @@ class DeadLetters:
 
 def letters(directory: Path) -> Iterator[Letter]:
     """Yield the letters in a directory, oldest first, also while it is in use."""
-    for stored in records.lines(directory):
+    for stored in segments.lines(directory):
         letter = _read(stored)
         if letter is not None:
             yield letter

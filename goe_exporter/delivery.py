@@ -17,7 +17,7 @@ from goe_exporter.dead import DeadLetters
 from goe_exporter.influx import timestamp
 from goe_exporter.influx_server import Verdict, WriteServer
 from goe_exporter.logs import Episode, logger
-from goe_exporter.spool import Spool
+from goe_exporter.spool.queue import Spool
 
 MOST_LINES = 5000
 FIRST_WAIT_SECONDS = 1.0

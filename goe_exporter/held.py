@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from goe_exporter import influx
 from goe_exporter.durable.clock import EARLIEST, Timekeeper, shown
-from goe_exporter.spool import Spool
+from goe_exporter.spool.queue import Spool
 
 AT_ONCE = 500
 SHARE = 16

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from goe_exporter import records
 from goe_exporter.simulator import Simulator
+from goe_exporter.spool import segments
 from soak.books import Calm, Check, Frozen, checks, flat, tenths
 from soak.bucket import Bucket
 from soak.chargers import GUEST, Station
@@ -65,7 +65,7 @@ class Soak:
         defects = log.count("Traceback")
         polls = sum(len(each.polls()) - len(frozen.polls[each.name]) for each in self.stations)
         there, before = (sum(map(len, each.points.values())) for each in (self.bucket, frozen))
-        waiting = records.survey(self.exporter.spool).pending
+        waiting = segments.survey(self.exporter.spool).pending
         seen = f"{polls} polls; {there - before} points more on the server, {waiting} on disk"
         return [
             Check("it ends when told to", status == 0, f"exit status {status}"),
@@ -127,7 +127,7 @@ class Soak:
         metrics = self.exporter.metrics()
         points = {name: list(each) for name, each in self.bucket.points.items()}
         tally = self.bucket.tally()
-        letters = records.survey(self.exporter.spool / "dead").pending
+        letters = segments.survey(self.exporter.spool / "dead").pending
         last = [each.book[-1] for each in self.stations]
         fresh = time.time() - min(each.time for each in last) < DEADLINE_SECONDS
         still = before == [len(each.book) for each in self.stations]

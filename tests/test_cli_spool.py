@@ -14,7 +14,7 @@ from servers import InfluxDB, free_port, push_config, wait_for
 from goe_exporter.dead import DeadLetters
 from goe_exporter.durable import clock
 from goe_exporter.simulator import Charger, Simulator
-from goe_exporter.spool import Spool
+from goe_exporter.spool.queue import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,8 +19,8 @@ from goe_exporter import delivery
 from goe_exporter.dead import DeadLetters, letters
 from goe_exporter.delivery import Sender
 from goe_exporter.influx_server import Access, ServerV1, ServerV2, Verdict, WriteServer, judge
-from goe_exporter.records import Batch
-from goe_exporter.spool import Spool
+from goe_exporter.spool.queue import Spool
+from goe_exporter.spool.segments import Batch
 
 WRITTEN = Verdict("written")
 REFUSED = Verdict("later", "refused", "the InfluxDB server refuses", answered=False)

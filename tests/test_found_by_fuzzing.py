@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Launch, Speaker
 
-from goe_exporter import config, influx, records, strict_yaml
+from goe_exporter import config, influx, strict_yaml
 from goe_exporter.channels.model import Answer, Cycle
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import write
@@ -24,7 +24,8 @@ from goe_exporter.errors import ChargerError, ConfigError, RefusedError
 from goe_exporter.held import Held
 from goe_exporter.influx_server import judge
 from goe_exporter.simulator import Charger, Simulator
-from goe_exporter.spool import Spool
+from goe_exporter.spool import segments
+from goe_exporter.spool.queue import Spool
 from goe_exporter.transport.http import HttpAnswer, Transport
 from goe_exporter.web_config import WebConfig
 
@@ -85,7 +86,7 @@ def test_date_without_a_zone(zone: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def _sound(line: bytes) -> bytes:
-    return records.record(line)
+    return segments.record(line)
 
 
 def _drained(spool: Spool) -> list[bytes]:
@@ -115,8 +116,8 @@ def test_zeros_as_text_are_no_record(tmp_path: Path) -> None:
 def test_passer_by_sees_what_is_delivered(tmp_path: Path) -> None:
     """`spool status` and `spool dead` show the sound record behind a damaged one too."""
     (tmp_path / "000000000001.log").write_bytes(b"damage" + _sound(b"good 1000"))
-    assert list(records.lines(tmp_path)) == [b"good 1000"]
-    assert records.survey(tmp_path).first == b"good 1000"
+    assert list(segments.lines(tmp_path)) == [b"good 1000"]
+    assert segments.survey(tmp_path).first == b"good 1000"
 
 
 def test_segment_number_of_twelve_nines(tmp_path: Path) -> None:

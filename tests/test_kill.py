@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from servers import InfluxDB, push_config, wait_for
 
-from goe_exporter.records import survey
 from goe_exporter.simulator import Car, Charger, Simulator
+from goe_exporter.spool.segments import survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -18,7 +18,7 @@ from goe_exporter.dead import DeadLetters, letters
 from goe_exporter.delivery import Sender
 from goe_exporter.durable.clock import Timekeeper
 from goe_exporter.influx_server import Verdict
-from goe_exporter.spool import Spool
+from goe_exporter.spool.queue import Spool
 
 LIMIT = 1024 * 1024
 NOW = 1_780_000_000.0

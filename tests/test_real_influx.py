@@ -16,9 +16,9 @@ import pytest
 from servers import InfluxDB, VictoriaMetrics, push_config, running, self_signed, wait_for
 
 from goe_exporter.dead import letters
-from goe_exporter.records import survey
 from goe_exporter.simulator import Car, Charger, Simulator
-from goe_exporter.spool import Spool
+from goe_exporter.spool.queue import Spool
+from goe_exporter.spool.segments import survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,8 +26,8 @@ from hypothesis import strategies as st
 from servers import wait_for
 
 from goe_exporter.errors import UsageError
-from goe_exporter.records import stored_cursor, survey
-from goe_exporter.spool import LONGEST_LINE_BYTES, Spool
+from goe_exporter.spool.queue import LONGEST_LINE_BYTES, Spool
+from goe_exporter.spool.segments import stored_cursor, survey
 
 LIMIT = 1024 * 1024
 SMALL = 16 * 4096
@@ -250,7 +250,7 @@ def test_restart_with_nothing_left(opened: Open) -> None:
 def test_restart_without_a_close(folder: Path, opened: Open) -> None:
     """What a process took before `kill -9` is there for the next one."""
     program = (
-        "import os, signal, sys; from pathlib import Path; from goe_exporter.spool import Spool\n"
+        "import os, signal, sys; from pathlib import Path; from goe_exporter.spool.queue import Spool\n"
         "spool = Spool(Path(sys.argv[1]), 65536)\n"
         "for n in range(100): spool.append(b'line %d' % n)\n"
         "spool.commit(spool.read(30).end)\n"
@@ -1050,7 +1050,7 @@ def test_second_opener(opened: Open, folder: Path) -> None:
 def test_second_process(opened: Open, folder: Path) -> None:
     """A second process is refused too, and let in once the first has ended."""
     program = (
-        "import sys; from pathlib import Path; from goe_exporter.spool import Spool\n"
+        "import sys; from pathlib import Path; from goe_exporter.spool.queue import Spool\n"
         "Spool(Path(sys.argv[1]), 65536)"
     )
     command = [sys.executable, "-c", program, str(folder)]

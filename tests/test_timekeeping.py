@@ -25,7 +25,7 @@ from goe_exporter.durable import clock
 from goe_exporter.durable.clock import EARLIEST, Timekeeper
 from goe_exporter.errors import UsageError
 from goe_exporter.influx_server import ServerV1, ServerV2, Verdict
-from goe_exporter.records import survey
+from goe_exporter.spool.segments import survey
 
 NOW = 1_780_000_000.0
 DAY = 86_400.0

@@ -18,11 +18,11 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from goe_exporter import mending, records
 from goe_exporter.durable import files
 from goe_exporter.errors import UsageError
 from goe_exporter.logs import logger
-from goe_exporter.records import Batch, Position
+from goe_exporter.spool import recovery, segments
+from goe_exporter.spool.segments import Batch, Position
 
 LARGEST_SEGMENT_BYTES = 1024 * 1024
 SMALLEST_SEGMENT_BYTES = 4096
@@ -106,7 +106,7 @@ class Spool:
         """
         with self._write:
             try:
-                taken = len(line) <= LONGEST_LINE_BYTES and self._put(records.record(line))
+                taken = len(line) <= LONGEST_LINE_BYTES and self._put(segments.record(line))
             except OSError:
                 self.dropped += 1
                 raise
@@ -122,7 +122,7 @@ class Spool:
         taken = 0
         with self._write:
             for line in lines:
-                if self._put(records.record(line), make_room=make_room):
+                if self._put(segments.record(line), make_room=make_room):
                     taken += 1
                 elif make_room:
                     self.dropped += 1
@@ -155,7 +155,7 @@ class Spool:
                 break
             start = Position(number, end.offset if number == end.segment else 0)
             data = self._data(start, sizes[number])
-            damage = records.collect(start, data, most, batch)
+            damage = segments.collect(start, data, most, batch)
             self.damaged += sum(place > self._inspected for place in damage)
             whole = len(batch.lines) < most
             end = Position(number, start.offset + len(data)) if whole else Position(*batch.ends[-1])
@@ -171,8 +171,8 @@ class Spool:
             number = max(waiting)
             size = self._segments[number].size
         last = self._data(Position(number, 0), size).rstrip(b"\n").rpartition(b"\n")[2]
-        line = records.line_of(last)
-        return line and records.restored(line)
+        line = segments.line_of(last)
+        return line and segments.restored(line)
 
     def lend(self, ends: Sequence[tuple[int, int]]) -> int:
         """Say which lines (the places behind them) are on their way now; the earlier ones are not.
@@ -211,7 +211,7 @@ class Spool:
         else:
             # What cannot be read is seen to when it is read next.
             with contextlib.suppress(OSError):
-                segment.records = records.count(segment.path, end.offset)
+                segment.records = segments.count(segment.path, end.offset)
 
     def close(self) -> None:
         """Release the files and the directory; everything taken is on disk already."""
@@ -339,7 +339,7 @@ class Spool:
                 raise
             with self._write:
                 self.damaged += self._forget(start.segment)
-                mending.set_aside(path, error)
+                recovery.set_aside(path, error)
         return b""
 
     def _was_deleted(self) -> bool:
@@ -364,9 +364,9 @@ class Spool:
 
     def _recover(self) -> Position:
         """Read what is there: mend torn tails, count what waits, find the cursor."""
-        cursor = records.stored_cursor(self.directory)
+        cursor = segments.stored_cursor(self.directory)
         self._newest = cursor.segment
-        for number, path in records.segments(self.directory):
+        for number, path in segments.segments(self.directory):
             if number < cursor.segment:
                 path.unlink()
                 continue
@@ -377,9 +377,9 @@ class Spool:
                 if isinstance(error, PermissionError) or error.errno in _PASSING:
                     raise
                 self.damaged += 1  # how many it were nobody knows
-                mending.set_aside(path, error)
+                recovery.set_aside(path, error)
                 continue
-            data, torn = mending.mended(path, data)
+            data, torn = recovery.mended(path, data)
             self.damaged += torn
             start = cursor.offset if number == cursor.segment else 0
             if start > len(data):

@@ -6,9 +6,9 @@ import contextlib
 import os
 from pathlib import Path
 
-from goe_exporter import records
 from goe_exporter.durable import files
 from goe_exporter.logs import logger
+from goe_exporter.spool import segments
 
 _log = logger(__name__)
 
@@ -24,7 +24,7 @@ def mended(path: Path, data: bytes) -> tuple[bytes, bool]:
     sound, tail = data[: data.rfind(b"\n") + 1], data[data.rfind(b"\n") + 1 :]
     if not tail:
         return data, False
-    whole = records.sound_line(tail) is not None
+    whole = segments.sound_line(tail) is not None
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
         try:
