@@ -15,10 +15,10 @@ from unittest import mock
 
 from benchmarks import chargers
 from benchmarks.cycle import side_by_side
-from goe_exporter.dead import DeadLetters
-from goe_exporter.delivery import Sender
-from goe_exporter.influx import line
-from goe_exporter.influx_server import Access, ServerV2
+from goe_exporter.influx.dead_letters import DeadLetters
+from goe_exporter.influx.line_protocol import line
+from goe_exporter.influx.sender import Sender
+from goe_exporter.influx.write_api import Access, ServerV2
 from goe_exporter.polling.poller import Collector
 from goe_exporter.spool.queue import Spool
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dashboards.grafana import Json, textbox, variable
 from dashboards.promql import channel
 from goe_exporter.channels.model import Kind
-from goe_exporter.influx import MEASUREMENT
+from goe_exporter.influx.line_protocol import MEASUREMENT
 
 SOURCE = "influxdb"
 CHOSEN = '"charger" =~ /^$charger$/'

@@ -13,11 +13,11 @@ import zlib
 from pathlib import Path
 
 from fuzz.source import Source
-from goe_exporter import dead, influx
-from goe_exporter.dead import DeadLetters
 from goe_exporter.durable.clock import EARLIEST, Timekeeper
 from goe_exporter.errors import UsageError
-from goe_exporter.held import Held
+from goe_exporter.influx import dead_letters, line_protocol
+from goe_exporter.influx.dead_letters import DeadLetters
+from goe_exporter.influx.unstamped import Held
 from goe_exporter.spool import segments
 from goe_exporter.spool.queue import Spool
 
@@ -230,7 +230,7 @@ def held(data: bytes) -> None:
         opened.spool.close()
     assert len(found.lines) + len(found.timeless) == len(stored)
     for line in found.lines:
-        stamp = influx.timestamp(line)
+        stamp = line_protocol.timestamp(line)
         assert stamp is not None, line
         assert 0 <= stamp <= 1e11, line
 
@@ -254,7 +254,7 @@ def letters(data: bytes) -> None:
     (folder / "dead").mkdir()
     stored = [letter.replace(b"\0", b"0") for letter in stored]
     (folder / "dead" / "000000000001.log").write_bytes(b"".join(map(segments.record, stored)))
-    for shown in dead.letters(folder / "dead"):
+    for shown in dead_letters.letters(folder / "dead"):
         assert isinstance(shown.words, str)
         assert isinstance(shown.line, str)
         shown.line.encode("utf-8", "backslashreplace")
@@ -266,7 +266,7 @@ def letters(data: bytes) -> None:
         assert opened.spool.pending == moved.without_time
         assert moved.without_room == 0
         for line in _drained(queue):
-            assert influx.timestamp(line) is not None, line
+            assert line_protocol.timestamp(line) is not None, line
     finally:
         opened.close()
         queue.close()

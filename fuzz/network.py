@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import h11
 
 from fuzz.source import Source
-from goe_exporter import influx_server
 from goe_exporter.charger import client
 from goe_exporter.charger.client import Client
 from goe_exporter.errors import REASONS, ChargerError, GoeExporterError, RefusedError
-from goe_exporter.influx_server import Access, ServerV1, ServerV2, Verdict
+from goe_exporter.influx import write_api
+from goe_exporter.influx.write_api import Access, ServerV1, ServerV2, Verdict
 from goe_exporter.transport import http as door
 from goe_exporter.transport.http import HttpAnswer, Transport
 
@@ -189,7 +189,7 @@ def headers(data: bytes) -> None:
     status = source.pick((503, 204, 200, 429, 400, 413, 500, 404))
     date, retry = source.take(60).decode("latin-1"), source.take(60).decode("latin-1")
     said = {"Date": date, "Retry-After": retry}
-    verdict = influx_server.judge(status, said, source.rest().decode("utf-8", "replace"))
+    verdict = write_api.judge(status, said, source.rest().decode("utf-8", "replace"))
     _check(verdict)
     if (mine := _imf_date(date)) is not None:
         assert verdict.server_time == mine, (date, verdict.server_time, mine)

@@ -7,7 +7,7 @@ import math
 
 from fuzz.line_protocol import parsed
 from fuzz.source import Source
-from goe_exporter import influx, web_api, web_page
+from goe_exporter import web_api, web_page
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import ChargerView, Cycle, Kind, Reading, Snapshot, Vitals
 from goe_exporter.channels.table import CHANNELS
@@ -15,6 +15,7 @@ from goe_exporter.charger import api_v1
 from goe_exporter.charger.client import _parse as parse_json
 from goe_exporter.errors import ChargerError
 from goe_exporter.history import History
+from goe_exporter.influx import line_protocol
 from goe_exporter.language import Language
 from goe_exporter.prometheus.exposition import render_readings
 
@@ -155,25 +156,25 @@ def outputs(data: bytes) -> None:
 
 
 def _check_line(cycle: Cycle, tags: dict[str, str]) -> None:
-    raw = influx.line(cycle, tags).encode()
+    raw = line_protocol.line(cycle, tags).encode()
     assert b"\n" not in raw
     assert b"\0" not in raw
     point = parsed(raw.decode())
     assert point.measurement == "goe_charger"
     assert (
         point.stamp
-        == influx.milliseconds(cycle.time)
-        == round((influx.timestamp(raw) or 0.0) * 1000)
+        == line_protocol.milliseconds(cycle.time)
+        == round((line_protocol.timestamp(raw) or 0.0) * 1000)
     )
     allowed = {"charger": cycle.charger, "serial": cycle.serial, **tags}
     for key, text in point.tags.items():
         assert any(
-            influx.tag_text(other) == key and influx.tag_text(value) == text
+            line_protocol.tag_text(other) == key and line_protocol.tag_text(value) == text
             for other, value in allowed.items()
         ), (key, text)
-    assert ("charger" in point.tags) == (influx.tag_text(cycle.charger) != "")
+    assert ("charger" in point.tags) == (line_protocol.tag_text(cycle.charger) != "")
     wanted: dict[str, object] = {"up": cycle.snapshot is not None}
-    if influx.tag_text(cycle.charger) != cycle.charger:
+    if line_protocol.tag_text(cycle.charger) != cycle.charger:
         wanted["charger_name"] = _kept(cycle.charger)
     for reading in cycle.snapshot.readings if cycle.snapshot else ():
         channel, value = reading.channel, reading.value

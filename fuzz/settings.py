@@ -23,7 +23,7 @@ from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import write
 from goe_exporter.config import ChargerConfig, Config, InfluxSettings
 from goe_exporter.errors import ConfigError, GoeExporterError, UsageError
-from goe_exporter.influx_server import Access, ServerV1
+from goe_exporter.influx.write_api import Access, ServerV1
 from goe_exporter.prometheus import text_format
 from goe_exporter.transport.http import Transport
 from goe_exporter.web_config import TlsServer, WebConfig

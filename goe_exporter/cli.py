@@ -210,7 +210,7 @@ def read(host: str, api: str, token_file: str | None, output: str) -> None:
 
         terminal.print_lines(render_readings([view]))
     else:
-        from goe_exporter.influx import line
+        from goe_exporter.influx.line_protocol import line
 
         terminal.print_lines(line(collector.last_cycle(), {}, nanoseconds=True) + "\n")
 

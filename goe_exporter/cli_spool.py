@@ -31,7 +31,7 @@ def status(config_file: str) -> None:
     May be called while the agent runs.
     """
     from goe_exporter.durable.clock import shown
-    from goe_exporter.influx import timestamp
+    from goe_exporter.influx.line_protocol import timestamp
     from goe_exporter.spool.segments import survey
 
     settings = _settings(config_file)
@@ -56,7 +56,7 @@ def status(config_file: str) -> None:
 @_config
 def drain(config_file: str) -> None:
     """Deliver what waits, now, with a progress bar; the agent must not be running."""
-    from goe_exporter.agent import agent
+    from goe_exporter.influx.agent import agent
     from goe_exporter.terminal import progress
 
     pusher = agent(_settings(config_file))
@@ -80,7 +80,7 @@ def drain(config_file: str) -> None:
 @option("--requeue", is_flag=True, help="Put the rejected lines back into the spool.")
 def dead(config_file: str, requeue: bool) -> None:
     """Show the lines that the server rejected, with its words."""
-    from goe_exporter.dead import letters
+    from goe_exporter.influx.dead_letters import letters
     from goe_exporter.terminal import printable
 
     settings = _settings(config_file)
@@ -97,7 +97,7 @@ def dead(config_file: str, requeue: bool) -> None:
 
 
 def _requeue(settings: InfluxSettings) -> None:
-    from goe_exporter.dead import SHARE, DeadLetters
+    from goe_exporter.influx.dead_letters import SHARE, DeadLetters
     from goe_exporter.spool.queue import Spool
     from goe_exporter.spool.segments import survey
 

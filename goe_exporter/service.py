@@ -29,7 +29,7 @@ from goe_exporter.polling.poller import Collector
 from goe_exporter.polling.scheduler import Schedule
 
 if TYPE_CHECKING:
-    from goe_exporter.agent import Agent
+    from goe_exporter.influx.agent import Agent
     from goe_exporter.server import Server
     from goe_exporter.web import Application
 
@@ -249,7 +249,7 @@ def _agent(settings: InfluxSettings | None) -> Agent | None:
     """Return the push agent, if the configuration wants one."""
     if settings is None:
         return None
-    from goe_exporter.agent import agent
+    from goe_exporter.influx.agent import agent
 
     return agent(settings)
 
@@ -258,7 +258,7 @@ def _redirection(agent: Agent | None, settings: InfluxSettings | None) -> Callab
     """Return what makes the agent deliver by other settings; raises `ConfigError` for these."""
     if agent is None or settings is None:
         return lambda: None
-    from goe_exporter.agent import open_server
+    from goe_exporter.influx.agent import open_server
 
     return partial(agent.change, settings, open_server(settings))
 

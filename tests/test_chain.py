@@ -34,12 +34,12 @@ from sites import ask
 from test_influx import parsed
 
 from goe_exporter import cli, server
-from goe_exporter.agent import Agent
 from goe_exporter.channels.model import Channel, Distribution, Kind
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
 from goe_exporter.history import History
-from goe_exporter.influx_server import Access, ServerV2
+from goe_exporter.influx.agent import Agent
+from goe_exporter.influx.write_api import Access, ServerV2
 from goe_exporter.polling.poller import Collector
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.simulator import Box, Charger, Simulator

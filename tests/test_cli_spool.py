@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from servers import InfluxDB, free_port, push_config, wait_for
 
-from goe_exporter.dead import DeadLetters
 from goe_exporter.durable import clock
+from goe_exporter.influx.dead_letters import DeadLetters
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.spool.queue import Spool
 

@@ -24,7 +24,7 @@ from servers import InfluxDB
 
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import ChargerView, Cycle, Snapshot, Vitals
-from goe_exporter.influx import line
+from goe_exporter.influx.line_protocol import line
 
 FIRST, LAST = unix(2026, 1, 1), unix(2026, 3, 2, hours=12)
 EVERY, HOUR = 300.0, 3600.0

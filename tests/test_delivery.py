@@ -15,10 +15,10 @@ import pytest
 from fake_influx import FakeInflux, Received, Reply, http_date
 from servers import free_port, wait_for
 
-from goe_exporter import delivery
-from goe_exporter.dead import DeadLetters, letters
-from goe_exporter.delivery import Sender
-from goe_exporter.influx_server import Access, ServerV1, ServerV2, Verdict, WriteServer, judge
+from goe_exporter.influx import sender as delivery
+from goe_exporter.influx.dead_letters import DeadLetters, letters
+from goe_exporter.influx.sender import Sender
+from goe_exporter.influx.write_api import Access, ServerV1, ServerV2, Verdict, WriteServer, judge
 from goe_exporter.spool.queue import Spool
 from goe_exporter.spool.segments import Batch
 
@@ -92,7 +92,7 @@ def events() -> Iterator[list[logging.LogRecord]]:
     kept: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = kept.append  # type: ignore[method-assign]
-    target = logging.getLogger("goe_exporter.delivery")
+    target = logging.getLogger("goe_exporter.influx.sender")
     target.addHandler(handler)
     target.setLevel(logging.DEBUG)
     yield kept
@@ -258,7 +258,7 @@ def test_a_thread_that_ended_of_itself(
     sender = Sender(spool, server, dead)
     assert not sender.hangs()
     monkeypatch.setattr(sender, "_run", lambda: None)
-    sender._thread = threading.Thread(target=sender._run)
+    delivery._thread = threading.Thread(target=delivery._run)
     sender.start()
     wait_for(sender.hangs, "a thread that is gone")
     sender.stop(1)
@@ -409,7 +409,7 @@ def test_rejection_is_logged(
     (event,) = events
     assert event.getMessage() == "lines rejected"
     assert vars(event)["values"] == {"words": "HTTP 400: field type conflict"}
-    sender._refused_at -= delivery.QUIET_SECONDS
+    delivery._refused_at -= delivery.QUIET_SECONDS
     fill(spool, 300, 301)
     deliver(sender)
     assert [event.getMessage() for event in events[1:]] == ["no more lines rejected"]
@@ -679,7 +679,7 @@ def test_backlog_that_is_too_old(
 ) -> None:
     """Thousands of points beyond the server's retention do not keep back the newest ones."""
     fill(spool, 0, 1200)
-    sender._most_lines = sender._at_once = 100
+    delivery._most_lines = delivery._at_once = 100
     old = set(lines(0, 1100))
     server.rule = lambda sent: REJECTED if old & set(sent) else WRITTEN
     deliver(sender)
@@ -744,7 +744,7 @@ def test_requests_grow_while_they_are_quick(
 ) -> None:
     """Requests double up to the most, but not beyond what takes half of the time allowed."""
     now = [0.0]
-    monkeypatch.setattr(delivery.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(sender.time, "monotonic", lambda: now[0])
     fill(spool, 0, 4000)
 
     def slow(sent: Sequence[bytes]) -> Verdict:
@@ -932,7 +932,7 @@ def started(sender: Sender) -> Iterator[Sender]:
     sender.start()
     yield sender
     sender.stop(5)
-    assert not sender._thread.is_alive()
+    assert not delivery._thread.is_alive()
 
 
 def test_wake(spool: Spool, server: Scripted, started: Sender) -> None:
@@ -963,7 +963,7 @@ def test_stop_when_idle(sender: Sender) -> None:
     """A sender with nothing to do stops at once."""
     sender.start()
     sender.stop(20)
-    assert not sender._thread.is_alive()
+    assert not delivery._thread.is_alive()
 
 
 def test_stop_in_a_back_off(spool: Spool, server: Scripted, sender: Sender) -> None:
@@ -973,7 +973,7 @@ def test_stop_in_a_back_off(spool: Spool, server: Scripted, sender: Sender) -> N
     sender.start()
     wait_for(lambda: bool(server.requests), "a request")
     sender.stop(20)
-    assert not sender._thread.is_alive()
+    assert not delivery._thread.is_alive()
     assert spool.pending == 5
 
 
@@ -985,10 +985,10 @@ def test_stop_in_a_request(spool: Spool, dead: DeadLetters, fake: FakeInflux) ->
     sender.start()
     wait_for(lambda: bool(fake.received), "a request")
     sender.stop(0.1)
-    assert sender._thread.is_alive()
+    assert delivery._thread.is_alive()
     assert spool.pending == 5
-    sender._thread.join(20)
-    assert not sender._thread.is_alive()
+    delivery._thread.join(20)
+    assert not delivery._thread.is_alive()
 
 
 def test_stop_in_the_search_for_bad_lines(
@@ -1001,7 +1001,7 @@ def test_stop_in_the_search_for_bad_lines(
     sender.start()
     wait_for(lambda: sender.rejected > 5, "refused lines")
     sender.stop(20)
-    assert not sender._thread.is_alive()
+    assert not delivery._thread.is_alive()
     asked, left = len(server.requests), spool.pending
     assert left > 0
     assert refused(dead) == lines(0, 3001 - left)
@@ -1025,8 +1025,8 @@ def test_answer_after_the_end(spool: Spool, server: Scripted, sender: Sender) ->
     spool.close()
     later = Spool(spool.directory, 64 * 1024 * 1024)
     answer.set()
-    sender._thread.join(20)
-    assert not sender._thread.is_alive()
+    delivery._thread.join(20)
+    assert not delivery._thread.is_alive()
     assert not (spool.directory / "cursor").exists()
     assert later.read(10).lines == lines(0, 5)
     later.close()
@@ -1037,15 +1037,15 @@ def test_stop_between_two_rounds(sender: Sender, monkeypatch: pytest.MonkeyPatch
 
     class Late(threading.Event):
         def clear(self) -> None:
-            sender._stopping.set()
+            delivery._stopping.set()
             self.set()
             super().clear()
 
     monkeypatch.setattr(sender, "_work", Late())
     sender.start()
-    sender._thread.join(20)
-    alive = sender._thread.is_alive()
-    sender._work.set()
+    delivery._thread.join(20)
+    alive = delivery._thread.is_alive()
+    delivery._work.set()
     assert not alive
 
 
@@ -1058,7 +1058,7 @@ def test_a_defect_does_not_end_delivery(
 ) -> None:
     """An exception nobody foresaw is logged with its traceback, and delivery goes on later."""
     fill(spool, 0, 5)
-    monkeypatch.setattr(delivery, "LONGEST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(sender, "LONGEST_WAIT_SECONDS", 0.01)
     broken = iter([True, True])
 
     def rule(_sent: Sequence[bytes]) -> Verdict:
@@ -1187,7 +1187,7 @@ def test_server_that_comes_and_goes(spool: Spool, dead: DeadLetters) -> None:
     assert sender.deliver_once()
     assert sender.failing == "refused"
     with FakeInflux() as fake:
-        sender._server = v2(fake.url)
+        delivery._server = v2(fake.url)
         deliver(sender)
         assert fake.taken == lines(0, 5)
 

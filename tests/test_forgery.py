@@ -221,7 +221,7 @@ def test_set(goe: Goe, fakes: Fakes, name: str) -> None:
 
 def test_dead_letters(goe: Goe, tmp_path: Path, fakes: Fakes) -> None:
     """A server's words in the list of rejected lines are one printable line each."""
-    from goe_exporter.dead import DeadLetters
+    from goe_exporter.influx.dead_letters import DeadLetters
 
     letters = DeadLetters(tmp_path / "spool" / "dead", 1024**2)
     letters.put(HOSTILE.encode("utf-8", "replace"), HOSTILE)

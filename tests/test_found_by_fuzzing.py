@@ -13,16 +13,17 @@ from pathlib import Path
 import pytest
 from conftest import Launch, Speaker
 
-from goe_exporter import config, influx, strict_yaml
+from goe_exporter import config, strict_yaml
 from goe_exporter.channels.model import Answer, Cycle
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import write
 from goe_exporter.charger.client import Client
-from goe_exporter.dead import DeadLetters, letters
 from goe_exporter.durable.clock import Timekeeper
 from goe_exporter.errors import ChargerError, ConfigError, RefusedError
-from goe_exporter.held import Held
-from goe_exporter.influx_server import judge
+from goe_exporter.influx import line_protocol
+from goe_exporter.influx.dead_letters import DeadLetters, letters
+from goe_exporter.influx.unstamped import Held
+from goe_exporter.influx.write_api import judge
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.spool import segments
 from goe_exporter.spool.queue import Spool
@@ -181,13 +182,13 @@ def test_letter_with_half_a_surrogate_pair(tmp_path: Path) -> None:
 @pytest.mark.parametrize("digits", [20, 400, 5000])
 def test_timestamp_beyond_all_measure(digits: int) -> None:
     """More digits than a timestamp can have are none, and do not stop the delivery."""
-    assert influx.timestamp(b"p f=1 " + b"9" * digits) is None
+    assert line_protocol.timestamp(b"p f=1 " + b"9" * digits) is None
 
 
 def test_tags_that_differ_only_in_what_no_tag_holds() -> None:
     """A server refuses a line with a tag twice; the charger's own comes first."""
     cycle = Cycle("garage", "1", NOW, None)
-    point = influx.point(cycle, {"charger ": "x", "site": "a", "site\\": "b", "site\n": "c"})
+    point = line_protocol.point(cycle, {"charger ": "x", "site": "a", "site\\": "b", "site\n": "c"})
     assert point == "goe_charger,charger=garage,serial=1,site=a up=false"
 
 

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from servers import InfluxDB
 
-from goe_exporter import influx
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import Cycle, Snapshot
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.influx import line_protocol
 
 ALERTS = Path(__file__).parent.parent / "dashboards" / "alerts"
 FILE = ALERTS / "grafana" / "goe-alerts-influxdb.yaml"
@@ -272,7 +272,7 @@ class History:
             snapshot = None
             if status is not None:
                 snapshot = Snapshot(charger, api, stamp, 0.0, decode(status, api).readings)
-            lines.append(influx.line(Cycle(charger, "012345", stamp, snapshot), {}))
+            lines.append(line_protocol.line(Cycle(charger, "012345", stamp, snapshot), {}))
         self._server.write("\n".join(lines))
 
     def fires(self, rule: Rule) -> bool | None:

@@ -14,10 +14,10 @@ from hostile import ANY_JSON
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goe_exporter import influx
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import Channel, Cycle, Kind, Reading, Snapshot
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.influx import line_protocol
 
 GOLDEN = Path(__file__).parent / "golden" / "influx_fields.json"
 STAMP = 1_780_000_000.1234
@@ -149,7 +149,7 @@ def cycle(
 
 
 def fields(*readings: Reading) -> dict[str, float | bool | str]:
-    return parsed(influx.line(cycle(*readings), {})).fields
+    return parsed(line_protocol.line(cycle(*readings), {})).fields
 
 
 def number(value: float, name: str = "power") -> Reading:
@@ -256,7 +256,7 @@ def test_kinds_and_types() -> None:
 )
 def test_numbers(value: float, text: str) -> None:
     """A number is a float with a point or an exponent, exact to the last bit, never an integer."""
-    line = influx.point(cycle(number(value)), {})
+    line = line_protocol.point(cycle(number(value)), {})
     assert line.endswith(f",power_w={text}")
     assert fields(number(value))["power_w"] == value
 
@@ -274,12 +274,14 @@ def test_flags() -> None:
     """A flag is true or false, bare."""
     for value in (True, False):
         reading = Reading(ROWS["charging_allowed"], "", value)
-        assert influx.point(cycle(reading), {}).endswith(f",charging_allowed={str(value).lower()}")
+        assert line_protocol.point(cycle(reading), {}).endswith(
+            f",charging_allowed={str(value).lower()}"
+        )
 
 
 def test_states() -> None:
     """A state is its word and, beside it, its number as a float."""
-    line = influx.point(cycle(Reading(ROWS["car_state"], "", "charging", 2)), {})
+    line = line_protocol.point(cycle(Reading(ROWS["car_state"], "", "charging", 2)), {})
     assert line.endswith(' up=true,car_state="charging",car_state_code=2.0')
 
 
@@ -294,7 +296,7 @@ def test_texts() -> None:
 
 def test_absent_is_no_field() -> None:
     """A snapshot without readings has `up` and nothing else."""
-    assert influx.line(cycle(), {}) == (
+    assert line_protocol.line(cycle(), {}) == (
         "goe_charger,charger=garage,serial=012345 up=true 1780000000123"
     )
 
@@ -302,20 +304,20 @@ def test_absent_is_no_field() -> None:
 def test_failed_poll() -> None:
     """A failed poll is `up=false` alone, with the tags of the good ones."""
     failed = Cycle("garage", "012345", STAMP, None)
-    line = influx.line(failed, {"site": "home"})
+    line = line_protocol.line(failed, {"site": "home"})
     assert line == "goe_charger,charger=garage,serial=012345,site=home up=false 1780000000123"
 
 
 def test_charger_that_never_answered() -> None:
     """Without a serial number there is no such tag."""
-    assert influx.line(Cycle("garage", "", STAMP, None), {}) == (
+    assert line_protocol.line(Cycle("garage", "", STAMP, None), {}) == (
         "goe_charger,charger=garage up=false 1780000000123"
     )
 
 
 def test_whole_line() -> None:
     """A line as DESIGN §7 has it, typed by hand."""
-    found = influx.line(
+    found = line_protocol.line(
         cycle(
             Reading(ROWS["phase_voltage"], "L1", 230.0),
             Reading(ROWS["phase_current"], "L1", 15.9),
@@ -346,9 +348,9 @@ def test_whole_line() -> None:
 )
 def test_timestamps(seconds: float, stamp: int) -> None:
     """A timestamp is a whole number of ms, or of ns for Telegraf, rounded to ms in both."""
-    assert influx.milliseconds(seconds) == stamp
-    assert parsed(influx.line(cycle(time=seconds), {})).stamp == stamp
-    line = influx.line(cycle(time=seconds), {}, nanoseconds=True)
+    assert line_protocol.milliseconds(seconds) == stamp
+    assert parsed(line_protocol.line(cycle(time=seconds), {})).stamp == stamp
+    line = line_protocol.line(cycle(time=seconds), {}, nanoseconds=True)
     assert parsed(line).stamp == stamp * 1_000_000
 
 
@@ -363,8 +365,8 @@ def stored(text: str) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_names_come_back(name: str) -> None:
     """A charger's name comes back: from the tag if that can hold it, else from a field."""
-    point = parsed(influx.line(cycle(number(1.0), name=name), {}))
-    assert "\n" not in influx.line(cycle(number(1.0), name=name), {})
+    point = parsed(line_protocol.line(cycle(number(1.0), name=name), {}))
+    assert "\n" not in line_protocol.line(cycle(number(1.0), name=name), {})
     assert point.fields.get("charger_name", point.tags.get("charger")) == stored(name)
     assert point.fields["power_w"] == 1.0
     assert point.measurement == "goe_charger"
@@ -387,15 +389,15 @@ def test_names_come_back(name: str) -> None:
 )
 def test_escapes(name: str, tag: str) -> None:
     """What a tag holds, as it stands in the line."""
-    line = influx.line(cycle(name=name), {})
+    line = line_protocol.line(cycle(name=name), {})
     assert line.startswith(f"goe_charger,charger={tag},serial=")
-    assert ("charger_name=" in line) == (influx.tag_text(name) != name)
+    assert ("charger_name=" in line) == (line_protocol.tag_text(name) != name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_tags_are_safe_everywhere(name: str) -> None:
     """No tag has a backslash where one server takes it for an escape and another does not."""
-    point = parsed(influx.line(cycle(name=name, serial=name), {"site": name, name: "x"}))
+    point = parsed(line_protocol.line(cycle(name=name, serial=name), {"site": name, name: "x"}))
     for text in (*point.tags, *point.tags.values()):
         assert not re.search(r"\\([\\ ,=]|$)", text)
         assert text.isprintable()
@@ -404,7 +406,7 @@ def test_tags_are_safe_everywhere(name: str) -> None:
 
 def test_name_that_leaves_no_tag() -> None:
     """A name of which a tag can hold nothing stands in the field alone."""
-    point = parsed(influx.line(cycle(name="\\"), {}))
+    point = parsed(line_protocol.line(cycle(name="\\"), {}))
     assert "charger" not in point.tags
     assert point.fields["charger_name"] == "\\"
 
@@ -412,11 +414,11 @@ def test_name_that_leaves_no_tag() -> None:
 def test_tags_of_the_configuration() -> None:
     """Further tags stand beside ours, sorted; an empty one, or one without a name, is none."""
     tags = {"site": "Hof 3", "a": "x,y", "empty": "", "\n": "nameless", "z=z": "1"}
-    point = parsed(influx.line(cycle(), tags))
+    point = parsed(line_protocol.line(cycle(), tags))
     assert point.tags == {
         "a": "x,y", "charger": "garage", "serial": "012345", "site": "Hof 3", "z=z": "1"
     }  # fmt: skip
-    line = influx.line(cycle(), tags)
+    line = line_protocol.line(cycle(), tags)
     keys = [part.split("=")[0] for part in _split(line.split(" up=")[0], ",")[1:]]
     assert keys == sorted(keys)
 
@@ -424,22 +426,22 @@ def test_tags_of_the_configuration() -> None:
 @given(st.text(max_size=40), st.text(max_size=40), st.dictionaries(st.text(max_size=9), st.text()))
 def test_any_text(name: str, text: str, tags: dict[str, str]) -> None:
     """Whatever name, text and tags: one valid line that any encoder takes, and they come back."""
-    kept = {key: value for key, value in tags.items() if key and influx.tag_text(key) == key}
+    kept = {key: value for key, value in tags.items() if key and line_protocol.tag_text(key) == key}
     kept = {key: kept[key] for key in kept if key not in ("charger", "serial")}
-    line = influx.line(cycle(Reading(ROWS["device_name"], "", text), name=name), kept)
+    line = line_protocol.line(cycle(Reading(ROWS["device_name"], "", text), name=name), kept)
     point = parsed(line.encode().decode())
     sound = text.encode("utf-8", "replace").decode()
     assert point.fields["device_name"] == stored(sound)
     if "charger_name" not in point.fields:
         assert point.tags.get("charger", "") == name
     for key, value in kept.items():
-        assert point.tags.get(key, "") == influx.tag_text(value)
+        assert point.tags.get(key, "") == line_protocol.tag_text(value)
 
 
 @given(st.text(alphabet=st.sampled_from(list('\\ ,="a\n\t🚗')), max_size=12))
 def test_any_treacherous_name(name: str) -> None:
     """Of the characters that mean something, any sequence comes back."""
-    point = parsed(influx.line(cycle(name=name), {"site": name}))
+    point = parsed(line_protocol.line(cycle(name=name), {"site": name}))
     assert point.fields.get("charger_name", point.tags.get("charger", "")) == stored(name)
     for text in point.tags.values():
         assert not re.search(r"\\([\\ ,=]|$)", text)
@@ -448,7 +450,7 @@ def test_any_treacherous_name(name: str) -> None:
 @pytest.mark.parametrize("text", ["\ud83d", "\udc00\ud800", "ok \udcff"])
 def test_half_a_surrogate_pair(text: str) -> None:
     """A name from arguments that are no UTF-8 does not end the export."""
-    line = influx.line(cycle(Reading(ROWS["model"], "", text), name=text), {"site": text})
+    line = line_protocol.line(cycle(Reading(ROWS["model"], "", text), name=text), {"site": text})
     assert parsed(line.encode().decode()).measurement == "goe_charger"
 
 
@@ -481,7 +483,7 @@ def test_any_numbers(chance: random.Random, api: int) -> None:
 
 def _check_status(status: dict[str, object], api: int) -> None:
     readings = decode(status, api).readings
-    line = influx.line(cycle(*readings), {})
+    line = line_protocol.line(cycle(*readings), {})
     point = parsed(line.encode().decode())
     golden = json.loads(GOLDEN.read_text())
     assert all(golden[name] == kind for name, kind in types(point.fields).items())

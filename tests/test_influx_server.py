@@ -18,7 +18,7 @@ import servers
 from fake_influx import UNREAD, FakeInflux, Reply, http_date
 from servers import free_port
 
-from goe_exporter.influx_server import Access, ServerV1, ServerV2, Verdict, WriteServer, judge
+from goe_exporter.influx.write_api import Access, ServerV1, ServerV2, Verdict, WriteServer, judge
 
 TOKEN = "s3cret-t0ken-of-ours=="
 LINES = [b'goe_charger,charger=a up=true,x="\xc3\xa4 \\"q" 1750000000000', b"m v=1 2", b"m v=2 3"]

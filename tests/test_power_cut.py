@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from power import WAYS, Disk
 
-from goe_exporter import agent as agent_module
-from goe_exporter.agent import Agent
 from goe_exporter.channels.model import Cycle
-from goe_exporter.dead import DeadLetters, letters
-from goe_exporter.delivery import Sender
 from goe_exporter.durable.clock import Timekeeper
-from goe_exporter.influx_server import Verdict
+from goe_exporter.influx import agent as agent_module
+from goe_exporter.influx.agent import Agent
+from goe_exporter.influx.dead_letters import DeadLetters, letters
+from goe_exporter.influx.sender import Sender
+from goe_exporter.influx.write_api import Verdict
 from goe_exporter.spool.queue import Spool
 
 LIMIT = 1024 * 1024

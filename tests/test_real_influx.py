@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from servers import InfluxDB, VictoriaMetrics, push_config, running, self_signed, wait_for
 
-from goe_exporter.dead import letters
+from goe_exporter.influx.dead_letters import letters
 from goe_exporter.simulator import Car, Charger, Simulator
 from goe_exporter.spool.queue import Spool
 from goe_exporter.spool.segments import survey

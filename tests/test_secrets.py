@@ -509,7 +509,7 @@ def test_a_mistake_in_the_arguments(goe: Goe, arguments: tuple[str, ...]) -> Non
 # Crashes
 
 BROKEN = """
-import goe_exporter.polling.poller, goe_exporter.influx, sys
+import goe_exporter.polling.poller, goe_exporter.influx.line_protocol, sys
 
 def broken(*arguments, **options):
     raise ZeroDivisionError("a defect")

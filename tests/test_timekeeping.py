@@ -15,16 +15,16 @@ import pytest
 from fake_influx import FakeInflux, Reply
 from servers import wait_for
 
-from goe_exporter import agent as agent_module
-from goe_exporter.agent import Agent, agent, open_server
 from goe_exporter.channels.model import Cycle, Reading, Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.config import InfluxSettings
-from goe_exporter.dead import letters
 from goe_exporter.durable import clock
 from goe_exporter.durable.clock import EARLIEST, Timekeeper
 from goe_exporter.errors import UsageError
-from goe_exporter.influx_server import ServerV1, ServerV2, Verdict
+from goe_exporter.influx import agent as agent_module
+from goe_exporter.influx.agent import Agent, agent, open_server
+from goe_exporter.influx.dead_letters import letters
+from goe_exporter.influx.write_api import ServerV1, ServerV2, Verdict
 from goe_exporter.spool.segments import survey
 
 NOW = 1_780_000_000.0
@@ -879,7 +879,7 @@ def test_spool_that_fails_costs_a_point_not_the_poll(
     def fail(*_args: object) -> int:
         raise OSError(5, "Input/output error")
 
-    caplog.set_level(logging.INFO, "goe_exporter.agent")
+    caplog.set_level(logging.INFO, "goe_exporter.influx.agent")
     caplog.clear()
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", fail)
@@ -952,7 +952,7 @@ def test_holding_is_logged_once(world: World) -> None:
     events: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: events.append(record.getMessage())  # type: ignore[method-assign]
-    target = logging.getLogger("goe_exporter.agent")
+    target = logging.getLogger("goe_exporter.influx.agent")
     target.addHandler(handler)
     target.setLevel(logging.INFO)
     try:

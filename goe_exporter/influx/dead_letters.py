@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from goe_exporter.influx import timestamp
+from goe_exporter.influx.line_protocol import timestamp
 from goe_exporter.spool import segments
 from goe_exporter.spool.queue import Spool
 

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from goe_exporter import dead, influx
 from goe_exporter.channels.model import Cycle, InfluxVitals
 from goe_exporter.config import InfluxSettings
-from goe_exporter.dead import DeadLetters
-from goe_exporter.delivery import Sender
 from goe_exporter.durable.clock import Timekeeper, boot, shown
-from goe_exporter.held import Held
-from goe_exporter.influx_server import Access, ServerV1, ServerV2, Verdict, WriteServer
+from goe_exporter.influx import dead_letters, line_protocol
+from goe_exporter.influx.dead_letters import DeadLetters
+from goe_exporter.influx.sender import Sender
+from goe_exporter.influx.unstamped import Held
+from goe_exporter.influx.write_api import Access, ServerV1, ServerV2, Verdict, WriteServer
 from goe_exporter.logs import Episode, logger
 from goe_exporter.spool import segments
 from goe_exporter.spool.queue import Spool
@@ -45,11 +45,11 @@ class Agent:
     ) -> None:
         """Open the spools; raises `UsageError`."""
         self._tags = tags
-        self._limit_bytes = limit_bytes - limit_bytes // dead.SHARE
+        self._limit_bytes = limit_bytes - limit_bytes // dead_letters.SHARE
         self.spool = Spool(directory, self._limit_bytes)
-        self.dead = DeadLetters(directory / "dead", limit_bytes // dead.SHARE)
+        self.dead = DeadLetters(directory / "dead", limit_bytes // dead_letters.SHARE)
         self.timekeeper = Timekeeper(directory / "clock", boot())
-        last_stamp = influx.timestamp(self.spool.newest() or b"") or 0.0
+        last_stamp = line_protocol.timestamp(self.spool.newest() or b"") or 0.0
         # An eighth stays free of held points, to move them.
         most_held = self._limit_bytes - self._limit_bytes // 8
         self._held = Held(directory / "held", most_held, self.timekeeper, last_stamp)
@@ -79,7 +79,7 @@ class Agent:
                         self._stamp_some()
                     return
                 stamped = replace(cycle, time=self.timekeeper.stamp(cycle.time))
-            self.spool.append(influx.line(stamped, self._tags).encode())
+            self.spool.append(line_protocol.line(stamped, self._tags).encode())
         except OSError as error:
             self._failures.shows(error=str(error))
         else:
@@ -141,7 +141,7 @@ class Agent:
         if not self._holding:
             _log.info("points wait on disk until the clock is confirmed")
         self._holding = True
-        record = self._held.record(influx.point(cycle, self._tags))
+        record = self._held.record(line_protocol.point(cycle, self._tags))
         self._share_the_limit(len(record) + segments.FRAME_BYTES)
         self._held.spool.append(record)
 

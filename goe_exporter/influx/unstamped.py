@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from goe_exporter import influx
 from goe_exporter.durable.clock import EARLIEST, Timekeeper, shown
+from goe_exporter.influx import line_protocol
 from goe_exporter.spool.queue import Spool
 
 AT_ONCE = 500
@@ -89,5 +89,5 @@ class Held:
             words = f"measured before a restart, when the clock showed {shown(wall)}"
             found.timeless.append((point, words))
             return found
-        found.lines.append(b"%b %d" % (point, influx.milliseconds(time)))
+        found.lines.append(b"%b %d" % (point, line_protocol.milliseconds(time)))
         return found._replace(unconfirmed=found.unconfirmed + unconfirmed)

@@ -13,9 +13,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from goe_exporter.dead import DeadLetters
-from goe_exporter.influx import timestamp
-from goe_exporter.influx_server import Verdict, WriteServer
+from goe_exporter.influx.dead_letters import DeadLetters
+from goe_exporter.influx.line_protocol import timestamp
+from goe_exporter.influx.write_api import Verdict, WriteServer
 from goe_exporter.logs import Episode, logger
 from goe_exporter.spool.queue import Spool
 
