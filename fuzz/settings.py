@@ -17,11 +17,13 @@ import bcrypt
 import click
 
 from fuzz.source import Source
-from goe_exporter import cli_options, config, guard, language, logs, strict_yaml
+from goe_exporter import cli_options, guard, language, logs
 from goe_exporter.channels.model import Answer, Range
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import write
-from goe_exporter.config import ChargerConfig, Config, InfluxSettings
+from goe_exporter.config import strict_yaml
+from goe_exporter.config import values as config
+from goe_exporter.config.values import ChargerConfig, Config, InfluxSettings
 from goe_exporter.errors import ConfigError, GoeExporterError, UsageError
 from goe_exporter.influx.write_api import Access, ServerV1
 from goe_exporter.prometheus import text_format
@@ -278,19 +280,19 @@ def writes(data: bytes) -> None:
 
 
 def _listens(text: str) -> None:
-    host, port = config.listen_address(text)
+    host, port = values.listen_address(text)
     assert 0 <= port <= 65_535
     assert "\0" not in host
     host.encode("idna")
 
 
 _ARGUMENTS: tuple[Callable[[str], object], ...] = (
-    lambda text: _usable_host(config.charger_argument(text)),
-    lambda text: _within(config.interval(text), 1, 86_400),
-    lambda text: _within(config.timeout_seconds(text), 0.1, 600),
-    lambda text: _within(config.size(text), 1024 * 1024, 2**50),
+    lambda text: _usable_host(values.charger_argument(text)),
+    lambda text: _within(values.interval(text), 1, 86_400),
+    lambda text: _within(values.timeout_seconds(text), 0.1, 600),
+    lambda text: _within(values.size(text), 1024 * 1024, 2**50),
     _listens,
-    config.host,
+    values.host,
     lambda text: write.find(CHANNELS, text),
     lambda text: _within(cli_options.FiniteRange(1, 1000).convert(text, None, None), 1, 1000),
 )

@@ -18,7 +18,7 @@ from goe_exporter.errors import GoeExporterError, UsageError
 
 if TYPE_CHECKING:
     from goe_exporter.channels.model import Channel
-    from goe_exporter.config import ChargerConfig, Config
+    from goe_exporter.config.values import ChargerConfig, Config
     from goe_exporter.polling.poller import Collector
     from goe_exporter.service import Wishes
 
@@ -122,11 +122,12 @@ def serve(
     Each HOST is an address or a name, with a port if need be; NAME is what the metrics call it.
     They can also stand in GOE_EXPORTER_HOSTS, separated by spaces.
     """
-    from goe_exporter import config, logs, service
+    from goe_exporter import logs, service
+    from goe_exporter.config import values
     from goe_exporter.web_config import WebSettings
 
     def wishes() -> Wishes:
-        loaded = config.load(config_file) if config_file else config.Config()
+        loaded = values.load(config_file) if config_file else values.Config()
         return _wishes(loaded, hosts, api, token_file, refresh_interval, environment_proxies)
 
     first = wishes()
@@ -168,10 +169,11 @@ def push(
     [NAME=]HOSTs are polled besides the chargers of the configuration; they can also stand in
     GOE_EXPORTER_HOSTS, separated by spaces.
     """
-    from goe_exporter import config, logs, service
+    from goe_exporter import logs, service
+    from goe_exporter.config import values
 
     def wishes() -> Wishes:
-        loaded = config.load(config_file)
+        loaded = values.load(config_file)
         if loaded.influxdb is None:
             raise UsageError(f"{config_file} has no influxdb section")
         return _wishes(loaded, hosts, api, token_file, refresh_interval)
@@ -277,9 +279,9 @@ for _more in (demo, simulate, spool):
 
 
 def _charger(text: str, api: str, token_file: str | None) -> ChargerConfig:
-    from goe_exporter import config
+    from goe_exporter.config import values
 
-    return config.charger_argument(text).model_copy(update={"api": api, "token_file": token_file})
+    return values.charger_argument(text).model_copy(update={"api": api, "token_file": token_file})
 
 
 def _wishes(
@@ -305,12 +307,12 @@ def _all_chargers(
     loaded: Config, hosts: tuple[str, ...], api: str, token_file: str | None
 ) -> tuple[ChargerConfig, ...]:
     """Return the chargers of the configuration and of the command line."""
-    from goe_exporter import config
+    from goe_exporter.config import values
 
     chargers = (*loaded.chargers, *(_charger(host, api, token_file) for host in hosts))
     if not chargers:
         raise UsageError("no charger: give [NAME=]HOST, or --config FILE with chargers")
-    config.check_names(chargers, "chargers")
+    values.check_names(chargers, "chargers")
     return chargers
 
 

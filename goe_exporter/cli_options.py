@@ -43,12 +43,12 @@ def by(parser_name: str) -> Callable[..., Any]:
     """Return a click callback that reads a text by a parser of `config`."""
 
     def callback(_context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-        from goe_exporter import config
+        from goe_exporter.config import values
 
         if value is None:
             return None
         try:
-            return getattr(config, parser_name)(value)
+            return getattr(values, parser_name)(value)
         except ValueError as error:
             raise click.UsageError(f"{parameter.opts[0]}: {error}") from None
 

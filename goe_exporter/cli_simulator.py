@@ -28,7 +28,7 @@ DETAIL_SECONDS = 0.9
 def demo(listen: tuple[str, int], speed: float, log_format: Any, log_level: str) -> None:
     """Run it all on a simulated charger: a car plugs in, charges, fails, finishes, leaves."""
     from goe_exporter import history, logs, service, simulator
-    from goe_exporter.config import ChargerConfig
+    from goe_exporter.config.values import ChargerConfig
     from goe_exporter.server import Server
 
     if not _on_loopback(listen[0]):
@@ -67,7 +67,7 @@ def simulate(
 ) -> None:  # fmt: skip
     """Run only a simulated charger, to try the exporter or any other client on."""
     from goe_exporter import simulator
-    from goe_exporter.config import not_listening
+    from goe_exporter.config.values import not_listening
 
     if fault == "list":
         for name, meaning in simulator.FAULTS.items():

@@ -13,7 +13,7 @@ from goe_exporter.cli_options import option
 from goe_exporter.errors import GoeExporterError, UsageError
 
 if TYPE_CHECKING:
-    from goe_exporter.config import InfluxSettings
+    from goe_exporter.config.values import InfluxSettings
 
 _config = option("--config", "config_file", metavar="FILE", required=True, help="Configuration.")
 
@@ -133,9 +133,9 @@ def _readable(folder: Path) -> Iterator[None]:
 
 
 def _settings(config_file: str) -> InfluxSettings:
-    from goe_exporter import config
+    from goe_exporter.config import values
 
-    settings = config.load(config_file).influxdb
+    settings = values.load(config_file).influxdb
     if settings is None:
         raise UsageError(f"{config_file} has no influxdb section")
     return settings

@@ -21,7 +21,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from goe_exporter.config import not_listening
+from goe_exporter.config.values import not_listening
 from goe_exporter.guard import Guard
 from goe_exporter.web_config import WebConfig, WebSettings
 

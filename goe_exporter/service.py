@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from goe_exporter import __version__, supervisor
 from goe_exporter.channels.model import ChargerView, Cycle, Reload
 from goe_exporter.charger.client import Api, Client
-from goe_exporter.config import ChargerConfig, InfluxSettings
+from goe_exporter.config.values import ChargerConfig, InfluxSettings
 from goe_exporter.errors import GoeExporterError, UsageError
 from goe_exporter.history import History
 from goe_exporter.logs import Episode, logger

@@ -18,10 +18,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from goe_exporter import strict_yaml
+from goe_exporter.config import strict_yaml
+from goe_exporter.config.strict_yaml import Strict, one_line, shown
 from goe_exporter.errors import ConfigError
 from goe_exporter.logs import logger
-from goe_exporter.strict_yaml import Strict, one_line, shown
 
 _BCRYPT = re.compile(
     r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goe_exporter import config
+from goe_exporter.config import values
 from goe_exporter.errors import ConfigError
 
 GOOD = """
@@ -31,11 +31,11 @@ BAD = sorted(Path(__file__).with_name("bad_config").glob("*.yaml"))
 def test_a_good_file() -> None:
     """Every key arrives in its type, durations in seconds; what is left out is standard."""
     document = GOOD.replace("TOKEN", str(_secret(b" abc.def-1 \n")))
-    loaded = config.load(str(_file(document.encode())))
+    loaded = values.load(str(_file(document.encode())))
     garage, office, old, older = loaded.chargers
     assert loaded.refresh_interval == 2.5
     assert loaded.environment_proxies is True
-    assert garage == config.ChargerConfig(
+    assert garage == values.ChargerConfig(
         name="garage", host="192.168.1.36", api="auto", refresh_interval=None, token_file=None
     )
     assert garage.url == "http://192.168.1.36"
@@ -50,7 +50,7 @@ def test_a_good_file() -> None:
 @pytest.mark.parametrize("text", [b"", b"# nothing\n", b"{}\n", b"chargers: []\n"])
 def test_a_file_without_settings(text: bytes) -> None:
     """A file that sets nothing is good: 5 s, no proxies, no chargers."""
-    loaded = config.load(str(_file(text)))
+    loaded = values.load(str(_file(text)))
     assert (loaded.refresh_interval, loaded.environment_proxies, loaded.chargers) == (
         5.0,
         False,
@@ -63,7 +63,7 @@ def test_a_bad_file(path: Path) -> None:
     """Each bad file gives the message in its first line: the place, the rule, what stands there."""
     expected = path.read_text("utf-8").splitlines()[0].removeprefix("# ")
     with pytest.raises(ConfigError) as refused:
-        config.load(str(path))
+        values.load(str(path))
     assert str(refused.value) == expected.replace("FILE", str(path))
     assert refused.value.exit_status == 2
 
@@ -76,7 +76,7 @@ def test_a_bad_file(path: Path) -> None:
 def test_a_file_that_cannot_be_read(tmp_path: Path, name: str, message: str) -> None:
     """The file and the system's reason are named."""
     with pytest.raises(ConfigError) as refused:
-        config.load(str(tmp_path / name))
+        values.load(str(tmp_path / name))
     assert str(refused.value) == f"cannot read {tmp_path / name}: {message}"
 
 
@@ -85,7 +85,7 @@ def test_a_file_in_another_encoding(content: bytes) -> None:
     """A file that is no UTF-8 is refused as such."""
     path = _file(content)
     with pytest.raises(ConfigError) as refused:
-        config.load(str(path))
+        values.load(str(path))
     assert str(refused.value) == f"cannot read {path}: not UTF-8"
 
 
@@ -98,7 +98,7 @@ def test_a_file_that_breaks_the_parser(content: bytes) -> None:
     """What the YAML library stumbles over is a refusal of one line that names the file."""
     path = _file(content)
     with pytest.raises(ConfigError) as refused:
-        config.load(str(path))
+        values.load(str(path))
     assert str(refused.value).startswith(f"{path}: no YAML: ")
     assert "\n" not in str(refused.value)
 
@@ -118,7 +118,7 @@ def test_a_value_that_is_not_what_its_tag_says(text: str, kind: str) -> None:
     """The library breaks over it with errors of many kinds; the refusal names the place."""
     path = _file(f"a: {text}".encode())
     with pytest.raises(ConfigError) as refused:
-        config.load(str(path))
+        values.load(str(path))
     assert str(refused.value) == f"{path}:1:4: no {kind}; a text wants quotes"
 
 
@@ -137,7 +137,7 @@ def test_a_value_that_is_not_what_its_tag_says(text: str, kind: str) -> None:
 def test_a_value_of_ten_kilobytes(document: object) -> None:
     """A message stays readable, however long the value it refuses."""
     with pytest.raises(ConfigError) as refused:
-        config.parse(document, "config.yaml")
+        values.parse(document, "config.yaml")
     assert len(str(refused.value)) < 250
 
 
@@ -157,14 +157,14 @@ def test_a_bad_token_file(content: bytes, message: str) -> None:
     """A token that could not travel in a header is refused, and never shown."""
     path = _secret(content)
     with pytest.raises(ConfigError) as refused:
-        config.read_token(str(path))
+        values.read_token(str(path))
     assert str(refused.value) == message.replace("PATH", str(path))
 
 
 def test_a_token_directory(tmp_path: Path) -> None:
     """A token file that is a directory is named with the system's reason."""
     with pytest.raises(ConfigError) as refused:
-        config.read_token(str(tmp_path))
+        values.read_token(str(tmp_path))
     assert str(refused.value) == f"cannot read the token file {tmp_path}: Is a directory"
 
 
@@ -174,7 +174,7 @@ def test_a_token_directory(tmp_path: Path) -> None:
 )
 def test_seconds(text: str, seconds: float) -> None:
     """A duration is a number and its unit."""
-    assert config.seconds(text) == seconds
+    assert values.seconds(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -187,27 +187,27 @@ def test_seconds(text: str, seconds: float) -> None:
 def test_what_is_no_duration(text: object) -> None:
     """Nothing but a plain number with its unit is a duration."""
     with pytest.raises(ValueError, match=r"^a duration such as 5s, 500ms or 1m, not "):
-        config.seconds(text)
+        values.seconds(text)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("1s", 1.0), ("1000ms", 1.0), ("5m", 300.0)])
 def test_interval(text: str, seconds: float) -> None:
     """One second is the least (DESIGN §3)."""
-    assert config.interval(text) == seconds
+    assert values.interval(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["0s", "999ms", "0.999s", "0.01m"])
 def test_too_short_an_interval(text: str) -> None:
     """Faster than once a second is refused, never rounded up."""
     with pytest.raises(ValueError, match=rf"^1s or longer, not '{text}'$"):
-        config.interval(text)
+        values.interval(text)
 
 
 @pytest.mark.parametrize("text", ["9" * 400 + "s", "25h", "99999999h"])
 def test_too_long_an_interval(text: str) -> None:
     """What no clock can wait for is refused: the schedule must not break over it."""
     with pytest.raises(ValueError, match=r"^24h or shorter, not "):
-        config.interval(text)
+        values.interval(text)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_too_long_an_interval(text: str) -> None:
 )
 def test_host(text: str, host: str) -> None:
     """A host may be an address or a name, with scheme and port; a slash at its end is dropped."""
-    assert config.host(text) == host
+    assert values.host(text) == host
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_what_is_no_host(text: object) -> None:
         ValueError,
         match=r"^a host or address, with a port if need be(, not |; a password or token)",
     ):
-        config.host(text)
+        values.host(text)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_what_is_no_host(text: object) -> None:
 )
 def test_listen_address(text: str, address: tuple[str, int]) -> None:
     """ADDR:PORT, the address empty for all interfaces, IPv6 in brackets."""
-    assert config.listen_address(text) == address
+    assert values.listen_address(text) == address
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_listen_address(text: str, address: tuple[str, int]) -> None:
 def test_what_is_no_listen_address(text: str) -> None:
     """Anything else is refused with an example."""
     with pytest.raises(ValueError, match=r"^ADDR:PORT or :PORT, as in 127\.0\.0\.1:10332, not "):
-        config.listen_address(text)
+        values.listen_address(text)
 
 
 @pytest.mark.parametrize(
@@ -300,16 +300,16 @@ def test_what_is_no_listen_address(text: str) -> None:
 )
 def test_charger_argument(text: str, name: str, host: str) -> None:
     """`[NAME=]HOST`: without a name the host is the name."""
-    charger = config.charger_argument(text)
+    charger = values.charger_argument(text)
     assert (charger.name, charger.host, charger.api) == (name, host, "auto")
 
 
 def test_a_long_name() -> None:
     """A name may have 500 characters, of any kind, and no more."""
     name = "ä<'\"&\n" * 84
-    assert config.ChargerConfig(name=name[:500], host="a").name == name[:500]
+    assert values.ChargerConfig(name=name[:500], host="a").name == name[:500]
     with pytest.raises(ConfigError, match="a text of 1 to 500 characters, not"):
-        config.charger_argument(f"{'x' * 501}=a")
+        values.charger_argument(f"{'x' * 501}=a")
 
 
 @pytest.mark.parametrize(
@@ -325,15 +325,15 @@ def test_a_long_name() -> None:
 def test_a_bad_charger_argument(text: str, message: str) -> None:
     """The argument is shown, and what of it is wrong."""
     with pytest.raises(ConfigError) as refused:
-        config.charger_argument(text)
+        values.charger_argument(text)
     assert str(refused.value) == message
 
 
 def test_names_are_compared_across_file_and_arguments() -> None:
     """Two chargers of one name are refused wherever they come from."""
-    twice = (config.charger_argument("a=b"), config.charger_argument("a=c"))
+    twice = (values.charger_argument("a=b"), values.charger_argument("a=c"))
     with pytest.raises(ConfigError) as refused:
-        config.check_names(twice, "chargers")
+        values.check_names(twice, "chargers")
     assert str(refused.value) == "chargers: two chargers are named 'a'"
 
 
@@ -354,7 +354,7 @@ DOCUMENTS = st.recursive(
 def test_any_document(document: object) -> None:
     """Whatever a document holds, it is a configuration or a `ConfigError`."""
     with contextlib.suppress(ConfigError):
-        assert isinstance(config.parse(document, "config.yaml"), config.Config)
+        assert isinstance(values.parse(document, "config.yaml"), values.Config)
 
 
 @given(st.binary(max_size=60) | st.text(alphabet="[]{}:,&*!|>-'\"# \n\tax1~<=%@", max_size=40))
@@ -363,18 +363,18 @@ def test_any_file(content: bytes | str) -> None:
     """Whatever bytes a file holds, it is a configuration or a `ConfigError`."""
     path = _file(content if isinstance(content, bytes) else content.encode())
     with contextlib.suppress(ConfigError):
-        assert isinstance(config.load(str(path)), config.Config)
+        assert isinstance(values.load(str(path)), values.Config)
 
 
 @given(st.text())
 @settings(deadline=None)
 def test_any_text(text: str) -> None:
     """The parsers of options raise nothing but their refusal."""
-    for parser in (config.seconds, config.interval, config.host, config.listen_address):
+    for parser in (values.seconds, values.interval, values.host, values.listen_address):
         with contextlib.suppress(ValueError):
             parser(text)
     with contextlib.suppress(ConfigError):
-        config.charger_argument(text)
+        values.charger_argument(text)
 
 
 @pytest.fixture(autouse=True, scope="module")

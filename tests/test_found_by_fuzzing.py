@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from conftest import Launch, Speaker
 
-from goe_exporter import config, strict_yaml
 from goe_exporter.channels.model import Answer, Cycle
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import write
 from goe_exporter.charger.client import Client
+from goe_exporter.config import strict_yaml, values
 from goe_exporter.durable.clock import Timekeeper
 from goe_exporter.errors import ChargerError, ConfigError, RefusedError
 from goe_exporter.influx import line_protocol
@@ -239,7 +239,7 @@ def _load(tmp_path: Path, text: str) -> str:
     path = tmp_path / "goe.yml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        config.load(str(path))
+        values.load(str(path))
     assert str(caught.value).isprintable()
     return str(caught.value).removeprefix(f"{path}")
 
@@ -314,28 +314,28 @@ def test_text_that_cannot_be_passed_on(tmp_path: Path, place: str, text: str, ru
 def test_host_that_no_request_can_have(host: str) -> None:
     """It is refused where it is given, not when it is asked."""
     with pytest.raises(ValueError, match=r"^a host or address, with a port if need be[,;] "):
-        config.host(host)
+        values.host(host)
 
 
 def test_host_beyond_ascii() -> None:
     """A name in any script is kept as the network knows it."""
-    found = config.charger_argument("büro=büro.example:8080")
+    found = values.charger_argument("büro=büro.example:8080")
     assert (found.name, found.host) == ("büro", "xn--bro-hoa.example:8080")
-    assert config.charger_argument("１.2.3.4").host == "1.2.3.4"
+    assert values.charger_argument("１.2.3.4").host == "1.2.3.4"
 
 
 @pytest.mark.parametrize("url", ["http://a|b", "http://[::::]", "http://%zz", "http://" + "ü" * 70])
 def test_url_that_no_request_can_have(url: str) -> None:
     """So is InfluxDB's."""
     with pytest.raises(ConfigError, match=r"influxdb.url: http://HOST:PORT or https://…[,;] "):
-        config.parse({"influxdb": {"bucket": "b", "url": url}}, "goe.yml")
+        values.parse({"influxdb": {"bucket": "b", "url": url}}, "goe.yml")
 
 
 @pytest.mark.parametrize("text", ["a\0:1", f"{'a' * 70}:1", f"{'ü' * 70}:1", "a|b:1"])
 def test_listen_address_that_no_socket_can_have(text: str) -> None:
     """And so is an address to listen on."""
     with pytest.raises(ValueError, match=r"^ADDR:PORT or :PORT, as in 127.0.0.1:10332, not "):
-        config.listen_address(text)
+        values.listen_address(text)
 
 
 @pytest.mark.parametrize("suite", [["x"], {"a": 1}])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from goe_exporter import config
+from goe_exporter.config import values
 from goe_exporter.errors import ConfigError
 
 URL_RULE = "http://HOST:PORT or https://…"
@@ -20,9 +20,9 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-def loaded(**section: object) -> config.InfluxSettings:
+def loaded(**section: object) -> values.InfluxSettings:
     """Return the section as it is once loaded."""
-    found = config.parse({"influxdb": {"bucket": "goe", **section}}, "config.yaml").influxdb
+    found = values.parse({"influxdb": {"bucket": "goe", **section}}, "config.yaml").influxdb
     assert found is not None
     return found
 
@@ -103,7 +103,7 @@ def test_a_bad_variable(
 ) -> None:
     """Variables are held to the rules of the file."""
     monkeypatch.setenv(f"INFLUXDB_V2_{name}", value)
-    assert refusal() == f"config.yaml: {message}"
+    assert refusal() == f"values.yaml: {message}"
 
 
 @pytest.mark.parametrize("given", ["file", "variable"])
@@ -114,7 +114,7 @@ def test_password_in_a_url(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
         monkeypatch.setenv("INFLUXDB_V2_URL", url)
     message = refusal(**({"url": url} if given == "file" else {}))
     assert message == (
-        f"config.yaml: influxdb.url: {URL_RULE}; a user and a password are given apart from it"
+        f"values.yaml: influxdb.url: {URL_RULE}; a user and a password are given apart from it"
     )
 
 
@@ -135,7 +135,7 @@ def test_password_in_a_url(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
 )  # fmt: skip
 def test_a_bad_section(section: dict[str, object], message: str) -> None:
     """Each mistake is named with its place and what is allowed."""
-    assert refusal(**section) == f"config.yaml: influxdb.{message}"
+    assert refusal(**section) == f"values.yaml: influxdb.{message}"
 
 
 @pytest.mark.parametrize("timeout", ["100ms", "10m"])
@@ -164,5 +164,5 @@ def test_a_bad_ca_file(tmp_path: Path, content: str | None, reason: str) -> None
     if content is not None:
         path.write_text(content)
     assert refusal(ca_file=str(path)) == (
-        f"config.yaml: influxdb.ca_file: cannot use {path}: {reason}"
+        f"values.yaml: influxdb.ca_file: cannot use {path}: {reason}"
     )

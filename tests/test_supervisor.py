@@ -19,7 +19,7 @@ from test_serve import LISTEN, Exporter, charging
 
 from goe_exporter import server as server_module
 from goe_exporter import service, supervisor
-from goe_exporter.config import ChargerConfig
+from goe_exporter.config.values import ChargerConfig
 from goe_exporter.polling import scheduler as schedule_module
 from goe_exporter.polling.scheduler import Schedule
 from goe_exporter.server import Server

@@ -17,7 +17,7 @@ from servers import wait_for
 
 from goe_exporter.channels.model import Cycle, Reading, Snapshot
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.config import InfluxSettings
+from goe_exporter.config.values import InfluxSettings
 from goe_exporter.durable import clock
 from goe_exporter.durable.clock import EARLIEST, Timekeeper
 from goe_exporter.errors import UsageError

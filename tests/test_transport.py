@@ -14,7 +14,7 @@ import pytest
 import servers
 from conftest import Speaker
 
-from goe_exporter import config
+from goe_exporter.config import values
 from goe_exporter.errors import REASONS, ChargerError, UsageError
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.transport.http import Transport
@@ -163,7 +163,7 @@ def test_name_that_does_not_exist(host: str) -> None:
 def test_text_that_can_be_no_host(host: str) -> None:
     """What can never be asked is refused with the configuration, or is `dns`, but no defect."""
     try:
-        accepted = config.host(host)
+        accepted = values.host(host)
     except ValueError:
         return
     assert failure(accepted, deadline_seconds=5).reason == "dns"

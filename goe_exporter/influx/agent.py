@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from goe_exporter.channels.model import Cycle, InfluxVitals
-from goe_exporter.config import InfluxSettings
+from goe_exporter.config.values import InfluxSettings
 from goe_exporter.durable.clock import Timekeeper, boot, shown
 from goe_exporter.influx import dead_letters, line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters

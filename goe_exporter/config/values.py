@@ -16,9 +16,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from goe_exporter import strict_yaml
+from goe_exporter.config import strict_yaml
+from goe_exporter.config.strict_yaml import Strict, one_line, shown
 from goe_exporter.errors import ConfigError, UsageError
-from goe_exporter.strict_yaml import Strict, one_line, shown
 
 SHORTEST_INTERVAL_SECONDS = 1.0
 LONGEST_INTERVAL_SECONDS = 86_400.0
