@@ -17,7 +17,7 @@ import bcrypt
 import click
 
 from fuzz.source import Source
-from goe_exporter import cli_options, guard, language, logs
+from goe_exporter import cli_options, language, logs
 from goe_exporter.channels.model import Answer, Range
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import write
@@ -25,10 +25,11 @@ from goe_exporter.config import strict_yaml
 from goe_exporter.config import values as config
 from goe_exporter.config.values import ChargerConfig, Config, InfluxSettings
 from goe_exporter.errors import ConfigError, GoeExporterError, UsageError
+from goe_exporter.http_server import auth
+from goe_exporter.http_server.web_config import TlsServer, WebConfig
 from goe_exporter.influx.write_api import Access, ServerV1
 from goe_exporter.prometheus import text_format
 from goe_exporter.transport.http import Transport
-from goe_exporter.web_config import TlsServer, WebConfig
 
 _ROOT = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 atexit.register(shutil.rmtree, _ROOT, ignore_errors=True)
@@ -332,7 +333,7 @@ def texts(data: bytes) -> None:
         assert line.isascii()
         assert line.isprintable()
     raw = source.rest()
-    given = guard._credentials({"type": "http", "headers": [(b"authorization", b"Basic " + raw)]})
+    given = auth._credentials({"type": "http", "headers": [(b"authorization", b"Basic " + raw)]})
     assert given is None or all(isinstance(text.encode(), bytes) for text in given)
     header = raw.decode("latin-1")
     assert language.preferred(header).tag[:2] in language.LANGUAGES

@@ -124,7 +124,7 @@ def serve(
     """
     from goe_exporter import logs, service
     from goe_exporter.config import values
-    from goe_exporter.web_config import WebSettings
+    from goe_exporter.http_server.web_config import WebSettings
 
     def wishes() -> Wishes:
         loaded = values.load(config_file) if config_file else values.Config()
@@ -138,7 +138,7 @@ def serve(
         click.echo(f"the configuration is good: {len(first.chargers)} charger(s)")
         return
     from goe_exporter.history import History
-    from goe_exporter.server import Limits, Server
+    from goe_exporter.http_server.server import Limits, Server
 
     logs.configure(log_format, log_level)
     limits = Limits(max_connections, request_timeout)

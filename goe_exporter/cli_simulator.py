@@ -29,7 +29,7 @@ def demo(listen: tuple[str, int], speed: float, log_format: Any, log_level: str)
     """Run it all on a simulated charger: a car plugs in, charges, fails, finishes, leaves."""
     from goe_exporter import history, logs, service, simulator
     from goe_exporter.config.values import ChargerConfig
-    from goe_exporter.server import Server
+    from goe_exporter.http_server.server import Server
 
     if not _on_loopback(listen[0]):
         raise UsageError("--web.listen-address: the demo listens on loopback only")

@@ -29,8 +29,8 @@ from goe_exporter.polling.poller import Collector
 from goe_exporter.polling.scheduler import Schedule
 
 if TYPE_CHECKING:
+    from goe_exporter.http_server.server import Server
     from goe_exporter.influx.agent import Agent
-    from goe_exporter.server import Server
     from goe_exporter.web import Application
 
 EXIT_SECONDS = 3.0

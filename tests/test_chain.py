@@ -33,11 +33,12 @@ from servers import wait_for
 from sites import ask
 from test_influx import parsed
 
-from goe_exporter import cli, server
+from goe_exporter import cli
 from goe_exporter.channels.model import Channel, Distribution, Kind
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
 from goe_exporter.history import History
+from goe_exporter.http_server import server
 from goe_exporter.influx.agent import Agent
 from goe_exporter.influx.write_api import Access, ServerV2
 from goe_exporter.polling.poller import Collector

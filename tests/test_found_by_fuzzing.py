@@ -20,6 +20,7 @@ from goe_exporter.charger.client import Client
 from goe_exporter.config import strict_yaml, values
 from goe_exporter.durable.clock import Timekeeper
 from goe_exporter.errors import ChargerError, ConfigError, RefusedError
+from goe_exporter.http_server.web_config import WebConfig
 from goe_exporter.influx import line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters, letters
 from goe_exporter.influx.unstamped import Held
@@ -28,7 +29,6 @@ from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.spool import segments
 from goe_exporter.spool.queue import Spool
 from goe_exporter.transport.http import HttpAnswer, Transport
-from goe_exporter.web_config import WebConfig
 
 LIMIT = 1024 * 1024
 NOW = 1_800_000_000.0

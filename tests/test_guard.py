@@ -10,9 +10,9 @@ import bcrypt
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from goe_exporter import guard
-from goe_exporter.guard import Guard
-from goe_exporter.web_config import WebConfig
+from goe_exporter.http_server import auth
+from goe_exporter.http_server.auth import Guard
+from goe_exporter.http_server.web_config import WebConfig
 
 PASSWORD = "näher dran"
 
@@ -31,7 +31,7 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         seen.append(against)
         return real(password, against)
 
-    monkeypatch.setattr(guard.bcrypt, "checkpw", checkpw)
+    monkeypatch.setattr(auth.bcrypt, "checkpw", checkpw)
     return seen
 
 
@@ -117,7 +117,7 @@ def test_guesses_do_not_displace_who_is_known(checked: list[bytes]) -> None:
 
     async def act() -> None:
         assert await door.ask("alice", PASSWORD) == 200
-        for guess in range(guard.REMEMBERED + 10):
+        for guess in range(auth.REMEMBERED + 10):
             assert await door.ask("alice", f"guess {guess}", f"10.0.0.{guess}") == 401
         before = len(checked)
         assert await door.ask("alice", PASSWORD) == 200

@@ -25,7 +25,7 @@ from conftest import Command, Launch
 from servers import wait_for
 from test_web_config import certificate
 
-from goe_exporter.server import _Listener
+from goe_exporter.http_server.server import _Listener
 from goe_exporter.simulator import Car, Charger, Simulator
 
 PASSWORD = "näher dran"
@@ -303,7 +303,7 @@ def test_pipelined_requests(launch: Launch, host: str) -> None:
 LARGE_BYTES = 16_000_000
 LARGE = f"""
 from starlette.responses import Response
-from goe_exporter.server import Server
+from goe_exporter.http_server.server import Server
 server = Server("127.0.0.1", 0)
 print(server.url, flush=True)
 server.run(Response(b"a" * {LARGE_BYTES}))

@@ -17,12 +17,12 @@ from servers import wait_for
 from test_schedule import Ticker, running
 from test_serve import LISTEN, Exporter, charging
 
-from goe_exporter import server as server_module
 from goe_exporter import service, supervisor
 from goe_exporter.config.values import ChargerConfig
+from goe_exporter.http_server import server as server_module
+from goe_exporter.http_server.server import Server
 from goe_exporter.polling import scheduler as schedule_module
 from goe_exporter.polling.scheduler import Schedule
-from goe_exporter.server import Server
 from goe_exporter.simulator import Simulator
 
 

@@ -18,9 +18,9 @@ from goe_exporter.channels.model import ChargerView, Snapshot, Vitals
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
 from goe_exporter.errors import UsageError
+from goe_exporter.http_server.server import Server
 from goe_exporter.polling.poller import Collector
 from goe_exporter.polling.scheduler import Schedule
-from goe_exporter.server import Server
 from goe_exporter.simulator import Charger, Simulator
 
 PATHS = (

@@ -11,7 +11,7 @@ import pytest
 from servers import binary
 
 from goe_exporter.errors import ConfigError
-from goe_exporter.web_config import WebSettings
+from goe_exporter.http_server.web_config import WebSettings
 
 HASH = "$2b$10$VEuYi/A.UFkbPa/NNm9AWeWP4UdN161zXWdRQ2xT9nBW.EDEKxB1O"
 

@@ -25,7 +25,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from goe_exporter.web_config import WebConfig
+from goe_exporter.http_server.web_config import WebConfig
 
 _BARE = {
     "Cache-Control": "no-store",

@@ -22,8 +22,8 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from goe_exporter.config.values import not_listening
-from goe_exporter.guard import Guard
-from goe_exporter.web_config import WebConfig, WebSettings
+from goe_exporter.http_server.auth import Guard
+from goe_exporter.http_server.web_config import WebConfig, WebSettings
 
 KEEP_ALIVE_SECONDS = 75
 ANSWER_SECONDS = 60.0
