@@ -6,11 +6,11 @@ import sys
 
 from benchmarks import chargers
 from goe_exporter.channels.model import Distribution
-from goe_exporter.history import History
 from goe_exporter.http_server.server import Server
 from goe_exporter.polling.scheduler import DURATION_BOUNDS, LATENESS_BOUNDS
 from goe_exporter.prometheus.exposition import Exposition
-from goe_exporter.web import application
+from goe_exporter.web.app import application
+from goe_exporter.web.history import History
 
 
 def main(count: int) -> None:

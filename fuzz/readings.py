@@ -7,17 +7,17 @@ import math
 
 from fuzz.line_protocol import parsed
 from fuzz.source import Source
-from goe_exporter import web_api, web_page
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import ChargerView, Cycle, Kind, Reading, Snapshot, Vitals
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import api_v1
 from goe_exporter.charger.client import _parse as parse_json
 from goe_exporter.errors import ChargerError
-from goe_exporter.history import History
 from goe_exporter.influx import line_protocol
-from goe_exporter.language import Language
 from goe_exporter.prometheus.exposition import render_readings
+from goe_exporter.web import json_api, pages
+from goe_exporter.web.history import History
+from goe_exporter.web.locale import Language
 
 KEYS = tuple(dict.fromkeys(key for channel in CHANNELS for key in channel.key.split()))
 KEYS_V1 = tuple(
@@ -140,19 +140,19 @@ def outputs(data: bytes) -> None:
     cycle = Cycle(name, source.text(12), time, snapshot if source.below(8) else None)
     _check_line(cycle, tags)
     view = ChargerView(name, "h", Vitals(up=True), snapshot, 0.0)
-    json.loads(json.dumps(web_api.as_json(view), allow_nan=False).encode("ascii"))
+    json.loads(json.dumps(json_api.as_json(view), allow_nan=False).encode("ascii"))
     past = History()
     past.take(cycle)
     timeline = past.timeline(name, 60, 5.0)
-    json.dumps(web_api.history_json(view, 60, timeline), allow_nan=False)
+    json.dumps(json_api.history_json(view, 60, timeline), allow_nan=False)
     dear = source.below(8)  # these cost the most
     if dear in (0, 1):
         _check_text(render_readings([view]), len(readings))
     elif dear == 2:
-        page = web_page.charger(view, Language(source.pick(("de", "en"))), root="", several=True)
+        page = pages.charger(view, Language(source.pick(("de", "en"))), root="", several=True)
         page.encode()
         assert "<b>" not in page
-        assert web_page.overview([view], Language("en")).encode()
+        assert pages.overview([view], Language("en")).encode()
 
 
 def _check_line(cycle: Cycle, tags: dict[str, str]) -> None:

@@ -17,7 +17,7 @@ import bcrypt
 import click
 
 from fuzz.source import Source
-from goe_exporter import cli_options, language, logs
+from goe_exporter import cli_options, logs
 from goe_exporter.channels.model import Answer, Range
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import write
@@ -30,6 +30,7 @@ from goe_exporter.http_server.web_config import TlsServer, WebConfig
 from goe_exporter.influx.write_api import Access, ServerV1
 from goe_exporter.prometheus import text_format
 from goe_exporter.transport.http import Transport
+from goe_exporter.web import locale
 
 _ROOT = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 atexit.register(shutil.rmtree, _ROOT, ignore_errors=True)
@@ -336,5 +337,5 @@ def texts(data: bytes) -> None:
     given = auth._credentials({"type": "http", "headers": [(b"authorization", b"Basic " + raw)]})
     assert given is None or all(isinstance(text.encode(), bytes) for text in given)
     header = raw.decode("latin-1")
-    assert language.preferred(header).tag[:2] in language.LANGUAGES
+    assert locale.preferred(header).tag[:2] in locale.LANGUAGES
     assert text_format.negotiated(header)

@@ -14,13 +14,13 @@ import uvicorn
 from fuzz.source import Source
 from goe_exporter.channels import decode
 from goe_exporter.channels.model import ChargerView, Cycle, Distribution, Snapshot, Vitals
-from goe_exporter.history import History
 from goe_exporter.http_server import server
 from goe_exporter.http_server.auth import Guard
 from goe_exporter.http_server.server import HEAD_BYTES, Limits
 from goe_exporter.http_server.web_config import WebConfig, WebSettings
 from goe_exporter.prometheus.exposition import Exposition
-from goe_exporter.web import application
+from goe_exporter.web.app import application
+from goe_exporter.web.history import History
 
 _STATUS = {"car": 2, "amp": 16, "nrg": [230] * 16, "fna": "<b>&\u2028", "fwv": "055.7"}
 _SNAPSHOT = Snapshot("a/b <ü>", 2, 1.8e9, 0.0, decode.decode(_STATUS, 2).readings)

@@ -137,8 +137,8 @@ def serve(
             charger.token()
         click.echo(f"the configuration is good: {len(first.chargers)} charger(s)")
         return
-    from goe_exporter.history import History
     from goe_exporter.http_server.server import Limits, Server
+    from goe_exporter.web.history import History
 
     logs.configure(log_format, log_level)
     limits = Limits(max_connections, request_timeout)
@@ -204,7 +204,7 @@ def read(host: str, api: str, token_file: str | None, output: str) -> None:
     if output == "table":
         terminal.print_readings(view)
     elif output == "json":
-        from goe_exporter.web_api import as_json
+        from goe_exporter.web.json_api import as_json
 
         terminal.print_json(as_json(view))
     elif output == "prometheus":

@@ -23,15 +23,15 @@ from goe_exporter.channels.model import ChargerView, Cycle, Reload
 from goe_exporter.charger.client import Api, Client
 from goe_exporter.config.values import ChargerConfig, InfluxSettings
 from goe_exporter.errors import GoeExporterError, UsageError
-from goe_exporter.history import History
 from goe_exporter.logs import Episode, logger
 from goe_exporter.polling.poller import Collector
 from goe_exporter.polling.scheduler import Schedule
+from goe_exporter.web.history import History
 
 if TYPE_CHECKING:
     from goe_exporter.http_server.server import Server
     from goe_exporter.influx.agent import Agent
-    from goe_exporter.web import Application
+    from goe_exporter.web.app import Application
 
 EXIT_SECONDS = 3.0
 """What polls and delivery under way are given once the web server, if any, has ended."""
@@ -197,7 +197,7 @@ class Service:
     def _application(self) -> Application:
         # The web, half of all there is to import, is for those who serve.
         from goe_exporter.prometheus.exposition import Exposition
-        from goe_exporter.web import application
+        from goe_exporter.web.app import application
 
         schedule = self._schedule
 

@@ -12,9 +12,9 @@ from browsers import Browser, chromium
 from sites import Site
 
 from goe_exporter.charger.client import Client
-from goe_exporter.history import History
 from goe_exporter.polling.poller import Collector
 from goe_exporter.simulator import Car, Charger, Simulator
+from goe_exporter.web.history import History
 
 CYCLES = 700
 FAILING = range(330, 342)

@@ -12,9 +12,9 @@ import uvicorn
 from servers import wait_for
 
 from goe_exporter.channels.model import ChargerView, Distribution, InfluxVitals
-from goe_exporter.history import History
 from goe_exporter.prometheus.exposition import Exposition
-from goe_exporter.web import application
+from goe_exporter.web.app import application
+from goe_exporter.web.history import History
 
 
 class Site:

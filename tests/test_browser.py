@@ -15,15 +15,15 @@ from browsers import Browser, chromium
 from servers import wait_for
 from sites import Site
 
-from goe_exporter import web, web_page
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import ChargerView, Cycle, Snapshot, Vitals
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
-from goe_exporter.history import History
 from goe_exporter.polling.poller import Collector
 from goe_exporter.polling.scheduler import Schedule
 from goe_exporter.simulator import Car, Charger, Simulator
+from goe_exporter.web import app, pages
+from goe_exporter.web.history import History
 
 pytestmark = pytest.mark.server
 
@@ -284,7 +284,7 @@ def test_other_answers(
     with Site(lambda: QUICK) as site:
         browser.open(site.url)
         with monkeypatch.context() as patched:
-            patched.setattr(web, "_page", lambda *_any: web.HTMLResponse(body, status))
+            patched.setattr(app, "_page", lambda *_any: app.HTMLResponse(body, status))
             browser.wait_for_text("#lost", said)
             if withheld:
                 browser.wait_for_text(".power strong", "–")
@@ -354,8 +354,8 @@ def test_a_newer_exporter(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> 
     with Site(lambda: QUICK) as site:
         browser.open(site.url)
         browser.driver.execute_script("window.old = true")
-        monkeypatch.setattr(web_page, "__version__", "99.1")
-        web_page._process.cache_clear()
+        monkeypatch.setattr(pages, "__version__", "99.1")
+        pages._process.cache_clear()
         browser.wait("!window.old && document.readyState === 'complete'", "a page loaded anew")
         assert "99.1" in browser.text("footer")
         browser.driver.execute_script("window.old = live.tag = 'x'")
@@ -471,14 +471,14 @@ def test_first_load_is_small(browser: Browser, fleet: Site) -> None:
 def test_paint_does_not_wait_for_scripts(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     """The values are painted while the scripts are still on their way."""
     release = threading.Event()
-    asset = web._asset
+    asset = app._asset
 
-    def slow(request: web.Request) -> web.Response:
+    def slow(request: app.Request) -> app.Response:
         if request.url.path.endswith(".js"):
             release.wait(60)
         return asset(request)
 
-    monkeypatch.setattr(web, "_asset", slow)
+    monkeypatch.setattr(app, "_asset", slow)
     browser.be()
     browser.driver.execute_cdp_cmd("Network.clearBrowserCache", {})
     with Site(lambda: [shown("garage", CHARGING)]) as site:

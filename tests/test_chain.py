@@ -37,7 +37,6 @@ from goe_exporter import cli
 from goe_exporter.channels.model import Channel, Distribution, Kind
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
-from goe_exporter.history import History
 from goe_exporter.http_server import server
 from goe_exporter.influx.agent import Agent
 from goe_exporter.influx.write_api import Access, ServerV2
@@ -45,7 +44,8 @@ from goe_exporter.polling.poller import Collector
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.simulator import Box, Charger, Simulator
 from goe_exporter.simulator.speech import Answer
-from goe_exporter.web import application
+from goe_exporter.web.app import application
+from goe_exporter.web.history import History
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 STATES = (Kind.STATE, Kind.REASON)

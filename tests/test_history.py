@@ -9,7 +9,7 @@ import pytest
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import Cycle, Snapshot
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.history import ROWS, History
+from goe_exporter.web.history import ROWS, History
 
 PRO = {
     "nrg": [230, 231, 229, 2, 15.54, 15.55, 15.46, 3497.5, 3576.25, 3459.7, 0, 10533.24, 99, 98, 0],

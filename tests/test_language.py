@@ -11,9 +11,9 @@ import goe_exporter
 from goe_exporter.channels import codes
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import REASONS
-from goe_exporter.language import Language, preferred
-from goe_exporter.portrait import SENSORS
-from goe_exporter.words import LANGUAGES, WORDS
+from goe_exporter.web.locale import Language, preferred
+from goe_exporter.web.translations import LANGUAGES, WORDS
+from goe_exporter.web.view_model import SENSORS
 
 PACKAGE = Path(goe_exporter.__file__).parent
 SETS = {

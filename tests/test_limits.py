@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from goe_exporter.limits import SOURCES, CurrentLimit, current_limit
-from goe_exporter.words import WORDS
+from goe_exporter.web.current_limit import SOURCES, CurrentLimit, current_limit
+from goe_exporter.web.translations import WORDS
 
 ALL = {
     "max_current": 20.0,

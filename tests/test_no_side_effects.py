@@ -20,10 +20,10 @@ import pytest
 from servers import wait_for
 
 from goe_exporter.channels.model import Distribution
-from goe_exporter.history import History
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.simulator import Box, Car, Charger, Simulator
-from goe_exporter.web import application
+from goe_exporter.web.app import application
+from goe_exporter.web.history import History
 
 WATCHED = """
 import os, sys

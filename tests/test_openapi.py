@@ -13,15 +13,15 @@ from jsonschema import Draft202012Validator, ValidationError
 from openapi_spec_validator import validate
 from sites import Site
 
-from goe_exporter import web_api
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import ChargerView, Cycle, InfluxVitals, Snapshot, Vitals
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.api_v1 import status as translated
 from goe_exporter.charger.client import Client
-from goe_exporter.history import History
 from goe_exporter.polling.poller import Collector
 from goe_exporter.simulator import Car, Charger, Simulator
+from goe_exporter.web import json_api
+from goe_exporter.web.history import History
 
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("*.json"))
 NAMES = (
@@ -177,10 +177,10 @@ def test_fixtures(description: dict[str, Any], path: Path) -> None:
     status = translated(raw) if api == 1 else raw
     readings = decode(status, api, CHANNELS).readings
     view = ChargerView("x", "h", Vitals(up=True), Snapshot("x", api, 1.0, 1.0, readings), 1.0)
-    check(description, "Charger", json.dumps(web_api.as_json(view)).encode())
+    check(description, "Charger", json.dumps(json_api.as_json(view)).encode())
     history = History()
     history.take(Cycle("x", "", 1.0, view.snapshot))
-    answer = web_api.history_json(view, 60, history.timeline("x", 60, 5.0))
+    answer = json_api.history_json(view, 60, history.timeline("x", 60, 5.0))
     check(description, "History", json.dumps(answer).encode())
 
 

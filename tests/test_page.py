@@ -9,13 +9,13 @@ from collections.abc import Mapping
 import pytest
 from sites import Site
 
-from goe_exporter import web_page
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import ChargerView, Snapshot, Vitals
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.language import Language
-from goe_exporter.portrait import Portrait, portrait
-from goe_exporter.quantities import duration, energy, power
+from goe_exporter.web import pages
+from goe_exporter.web.locale import Language
+from goe_exporter.web.units import duration, energy, power
+from goe_exporter.web.view_model import Portrait, portrait
 
 STATUS = {
     "nrg": [229.4, 230, 231, 1, 15.5, 15.6, 0.06, 3480, 3580, 0, 0, 7060, 99, 98, 0, 0],
@@ -79,7 +79,7 @@ def plain(page: str) -> str:
 
 def test_a_charging_charger_in_german() -> None:
     """Everything the issue lists is said, typed here as a reader sees it."""
-    page = plain(web_page.charger(view(), GERMAN, root="", several=False))
+    page = plain(pages.charger(view(), GERMAN, root="", several=False))
     for text in (
         "garage Lädt Freigegeben: nichts hält das Laden zurück Leistung: 7,06 kW",
         "Gemessen vor 1 s",
@@ -106,7 +106,7 @@ def test_a_charging_charger_in_german() -> None:
 
 def test_the_same_in_english() -> None:
     """The other language, with its own signs in numbers."""
-    page = web_page.charger(view(), ENGLISH, root="", several=False)
+    page = pages.charger(view(), ENGLISH, root="", several=False)
     assert '<html lang="en">' in page
     assert "<title>Charging, 7.06\u00a0kW – garage</title>" in page
     words = plain(page)
@@ -122,7 +122,7 @@ def test_the_same_in_english() -> None:
 def test_every_state_of_the_car(code: int) -> None:
     """Each state has words and an icon in the page's sheet; an unknown one shows its number."""
     found = says(car=code)
-    page = web_page.charger(view({**STATUS, "car": code}), ENGLISH, root="", several=False)
+    page = pages.charger(view({**STATUS, "car": code}), ENGLISH, root="", several=False)
     assert f'<symbol id="{found.mood}"' in page
     assert f'href="#{found.mood}"' in page
     assert found.state
@@ -203,7 +203,7 @@ def test_errors(status: dict[str, object], title: str, code: str) -> None:
     assert (found.error.title, found.error.code) == (title, code)
     assert found.error.help
     assert found.mood == "error"
-    page = plain(web_page.charger(view(STATUS | status), ENGLISH, root="", several=False))
+    page = plain(pages.charger(view(STATUS | status), ENGLISH, root="", several=False))
     assert f"{title} {code} {found.error.help}" in page
 
 
@@ -218,7 +218,7 @@ def test_every_code_makes_a_page(language: Language) -> None:
         }
         for api, firmware in ((1, "041.0"), (2, "56.9"), (2, "60.5"), (2, None)):
             status = STATUS | same | {"fwv": firmware}
-            page = web_page.charger(view(status, api=api), language, root="", several=True)
+            page = pages.charger(view(status, api=api), language, root="", several=True)
             assert "</html>" in page
 
 
@@ -265,8 +265,8 @@ def test_conditions(shown: ChargerView, condition: str, state: str, fresh: str) 
     found = portrait(shown, ENGLISH)
     assert (found.condition, found.state) == (condition, state)
     for page in (
-        web_page.charger(shown, ENGLISH, root="", several=False),
-        web_page.overview([shown, shown], ENGLISH),
+        pages.charger(shown, ENGLISH, root="", several=False),
+        pages.overview([shown, shown], ENGLISH),
     ):
         assert f"{state} " in plain(page)
         assert fresh in plain(page)
@@ -274,7 +274,7 @@ def test_conditions(shown: ChargerView, condition: str, state: str, fresh: str) 
 
 def test_old_values_are_withheld() -> None:
     """Of a charger that is silent for too long no number is shown but its age."""
-    page = web_page.charger(
+    page = pages.charger(
         view(None, up=False, reason="timeout", age=60), ENGLISH, root="", several=False
     )
     assert set(re.findall(r"data-reading>([^<]*)<", page)) == {"–", "192.0.2.1"}
@@ -399,10 +399,10 @@ def test_a_page_is_not_kept() -> None:
 
 def test_another_run_of_the_exporter_is_new() -> None:
     """After a restart the same number of polls is another page."""
-    before = web_page.fingerprint([view()], ENGLISH)
-    assert web_page.fingerprint([view()], ENGLISH) == before
-    web_page._process.cache_clear()
-    assert web_page.fingerprint([view()], ENGLISH) != before
+    before = pages.fingerprint([view()], ENGLISH)
+    assert pages.fingerprint([view()], ENGLISH) == before
+    pages._process.cache_clear()
+    assert pages.fingerprint([view()], ENGLISH) != before
 
 
 def test_policy() -> None:
@@ -437,7 +437,7 @@ def test_files_are_kept_by_their_version() -> None:
         for path in paths:
             reply = site.ask(f"/{path}")
             assert "immutable" in reply.headers["Cache-Control"]
-            assert reply.type == web_page.CONTENT_TYPES[path.split("/")[1].partition("?")[0]]
+            assert reply.type == pages.CONTENT_TYPES[path.split("/")[1].partition("?")[0]]
         assert site.ask("/assets/live.js?v=old").headers["Cache-Control"] == "no-cache"
         assert site.ask("/assets/live.js").headers["Cache-Control"] == "no-cache"
 
@@ -445,6 +445,6 @@ def test_files_are_kept_by_their_version() -> None:
 @pytest.mark.parametrize(("age", "due"), [(0.0, 5.0), (3.2, 1.8), (7.0, 0.2), (None, 1.0)])
 def test_when_the_page_asks_again(age: float | None, due: float) -> None:
     """The page is told when the next answer is due; where that is not known, it asks soon."""
-    assert web_page.due_seconds([view(age=age)]) == pytest.approx(due)
-    assert web_page.due_seconds([view(age=age), view(age=0.1)]) == 5
-    assert web_page.due_seconds([]) == 60
+    assert pages.due_seconds([view(age=age)]) == pytest.approx(due)
+    assert pages.due_seconds([view(age=age), view(age=0.1)]) == 5
+    assert pages.due_seconds([]) == 60

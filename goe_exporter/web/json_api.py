@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from goe_exporter import __version__
 from goe_exporter.channels.model import Channel, ChargerView, Kind, Reading
 from goe_exporter.errors import REASONS
-from goe_exporter.history import CHANNELS as KEPT
-from goe_exporter.history import LONGEST_MINUTES, Timeline
+from goe_exporter.web.history import CHANNELS as KEPT
+from goe_exporter.web.history import LONGEST_MINUTES, Timeline
 
 Json = dict[str, object]
 

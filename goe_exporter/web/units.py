@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from goe_exporter.language import NO_BREAK_SPACE, Language
+from goe_exporter.web.locale import NO_BREAK_SPACE, Language
 
 ABSENT = "–"
 MINUTE, HOUR, DAY = 60, 3600, 86_400

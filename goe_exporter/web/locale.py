@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from goe_exporter.words import LANGUAGES, WORDS
+from goe_exporter.web.translations import LANGUAGES, WORDS
 
 _RANGE = re.compile(r"([A-Za-z]{2,3}|\*)(?:-[A-Za-z]{4})?(?:-([A-Za-z]{2}))?(?:-[A-Za-z0-9-]*)?")
 _QUALITY = re.compile(r"q=([01](?:\.\d{0,3})?)")

@@ -14,8 +14,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from goe_exporter import __version__
 from goe_exporter.channels.model import ChargerView
-from goe_exporter.language import Language
-from goe_exporter.portrait import SENSORS, portrait
+from goe_exporter.web.locale import Language
+from goe_exporter.web.view_model import SENSORS, portrait
 
 CONTENT_TYPES = {
     "style.css": "text/css; charset=utf-8",
@@ -51,7 +51,7 @@ class Asset:
 @cache
 def assets() -> Mapping[str, Asset]:
     """Return the files that the page refers to, by name."""
-    return {name: Asset(name, kind, _file(name)) for name, kind in CONTENT_TYPES.items()}
+    return {name: Asset(name, kind, _file("static", name)) for name, kind in CONTENT_TYPES.items()}
 
 
 def overview(views: Sequence[ChargerView], language: Language) -> str:
@@ -191,7 +191,7 @@ def _edition(name: str, language: Language) -> str:
 
 @cache
 def _environment() -> Environment:
-    loader = FunctionLoader(lambda name: _file(name).decode())
+    loader = FunctionLoader(lambda name: _file("templates", name).decode())
     return Environment(
         loader=loader,
         autoescape=True,
@@ -202,5 +202,5 @@ def _environment() -> Environment:
     )
 
 
-def _file(name: str) -> bytes:
-    return (resources.files("goe_exporter") / "page" / name).read_bytes()
+def _file(folder: str, name: str) -> bytes:
+    return (resources.files("goe_exporter.web") / folder / name).read_bytes()

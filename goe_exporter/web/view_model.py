@@ -8,9 +8,9 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from goe_exporter.channels.model import ChargerView, Kind, Reading
-from goe_exporter.language import NO_BREAK_SPACE, Language
-from goe_exporter.limits import current_limit
-from goe_exporter.quantities import ABSENT, Quantity, duration, energy, power
+from goe_exporter.web.current_limit import current_limit
+from goe_exporter.web.locale import NO_BREAK_SPACE, Language
+from goe_exporter.web.units import ABSENT, Quantity, duration, energy, power
 
 GOOD_WIFI_DBM, POOR_WIFI_DBM = -67, -78
 

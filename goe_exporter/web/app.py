@@ -19,12 +19,12 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from goe_exporter import web_api, web_page
 from goe_exporter.channels.model import ChargerView, InfluxVitals
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.history import LONGEST_MINUTES, History
-from goe_exporter.language import Language, preferred
 from goe_exporter.prometheus.exposition import Exposition
+from goe_exporter.web import json_api, pages
+from goe_exporter.web.history import LONGEST_MINUTES, History
+from goe_exporter.web.locale import Language, preferred
 
 Application = Starlette
 Views = Callable[[], Sequence[ChargerView]]
@@ -116,20 +116,20 @@ def _pages(views: Views) -> _Handlers:
             return _page(
                 request,
                 shown,
-                lambda language: web_page.charger(shown[0], language, root="", several=False),
+                lambda language: pages.charger(shown[0], language, root="", several=False),
             )
-        return _page(request, shown, lambda language: web_page.overview(shown, language))
+        return _page(request, shown, lambda language: pages.overview(shown, language))
 
     def charger(request: Request) -> Response:
         shown = views()
         view = _named(request, shown)
         if view is None:
             language = preferred(request.headers.get("accept-language", ""))
-            return HTMLResponse(web_page.missing(language), 404)
+            return HTMLResponse(pages.missing(language), 404)
         return _page(
             request,
             [view],
-            lambda language: web_page.charger(view, language, root="../", several=len(shown) > 1),
+            lambda language: pages.charger(view, language, root="../", several=len(shown) > 1),
         )
 
     return {"/": root, "/charger/{name}": charger}
@@ -144,7 +144,7 @@ def _page(
     page's script does, counts them on.
     """
     language = preferred(request.headers.get("accept-language", ""))
-    tag = web_page.fingerprint(views, language)
+    tag = pages.fingerprint(views, language)
     headers = {
         "Cache-Control": NEVER_KEPT,
         "Content-Language": language.tag,
@@ -158,17 +158,17 @@ def _page(
 
 def _api(views: Views, history: History) -> _Handlers:
     """Return the JSON API."""
-    description = web_api.openapi(CHANNELS)
+    description = json_api.openapi(CHANNELS)
 
     def openapi(_request: Request) -> Response:
         return JSONResponse(description)
 
     def chargers(_request: Request) -> Response:
-        return JSONResponse({"chargers": [web_api.as_json(view) for view in views()]})
+        return JSONResponse({"chargers": [json_api.as_json(view) for view in views()]})
 
     def charger(request: Request) -> Response:
         view = _named(request, views())
-        return _unknown(request) if view is None else JSONResponse(web_api.as_json(view))
+        return _unknown(request) if view is None else JSONResponse(json_api.as_json(view))
 
     def last_hour(request: Request) -> Response:
         view = _named(request, views())
@@ -180,7 +180,7 @@ def _api(views: Views, history: History) -> _Handlers:
             wanted = f"a whole number from 1 to {LONGEST_MINUTES}"
             return JSONResponse({"error": f"minutes: {wanted}, not {text!r:.80}"}, 400)
         timeline = history.timeline(view.name, minutes, view.interval_seconds)
-        return JSONResponse(web_api.history_json(view, minutes, timeline))
+        return JSONResponse(json_api.history_json(view, minutes, timeline))
 
     return {
         "/api/v1/openapi.json": openapi,
@@ -203,7 +203,7 @@ def _unknown(request: Request) -> Response:
 
 def _asset(request: Request) -> Response:
     """Return a file of the page; one asked for by its version may be kept for ever."""
-    asset = web_page.assets().get(request.path_params["name"])
+    asset = pages.assets().get(request.path_params["name"])
     if asset is None:
         return PlainTextResponse("Not Found", 404)
     current = request.query_params.get("v") == asset.version
