@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from goe_exporter.channels.model import Channel
     from goe_exporter.config.values import ChargerConfig, Config
     from goe_exporter.polling.poller import Collector
-    from goe_exporter.service import Wishes
+    from goe_exporter.service.service import Wishes
 
 
 def main() -> NoReturn:
@@ -122,9 +122,10 @@ def serve(
     Each HOST is an address or a name, with a port if need be; NAME is what the metrics call it.
     They can also stand in GOE_EXPORTER_HOSTS, separated by spaces.
     """
-    from goe_exporter import logs, service
+    from goe_exporter import logs
     from goe_exporter.config import values
     from goe_exporter.http_server.web_config import WebSettings
+    from goe_exporter.service import service
 
     def wishes() -> Wishes:
         loaded = values.load(config_file) if config_file else values.Config()
@@ -169,8 +170,9 @@ def push(
     [NAME=]HOSTs are polled besides the chargers of the configuration; they can also stand in
     GOE_EXPORTER_HOSTS, separated by spaces.
     """
-    from goe_exporter import logs, service
+    from goe_exporter import logs
     from goe_exporter.config import values
+    from goe_exporter.service import service
 
     def wishes() -> Wishes:
         loaded = values.load(config_file)
@@ -193,8 +195,9 @@ def push(
 )  # fmt: skip
 def read(host: str, api: str, token_file: str | None, output: str) -> None:
     """Ask the charger at [NAME=]HOST once and print its readings."""
-    from goe_exporter import service, terminal
+    from goe_exporter import terminal
     from goe_exporter.polling.poller import Collector
+    from goe_exporter.service import service
 
     charger = _charger(host, api, token_file)
     client = service.reach(charger).client()
@@ -293,7 +296,7 @@ def _wishes(
     environment_proxies: bool = False,
 ) -> Wishes:
     """Return what the configuration and the command line ask for together."""
-    from goe_exporter import service
+    from goe_exporter.service import service
 
     return service.Wishes(
         _all_chargers(loaded, hosts, api, token_file),

@@ -27,9 +27,10 @@ DETAIL_SECONDS = 0.9
 @options.log_level
 def demo(listen: tuple[str, int], speed: float, log_format: Any, log_level: str) -> None:
     """Run it all on a simulated charger: a car plugs in, charges, fails, finishes, leaves."""
-    from goe_exporter import logs, service, simulator
+    from goe_exporter import logs, simulator
     from goe_exporter.config.values import ChargerConfig
     from goe_exporter.http_server.server import Server
+    from goe_exporter.service import service
     from goe_exporter.web import history
 
     if not _on_loopback(listen[0]):

@@ -17,12 +17,12 @@ from servers import wait_for
 from test_schedule import Ticker, running
 from test_serve import LISTEN, Exporter, charging
 
-from goe_exporter import service, supervisor
 from goe_exporter.config.values import ChargerConfig
 from goe_exporter.http_server import server as server_module
 from goe_exporter.http_server.server import Server
 from goe_exporter.polling import scheduler as schedule_module
 from goe_exporter.polling.scheduler import Schedule
+from goe_exporter.service import service, systemd
 from goe_exporter.simulator import Simulator
 
 
@@ -69,7 +69,7 @@ def _no_manager(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_words_arrive(manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All words of one call are one datagram."""
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-    supervisor.notify("READY=1", "STATUS=polls 3 charger(s)")
+    systemd.notify("READY=1", "STATUS=polls 3 charger(s)")
     assert manager.heard() == [{"READY": "1", "STATUS": "polls 3 charger(s)"}]
 
 
@@ -79,7 +79,7 @@ def test_an_abstract_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     listening = Manager(f"\0{name}")
     with closing(listening.socket):
         monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
-        supervisor.notify("READY=1")
+        systemd.notify("READY=1")
         assert listening.heard() == [{"READY": "1"}]
 
 
@@ -87,7 +87,7 @@ def test_an_abstract_socket(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nobody_listens(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a manager, and with one that is gone, nothing happens."""
     monkeypatch.setenv("NOTIFY_SOCKET", address)
-    supervisor.notify("READY=1")
+    systemd.notify("READY=1")
 
 
 def test_a_manager_that_does_not_read(
@@ -96,7 +96,7 @@ def test_a_manager_that_does_not_read(
     """A full socket holds up nobody."""
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     for _ in range(10_000):
-        supervisor.notify("WATCHDOG=1")
+        systemd.notify("WATCHDOG=1")
     assert 0 < len(manager.heard()) < 10_000
 
 
@@ -122,7 +122,7 @@ def test_how_often_life_is_shown(
     monkeypatch.setenv("WATCHDOG_USEC", microseconds)
     if process is not None:
         monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()) if process == "mine" else process)
-    assert supervisor.watchdog_seconds() == seconds
+    assert systemd.watchdog_seconds() == seconds
 
 
 # The whole process

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from goe_exporter import __version__, supervisor
+from goe_exporter import __version__
 from goe_exporter.channels.model import ChargerView, Cycle, Reload
 from goe_exporter.charger.client import Api, Client
 from goe_exporter.config.values import ChargerConfig, InfluxSettings
@@ -26,6 +26,7 @@ from goe_exporter.errors import GoeExporterError, UsageError
 from goe_exporter.logs import Episode, logger
 from goe_exporter.polling.poller import Collector
 from goe_exporter.polling.scheduler import Schedule
+from goe_exporter.service import systemd
 from goe_exporter.web.history import History
 
 if TYPE_CHECKING:
@@ -96,11 +97,11 @@ class Service:
         if self._agent is not None:
             self._agent.start()
         threading.Thread(target=self.watch, name="watch", daemon=True).start()
-        supervisor.notify("READY=1", self._status())
+        systemd.notify("READY=1", self._status())
         if self._server is not None:
             self._server.run(self._application())
         asked = ends.get()
-        supervisor.notify("STOPPING=1")
+        systemd.notify("STOPPING=1")
         self._schedule.stop(max(asked + EXIT_SECONDS - time.monotonic(), 0))
         if self._agent is not None:
             self._agent.stop(max(asked + EXIT_SECONDS - time.monotonic(), 0))
@@ -108,7 +109,7 @@ class Service:
 
     def reload(self) -> None:
         """Read the configuration again and change what differs; a wrong one changes nothing."""
-        supervisor.reloading()
+        systemd.reloading()
         try:
             wishes = self._load()
             reaches = self._reaches(wishes)
@@ -125,7 +126,7 @@ class Service:
             self._wishes = wishes
             self._last_reload = Reload(successful=True, last_success=time.time())
             _log.info("configuration reloaded", chargers=len(wishes.chargers))
-        supervisor.notify("READY=1", self._status())
+        systemd.notify("READY=1", self._status())
 
     def hangs(self) -> str:
         """Return which part has come to a stand, "" if all is well."""
@@ -134,7 +135,7 @@ class Service:
 
     def watch(self) -> None:
         """Reload after each SIGHUP, and show life as long as nothing hangs; never returns."""
-        seconds = supervisor.watchdog_seconds()
+        seconds = systemd.watchdog_seconds()
         hanging = Episode(_log, "something hangs", "nothing hangs any more")
         while True:
             try:
@@ -147,7 +148,7 @@ class Service:
                 hanging.shows(part=part)
             else:
                 hanging.ends()
-                supervisor.notify("WATCHDOG=1")
+                systemd.notify("WATCHDOG=1")
 
     def _reload_or_log(self) -> None:
         try:
