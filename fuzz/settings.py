@@ -17,10 +17,11 @@ import bcrypt
 import click
 
 from fuzz.source import Source
-from goe_exporter import cli_options, logs
+from goe_exporter import logs
 from goe_exporter.channels.model import Answer, Range
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import write
+from goe_exporter.cli import options
 from goe_exporter.config import strict_yaml
 from goe_exporter.config import values as config
 from goe_exporter.config.values import ChargerConfig, Config, InfluxSettings
@@ -296,7 +297,7 @@ _ARGUMENTS: tuple[Callable[[str], object], ...] = (
     _listens,
     values.host,
     lambda text: write.find(CHANNELS, text),
-    lambda text: _within(cli_options.FiniteRange(1, 1000).convert(text, None, None), 1, 1000),
+    lambda text: _within(options.FiniteRange(1, 1000).convert(text, None, None), 1, 1000),
 )
 
 

@@ -78,9 +78,9 @@ def main() -> None:
     """Run the command line."""
     clock = Clock(Path(sys.argv.pop(1)))
     compress(clock.now)
-    from goe_exporter import cli
+    from goe_exporter.cli import main
 
-    cli.main()
+    main.main()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import pytest
 from fake_influx import FakeInflux, Received, Reply
 from servers import wait_for
 
-from goe_exporter import cli
+from goe_exporter.cli import main
 from goe_exporter.simulator import Simulator
 
 ROOT = Path(__file__).parent.parent
@@ -80,7 +80,7 @@ def goe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         monkeypatch.setattr(sys, "argv", ["goe-exporter", *arguments])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         assert isinstance(ended.value.code, int)
         return Outcome(ended.value.code, *capsys.readouterr())
 

@@ -33,10 +33,10 @@ from servers import wait_for
 from sites import ask
 from test_influx import parsed
 
-from goe_exporter import cli
 from goe_exporter.channels.model import Channel, Distribution, Kind
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
+from goe_exporter.cli import main
 from goe_exporter.http_server import server
 from goe_exporter.influx.agent import Agent
 from goe_exporter.influx.write_api import Access, ServerV2
@@ -269,7 +269,7 @@ class Chain:
         """Return what `goe-exporter read` prints, run in this process."""
         environment = {"COLUMNS": "4000"}
         arguments = ["read", self.source(state), "--api", state.api, "--format", output]
-        result = CliRunner().invoke(cli.command, arguments, env=environment)
+        result = CliRunner().invoke(main.command, arguments, env=environment)
         assert result.exit_code == 0, (result.output, result.exception)
         return result.stdout
 

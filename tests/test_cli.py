@@ -17,7 +17,7 @@ from conftest import ROOT
 from servers import free_port
 
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.cli import command
+from goe_exporter.cli.main import command
 from goe_exporter.simulator import FAULTS, Car, Charger, Simulator
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ def test_a_defect_is_one_line_too(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> 
     def broken(*_arguments: object) -> None:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr("goe_exporter.docs.rows", broken)
+    monkeypatch.setattr("goe_exporter.cli.channel_table.rows", broken)
     message = "goe-exporter: a defect, please report it: ZeroDivisionError: by zero\n"
     assert goe("channels") == (1, "", message)
     monkeypatch.setenv("GOE_EXPORTER_DEBUG", "1")

@@ -22,7 +22,8 @@ from conftest import Goe
 from packaging.requirements import Requirement
 from servers import binary
 
-from goe_exporter import __version__, cli
+from goe_exporter import __version__
+from goe_exporter.cli import main
 from goe_exporter.simulator import Charger, Simulator
 
 UNIT = ROOT / "deploy/systemd/goe-exporter.service"
@@ -43,7 +44,7 @@ LEFT_OPEN = {
 }
 """What the unit does not shut, and why."""
 
-VARIABLES = {parameter.envvar: parameter.default for parameter in cli.serve.params}
+VARIABLES = {parameter.envvar: parameter.default for parameter in main.serve.params}
 
 
 def instructions() -> list[tuple[str, str]]:

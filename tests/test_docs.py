@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import ROOT
 
-from goe_exporter import docs
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.cli import channel_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +86,7 @@ OPENHAB = (
 @pytest.mark.parametrize(("name", "facts", "openhab"), ROWS, ids=[row[0] for row in ROWS])
 def test_a_row(name: str, facts: tuple[str, ...], openhab: str) -> None:
     """A row says what the channel is called everywhere, which API has it, and what it may be."""
-    row = next(row for row in docs.rows(CHANNELS) if row.name == name)
+    row = next(row for row in channel_table.rows(CHANNELS) if row.name == name)
     assert (row.metric, row.field, row.unit, row.apis, row.writable) == facts
     assert row.openhab == openhab
     assert row.help.endswith(".")
@@ -94,14 +94,14 @@ def test_a_row(name: str, facts: tuple[str, ...], openhab: str) -> None:
 
 def test_every_channel_has_a_row() -> None:
     """The table's order and length are the channels'; openHAB's 25 channels are all there."""
-    rows = docs.rows(CHANNELS)
+    rows = channel_table.rows(CHANNELS)
     assert [row.name for row in rows] == [channel.option for channel in CHANNELS]
     assert sorted(" ".join(row.openhab for row in rows).split()) == sorted(OPENHAB.split())
 
 
 def test_markdown() -> None:
     """The table stands between its markers, one line a channel, each with the header's cells."""
-    lines = docs.markdown(CHANNELS).splitlines()
+    lines = channel_table.markdown(CHANNELS).splitlines()
     assert (lines[0], lines[-1]) == (BEGIN, END)
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == len(CHANNELS) + 2
@@ -112,15 +112,15 @@ def test_markdown() -> None:
 def test_updated() -> None:
     """Only what stands between the markers changes, and a second time nothing does."""
     text = f"# Title\n\n{BEGIN}\nold\n{END}\nafter\n"
-    new = docs.updated(text, CHANNELS)
-    assert new == f"# Title\n\n{docs.markdown(CHANNELS)}\nafter\n"
-    assert docs.updated(new, CHANNELS) == new
+    new = channel_table.updated(text, CHANNELS)
+    assert new == f"# Title\n\n{channel_table.markdown(CHANNELS)}\nafter\n"
+    assert channel_table.updated(new, CHANNELS) == new
 
 
 @pytest.mark.parametrize("text", ["", "# Title\n", BEGIN, END, f"{END}\n{BEGIN}\n"])
 def test_no_markers(text: str) -> None:
     """Without both markers in their order there is nothing to renew."""
-    assert docs.updated(text, CHANNELS) is None
+    assert channel_table.updated(text, CHANNELS) is None
 
 
 def test_check_and_update(goe: Goe, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_check_and_update(goe: Goe, tmp_path: Path) -> None:
     words = f"goe-exporter: the channel table in {path} is old; --update {path} renews it\n"
     assert outcome == (1, "", words)
     assert goe("channels", "--update", str(path)) == (0, "", "")
-    assert path.read_text("utf-8") == f"Straße\n{docs.markdown(CHANNELS)}\nafter\n"
+    assert path.read_text("utf-8") == f"Straße\n{channel_table.markdown(CHANNELS)}\nafter\n"
     assert goe("channels", "--check", str(path)) == (0, "", "")
 
 
@@ -164,4 +164,4 @@ def test_the_readme(goe: Goe) -> None:
 
 def test_markdown_on_the_command_line(goe: Goe) -> None:
     """`--format markdown` prints what the README holds."""
-    assert goe("channels", "--format", "markdown").out == docs.markdown(CHANNELS) + "\n"
+    assert goe("channels", "--format", "markdown").out == channel_table.markdown(CHANNELS) + "\n"

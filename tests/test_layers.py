@@ -243,7 +243,7 @@ def test_the_reader_of_imports_sees_every_form(tmp_path: Path) -> None:
         "from goe_exporter.channels.model import Channel\n"
         "from . import cli\n"
         "from .web import Server\n"
-        "if TYPE_CHECKING:\n    from goe_exporter.docs import Row\n"
+        "if TYPE_CHECKING:\n    from goe_exporter.cli.channel_table import Row\n"
         "def work():\n    import yaml\n    from goe_exporter.charger.write import find\n",
         encoding="utf-8",
     )

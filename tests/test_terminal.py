@@ -16,8 +16,8 @@ from servers import wait_for
 
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import ChargerView, Snapshot, Vitals
+from goe_exporter.cli.output import print_readings, printable
 from goe_exporter.simulator import Charger, Simulator
-from goe_exporter.terminal import print_readings, printable
 
 if TYPE_CHECKING:
     from conftest import Goe

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from goe_exporter import cli_options as options
-from goe_exporter.cli_options import FiniteRange, by, option
+from goe_exporter.cli import options
+from goe_exporter.cli.options import FiniteRange, by, option
 from goe_exporter.errors import UsageError
 
 DETAIL_SECONDS = 0.9

@@ -14,7 +14,7 @@ import click
 from goe_exporter.channels.model import Channel, ChargerView, Reading, Words
 
 if TYPE_CHECKING:
-    from goe_exporter.docs import Row
+    from goe_exporter.cli.channel_table import Row
 
 
 def printable(text: str, longest: int = 200) -> str:

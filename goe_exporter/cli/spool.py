@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from goe_exporter.cli_options import option
+from goe_exporter.cli.options import option
 from goe_exporter.errors import GoeExporterError, UsageError
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def status(config_file: str) -> None:
 @_config
 def drain(config_file: str) -> None:
     """Deliver what waits, now, with a progress bar; the agent must not be running."""
+    from goe_exporter.cli.output import progress
     from goe_exporter.influx.agent import agent
-    from goe_exporter.terminal import progress
 
     pusher = agent(_settings(config_file))
     total = pusher.vitals().spooled
@@ -80,8 +80,8 @@ def drain(config_file: str) -> None:
 @option("--requeue", is_flag=True, help="Put the rejected lines back into the spool.")
 def dead(config_file: str, requeue: bool) -> None:
     """Show the lines that the server rejected, with its words."""
+    from goe_exporter.cli.output import printable
     from goe_exporter.influx.dead_letters import letters
-    from goe_exporter.terminal import printable
 
     settings = _settings(config_file)
     if requeue:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from goe_exporter import __version__
-from goe_exporter import cli_options as options
-from goe_exporter.cli_options import by, option
-from goe_exporter.cli_simulator import demo, simulate
-from goe_exporter.cli_spool import spool
+from goe_exporter.cli import options
+from goe_exporter.cli.demo import demo, simulate
+from goe_exporter.cli.options import by, option
+from goe_exporter.cli.spool import spool
 from goe_exporter.errors import GoeExporterError, UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _run() -> int:
 
 
 def _complain(message: str) -> None:
-    from goe_exporter.terminal import printable
+    from goe_exporter.cli.output import printable
 
     click.echo(f"goe-exporter: {printable(' '.join(message.split()), longest=1000)}", err=True)
 
@@ -195,7 +195,7 @@ def push(
 )  # fmt: skip
 def read(host: str, api: str, token_file: str | None, output: str) -> None:
     """Ask the charger at [NAME=]HOST once and print its readings."""
-    from goe_exporter import terminal
+    from goe_exporter.cli import output as terminal
     from goe_exporter.polling.poller import Collector
     from goe_exporter.service import service
 
@@ -235,10 +235,10 @@ def set_(
     CHANNEL is our name or openHAB's (max-current or maxCurrent), VALUE a number, with its unit if
     you like (10A, 5kWh), or a word. `goe-exporter channels` lists what can be set.
     """
-    from goe_exporter import terminal
     from goe_exporter.channels.table import CHANNELS
     from goe_exporter.charger import write
     from goe_exporter.charger.client import Client
+    from goe_exporter.cli import output as terminal
 
     row = write.find(CHANNELS, channel)
     charger = _charger(host, api, token_file)
@@ -264,17 +264,18 @@ def set_(
 @option("--update", of="channels", metavar="FILE", help="Write the current table into FILE.")
 def channels(output: str, check: str | None, update: str | None) -> None:
     """List the channels: names, metrics, fields, units, and what may be set."""
-    from goe_exporter import docs, terminal
     from goe_exporter.channels.table import CHANNELS
+    from goe_exporter.cli import channel_table
+    from goe_exporter.cli import output as terminal
 
     if check:
         _table_in(check, write=False)
     elif update:
         _table_in(update, write=True)
     elif output == "markdown":
-        click.echo(docs.markdown(CHANNELS))
+        click.echo(channel_table.markdown(CHANNELS))
     else:
-        terminal.print_channels(docs.rows(CHANNELS))
+        terminal.print_channels(channel_table.rows(CHANNELS))
 
 
 for _more in (demo, simulate, spool):
@@ -355,8 +356,8 @@ def _table_in(path: str, *, write: bool) -> None:
     """Compare the channel table in a file with the current one, or write it there."""
     from pathlib import Path
 
-    from goe_exporter import docs
     from goe_exporter.channels.table import CHANNELS
+    from goe_exporter.cli import channel_table
 
     try:
         text = Path(path).read_text("utf-8")
@@ -364,9 +365,9 @@ def _table_in(path: str, *, write: bool) -> None:
         raise UsageError(f"cannot read {path}: not UTF-8") from error
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    current = docs.updated(text, CHANNELS)
+    current = channel_table.updated(text, CHANNELS)
     if current is None:
-        raise UsageError(f"{path} has no {docs.BEGIN} … {docs.END}")
+        raise UsageError(f"{path} has no {channel_table.BEGIN} … {channel_table.END}")
     if write:
         Path(path).write_text(current, "utf-8")
     elif current != text:
