@@ -250,7 +250,8 @@ def test_restart_with_nothing_left(opened: Open) -> None:
 def test_restart_without_a_close(folder: Path, opened: Open) -> None:
     """What a process took before `kill -9` is there for the next one."""
     program = (
-        "import os, signal, sys; from pathlib import Path; from goe_exporter.spool.queue import Spool\n"
+        "import os, signal, sys; from pathlib import Path\n"
+        "from goe_exporter.spool.queue import Spool\n"
         "spool = Spool(Path(sys.argv[1]), 65536)\n"
         "for n in range(100): spool.append(b'line %d' % n)\n"
         "spool.commit(spool.read(30).end)\n"
