@@ -54,12 +54,12 @@ bench: $(VENV)/tested
 	$(BIN)/python -m benchmarks
 
 soak: $(VENV)/tested
-	$(BIN)/python -m soak --cycles $(CYCLES) --seed $(SEED)
+	$(BIN)/python -m tests.soak --cycles $(CYCLES) --seed $(SEED)
 
 fuzz: $(VENV)/tested
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
-	for target in $$($(BIN)/python -m fuzz --list); do \
-		$(BIN)/python -m fuzz $$target -runs=$(RUNS) -max_len=2000 || exit 1; done
+	for target in $$($(BIN)/python -m tests.fuzz --list); do \
+		$(BIN)/python -m tests.fuzz $$target -runs=$(RUNS) -max_len=2000 || exit 1; done
 
 servers:
 	sh tests/install-servers

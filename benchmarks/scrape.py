@@ -58,7 +58,7 @@ def _chargers(view: ChargerView) -> int:
 
 def _render(name: str, views: Sequence[ChargerView]) -> Iterator[tuple[str, str, str]]:
     """Render chargers, none of which a render before has seen in this state, with nothing kept."""
-    sys.path.append(str(Path(__file__).parent.parent / "tests"))
+    sys.path.append(str(Path(__file__).parent.parent / "tests" / "tools"))
     from by_library import encoded, families
 
     exposition = _exposition(views)

@@ -19,12 +19,11 @@ from typing import NamedTuple
 
 import pytest
 from fake_influx import FakeInflux, Received, Reply
+from paths import ROOT
 from servers import wait_for
 
 from goe_exporter.cli import main
 from goe_exporter.simulator import Simulator
-
-ROOT = Path(__file__).parent.parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

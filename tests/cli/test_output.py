@@ -1,0 +1,170 @@
+"""What the command line prints: 80 columns, and no orders to the terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import sys
+import unicodedata
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paths import ROOT
+from servers import wait_for
+
+from goe_exporter.channels.decode import decode
+from goe_exporter.channels.model import ChargerView, Snapshot, Vitals
+from goe_exporter.cli.output import print_readings, printable
+from goe_exporter.simulator import Charger, Simulator
+
+if TYPE_CHECKING:
+    from conftest import Goe
+
+HOSTILE = [
+    "\x1b]0;owned\x07\x1b[2J\x1b[31mred",
+    "line\nline\r\nline\u2028line",
+    "\x9b31m\x90q\x9c",
+    "back\b\b\b\bspace\x7f",
+    "right\u202eleft\u2066",
+    "[red]markup[/red] :smile: {brace}",
+    "x" * 10_000,
+    "漢" * 10_000,
+    "quote\"s 'and' \\ | } {",
+    "car 🚗 in the Büro",
+    "half \ud800 a pair",
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("garage", "garage"),
+        ("Büro 🚗 漢", "Büro 🚗 漢"),
+        ("a\x1b[31mb", r"a\x1b[31mb"),
+        ("a\nb\rc\td", r"a\nb\rc\td"),
+        ("\x9b\x7f", r"\x9b\x7f"),
+        ("\u202e", r"\u202e"),
+        ("\ud800", r"\ud800"),
+        ("", ""),
+        ("x" * 200, "x" * 200),
+        ("x" * 201, "x" * 199 + "…"),
+    ],
+)
+def test_printable(text: str, shown: str) -> None:
+    """Control characters are shown as escapes, the rest stays, what is too long is cut."""
+    assert printable(text) == shown
+
+
+def test_printable_of_a_given_length() -> None:
+    """The length may be asked for."""
+    assert printable("abcdef", longest=4) == "abc…"
+
+
+@given(st.text())
+def test_printable_of_any_text(text: str) -> None:
+    """Nothing that moves, colours or reverses is left, and it can be encoded."""
+    shown = printable(text)
+    assert shown.isprintable()
+    assert shown.encode().decode() == shown
+
+
+def columns(line: str) -> int:
+    """Return the columns a line takes, wide characters counting two."""
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in line)
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name[:8]))
+def test_a_hostile_name_in_the_table(goe: Goe, name: str) -> None:
+    """A charger's name stays one reading of printable text within 80 columns."""
+    with Simulator() as simulator:
+        box = simulator.add(Charger("V4", name=name))
+        outcome = goe("read", f"garage={box.address}")
+    assert (outcome.status, outcome.err) == (0, "")
+    lines = outcome.out.split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert max(map(columns, lines)) <= 80
+    names = [line.split()[0] for line in lines if line[:1].strip()]
+    assert names.count("device-name") == 1
+    start = next(index for index, line in enumerate(lines) if "device-name" in line)
+    assert any("access" in line for line in lines[start + 1 : start + 14])
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name[:8]))
+def test_a_hostile_name_in_json(goe: Goe, name: str) -> None:
+    """JSON on a terminal is ASCII."""
+    with Simulator() as simulator:
+        box = simulator.add(Charger("V4", name=name))
+        outcome = goe("read", f"garage={box.address}", "--format", "json")
+    assert outcome.status == 0
+    assert all(line.isascii() and line.isprintable() for line in outcome.out.split("\n"))
+
+
+def on_a_terminal(*arguments: str) -> bytes:
+    """Return what a command writes to a terminal that it runs on."""
+    terminal, line = pty.openpty()
+    null = os.open(os.devnull, os.O_RDONLY)
+    process = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-m", "goe_exporter", *arguments],
+        {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "80"},
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, null, 0),
+            (os.POSIX_SPAWN_DUP2, line, 1),
+            (os.POSIX_SPAWN_DUP2, line, 2),
+        ],
+    )
+    os.close(line)
+    os.close(null)
+    written = bytearray()
+    try:
+        while piece := os.read(terminal, 65536):
+            written += piece
+    except OSError:
+        pass  # how Linux says that nobody writes to the terminal any more
+    finally:
+        os.close(terminal)
+        wait_for(lambda: os.waitpid(process, os.WNOHANG)[0] != 0, "the end of the command")
+    return bytes(written)
+
+
+@pytest.mark.parametrize("output", ["table", "json", "prometheus"])
+def test_a_hostile_name_on_a_terminal(output: str) -> None:
+    """A terminal is given none of the name's control sequences, whatever the format."""
+    with Simulator() as simulator:
+        box = simulator.add(Charger("V4", name=HOSTILE[0]))
+        written = on_a_terminal("read", f"\x1b]0;ours\x07={box.address}", "--format", output)
+    assert b"owned" in written
+    assert b"\x1b]0;" not in written
+    assert b"\x07" not in written
+    assert b"\x1b[2J" not in written
+
+
+def test_a_hostile_complaint(goe: Goe) -> None:
+    """What is complained about is quoted in one printable line, however it looks."""
+    outcome = goe("read", "\x1b[31m\nhost\u202e")
+    assert outcome.status == 2
+    assert outcome.err.endswith("\n")
+    assert outcome.err[:-1].isprintable()
+
+
+def test_a_hostile_refusal(goe: Goe) -> None:
+    """A charger's own words are untrusted too."""
+    with Simulator() as simulator:
+        box = simulator.add(Charger("V4"))
+        box.fault = "invalid_utf8"
+        outcome = goe("read", box.address)
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err[:-1].isprintable()
+
+
+def test_numbered_parts_are_told_from_their_values(capsys: pytest.CaptureFixture[str]) -> None:
+    """A card's number has a colon, so that "1 0" is not read as two values; a phase needs none."""
+    status = {"cards": [{"energy": 1500}, {"energy": 0}], "nrg": [230, 231, 229] + [0] * 13}
+    readings = decode(status, 2).readings
+    snapshot = Snapshot("garage", 2, 1.0, 1.0, readings)
+    print_readings(ChargerView("garage", "192.0.2.1", Vitals(), snapshot, 0.0))
+    shown = capsys.readouterr().out
+    assert "1: 1500  2: 0" in shown
+    assert "L1 230  L2 231  L3 229" in shown

@@ -1,0 +1,239 @@
+"""Raw bytes as a charger's or a server's answer, over a real socket, and decoded answers."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+import h11
+
+from goe_exporter.charger import client
+from goe_exporter.charger.client import Client
+from goe_exporter.errors import REASONS, ChargerError, GoeExporterError, RefusedError
+from goe_exporter.influx import write_api
+from goe_exporter.influx.write_api import Access, ServerV1, ServerV2, Verdict
+from goe_exporter.transport import http as door
+from goe_exporter.transport.http import HttpAnswer, Transport
+from tests.fuzz.source import Source
+
+LIMIT = 512
+LONGEST = 60_000
+"""What a socket takes without anybody reading at the other end."""
+
+_HOST = "charger.test"
+_TOKEN = "c0ffee-secret"
+_TRANSPORT = Transport(_HOST, deadline_seconds=30)
+_ACCESS = Access(timeout_seconds=30)
+_SERVERS = (
+    ServerV1("http://influx.test:8086", "goe", "me", _TOKEN, _ACCESS),
+    ServerV2("http://influx.test:8086", "home", "goe", _TOKEN, _ACCESS),
+)
+_OUTCOMES = {"written", "rejected", "too_large", "later"}
+
+
+@contextlib.contextmanager
+def _answering(data: bytes) -> Iterator[None]:
+    """Let connections be answered by `data` and closed; they read of it through a real socket."""
+    ours, theirs = socket.socketpair()
+    opened = door._Socket(fileno=ours.detach())
+    before, limit = door._open, door.BODY_LIMIT
+    door._open = lambda *_arguments: opened
+    door.BODY_LIMIT = LIMIT
+    try:
+        theirs.sendall(data[:LONGEST])
+        theirs.shutdown(socket.SHUT_WR)
+        yield
+    finally:
+        theirs.close()
+        opened.close()
+        door._open, door.BODY_LIMIT = before, limit
+
+
+def one_line(error: GoeExporterError) -> None:
+    """Assert that an error can be shown: one line of text that UTF-8 can hold."""
+    text = str(error)
+    assert text, "an error without words"
+    assert text.isprintable(), text
+    assert len(text) < 2000, text
+    assert _TOKEN not in text, text
+    if isinstance(error, ChargerError):
+        assert error.reason in REASONS, error.reason
+
+
+def http(data: bytes) -> None:
+    """Any bytes are an answer or a `ChargerError`; what a strict parser takes comes out alike."""
+    with _answering(data):
+        try:
+            found: HttpAnswer | ChargerError = _TRANSPORT.get("/api/status?filter=car")
+        except ChargerError as error:
+            one_line(error)
+            found = error
+    # The library skips 100 alone of the informational answers; no charger sends any.
+    strict = None if data[9:10] == b"1" else _by_h11(data[:LONGEST])
+    bodiless = strict is not None and strict.status in (204, 304)  # one that comes is read all same
+    if isinstance(found, HttpAnswer):
+        assert len(found.body) <= LIMIT, "more than the limit"
+        if strict is not None and not bodiless:
+            assert found[::2] == strict[::2], (found, strict)
+        assert strict is not None or not _cut_short(data), "a body that was cut short"
+    elif strict is not None and not bodiless:
+        assert found.reason in ("too_large", "truncated"), found.reason
+        assert found.reason != "too_large" or len(strict.body) > LIMIT, "not too large"
+        assert found.reason != "truncated" or _odd(data), "nothing was cut off"
+
+
+def _by_h11(data: bytes) -> HttpAnswer | None:
+    """Return what another parser makes of an answer, None where it finds none that is whole."""
+    connection, body, head = h11.Connection(h11.CLIENT), b"", None
+    connection.send(h11.Request(method="GET", target="/", headers=[("Host", _HOST)]))
+    connection.send(h11.EndOfMessage())
+    try:
+        connection.receive_data(data)
+        connection.receive_data(b"")
+        while True:
+            event = connection.next_event()
+            if isinstance(event, h11.Response):
+                head = event
+            elif isinstance(event, h11.Data):
+                body += event.data
+            elif isinstance(event, h11.EndOfMessage):
+                assert head is not None
+                return HttpAnswer(head.status_code, {}, body)
+            elif event in (h11.NEED_DATA, h11.PAUSED) or isinstance(event, h11.ConnectionClosed):
+                return None
+    except h11.RemoteProtocolError:
+        return None
+
+
+def _cut_short(data: bytes) -> bool:
+    """Tell whether an answer's only, plain Content-Length promises more than there is."""
+    head, _empty, body = data[:LONGEST].partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")[1:]
+    names = [line.partition(b":")[0].lower() for line in lines]
+    if not all(name and name.replace(b"-", b"a").isalnum() for name in names):
+        return False
+    lengths = [line.partition(b":")[2].strip() for line, name in zip(lines, names, strict=True)
+               if name == b"content-length"]  # fmt: skip
+    plain = lines and b"\r" not in head.replace(b"\r\n", b"") and b"\n" not in b"".join(lines)
+    if not plain or len(lengths) != 1 or b"transfer-encoding" in names:
+        return False
+    status = data.split(b" ", 2)[1][:3]
+    bodiless = status in (b"204", b"304") or status.startswith(b"1")
+    return lengths[0].isdigit() and not bodiless and int(lengths[0][:9]) > len(body)
+
+
+def _odd(data: bytes) -> bool:
+    """Tell whether an answer has something that h11 is more lenient about."""
+    head = data.partition(b"\r\n\r\n")[0].partition(b"\n\n")[0]
+    plain = data.startswith((b"HTTP/1.0 ", b"HTTP/1.1 ")) and data[9:10] in b"2345"
+    return head.count(b"\n") > 99 or not plain
+
+
+class _Answers:
+    """Stands for the transport: answers in turn, the last one for ever."""
+
+    def __init__(self, answers: list[HttpAnswer]) -> None:
+        self._answers = answers
+
+    def get(self, _target: str, _until: float | None = None) -> HttpAnswer:
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+
+_STATUSES = (200, 400, 404, 500, 202, 422, 401, 403, 503, 301)
+_BODIES = (
+    *(b"{}", b"[]", b"null", b"{", b"", b'{"amp":true}', b'{"amp":"no\\ud800\\n"}', b'"api lock"'),
+    *(b"Not found: /api", b"This URI does not exist", b"1 succeeded and 0 failed.", b"outdated"),
+    *(b'{"' + _TOKEN.encode() + b'":1}', b'{"\\n\\ud800":1}', b"couldn't take api lock in 3s"),
+)
+
+
+def answers(data: bytes) -> None:
+    """Whatever a charger answers, a status is an `Answer` or a `ChargerError`, as are writes."""
+    source = Source(data)
+    given = []
+    for _ in range(1 + source.below(3)):
+        status = source.pick(_STATUSES)
+        body = source.pick(_BODIES) if source.below(2) else source.take(200)
+        given.append(HttpAnswer(status, {}, body))
+    api = source.pick(client.Api.__args__)  # type: ignore[attr-defined]
+    asking = Client("charger.test", api, token=_TOKEN)
+    asking._transport = _Answers([*given, HttpAnswer(200, {}, source.rest())])  # type: ignore[assignment]
+    for _ in range(2):
+        try:
+            answer = asking.status(("car", "amp", "fwv"))
+            assert answer.api in (1, 2)
+            assert isinstance(answer.status, dict)
+        except ChargerError as error:
+            one_line(error)
+    try:
+        asking.write(1 if api == "1" else 2, "amp", 16)
+    except (ChargerError, RefusedError) as error:
+        one_line(error)
+
+
+def delivery(data: bytes) -> None:
+    """Whatever an InfluxDB server answers, a write comes to a verdict that keeps the contract."""
+    source = Source(data)
+    server = source.pick(_SERVERS)
+    raw = source.rest()
+    with _answering(raw):
+        verdict = server.write([b"goe_charger,charger=a up=true 1"])
+    _check(verdict)
+
+
+def headers(data: bytes) -> None:
+    """A verdict's times make sense, whatever stands in `Date` and `Retry-After`."""
+    source = Source(data)
+    status = source.pick((503, 204, 200, 429, 400, 413, 500, 404))
+    date, retry = source.take(60).decode("latin-1"), source.take(60).decode("latin-1")
+    said = {"Date": date, "Retry-After": retry}
+    verdict = write_api.judge(status, said, source.rest().decode("utf-8", "replace"))
+    _check(verdict)
+    if (mine := _imf_date(date)) is not None:
+        assert verdict.server_time == mine, (date, verdict.server_time, mine)
+
+
+def _check(verdict: Verdict) -> None:
+    assert verdict.outcome in _OUTCOMES, verdict
+    assert (verdict.outcome == "written") == (verdict.reason == ""), verdict
+    assert verdict.answered or verdict.outcome == "later", verdict
+    assert verdict.reason.isascii(), verdict
+    assert len(verdict.words) < 700, verdict
+    assert "\n" not in verdict.words, verdict
+    wait, stamp = verdict.retry_after_seconds, verdict.server_time
+    assert wait is None or 0 <= wait < float("inf"), verdict
+    assert stamp is None or -1e12 < stamp < 1e12, verdict
+
+
+_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+
+
+def _imf_date(text: str) -> float | None:
+    """Return the Unix time of a date as HTTP wants it, None for any other text."""
+    words = text.split(" ")
+    if (
+        len(words) != 6
+        or words[5] not in ("GMT", "-0000")
+        or words[2] not in _MONTHS
+        or len(words[0]) != 4
+    ):
+        return None
+    plain = f"{words[1]} {_MONTHS.index(words[2]) + 1:02d} {words[3]} {words[4]}"
+    if not (words[0][:3].isalpha() and words[0].isascii() and words[0][3] == ","):
+        return None
+    if [len(word) for word in plain.split(" ")] != [2, 2, 4, 8] or not plain.isascii():
+        return None
+    try:
+        moment = time.strptime(plain, "%d %m %Y %H:%M:%S")
+    except ValueError:
+        return None
+    return float(_seconds(moment)) if moment.tm_year >= 1000 else None
+
+
+def _seconds(moment: time.struct_time) -> int:
+    """Return the Unix time of a moment in UTC, counted by days."""
+    year = moment.tm_year - 1
+    days = year * 365 + year // 4 - year // 100 + year // 400 + moment.tm_yday - 719_163
+    return days * 86_400 + moment.tm_hour * 3600 + moment.tm_min * 60 + moment.tm_sec

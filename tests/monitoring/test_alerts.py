@@ -1,0 +1,341 @@
+"""The alert and recording rules: sound, tested one by one, and about what the exporter emits."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+from paths import ROOT
+from prometheus_client.parser import text_string_to_metric_families
+from servers import binary
+
+from goe_exporter.channels.model import (
+    Channel,
+    ChargerView,
+    Distribution,
+    InfluxVitals,
+    Kind,
+    Reading,
+    Reload,
+    Snapshot,
+    Vitals,
+)
+from goe_exporter.channels.table import CHANNELS
+from goe_exporter.prometheus.exposition import Exposition
+
+ALERTS = ROOT / "dashboards" / "alerts"
+RUNBOOK_URL = "https://github.com/goe-exporter/goe-exporter/blob/main/docs/runbook.md"
+WITHOUT_INSTANCE = {"GoeExporterAbsent"}
+"""What is missing altogether has no labels."""
+
+Document = dict[str, Any]
+
+
+@cache
+def load(path: Path) -> Document:
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+GROUPS: list[Document] = load(ALERTS / "goe-alerts.yaml")["groups"]
+RECORDING: list[Document] = load(ALERTS / "goe-recording.yaml")["groups"]
+RULES: dict[str, Document] = {rule["alert"]: rule for group in GROUPS for rule in group["rules"]}
+EXPRESSIONS: dict[str, str] = {
+    rule.get("alert") or rule["record"]: rule["expr"]
+    for group in [*GROUPS, *RECORDING]
+    for rule in group["rules"]
+}
+TESTS = sorted((ALERTS / "tests").glob("*.yaml"))
+
+
+def promtool(*arguments: str) -> None:
+    """Run promtool, which must be content."""
+    command = [binary("promtool"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# promtool
+
+
+@pytest.mark.parametrize("name", ["goe-alerts.yaml", "goe-recording.yaml"])
+def test_promtool_finds_nothing(name: str) -> None:
+    """The rules are sound by every lint check there is."""
+    promtool("check", "rules", "--lint=all", "--lint-fatal", str(ALERTS / name))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_rules_do_what_their_tests_say(path: Path) -> None:
+    """On made-up series every alert fires, and is silent, when it should."""
+    promtool("test", "rules", str(path))
+
+
+def doubled(tests: Document) -> Document:
+    """Return tests in which a second exporter sees the same and gives the same alerts."""
+
+    def second(value: Any) -> Any:
+        return json.loads(json.dumps(value).replace("pi:10332", "nas:10332"))
+
+    tests = copy.deepcopy(tests)
+    for test in tests["tests"]:
+        test["input_series"] += [
+            other for one in test["input_series"] if (other := second(one)) != one
+        ]
+        for check in test["alert_rule_test"]:
+            alerts = check.get("exp_alerts", [])
+            check["exp_alerts"] = alerts + [
+                other for one in alerts if (other := second(one)) != one
+            ]
+    return tests
+
+
+def test_two_exporters_of_the_same_chargers(tmp_path: Path) -> None:
+    """Two exporters that watch the same chargers alert each for itself: no join mixes them."""
+    paths = []
+    for path in TESTS:
+        if path.stem != "recording":
+            tests = doubled(load(path)) | {"rule_files": [str(ALERTS / "goe-alerts.yaml")]}
+            paths.append(tmp_path / path.name)
+            paths[-1].write_text(json.dumps(tests), encoding="utf-8")
+    promtool("test", "rules", *map(str, paths))
+
+
+# Every alert has its tests
+
+
+def cases(alert: str, what: str) -> list[Document]:
+    """Return the tests of an alert that are named `ALERT WHAT: …`."""
+    return [
+        test
+        for path in TESTS
+        for test in load(path)["tests"]
+        if test["name"].startswith(f"{alert} {what}: ")
+    ]
+
+
+def seconds(duration: str) -> int:
+    """Return a duration of the rules' language, as in `1h30m`, in seconds."""
+    units = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+    return sum(int(n) * units[unit] for n, unit in re.findall(r"(\d+)([dhms])", duration))
+
+
+def checks(test: Document) -> dict[int, list[Document]]:
+    """Return the alerts that a test expects, by the time in seconds."""
+    return {
+        seconds(str(check["eval_time"])): check.get("exp_alerts", [])
+        for check in test["alert_rule_test"]
+    }
+
+
+@pytest.mark.parametrize("alert", RULES)
+def test_fires_and_not_a_step_earlier(alert: str) -> None:
+    """A test has the alert fire, with its labels, and silent one evaluation before."""
+    (test,) = cases(alert, "fires")
+    expected = checks(test)
+    first = min(moment for moment, alerts in expected.items() if alerts)
+    assert expected[first - 60] == []
+    assert {check["alertname"] for check in test["alert_rule_test"]} == {alert}
+    labels = set(RULES[alert]["labels"]) | {"job", "instance"}
+    if alert not in WITHOUT_INSTANCE:
+        assert all(labels <= set(fired["exp_labels"]) for fired in expected[first])
+
+
+@pytest.mark.parametrize("alert", RULES)
+def test_is_silent(alert: str) -> None:
+    """A test at least has series for which the alert stays silent, longer than its `for`."""
+    silent = cases(alert, "is silent")
+    assert silent
+    for test in silent:
+        assert test["input_series"]
+        assert {check["alertname"] for check in test["alert_rule_test"]} == {alert}
+        assert not any(checks(test).values())
+        assert max(checks(test)) >= seconds(RULES[alert].get("for", "1m"))
+
+
+def test_a_file_of_tests_per_group() -> None:
+    """The tests of group `goe-grid` are those in `grid.yaml`, in the rules' order."""
+    for group in [*GROUPS, *RECORDING]:
+        tests = load(ALERTS / "tests" / f"{group['name'].removeprefix('goe-')}.yaml")["tests"]
+        tested = dict.fromkeys(
+            re.split(r" fires: | goes on: | is silent: ", test["name"])[0] for test in tests
+        )
+        assert list(tested) == [rule.get("alert") or rule["record"] for rule in group["rules"]]
+    assert len(TESTS) == len(GROUPS) + len(RECORDING)
+
+
+# What the exporter emits
+
+
+def readings_of(channel: Channel) -> list[Reading]:
+    """Return a reading of each part of a channel, and of each word of a reason."""
+    made: dict[Kind, float | bool | str] = {Kind.FLAG: True, Kind.TEXT: "text"}
+    if channel.states is not None:
+        return [Reading(channel, "", word, 1) for word in channel.states.names]
+    return [Reading(channel, part.label, made.get(channel.kind, 1.0)) for part in channel.parts]
+
+
+def emitted() -> dict[str, list[dict[str, str]]]:
+    """Return the labels of every sample the exporter can emit, and those of `up`, by name."""
+    readings = tuple(reading for channel in CHANNELS for reading in readings_of(channel))
+    vitals = Vitals(True, polls=1, decode_failures={"tma": 1}, last_success=1.0, last_duration=1.0)
+    view = ChargerView("garage", "host", vitals, Snapshot("garage", 2, 1.0, 1.0, readings), 0.0)
+    influx = InfluxVitals(1, 1, 1, 1, 1, 1, 1.0, "", {"refused": 1})
+    none = Distribution((1.0,))
+    reload = Reload(successful=True, last_success=1.0)
+    exposition = Exposition(lambda: [view], none, none, lambda: 0, lambda: influx, lambda: reload)
+    scrape = {"job": "goe", "instance": "pi:10332"}
+    found: dict[str, list[dict[str, str]]] = {"up": [scrape]}
+    for family in text_string_to_metric_families(exposition.render()[0].decode()):
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append(sample.labels | scrape)
+    return found
+
+
+EMITTED = emitted()
+
+
+class Matcher(NamedTuple):
+    """A label matcher; with a regular expression it has several values."""
+
+    label: str
+    values: list[str]
+
+
+def selectors(text: str) -> list[tuple[list[str], list[Matcher]]]:
+    """Return the selectors of an expression: the names of their metrics, and their matchers."""
+    found = []
+    for name, braces in re.findall(r"\b(up\b|goe_\w+)?(?:\{([^}]*)\})?", text):
+        matchers = [
+            Matcher(label, value.split("|"))
+            for label, value in re.findall(r'(\w+)\s*[!=]~?\s*"([^"]*)"', braces)
+        ]
+        names = [name] if name else []
+        names += [n for matcher in matchers if matcher.label == "__name__" for n in matcher.values]
+        if names:
+            found.append((names, [each for each in matchers if each.label != "__name__"]))
+    return found
+
+
+def strangers(text: str) -> list[str]:
+    """Return what an expression or a series selects that the exporter never emits."""
+    strange = []
+    for names, matchers in selectors(text):
+        for name in names:
+            samples = EMITTED.get(name, [])
+            strange += [] if samples else [name]
+            for label, values in matchers:
+                known = {labels.get(label) for labels in samples}
+                strange += [f"{name}{{{label}={each}}}" for each in values if each not in known]
+    return strange
+
+
+def test_the_reader_of_expressions_sees_everything() -> None:
+    """Unknown metrics, labels and values are named, in a list of alternatives too."""
+    assert strangers('goe_power + goe_error{error=~"none|bad"} + goe_up{phase="L1"} + up') == [
+        *("goe_power", "goe_error{error=bad}", "goe_up{phase=L1}"),
+    ]
+    assert strangers('min({__name__=~"goe_up|goe_down"})') == ["goe_down"]
+
+
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_rules_use_what_the_exporter_emits(name: str) -> None:
+    """Every metric, label and value in a rule exists on `/metrics`."""
+    expression = EXPRESSIONS[name]
+    assert selectors(expression)
+    assert strangers(expression) == []
+    metrics = {metric for metrics, _ in selectors(expression) for metric in metrics}
+    known = {label for metric in metrics for labels in EMITTED[metric] for label in labels}
+    named = re.findall(r"\b(?:on|by|group_left|ignoring|without) \(([^)]*)\)", expression)
+    assert {label for labels in named for label in re.findall(r"\w+", labels)} <= known
+
+
+@pytest.mark.parametrize("alert", RULES)
+def test_joins_keep_the_exporter_and_the_charger(alert: str) -> None:
+    """Series are joined and aggregated per exporter and charger: none stands in for another."""
+    expression = RULES[alert]["expr"]
+    metrics = [metric for metrics, _ in selectors(expression) for metric in metrics]
+    of_chargers = all("charger" in EMITTED[metric][0] for metric in metrics)
+    kept = "job, instance, charger" if of_chargers else "job, instance"
+    for labels in re.findall(r"\b(?:on|by) \(([^)]*)\)", expression):
+        assert labels.removesuffix(", phase") == kept
+    assert not re.search(r"\b(ignoring|without)\b", expression)
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_tests_use_what_the_exporter_emits(path: Path) -> None:
+    """The made-up series are such as the exporter gives."""
+    free = {"job", "instance", "charger", "version"}
+    for test in load(path)["tests"]:
+        for series in test["input_series"]:
+            (names, matchers), *more = selectors(series["series"])
+            assert more == []
+            assert {each.label for each in matchers} == set(EMITTED[names[0]][0])
+            text = ",".join(f'{m.label}="{m.values[0]}"' for m in matchers if m.label not in free)
+            assert strangers(f"{names[0]}{{{text}}}") == []
+
+
+# How an alert is written
+
+
+@pytest.mark.parametrize("alert", RULES)
+def test_mixin_lint(alert: str) -> None:
+    """Names, labels and annotations follow the rules that monitoring mixins share."""
+    labels, annotations = RULES[alert]["labels"], RULES[alert]["annotations"]
+    assert re.fullmatch(r"Goe([A-Z][a-z0-9]+)+", alert)
+    assert len(alert) <= 40
+    assert set(labels) == {"severity", "kind"}
+    assert labels["severity"] in {"critical", "warning", "info"}
+    assert set(annotations) == {"summary", "description", "runbook_url"}
+    assert re.fullmatch(r"[A-Z][^{]+\.", annotations["summary"])
+    assert re.search(r"\{\{.+\}\}", annotations["description"])
+    assert annotations["description"].endswith(".")
+
+
+@pytest.mark.parametrize("group", [*GROUPS, *RECORDING], ids=lambda group: group["name"])
+def test_mixin_lint_of_groups(group: Document) -> None:
+    """Groups are small and have short names."""
+    assert len(group["name"]) <= 40
+    assert len(group["rules"]) <= 20
+
+
+def test_names_of_recorded_series() -> None:
+    """They say the level, the metric and what was done with it."""
+    for rule in RECORDING[0]["rules"]:
+        assert re.fullmatch(r"[a-z_]+:goe_[a-z_]+:[a-z0-9]+", rule["record"])
+
+
+def test_every_alert_has_its_page_in_the_runbook() -> None:
+    """The runbook has one section per alert, in the rules' order, and the alerts point to it."""
+    text = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+    assert re.findall(r"(?m)^### (\w+)$", text) == list(RULES)
+    for alert, rule in RULES.items():
+        assert rule["annotations"]["runbook_url"] == f"{RUNBOOK_URL}#{alert.lower()}"
+
+
+def test_every_section_of_the_runbook_says_what_to_do() -> None:
+    """What it means, why it matters, what to look at and what to do: nothing is left out."""
+    text = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+    for section in re.split(r"(?m)^### ", text)[1:]:
+        name, _, body = section.partition("\n")
+        severity = RULES[name]["labels"]["severity"]
+        parts = re.findall(r"(?m)^\*\*(.+?)\.\*\*", body)
+        assert parts == ["What it means", "Why it matters", "Look at", "Do"], name
+        assert body.split("\n\n")[0].strip() == f"Severity: {severity}."
+
+
+@pytest.mark.parametrize(
+    "alert", [name for name in RULES if RULES[name]["labels"]["kind"] == "error"]
+)
+def test_danger_is_critical(alert: str) -> None:
+    """What can hurt somebody is critical, waits at most for a car to ramp down, and says so."""
+    rule = RULES[alert]
+    if not alert.startswith("GoeChargerError"):
+        assert rule["labels"]["severity"] == "critical"
+        assert rule.get("for", "0s") == ("2m" if alert == "GoePowerWhileNotAllowed" else "0s")
+        assert "switch off at the breaker" in rule["annotations"]["description"]

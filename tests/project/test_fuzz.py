@@ -1,0 +1,46 @@
+"""Every input that fuzzing kept, through its target; and a few that hypothesis thinks of.
+
+The targets in `fuzz/` assert what is promised; `fuzz/README.md` says how they are run for long.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz import corpus
+from tests.fuzz.targets import TARGETS
+
+KEPT = [(name, data) for name in TARGETS for data in corpus.inputs(name)]
+SLOW = settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+
+
+def test_each_target_has_a_corpus() -> None:
+    """Nothing is fuzzed from nothing, and no file is left of a target that is gone."""
+    kept = {path.stem for path in corpus.FOLDER.glob("*.txt")}
+    assert kept == set(TARGETS)
+    assert {path.stem for path in corpus.FOLDER.glob("*.dict")} <= kept
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_kept_inputs(name: str) -> None:
+    """What once reached new code, or broke something, keeps every promise."""
+    for data in corpus.inputs(name):
+        try:
+            TARGETS[name](data)
+        except BaseException:
+            print(f"the input: {data!r}", file=sys.stderr)
+            raise
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@SLOW
+@given(data=st.binary(max_size=300))
+def test_any_bytes(name: str, data: bytes) -> None:
+    """No bytes break a promise."""
+    TARGETS[name](data)

@@ -1,0 +1,114 @@
+"""Releases and what they rest on: workflows, the tag, the oldest dependencies, their review."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from paths import ROOT
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+REVIEW = (ROOT / "docs" / "dependencies.md").read_text()
+
+
+def workflow(name: str) -> dict[str, Any]:
+    """Return a workflow; YAML 1.1 reads its key `on` as True."""
+    found: dict[str, Any] = yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text())
+    return found
+
+
+def test_workflows_follow_the_schema() -> None:
+    """The service's own schema accepts every workflow."""
+    assert {path.stem for path in WORKFLOWS} == {"ci", "release"}
+    checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
+    command = [*checker, "vendor.github-workflows", *map(str, WORKFLOWS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflows_trust_nobody(path: Path) -> None:
+    """Foreign actions are pinned to a commit; nothing may write, no secret is used, no text run."""
+    text, document = path.read_text(), workflow(path.stem)
+    assert document["permissions"] == {"contents": "read"}
+    assert "secrets" not in text
+    for used in re.findall(r"uses: (\S+)", text):
+        assert used.startswith("./") or re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", used), used
+    for name, job in document["jobs"].items():
+        granted = {"id-token": "write"} if name == "publish" else None
+        assert job.get("permissions") == granted
+        for step in job.get("steps", []):
+            assert "${{" not in step.get("run", "")
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"] == {"persist-credentials": False}
+
+
+def test_a_release_is_tested_built_and_published() -> None:
+    """A tag alone publishes: what was tested, built once, by the environment that is trusted."""
+    document = workflow("release")
+    assert document[True] == {"push": {"tags": ["v*"]}}
+    jobs = document["jobs"]
+    assert jobs["test"]["uses"] == "./.github/workflows/ci.yml"
+    assert "workflow_call" in workflow("ci")[True]
+    runs = [step["run"] for step in jobs["build"]["steps"] if "run" in step]
+    assert runs == ['sh .ci/release-tag "$GITHUB_REF_NAME"', "make dist"]
+    assert jobs["publish"]["needs"] == ["test", "build"]
+    assert jobs["publish"]["environment"] == "pypi"
+    assert jobs["publish"]["steps"][-1]["with"] == {"attestations": True}
+
+
+@pytest.mark.parametrize(
+    ("tag", "changelog", "said"),
+    [
+        ("v1.2.3", "## 1.2.3 - 2026-12-01\n\n## 1.2.2 - 2026-11-01\n", "v1.2.3 can be released"),
+        ("1.2.3", "## 1.2.3 - 2026-12-01\n", "the tag is 1.2.3, the version 1.2.3"),
+        ("v1.2.4", "## 1.2.4 - 2026-12-01\n", "the tag is v1.2.4, the version 1.2.3"),
+        ("v1.2.3", "## Unreleased\n\n## 1.2.3 - 2026-12-01\n", "begins with '## Unreleased'"),
+        ("v1.2.3", "## 1.2.2 - 2026-11-01\n", "begins with '## 1.2.2 - 2026-11-01'"),
+        ("v1.2.3", "## 1.2.3\n", "begins with '## 1.2.3', not with '## 1.2.3 - YEAR-MONTH-DAY'"),
+        ("v1.2.3", "## 1x2.3 - 2026-12-01\n", "begins with '## 1x2.3"),
+        ("v1.2.3", "nothing\n", "begins with 'no heading'"),
+    ],
+)
+def test_the_tag_the_version_and_the_changelog_agree(
+    tmp_path: Path, tag: str, changelog: str, said: str
+) -> None:
+    """Only a tag of the package's version, which heads the changelog with a date, is released."""
+    for name in (".ci", "goe_exporter"):
+        (tmp_path / name).mkdir()
+    shutil.copy(ROOT / ".ci" / "release-tag", tmp_path / ".ci")
+    (tmp_path / "goe_exporter" / "__init__.py").write_text('"""A."""\n\n__version__ = "1.2.3"\n')
+    (tmp_path / "CHANGELOG.md").write_text(f"# Changelog\n\n{changelog}")
+    command = ["sh", str(tmp_path / ".ci" / "release-tag"), tag]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == (0 if "can be released" in said else 1)
+    assert said in done.stdout + done.stderr
+
+
+def bounds() -> dict[str, str]:
+    """Return the lower bound of every dependency."""
+    pairs = [re.fullmatch(r"([a-z0-9-]+)>=([0-9.]+)", text) for text in PROJECT["dependencies"]]
+    assert all(pairs), "a dependency is a name and a lower bound"
+    return {pair[1]: pair[2] for pair in pairs if pair}
+
+
+def test_the_oldest_versions_are_the_lower_bounds() -> None:
+    """`make test-oldest` takes exactly what pyproject.toml allows at the least."""
+    oldest = (ROOT / "tests" / "oldest.txt").read_text().split()
+    assert oldest == [f"{name}=={version}" for name, version in bounds().items()]
+    steps = workflow("ci")["jobs"]["oldest"]["steps"]
+    assert steps[-1] == {"run": "make servers test-oldest"}
+
+
+def test_every_dependency_is_reviewed() -> None:
+    """The review names each dependency with its bound, and no other."""
+    rows = re.findall(r"(?m)^\| ([a-z0-9-]+) +\| ([0-9.]+) +\|", REVIEW)
+    assert dict(rows) == bounds()

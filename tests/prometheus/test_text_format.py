@@ -1,0 +1,254 @@
+"""The text formats: byte by byte what prometheus_client writes, and what a scraper is given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from threading import Thread
+
+import pytest
+from by_library import Fixed, encoded, families
+from hostile import ANY_JSON, TEXTS
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from prometheus_client.metrics_core import Metric
+from test_exposition import FIXTURES, INFLUX, OPENMETRICS, down, view
+
+from goe_exporter.channels.decode import decode
+from goe_exporter.channels.model import ChargerView, Distribution, Snapshot, Vitals
+from goe_exporter.channels.table import CHANNELS
+from goe_exporter.errors import REASONS
+from goe_exporter.prometheus.exposition import Exposition, render_readings
+from goe_exporter.prometheus.text_format import negotiated, number
+
+KEYS = sorted({key for row in CHANNELS for key in row.key.split()})
+SPELLABLE = st.text(max_size=20) | st.sampled_from(
+    [text for text in TEXTS if "\ud83d" not in text and "\udc00" not in text]
+)
+COUNTS = st.integers(0, 10**17)
+TIMES = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+
+VITALS = st.builds(
+    Vitals,
+    up=st.none() | st.booleans(),
+    polls=COUNTS,
+    failures=st.dictionaries(st.sampled_from(REASONS), COUNTS, max_size=3),
+    decode_failures=st.dictionaries(st.sampled_from(KEYS), COUNTS, max_size=3),
+    last_success=TIMES,
+    last_duration=TIMES,
+)
+STATUSES = st.dictionaries(
+    st.sampled_from(KEYS), ANY_JSON | st.lists(st.floats(-50, 500), min_size=16), max_size=12
+)
+
+
+@st.composite
+def any_view(draw: st.DrawFn) -> ChargerView:
+    """Return a charger of any name that has answered anything, or nothing."""
+    name, api = draw(SPELLABLE), draw(st.sampled_from([1, 2]))
+    snapshot = Snapshot(name, api, 1.7e9, 50.0, decode(draw(STATUSES), api).readings)
+    shown = draw(st.none() | st.just(snapshot))
+    return ChargerView(name, "192.0.2.1", draw(VITALS), shown, None)
+
+
+def mended(text: str) -> str:
+    """Return what the library wrote; before 0.26 it wrote 1.8e+11 as 1.8e+011."""
+    return re.sub(r"(?<=e\+)0(?=[0-9]{2}$)", "", text, flags=re.MULTILINE)
+
+
+def endpoint(views: Iterable[ChargerView]) -> tuple[Exposition, list[Metric]]:
+    """Return an endpoint whose process stands still, and all it shows in the library's words."""
+    views = tuple(views)
+    duration, lateness = Distribution((0.05, 0.5)), Distribution((0.01, 1e7))
+    duration.observe(0.02)
+    lateness.observe(2e7)
+    exposition = Exposition(lambda: views, duration, lateness, lambda: 2, lambda: INFLUX)
+    process = list(exposition._process.collect())
+    exposition._process = Fixed(process)  # type: ignore[assignment]
+    return exposition, [*process, *families(views), *exposition.collect()]
+
+
+def check(views: Iterable[ChargerView]) -> None:
+    """Check the whole endpoint, in both formats, against the library."""
+    exposition, metrics = endpoint(views)
+    for accept in ("", OPENMETRICS):
+        assert exposition.render(accept)[0].decode() == mended(encoded(metrics, accept))
+
+
+# Whole outputs
+
+
+@pytest.mark.parametrize("fixture", FIXTURES)
+def test_fixture(fixture: str) -> None:
+    """What each fixture gives is written as the library writes it."""
+    check([view(fixture)])
+    assert render_readings([view(fixture)]) == mended(encoded(families([view(fixture)])))
+
+
+def test_fleets() -> None:
+    """So are several chargers of different kinds, dead ones among them, in any order; and none."""
+    several = [down("z"), *(view(fixture, f"{fixture} 🚗") for fixture in FIXTURES), down("a")]
+    check(several)
+    check(several[::-1])
+    check([])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(any_view(), max_size=3))
+def test_any_fleet(views: list[ChargerView]) -> None:
+    """So is whatever chargers may say, called whatever they may be called."""
+    check(views)
+
+
+def test_a_family_is_headed_by_escaped_help() -> None:
+    """Help with quotes, backslashes and newlines is escaped as each format wants it."""
+    exposition, metrics = endpoint([])
+    odd = Metric("goe_odd", 'say "hi"\\n\nand so on', "gauge")
+    odd.add_sample("goe_odd", {"b": '"\\\n', "a": "é"}, float("nan"))
+    exposition._process = Fixed([odd])  # type: ignore[assignment]
+    for accept in ("", OPENMETRICS):
+        shown = exposition.render(accept)[0].decode()
+        assert shown.startswith(encoded([odd], accept).removesuffix("# EOF\n"))
+    assert metrics
+
+
+def test_scrapes_in_parallel() -> None:
+    """Scrapes in several threads do not mix."""
+    exposition, metrics = endpoint(view(fixture, fixture) for fixture in FIXTURES)
+    bodies: list[str] = []
+
+    def scrape(accept: str) -> None:
+        bodies.extend(exposition.render(accept)[0].decode() for _scrape in range(5))
+
+    threads = [Thread(target=scrape, args=(accept,)) for accept in ("", OPENMETRICS) * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(set(bodies)) == sorted(
+        mended(encoded(metrics, accept)) for accept in ("", OPENMETRICS)
+    )
+    assert len(bodies) == 20
+
+
+def test_nothing_of_a_charger_is_kept() -> None:
+    """A charger that answers anew is shown anew, and one that is gone is not shown."""
+    first, second = view("v2_v4_one_phase_noise"), view("v2_evil")
+    snapshot = replace(second.snapshot, charger="garage")  # type: ignore[type-var]
+    shown = [render_readings([each]) for each in (first, replace(second, snapshot=snapshot), first)]
+    assert shown[0] == shown[2] != shown[1]
+
+
+# Numbers
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0.0"),
+        (-0.0, "-0.0"),
+        (True, "1.0"),
+        (120, "120.0"),
+        (230.15, "230.15"),
+        (999_999.5, "999999.5"),
+        (1_000_000, "1e+06"),
+        (1_234_567.5, "1.2345675e+06"),
+        (-1_234_567.5, "-1234567.5"),
+        (10**10, "1e+10"),
+        (180_000_000_000.0, "1.8e+11"),
+        (1e16, "1e+16"),
+        (1.5e16, "1.5e+16"),
+        (1e100, "1e+100"),
+        (0.00001, "1e-05"),
+        (float("inf"), "+Inf"),
+        (float("-inf"), "-Inf"),
+        (float("nan"), "NaN"),
+    ],
+)
+def test_number(value: float, text: str) -> None:
+    """A number is written as Go's programs write it, at any size."""
+    assert number(value) == text
+
+
+@settings(max_examples=300)
+@given(st.floats() | st.integers(-(10**18), 10**18) | st.floats(1e5, 1e18))
+@example(999_999.9999999999)
+def test_any_number(value: float) -> None:
+    """Any number is written as the library writes it."""
+    family = Metric("x", "X.", "gauge")
+    family.add_sample("x", {}, value)
+    assert f"x {number(value)}\n" == mended(encoded([family])).splitlines(keepends=True)[2]
+
+
+# What a scraper asks for
+
+TEXT_0 = "text/plain; version=0.0.4; charset=utf-8"
+TEXT_1 = "text/plain; version=1.0.0; charset=utf-8; escaping="
+OPEN_1 = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+PROMETHEUS_3 = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,"
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("", TEXT_0),
+        ("*/*", TEXT_0),
+        ("text/html,application/xhtml+xml", TEXT_0),
+        ("text/plain", TEXT_0),
+        ("text/plain;version=0.0.4", TEXT_0),
+        ("text/plain; version=1.0.0", f"{TEXT_1}underscores"),
+        ("text/plain;version=1.0.0;escaping=allow-utf-8", f"{TEXT_1}allow-utf-8"),
+        ("text/plain;version=1.0.0;escaping=values", f"{TEXT_1}values"),
+        ("text/plain;version=1.0.0;escaping=nonsense", f"{TEXT_1}underscores"),
+        ("application/openmetrics-text", OPEN_1),
+        ("application/openmetrics-text;version=0.0.1", TEXT_0),
+        ("application/openmetrics-text;version=0.0.1,text/plain;version=0.0.4", TEXT_0),
+        (OPENMETRICS, f"{OPEN_1}; escaping=underscores"),
+        (f"text/html, {OPENMETRICS};q=0.3", f"{OPEN_1}; escaping=underscores"),
+        (f"text/plain;version=0.0.4,{OPENMETRICS}", f"{OPEN_1}; escaping=underscores"),
+        (PROMETHEUS_3, f"{OPEN_1}; escaping=allow-utf-8"),
+    ],
+)
+def test_content_type(accept: str, content_type: str) -> None:
+    """The body is of the first format named that we speak, and says which and how escaped."""
+    form = negotiated(accept)
+    assert form.content_type == content_type
+    assert form.openmetrics is content_type.startswith("application/openmetrics-text")
+    assert negotiated(accept.replace(";", " ; ").replace(",", " , ")) == form
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("text/plain;version=1.0.0;escaping=dots", f"{TEXT_1}underscores"),
+        (f"{OPENMETRICS};escaping=dots", f"{OPEN_1}; escaping=underscores"),
+        ("application/openmetrics-text;version=2.0.0", f"{OPEN_1}; escaping=underscores"),
+        ("application/openmetrics-text;version=abc", TEXT_0),
+        ("text/plain;version=", TEXT_0),
+        (";;;,=,;=", TEXT_0),
+    ],
+)
+def test_content_type_where_the_library_errs(accept: str, content_type: str) -> None:
+    """Dots are not ours, whose names all are of the old set; and nothing asked for is an error."""
+    assert negotiated(accept).content_type == content_type
+
+
+@pytest.mark.parametrize("escaping", ["", ";escaping=allow-utf-8", ";escaping=underscores"])
+@pytest.mark.parametrize("wanted", ["text/plain;version=1.0.0", OPENMETRICS])
+def test_escaping_leaves_our_names_alone(wanted: str, escaping: str) -> None:
+    """However a scraper wants foreign names escaped, the library writes ours as we do."""
+    exposition, metrics = endpoint([view("v2_evil"), down("b")])
+    ours = exposition.render(wanted + escaping)[0].decode()
+    assert ours == mended(encoded(metrics, wanted + escaping))
+
+
+def test_values_leave_our_names_alone() -> None:
+    """So does escaping as values, which is for names that the old set does not have."""
+    exposition, metrics = endpoint([view("v2_evil")])
+    wanted = "text/plain;version=1.0.0;escaping=values"
+    assert exposition.render(wanted)[0].decode() == mended(encoded(metrics, wanted))

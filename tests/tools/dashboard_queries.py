@@ -1,0 +1,94 @@
+"""The dashboards' queries as Grafana sends them: variables filled in, steps on midnight."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from paths import ROOT
+
+FOLDER = ROOT / "dashboards"
+DAY = 86_400.0
+VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
+
+
+class Moment(NamedTuple):
+    """What a dashboard shows: from `start` to `end` (Unix seconds), by steps of `step` seconds.
+
+    `chosen` are the values of its variables; all chargers of all jobs unless it says otherwise.
+    """
+
+    start: float
+    end: float
+    step: float
+    chosen: Mapping[str, str] = {}
+
+    def fill(self, text: str) -> str:
+        """Return a query with its variables replaced; KeyError for one that is not there."""
+        whole = max(round(self.end - self.start), 1)
+        values = {
+            "job": ".*",
+            "charger": ".*",
+            "price": "0.25",
+            "timezone": "Etc/GMT-1",
+            "__interval": f"{round(self.step)}s",
+            "__rate_interval": f"{max(round(4 * self.step), 4)}s",
+            "__range": f"{whole}s",
+            "timeFilter": f"time >= {round(self.start * 1000)}ms"
+            f" AND time <= {round(self.end * 1000)}ms",
+            **self.chosen,
+        }
+        return VARIABLE.sub(lambda found: values[found[1] or found[2]], text)
+
+
+class Query(NamedTuple):
+    """A query of a panel. `past` is a range query; `least_step` the panel's, in seconds."""
+
+    board: str
+    panel: str
+    letter: str
+    text: str
+    past: bool
+    least_step: float
+
+    @property
+    def name(self) -> str:
+        """What it is called when it fails."""
+        return f"{self.board} {self.panel} {self.letter}"
+
+
+def board(name: str) -> dict[str, Any]:
+    """Return a dashboard as provisioned."""
+    made: dict[str, Any] = json.loads((FOLDER / name).read_text("utf-8"))
+    return made
+
+
+def queries(name: str, panel: str = "") -> list[Query]:
+    """Return the queries of a dashboard, or of its panels of this title."""
+    return [
+        Query(
+            name,
+            each["title"],
+            target["refId"],
+            target.get("expr") or target["query"],
+            not target.get("instant", False),
+            {"": 0.0, "10s": 10.0, "1m": 60.0, "1d": DAY}[each.get("interval", "")],
+        )
+        for each in board(name)["panels"]
+        if each["type"] != "row" and panel in ("", each["title"])
+        for target in each["targets"]
+    ]
+
+
+def midnight(unix: float, hours_east: float = 1) -> float:
+    """Return the midnight before a moment, where the clock is so many hours ahead of UTC."""
+    return (unix + hours_east * 3600) // DAY * DAY - hours_east * 3600
+
+
+def unix(year: int, month: int, day: int, hours: float = 0, hours_east: float = 1) -> float:
+    """Return the Unix time of a local date and so many hours after midnight."""
+    start = dt.datetime(year, month, day, tzinfo=dt.UTC).timestamp()
+    return start + (hours - hours_east) * 3600
