@@ -22,7 +22,7 @@ import atheris
 with atheris.instrument_imports(
     include=["goe_exporter", "tests.fuzz.source", "http.client", "email", "yaml"]
 ):
-    pass
+    from tests.fuzz import targets
 
 from tests.fuzz import corpus
 
