@@ -1,6 +1,6 @@
 """What an unfiltered v2 status carries besides the readings: some 8 kB nobody asked for.
 
-Names, keys and addresses are fakes; their kinds are those of a real status (PROTOCOL.md §3.13).
+Names, keys and addresses are fakes; their kinds are those of a real status (docs/protocol.md §3.13).
 """
 
 from __future__ import annotations

@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
+from .box import Box
 from .faults import BUSY, CANNED, HUGE_BYTES
 from .speech import Answer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .server import Box
 
 REQUEST_LIMIT = 65_536
 LONGEST_NUMBER = 10

@@ -1,14 +1,11 @@
-"""What can go wrong between a charger and whoever asks it (PROTOCOL.md §1, "Other answers")."""
+"""What can go wrong between a charger and whoever asks it (docs/protocol.md §1, "Other answers")."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from .speech import Answer, words
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 BUSY = words(500, "couldn't take api lock in 3s, please try again later")
 HUGE_BYTES = 32 * 2**20

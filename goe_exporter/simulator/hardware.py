@@ -1,4 +1,4 @@
-"""The chargers that can be simulated: one row per model (PROTOCOL.md §1 and §2)."""
+"""The chargers that can be simulated: one row per model (docs/protocol.md §1 and §2)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Model:
 
     ``firmware`` is a typical one, ``type_name`` is what the key ``typ`` says, ``variant`` the usual
     rating in kW (11 or 22). ``fine_meter`` means that ``nrg`` carries decimals, ``noise`` that
-    phases without a load show 0.04 to 0.08 A (PROTOCOL.md §3.2). ``sensors`` is the length of
-    ``tma``. ``strict_filter`` answers an unknown key with HTTP 400 (PROTOCOL.md §1).
+    phases without a load show 0.04 to 0.08 A (docs/protocol.md §3.2). ``sensors`` is the length of
+    ``tma``. ``strict_filter`` answers an unknown key with HTTP 400 (docs/protocol.md §1).
     """
 
     name: str

@@ -1,16 +1,12 @@
 """The charger's decisions: may it charge, with how much, and what does it call that.
 
-Pure functions of the charger's state. The numbers are those of PROTOCOL.md §2 "Codes".
+Pure functions of the charger's state. The numbers are those of docs/protocol.md §2 "Codes".
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .hardware import version
-
-if TYPE_CHECKING:
-    from .charger import Charger
+from .state import State
 
 MIN_CURRENT_A = 6
 ADAPTER_LIMIT_A = 16
@@ -24,18 +20,16 @@ CAR_IDLE, CAR_CHARGING, CAR_WAITING, CAR_COMPLETE, CAR_ERROR, CAR_INITIALIZING =
 NO_CONTROL_DATA, OVER_TEMPERATURE, ACCESS_WAIT, FORCED_ON, FORCED_OFF = range(5)
 ENERGY_LIMIT, PRICE_LOW, AUTOMATIC_TEST = 6, 7, 8
 DEFAULT, PRICE_HIGH, PHASE_SWITCH, ERROR, INITIALIZING = 15, 17, 23, 26, 40
-CHARGING_REASONS = frozenset({3, *range(7, 16), 19, 20, 33})
-"""The values of `modelStatus` that mean charging is allowed."""
 
 
-def temperature_limit_a(charger: Charger) -> int:
+def temperature_limit_a(charger: State) -> int:
     """Return the highest current (A) the present temperatures allow: `amt`."""
     excess = max(charger.board_c, charger.type2_c) - HOT_C
     limit = NOMINAL_TEMPERATURE_LIMIT_A - DERATING_A_PER_C * max(0.0, excess)
     return max(0, int(limit))
 
 
-def allowance_a(charger: Charger) -> int:
+def allowance_a(charger: State) -> int:
     """Return the current (A) the charger would offer a car now; 0 when it is below 6 A."""
     limits = [charger.amx or charger.amp, charger.ama, charger.temperature_limit_a]
     if charger.cable_a is not None:
@@ -48,7 +42,7 @@ def allowance_a(charger: Charger) -> int:
     return lowest if lowest >= MIN_CURRENT_A else 0
 
 
-def reason(charger: Charger) -> int:
+def reason(charger: State) -> int:
     """Return why the charger allows charging or does not: `modelStatus`, the first that holds."""
     limit = charger.energy_limit_wh
     new = version(charger.firmware) >= (60,)
@@ -68,14 +62,14 @@ def reason(charger: Charger) -> int:
     return _by_mode(charger)
 
 
-def _by_mode(charger: Charger) -> int:
+def _by_mode(charger: State) -> int:
     """Return the reason of the logic mode (3 default, 4 eco, 5 trip) when nothing else decides."""
     if charger.logic_mode == 4:
         return PRICE_LOW if charger.price_limit_ct >= MARKET_PRICE_CT else PRICE_HIGH
     return AUTOMATIC_TEST if charger.logic_mode == 5 else DEFAULT
 
 
-def car_state(charger: Charger) -> int:
+def car_state(charger: State) -> int:
     """Return the code of the key `car`.
 
     A car that was charging and is stopped shows 4, as in the captures with `alw` false.
@@ -94,7 +88,7 @@ def car_state(charger: Charger) -> int:
     return CAR_WAITING if waiting else CAR_COMPLETE
 
 
-def cable_lock(charger: Charger) -> int:
+def cable_lock(charger: State) -> int:
     """Return the code of the key `cus`: 3 locked while a cable is held, 1 unlocked."""
     if charger.car is None:
         return 1

@@ -1,19 +1,14 @@
-"""What may be written to a charger: one row per key, in the words of API v2 (PROTOCOL.md §2)."""
+"""What may be written to a charger: one row per key, in the words of API v2 (docs/protocol.md §2)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from .logic import MIN_CURRENT_A
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .charger import Charger
+from .state import CARDS, State
 
 PV_FRESH_S = 6.0
-CARDS = 10
 LARGEST = 2**31
 
 
@@ -25,8 +20,8 @@ class RefusedError(ValueError):
 class Setting:
     """A key that can be written: which values are allowed, and what a value does."""
 
-    allowed: Callable[[Charger, object], bool]
-    apply: Callable[[Charger, object], None]
+    allowed: Callable[[State, object], bool]
+    apply: Callable[[State, object], None]
     v1_hardware: bool = False
 
 
@@ -37,19 +32,19 @@ def _number(value: object) -> bool:
     return -LARGEST <= value <= LARGEST
 
 
-def _whole(low: int, high: int) -> Callable[[Charger, object], bool]:
+def _whole(low: int, high: int) -> Callable[[State, object], bool]:
     return lambda _, value: type(value) is int and low <= value <= high
 
 
-def _ampere(charger: Charger, value: object) -> bool:
+def _ampere(charger: State, value: object) -> bool:
     return type(value) is int and MIN_CURRENT_A <= value <= charger.ama
 
 
-def _limit(_: Charger, value: object) -> bool:
+def _limit(_: State, value: object) -> bool:
     return value is None or (_number(value) and value >= 0)  # type: ignore[operator]
 
 
-def _surplus(_: Charger, value: object) -> bool:
+def _surplus(_: State, value: object) -> bool:
     names = {"pGrid", "pPv", "pAkku"}
     return (
         isinstance(value, dict)
@@ -59,27 +54,27 @@ def _surplus(_: Charger, value: object) -> bool:
     )
 
 
-def _attribute(name: str) -> Callable[[Charger, object], None]:
+def _attribute(name: str) -> Callable[[State, object], None]:
     return lambda charger, value: setattr(charger, name, value)
 
 
-def _apply_amp(charger: Charger, value: object) -> None:
+def _apply_amp(charger: State, value: object) -> None:
     charger.amp = int(value)  # type: ignore[call-overload]
     if charger.amx:
         charger.amx = charger.amp
 
 
-def _apply_limit(charger: Charger, value: object) -> None:
+def _apply_limit(charger: State, value: object) -> None:
     charger.energy_limit_wh = None if value is None else float(value)  # type: ignore[arg-type]
 
 
-def _apply_surplus(charger: Charger, value: object) -> None:
+def _apply_surplus(charger: State, value: object) -> None:
     assert isinstance(value, dict)
     charger.pv_w = {name: float(number) for name, number in value.items()}
     charger.pv_until_s = charger.time_s + PV_FRESH_S
 
 
-def _access(charger: Charger, value: object) -> bool:
+def _access(charger: State, value: object) -> bool:
     """`acs` has 0 to 2, V1/V2 hardware's `ast` 0 to 3."""
     return _whole(0, 2 if charger.hardware.v2 else 3)(charger, value)
 
@@ -109,7 +104,7 @@ SETTINGS: dict[str, Setting] = {
 """Every key that has a setter. `amx` exists in API v1 only."""
 
 
-def change(charger: Charger, key: str, value: object) -> Callable[[Charger], None]:
+def change(charger: State, key: str, value: object) -> Callable[[State], None]:
     """Return what writing `value` to `key` will do; raises `RefusedError`."""
     setting = SETTINGS.get(key)
     if setting is None or not (charger.hardware.v2 or setting.v1_hardware):

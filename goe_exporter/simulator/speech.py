@@ -1,17 +1,14 @@
-"""How the charger answers a request: paths, HTTP statuses and bodies (PROTOCOL.md §1)."""
+"""How the charger answers a request: paths, HTTP statuses and bodies (docs/protocol.md §1)."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from .speech_v1 import set_v1, status_v1
 from .speech_v2 import filtered, set_v2, status_v2
-
-if TYPE_CHECKING:
-    from .charger import Charger
+from .state import State
 
 __all__ = ["Answer", "answer", "set_v1", "set_v2", "status_v1", "status_v2"]
 
@@ -59,7 +56,7 @@ def _json(status: int, value: object) -> Answer:
     return Answer(status, body, "text/plain" if status == 500 else "application/json")
 
 
-def answer(charger: Charger, api: str, method: str, target: str) -> Answer:
+def answer(charger: State, api: str, method: str, target: str) -> Answer:
     """Return what the charger says; `api` is the APIs switched on in its app: both, 1 or 2."""
     if method != "GET":
         return words(405, "Request method for this URI is not handled by server")
@@ -73,14 +70,14 @@ def answer(charger: Charger, api: str, method: str, target: str) -> Answer:
     return words(404, "This URI does not exist")
 
 
-def _answer_v1(charger: Charger, path: str, query: str) -> Answer:
+def _answer_v1(charger: State, path: str, query: str) -> Answer:
     if path == "/status":
         return _json(200, status_v1(charger))
     payload = dict(parse_qsl(query, keep_blank_values=True)).get("payload", "")
     return _json(200, set_v1(charger, payload))
 
 
-def _answer_v2(charger: Charger, path: str, query: str) -> Answer:
+def _answer_v2(charger: State, path: str, query: str) -> Answer:
     if path == "/api/status":
         fields = dict(parse_qsl(query, keep_blank_values=True))
         return _json(*filtered(charger, fields.get("filter")))

@@ -1,17 +1,13 @@
-"""API v1: everything at once, mostly in strings, in the scalings of PROTOCOL.md §2."""
+"""API v1: everything at once, mostly in strings, in the scalings of docs/protocol.md §2."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from .hardware import version
 from .settings import RefusedError, change
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .charger import Charger
+from .state import State
 
 SWITCHED_ON = datetime(2025, 6, 1, 6, 0, tzinfo=UTC)
 WRAP_MS = 2**32
@@ -22,12 +18,12 @@ LARGEST_LIMIT = 65535
 LONGEST_NUMBER = 10
 
 
-def phase_bits(charger: Charger) -> list[bool]:
-    """Return L1 to L3 after the contactor, then L1 to L3 before it (PROTOCOL.md §3.6)."""
+def phase_bits(charger: State) -> list[bool]:
+    """Return L1 to L3 after the contactor, then L1 to L3 before it (docs/protocol.md §3.6)."""
     return [phase < charger.contactor_phases for phase in range(3)] + [True] * 3
 
 
-def _meter(charger: Charger) -> list[float]:
+def _meter(charger: State) -> list[float]:
     """Return `nrg`: V, 0.1 A, 0.1 kW, 0.01 kW in all, %."""
     digits = 2 if charger.hardware.fine_meter else None
     values = (
@@ -40,7 +36,7 @@ def _meter(charger: Charger) -> list[float]:
     return [round(value, digits) for value in values]
 
 
-def _identity(charger: Charger) -> dict[str, object]:
+def _identity(charger: State) -> dict[str, object]:
     now = SWITCHED_ON + timedelta(seconds=charger.time_s)
     return {
         "version": "B",
@@ -52,19 +48,19 @@ def _identity(charger: Charger) -> dict[str, object]:
     }
 
 
-def _access(charger: Charger) -> int:
-    """Return `ast`; API v2's eco and trip modes are its 2 (PROTOCOL.md §2)."""
+def _access(charger: State) -> int:
+    """Return `ast`; API v2's eco and trip modes are its 2 (docs/protocol.md §2)."""
     if not charger.hardware.v2 or charger.access == 1:
         return charger.access
     return 2 if charger.logic_mode in (4, 5) else 0
 
 
-def _energies(charger: Charger) -> dict[str, object]:
-    """Return the counters; V1 and V2 hardware count whole kWh (PROTOCOL.md §3.5)."""
+def _energies(charger: State) -> dict[str, object]:
+    """Return the counters; V1 and V2 hardware count whole kWh (docs/protocol.md §3.5)."""
     tenths = int(charger.energy_wh / 100)
     limit_wh = charger.energy_limit_wh
     cards = zip(CARD_IDS, charger.card_wh, strict=True)
-    # Without a limit the later hardware always says 180 (PROTOCOL.md §3.3).
+    # Without a limit the later hardware always says 180 (docs/protocol.md §3.3).
     unlimited = 180 if charger.hardware.v2 else charger.limit_memory
     return {
         "dws": str(max(0, int(charger.session_wh * 360))),
@@ -75,7 +71,7 @@ def _energies(charger: Charger) -> dict[str, object]:
     }
 
 
-def _state(charger: Charger) -> dict[str, object]:
+def _state(charger: State) -> dict[str, object]:
     bits = sum(bit << place for place, bit in enumerate(phase_bits(charger)))
     return {
         "car": str(charger.car_state if charger.car_state <= 5 else 0),
@@ -95,7 +91,7 @@ def _state(charger: Charger) -> dict[str, object]:
     }
 
 
-def _hardware(charger: Charger) -> dict[str, object]:
+def _hardware(charger: State) -> dict[str, object]:
     """Return what V1/V2 hardware says and the legacy API does not, or the other way round."""
     board, type2 = charger.board_c, charger.type2_c
     if charger.hardware.v2:
@@ -152,7 +148,7 @@ _STRINGS = {
 _NUMBERS = {"loe": 0, "lot": 32, "lom": 6, "lop": 50, "log": "", "lof": 0, "lch": 0}
 
 
-def status_v1(charger: Charger) -> dict[str, object]:
+def status_v1(charger: State) -> dict[str, object]:
     """Return the answer to `GET /status`: every key this hardware has."""
     return {
         **_identity(charger),
@@ -164,10 +160,10 @@ def status_v1(charger: Charger) -> dict[str, object]:
     }
 
 
-def set_v1(charger: Charger, payload: str) -> dict[str, object]:
+def set_v1(charger: State, payload: str) -> dict[str, object]:
     """Take a write such as `amp=16` and return the answer: the status with the new value.
 
-    A refusal is the unchanged status (PROTOCOL.md §1). `/status` follows a second later.
+    A refusal is the unchanged status (docs/protocol.md §1). `/status` follows a second later.
     """
     key, _, text = payload.partition("=")
     status = status_v1(charger)
@@ -177,7 +173,7 @@ def set_v1(charger: Charger, payload: str) -> dict[str, object]:
     return status
 
 
-def _write(charger: Charger, key: str, number: int) -> bool:
+def _write(charger: State, key: str, number: int) -> bool:
     """Schedule a v1 write; False is a refusal."""
     if key in ("stp", "dwo"):
         return _write_limit(charger, key, number)
@@ -192,13 +188,13 @@ def _write(charger: Charger, key: str, number: int) -> bool:
     return True
 
 
-def _force(charger: Charger, allow: int) -> int:
-    """Return the force state that `alw` sets (PROTOCOL.md §3.11); V2 hardware has no "on"."""
+def _force(charger: State, allow: int) -> int:
+    """Return the force state that `alw` sets (docs/protocol.md §3.11); V2 hardware has no "on"."""
     on = 2 if charger.hardware.v2 else 0
     return {0: 1, 1: on}.get(allow, -1)
 
 
-def _write_limit(charger: Charger, key: str, number: int) -> bool:
+def _write_limit(charger: State, key: str, number: int) -> bool:
     """Schedule a write of the energy limit (`dwo`, 0.1 kWh) or of its switch (`stp`, 0 or 2)."""
     if key == "stp":
         allowed, apply = number in (0, LIMIT_ON), _switch_limit(on=number == LIMIT_ON)
@@ -209,15 +205,15 @@ def _write_limit(charger: Charger, key: str, number: int) -> bool:
     return allowed
 
 
-def _switch_limit(*, on: bool) -> Callable[[Charger], None]:
-    def apply(charger: Charger) -> None:
+def _switch_limit(*, on: bool) -> Callable[[State], None]:
+    def apply(charger: State) -> None:
         charger.energy_limit_wh = charger.limit_memory * 100.0 if on else None
 
     return apply
 
 
-def _remember_limit(tenths: int) -> Callable[[Charger], None]:
-    def apply(charger: Charger) -> None:
+def _remember_limit(tenths: int) -> Callable[[State], None]:
+    def apply(charger: State) -> None:
         charger.limit_memory = tenths
         if charger.energy_limit_wh is not None:
             charger.energy_limit_wh = tenths * 100.0

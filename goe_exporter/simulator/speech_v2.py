@@ -1,4 +1,4 @@
-"""API v2: the asked keys in JSON types, and writes that are refused in words (PROTOCOL.md §1)."""
+"""API v2: the asked keys in JSON types, and writes that are refused in words (docs/protocol.md §1)."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import json
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from . import logic
 from .ballast import BALLAST
 from .hardware import Model, version
-from .settings import CARDS, SETTINGS, RefusedError, change
+from .settings import SETTINGS, RefusedError, change
 from .speech_v1 import SWITCHED_ON, phase_bits
+from .state import CARDS, State
 
-if TYPE_CHECKING:
-    from .charger import Charger
-
-Build = Callable[["Charger"], object]
+Build = Callable[[State], object]
 
 COMMA_FILTER_SINCE = (51, 4)
 CARD_KEYS_SINCE = (60,)
@@ -35,7 +32,7 @@ def _nearest(value: float, step: int) -> int:
     return round(value / step) * step
 
 
-def _meter(charger: Charger) -> list[float]:
+def _meter(charger: State) -> list[float]:
     """Return `nrg` in V, A, W and %; V3 measures in steps of 1 V, 0.1 A, 100 W, 10 W and 1 %."""
     if charger.hardware.fine_meter:
         return [
@@ -54,8 +51,8 @@ def _meter(charger: Charger) -> list[float]:
     ]
 
 
-def _temperatures(charger: Charger) -> list[float | None]:
-    """Return `tma` in steps of 1/8 °C (its order: PROTOCOL.md §3.4)."""
+def _temperatures(charger: State) -> list[float | None]:
+    """Return `tma` in steps of 1/8 °C (its order: docs/protocol.md §3.4)."""
     board, type2 = charger.board_c, charger.type2_c
     if charger.hardware.sensors == 2:
         return [round(type2 * 8) / 8, round(board * 8) / 8]
@@ -63,7 +60,7 @@ def _temperatures(charger: Charger) -> list[float | None]:
     return [None, None, *(round(value * 8) / 8 for value in sensors)]
 
 
-def _moment(charger: Charger, offset: timedelta) -> str:
+def _moment(charger: State, offset: timedelta) -> str:
     now = SWITCHED_ON + timedelta(seconds=charger.time_s) + offset
     return now.replace(tzinfo=None).isoformat(timespec="milliseconds")
 
@@ -71,13 +68,13 @@ def _moment(charger: Charger, offset: timedelta) -> str:
 def _surplus(name: str) -> Build:
     """Return how `pgrid`, `ppv`, `pakku` (W) are read: null unless fed in the last 6 s."""
 
-    def build(charger: Charger) -> object:
+    def build(charger: State) -> object:
         return charger.pv_w.get(name) if charger.time_s < charger.pv_until_s else None
 
     return build
 
 
-def _cards(charger: Charger) -> list[dict[str, object]]:
+def _cards(charger: State) -> list[dict[str, object]]:
     return [
         {"name": "n/a", "energy": int(energy), "cardId": slot == 0}
         for slot, energy in enumerate(charger.card_wh)
@@ -88,7 +85,7 @@ def _card_energy(slot: int) -> Build:
     return lambda charger: int(charger.card_wh[slot])
 
 
-def _market(charger: Charger) -> dict[str, object]:
+def _market(charger: State) -> dict[str, object]:
     start = int(SWITCHED_ON.timestamp() + charger.time_s) // 3600 * 3600
     return {"start": start, "end": start + 3600, "marketprice": logic.MARKET_PRICE_CT}
 
@@ -166,23 +163,23 @@ def _builders(hardware: Model, *, card_keys: bool) -> dict[str, Build]:
     return keys
 
 
-def _known(charger: Charger) -> dict[str, Build]:
+def _known(charger: State) -> dict[str, Build]:
     return _builders(charger.hardware, card_keys=version(charger.firmware) >= CARD_KEYS_SINCE)
 
 
-def status_v2(charger: Charger, keys: Iterable[str] | None = None) -> dict[str, object]:
+def status_v2(charger: State, keys: Iterable[str] | None = None) -> dict[str, object]:
     """Return the status: the asked keys that this charger has, or all of them for None."""
     known = _known(charger)
     asked = known if keys is None else keys
     return {key: known[key](charger) for key in asked if key in known}
 
 
-def filtered(charger: Charger, asked: str | None) -> tuple[int, dict[str, object]]:
+def filtered(charger: State, asked: str | None) -> tuple[int, dict[str, object]]:
     """Return HTTP status and body of `GET /api/status`, for a filter as it stands in the URL.
 
     Firmware before 051.4 understands only `["car","amp"]` with at most 10 keys, later firmware only
     `car,amp`; to the other form both say `{}`. PRO says 400 as soon as one key is unknown to it,
-    without a filter too (PROTOCOL.md §1).
+    without a filter too (docs/protocol.md §1).
     """
     strict = charger.hardware.strict_filter
     if asked is None:
@@ -192,7 +189,7 @@ def filtered(charger: Charger, asked: str | None) -> tuple[int, dict[str, object
     return 400 if strict and len(status) < len(set(keys)) else 200, status
 
 
-def _old(charger: Charger) -> bool:
+def _old(charger: State) -> bool:
     return version(charger.firmware) < COMMA_FILTER_SINCE
 
 
@@ -210,7 +207,7 @@ def _old_filter(asked: str) -> list[str]:
     return [key for key in keys if isinstance(key, str)]
 
 
-def set_v2(charger: Charger, query: str) -> tuple[int, dict[str, object] | str]:
+def set_v2(charger: State, query: str) -> tuple[int, dict[str, object] | str]:
     """Take a write such as `amp=16` and return HTTP status and body.
 
     Each key of the body is true, or a string that says why not; then the HTTP status is 500.
@@ -227,7 +224,7 @@ def set_v2(charger: Charger, query: str) -> tuple[int, dict[str, object] | str]:
     return 500 if failed else 200, answer
 
 
-def _set(charger: Charger, key: str, text: str) -> bool | str:
+def _set(charger: State, key: str, text: str) -> bool | str:
     """Schedule one write; a string is the charger's refusal."""
     if key not in _known(charger):
         return f"{key}: tried to set unknown api key ({text})"
@@ -241,7 +238,7 @@ def _set(charger: Charger, key: str, text: str) -> bool | str:
     return True
 
 
-def _without_setter(charger: Charger) -> str:
+def _without_setter(charger: State) -> str:
     if version(charger.firmware) >= CARD_KEYS_SINCE:
         return "failed: this parameter is only showing the current state and readonly"
     return "tried to set api key without setter"

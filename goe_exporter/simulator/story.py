@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from .car import Car
+from .charger import Charger
 from .logic import CAR_COMPLETE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .charger import Charger
 
 MINUTE = 60.0
 PATIENCE = 90
