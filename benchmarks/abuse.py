@@ -76,7 +76,7 @@ def _exporter(kind: str, scheme: str) -> Iterator[tuple[int, int]]:
         config = Path(folder) / "web.yaml"
         config.write_text(text or "{}")
         command = [
-            *(sys.executable, "-m", "goe_exporter", "serve"),
+            *(sys.executable, "-m", "goe_exporter.cli", "serve"),
             f"garage={simulator.add(charger).address}",
             *("--web.listen-address", "127.0.0.1:0", "--web.config.file", str(config)),
         ]

@@ -72,7 +72,7 @@ def _run(count: int, dead: int) -> _Run:
         )
         config.write_text(f"refresh_interval: {INTERVAL_SECONDS}s\nchargers:\n{rows}\n")
         command = [
-            *(sys.executable, "-m", "goe_exporter", "serve", "--config", str(config)),
+            *(sys.executable, "-m", "goe_exporter.cli", "serve", "--config", str(config)),
             *("--web.listen-address", "127.0.0.1:18332", "--log-level", "warning"),
         ]
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as exporter:

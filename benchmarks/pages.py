@@ -72,7 +72,7 @@ def _exporter(simulator: Simulator) -> Iterator[_Exporter]:
     charger.plug(Car(battery_wh=60_000))
     box = simulator.add(charger)
     command = [
-        *(sys.executable, "-m", "goe_exporter", "serve", f"garage={box.address}"),
+        *(sys.executable, "-m", "goe_exporter.cli", "serve", f"garage={box.address}"),
         *("--refresh-interval", f"{INTERVAL_SECONDS}s", "--log-level", "warning"),
         *("--web.listen-address", f"127.0.0.1:{PORT}"),
     ]

@@ -97,7 +97,7 @@ class Command:
     ) -> None:
         kept = {key: value for key, value in os.environ.items() if "GOE_EXPORTER_" not in key}
         self.process = subprocess.Popen(
-            [*within, sys.executable, "-m", "goe_exporter", *arguments],
+            [*within, sys.executable, "-m", "goe_exporter.cli", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -160,7 +160,7 @@ def test_help_is_fast() -> None:
         subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, check=True)
         return time.perf_counter() - started
 
-    ours = min(seconds("-m", "goe_exporter", "--help") for _ in range(3))
+    ours = min(seconds("-m", "goe_exporter.cli", "--help") for _ in range(3))
     theirs = min(seconds("-c", "import click, requests") for _ in range(3))
     assert ours <= 2 * theirs
 
@@ -512,7 +512,7 @@ def test_read_of_a_dead_host(goe: Goe, output: str) -> None:
 def test_read_on_an_old_terminal(simulator: Simulator, encoding: str, output: str) -> None:
     """What a terminal cannot show costs that character and nothing else."""
     name = f"garage ⚡={simulator.add(Charger()).address}"
-    command = [sys.executable, "-m", "goe_exporter", "read", name, "--format", output]
+    command = [sys.executable, "-m", "goe_exporter.cli", "read", name, "--format", output]
     environment = os.environ | {"PYTHONIOENCODING": encoding}
     done = subprocess.run(command, check=True, capture_output=True, env=environment)
     assert done.stderr == b""
@@ -521,7 +521,7 @@ def test_read_on_an_old_terminal(simulator: Simulator, encoding: str, output: st
 
 def test_no_room_for_the_output() -> None:
     """A full disk behind the output is said in plain words."""
-    command = [sys.executable, "-m", "goe_exporter", "channels"]
+    command = [sys.executable, "-m", "goe_exporter.cli", "channels"]
     with open("/dev/full", "w") as full:  # noqa: PTH123, a device
         done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (

@@ -107,7 +107,7 @@ def on_a_terminal(*arguments: str) -> bytes:
     null = os.open(os.devnull, os.O_RDONLY)
     process = os.posix_spawn(
         sys.executable,
-        [sys.executable, "-m", "goe_exporter", *arguments],
+        [sys.executable, "-m", "goe_exporter.cli", *arguments],
         {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "80"},
         file_actions=[
             (os.POSIX_SPAWN_DUP2, null, 0),

@@ -1,4 +1,4 @@
-"""Imports point down, sinks are siblings, and every foreign library has one door."""
+"""Imports point down, sinks are siblings, and each foreign library is imported in one place."""
 
 from __future__ import annotations
 
@@ -13,243 +13,200 @@ import pytest
 
 import goe_exporter
 
-ROOT = Path(goe_exporter.__file__).parent
+PACKAGE = Path(goe_exporter.__file__).parent
+MAX_ENTRIES = 18
+MAX_LINES = 350
 
-MAY_IMPORT = {
-    "__init__": "",
+ROOMS = {
     "errors": "",
-    "codes": "",
     "logs": "",
-    "model": "codes",
-    "channels": "codes model",
-    "decode": "channels codes errors model",
-    "dialect_v1": "errors",
+    "durable": "errors logs",
     "transport": "errors",
-    "client": "dialect_v1 errors model transport",
-    "collector": "channels decode errors logs model",
-    "supervisor": "",
-    "schedule": "collector logs model",
-    "text_format": "",
-    "prometheus": "__version__ errors model text_format",
-    "writer": "errors model",
-    "strict_yaml": "errors",
-    "config": "errors model strict_yaml",
-    "docs": "model writer",
-    "web_config": "config errors logs strict_yaml",
-    "guard": "web_config",
-    "server": "config guard web_config",
-    "history": "model",
-    "limits": "",
-    "words": "",
-    "language": "words",
-    "quantities": "language",
-    "portrait": "language limits model quantities",
-    "web_page": "__version__ language model portrait",
-    "web_api": "__version__ errors history model",
-    "web": "channels history language model prometheus web_api web_page",
-    "terminal": "docs model",
-    "influx": "model",
-    "influx_server": "errors transport",
-    "durable": "errors",
-    "records": "",
-    "mending": "durable logs records",
-    "spool": "durable errors logs mending records",
-    "dead": "influx records spool",
-    "delivery": "dead influx influx_server logs spool",
-    "timekeeping": "durable logs",
-    "held": "influx spool timekeeping",
-    "agent": "config dead delivery held influx influx_server logs model records spool timekeeping",
+    "channels": "errors",
+    "config": "errors",
+    "spool": "durable errors logs",
+    "charger": "channels config errors transport",
+    "http_server": "config errors logs",
+    "polling": "channels errors logs",
+    "influx": "channels config durable errors logs polling spool transport",
+    "prometheus": "channels errors polling",
+    "web": "channels errors polling prometheus",
+    "simulator": "",
     "service": "*",
-    "cli_options": "config errors",
-    "cli_simulator": "* cli_options",
-    "cli_spool": "* cli_options",
-    "cli": "* cli_options cli_simulator cli_spool",
-    "__main__": "cli",
+    "cli": "*",
 }
-"""Module → the modules of ours it may import, `*` being all but the command line's.
+"""Room → the rooms it may import; `*` is every room except `cli`.
 
-`__version__` is the package's only name. Sinks (`prometheus`, `influx`, `web`, `terminal`) are
-siblings; only `web`, which serves what `prometheus` renders and what `history` keeps, knows others.
+The sinks are `influx`, `prometheus` and `web`; only `web`, which serves what `prometheus` renders,
+knows another one. The simulator shares no code with the exporter, so that a wrong decoder cannot
+agree with a wrong simulator.
 """
 
-COMMAND_LINE = {"__main__", "cli", "cli_options", "cli_simulator", "cli_spool"}
-"""The top: nothing below imports any of these."""
-
-SIMULATOR_MAY_IMPORT = {"codes", "simulator"}
-"""It speaks from the protocol alone, so that a wrong decoder cannot agree with it."""
-
 DOORS = {
-    "bcrypt": "guard",
-    "click": "cli cli_options cli_simulator cli_spool terminal",
-    "h11": "server",
-    "influxdb_client": "influx_server",
-    "jinja2": "web_page",
+    "bcrypt": "http_server.auth",
+    "click": "cli",
+    "h11": "http_server",
+    "influxdb_client": "influx.write_api",
+    "jinja2": "web.pages",
     "prometheus_client": "prometheus",
-    "pydantic": "config strict_yaml web_config",
-    "pydantic_core": "strict_yaml",
+    "pydantic": "config charger.settings influx.settings http_server.web_config service.config",
+    "pydantic_core": "config.strict_yaml",
     "requests": "transport",
-    "rich": "terminal",
-    "starlette": "guard server web",
+    "rich": "cli.output",
+    "starlette": "http_server web",
     "urllib3": "transport",
-    "uvicorn": "server",
-    "yaml": "strict_yaml",
+    "uvicorn": "http_server.server",
+    "yaml": "config.strict_yaml",
 }
-"""Foreign library → the modules that may import it."""
+"""Foreign library → the rooms or modules that may import it."""
 
-FOR_TYPES_ONLY = {("terminal", "docs")}
-"""Imports that are allowed under `if TYPE_CHECKING:` and nowhere else."""
-
-NO_ROOM = {"utils", "util", "helpers", "helper", "const", "constants", "base", "manager", "common"}
+VAGUE_NAMES = {
+    *("utils", "util", "helpers", "helper", "const", "constants", "base", "manager", "common"),
+}
 
 
 class Import(NamedTuple):
-    """One imported name: `ours` if it is the project's, and whether it runs at all."""
+    """An import in `module` of `name`, a module of the package (`ours`) or a foreign library."""
 
+    module: str
     name: str
     ours: bool
-    for_types: bool
 
 
 def modules() -> dict[str, Path]:
-    """Return every module by its dotted name under the package."""
+    """Return every module of the package by its dotted name, a package by its own."""
     found = {}
-    for path in sorted(ROOT.rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        found[".".join(parts)] = path
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts).removesuffix(".__init__")] = path
     return found
 
 
-def imports(module: str, path: Path) -> list[Import]:
-    """Return all imports of a module, those inside functions and `TYPE_CHECKING` too."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    typing_only = {
-        id(node)
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and ast.unparse(block.test).endswith("TYPE_CHECKING")
-        for statement in block.body
-        for node in ast.walk(statement)
-    }
-    package = ["goe_exporter", *module.split(".")[:-1]]
-    found: list[Import] = []
-    for node in ast.walk(tree):
-        for name in _imported(node, package):
+MODULES = modules()
+
+
+def imports(module: str, source: str) -> Iterator[Import]:
+    """Yield all imports of a module, those inside functions and for types only too."""
+    package = (
+        module.split(".")
+        if MODULES.get(module, Path()).name == "__init__.py"
+        else module.split(".")[:-1]
+    )
+    for node in ast.walk(ast.parse(source)):
+        for name in _names(node, ["goe_exporter", *package]):
             first, _, rest = name.partition(".")
-            ours = first == "goe_exporter"
-            room = (rest.split(".")[0] or "__version__") if ours else first
-            found.append(Import(room, ours, id(node) in typing_only))
-    return found
+            if first == "goe_exporter":
+                yield Import(module, _module_of(rest), ours=True)
+            else:
+                yield Import(module, first, ours=False)
 
 
-def _imported(node: ast.AST, package: list[str]) -> Iterator[str]:
-    """Yield absolute names; of `from package import name`, the name is what was imported."""
+def _names(node: ast.AST, package: list[str]) -> Iterator[str]:
+    """Yield absolute dotted names, `package.name` for each name of a `from` import."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
         base = package[: len(package) - node.level + 1] if node.level else []
         source = ".".join([*base, *(node.module.split(".") if node.module else [])])
-        if source == "goe_exporter":
-            yield from (f"{source}.{alias.name}" for alias in node.names)
-        else:
-            yield source
+        yield from (f"{source}.{alias.name}" for alias in node.names)
 
 
-MODULES = modules()
-FLAT = [name for name in MODULES if "." not in name]
-SIMULATOR = [name for name in MODULES if name.startswith("simulator.")]
+def _module_of(dotted: str) -> str:
+    """Return the module that a dotted name lies in: the longest of its beginnings that is one."""
+    parts = dotted.split(".")
+    ends = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+    return next((name for name in ends if name in MODULES), "")
 
 
-def test_every_module_has_its_row() -> None:
-    """A module that is added or removed changes the table of layers too."""
-    assert set(FLAT) == set(MAY_IMPORT)
+IMPORTS = [
+    found
+    for module, path in MODULES.items()
+    for found in imports(module, path.read_text(encoding="utf-8"))
+]
 
 
-def test_the_only_inner_package_is_the_simulator() -> None:
-    """The package is flat: no folder of modules but the simulator's."""
-    assert set(MODULES) == set(FLAT) | set(SIMULATOR)
-    assert "simulator.__init__" in SIMULATOR
+def room(module: str) -> str:
+    """Return the room of a module; the package's own names belong to none."""
+    return module.split(".", maxsplit=1)[0]
 
 
-@pytest.mark.parametrize("module", FLAT)
-def test_module_imports_only_what_stands_below_it(module: str) -> None:
-    """A module of the package imports no other module of ours than its row names."""
-    ours = {found.name for found in imports(module, MODULES[module]) if found.ours}
-    below = set(MAY_IMPORT.get(module, "").split())
-    if "*" in below:
-        below |= {"__version__", "simulator", *MAY_IMPORT} - COMMAND_LINE - {"__init__"}
-    assert ours - below == set()
+def test_every_room_has_a_rule() -> None:
+    """A room that is added or removed changes the table."""
+    top = {room(name) for name in MODULES} - {"__init__"}
+    assert top == set(ROOMS)
 
 
-@pytest.mark.parametrize("module", SIMULATOR)
-def test_simulator_knows_nothing_of_the_exporter(module: str) -> None:
-    """The simulated charger is made of the standard library and itself, at most with `codes`."""
-    found = imports(module, MODULES[module])
-    assert {each.name for each in found if each.ours} <= SIMULATOR_MAY_IMPORT
-    assert {each.name for each in found if not each.ours} <= set(sys.stdlib_module_names)
-
-
-@pytest.mark.parametrize("module", FLAT)
-def test_foreign_libraries_have_their_doors(module: str) -> None:
-    """Only the named modules know a library; a library without a row is known by none."""
-    foreign = {found.name for found in imports(module, MODULES[module]) if not found.ours}
-    foreign -= set(sys.stdlib_module_names)
-    assert {name for name in foreign if module not in DOORS.get(name, "").split()} == set()
-
-
-def test_types_only_imports_do_not_run() -> None:
-    """The terminal knows the documentation's rows by type, without importing their module."""
-    run = {
-        (module, found.name)
-        for module in FLAT
-        for found in imports(module, MODULES[module])
-        if found.ours and not found.for_types
+@pytest.mark.parametrize("name", ROOMS)
+def test_room_imports_only_rooms_below_it(name: str) -> None:
+    """A room imports no other room than its rule allows."""
+    allowed = set(ROOMS) - {"cli"} if ROOMS[name] == "*" else set(ROOMS[name].split())
+    found = {
+        (each.module, each.name)
+        for each in IMPORTS
+        if each.ours and room(each.module) == name and room(each.name) not in {*allowed, name, ""}
     }
-    assert run & FOR_TYPES_ONLY == set()
+    assert found == set()
 
 
-def test_nothing_imports_the_command_line() -> None:
-    """The command line is the top: only its own parts and `python -m goe_exporter` know it."""
-    above = {
-        (found.name, module)
-        for module, path in MODULES.items()
-        for found in imports(module, path)
-        if found.ours and found.name in COMMAND_LINE
+def test_simulator_needs_the_standard_library_only() -> None:
+    """The simulated charger imports nothing foreign."""
+    foreign = {each.name for each in IMPORTS if room(each.module) == "simulator" and not each.ours}
+    assert foreign <= set(sys.stdlib_module_names)
+
+
+def test_foreign_libraries_have_their_doors() -> None:
+    """Only the named rooms and modules import a library; no other library is imported."""
+    found = {
+        (each.name, each.module)
+        for each in IMPORTS
+        if not each.ours and each.name not in sys.stdlib_module_names
     }
-    assert {module for _, module in above} <= COMMAND_LINE
-    assert {module for name, module in above if name == "cli"} == {"__main__"}
-
-
-def test_imports_go_round_in_no_circle() -> None:
-    """The modules can be ordered so that each imports only earlier ones."""
-    graph = {
-        module: {found.name for found in imports(module, MODULES[module]) if found.ours}
-        for module in FLAT
+    strangers = {
+        (library, module)
+        for library, module in found
+        if not {room(module), module} & set(DOORS.get(library, "").split())
     }
+    assert strangers == set()
+
+
+def test_imports_form_no_circle() -> None:
+    """The modules can be ordered so that each imports only earlier ones, the simulator's too."""
+    graph: dict[str, set[str]] = {name: set() for name in MODULES}
+    for each in IMPORTS:
+        if each.ours and each.name and each.name != each.module:
+            graph[each.module].add(each.name)
     order = list(TopologicalSorter(graph).static_order())
-    assert order.index("codes") < order.index("model") < order.index("cli")
+    assert order.index("channels.codes") < order.index("channels.table") < order.index("cli.main")
 
 
-def test_no_room_is_called_utils() -> None:
-    """A module is named after what it holds, not after being useful."""
-    names = {part for module in MODULES for part in module.split(".")}
-    assert names & NO_ROOM == set()
+def test_package_is_easy_to_survey() -> None:
+    """The package has few entries, and no module is long."""
+    entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= MAX_ENTRIES
+    lines = {name: len(path.read_text("utf-8").splitlines()) for name, path in MODULES.items()}
+    assert {name: count for name, count in lines.items() if count > MAX_LINES} == {}
 
 
-def test_the_reader_of_imports_sees_every_form(tmp_path: Path) -> None:
+def test_no_module_has_a_vague_name() -> None:
+    """A module is named after what it holds."""
+    assert {part for module in MODULES for part in module.split(".")} & VAGUE_NAMES == set()
+
+
+def test_the_reader_of_imports_sees_every_form() -> None:
     """Plain, relative, nested and types-only imports are all seen by these tests."""
-    path = tmp_path / "sample.py"
-    path.write_text(
+    source = (
         "import requests.adapters\n"
-        "from goe_exporter import __version__, codes\n"
+        "from goe_exporter import __version__, logs\n"
+        "from goe_exporter.channels import codes\n"
         "from goe_exporter.channels.model import Channel\n"
-        "from . import cli\n"
-        "from .web import Server\n"
-        "if TYPE_CHECKING:\n    from goe_exporter.cli.channel_table import Row\n"
-        "def work():\n    import yaml\n    from goe_exporter.charger.write import find\n",
-        encoding="utf-8",
+        "from . import dead_letters\n"
+        "from .agent import Agent\n"
+        "if TYPE_CHECKING:\n    from goe_exporter.spool.queue import Spool\n"
+        "def work():\n    import yaml\n"
     )
-    found = imports("sample", path)
+    found = list(imports("influx.sample", source))
     assert {each.name for each in found if not each.ours} == {"requests", "yaml"}
     assert {each.name for each in found if each.ours} == {
-        *("__version__", "codes", "model", "cli", "web", "docs", "writer"),
+        *("", "logs", "channels.codes", "channels.model", "influx.dead_letters", "influx.agent"),
+        "spool.queue",
     }
-    assert [each.name for each in found if each.for_types] == ["docs"]

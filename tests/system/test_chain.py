@@ -665,7 +665,7 @@ def test_read_as_a_process(chain: Chain, output: str) -> None:
     chain.become(state)
     arguments = ["read", chain.source(state), "--format", output]
     printed = subprocess.run(
-        [sys.executable, "-m", "goe_exporter", *arguments],
+        [sys.executable, "-m", "goe_exporter.cli", *arguments],
         cwd=ROOT,
         env={**os.environ, "COLUMNS": "4000", "PYTHONIOENCODING": "utf-8"},
         capture_output=True,

@@ -116,7 +116,7 @@ def charging(model: str) -> Charger:
 def exporter(config: Path, port: int) -> list[str]:
     """Return the command that serves on a port."""
     listen = ("--web.listen-address", f"127.0.0.1:{port}")
-    return [sys.executable, "-m", "goe_exporter", "serve", "--config", str(config), *listen]
+    return [sys.executable, "-m", "goe_exporter.cli", "serve", "--config", str(config), *listen]
 
 
 def _all_there(world: World) -> bool:

@@ -201,7 +201,7 @@ def test_a_gap_explains_itself(
 def deliver(config: Path, boxes: list[Box]) -> None:
     """Push until each charger was polled twice more and nothing waits on disk."""
     goal = [box.requests + 2 for box in boxes]
-    command = [sys.executable, "-m", "goe_exporter", "push", "--config", str(config)]
+    command = [sys.executable, "-m", "goe_exporter.cli", "push", "--config", str(config)]
     with running(command, config.with_name("log")) as agent:
         wait_for(
             lambda: (

@@ -61,7 +61,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with Simulator(clock=lambda: 0.0) as simulator:
         v2, v1 = simulator.add(charging), simulator.add(old)
         exporter = [
-            *(sys.executable, "-m", "goe_exporter", "serve", f"new={v2.address}"),
+            *(sys.executable, "-m", "goe_exporter.cli", "serve", f"new={v2.address}"),
             *(f"old={v1.address}", "--refresh-interval", "1s"),
             *("--web.listen-address", f"127.0.0.1:{exporter_port}"),
         ]

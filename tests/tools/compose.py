@@ -133,5 +133,5 @@ class Native:
 def _program(image: str) -> list[str]:
     name = image.partition(":")[0]
     if name == "goe-exporter":
-        return [sys.executable, "-m", "goe_exporter"]
+        return [sys.executable, "-m", "goe_exporter.cli"]
     return [binary(PROGRAMS[name])]

@@ -1,4 +1,4 @@
-"""`python -m goe_exporter` is the command `goe-exporter`."""
+"""`python -m goe_exporter.cli` is the command `goe-exporter`."""
 
 from goe_exporter.cli.main import main
 
