@@ -1,38 +1,43 @@
-"""`goe-exporter demo` and `simulate`: the simulated charger, with the exporter or alone."""
+"""`goe-exporter demo`: the exporter on a simulated charger."""
 
 from __future__ import annotations
 
-import signal
+import ipaddress
 import sys
 from typing import Any
 
 import click
 
+from goe_exporter import logs, simulator
+from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.cli import options
-from goe_exporter.cli.options import FiniteRange, by, option
+from goe_exporter.cli.options import FiniteRange, option, parsed
+from goe_exporter.config import values
 from goe_exporter.errors import UsageError
+from goe_exporter.http_server.server import Server
+from goe_exporter.service.config import RunConfig
+from goe_exporter.service.service import Service
+from goe_exporter.web.history import History
 
-DETAIL_SECONDS = 0.9
-"""The demo lives through a minute in a second, so its charts keep every poll, for 12 minutes."""
+SPACING_SECONDS = 0.9
+"""A demo second is a simulated minute, so the charts keep every poll, for 12 minutes."""
 
 
-@click.command()
+@click.command("demo")
 @option(
-    "--web.listen-address", "listen", of="demo", metavar="ADDR:PORT", default="127.0.0.1:10332",
-    show_default=True, callback=by("listen_address"), help="A loopback address.",
+    "--web.listen-address", "listen", command="demo", metavar="ADDR:PORT",
+    default="127.0.0.1:10332", show_default=True, callback=parsed(values.listen_address),
+    help="Loopback address to listen on.",
 )  # fmt: skip
-@option("--speed", of="demo", type=FiniteRange(1, 1000), default=60, show_default=True,
-         help="Simulated seconds in a second.")  # fmt: skip
+@option("--speed", command="demo", type=FiniteRange(1, 1000), default=60, show_default=True,
+        help="Simulated seconds per second.")  # fmt: skip
 @options.log_format
 @options.log_level
-def demo(listen: tuple[str, int], speed: float, log_format: Any, log_level: str) -> None:
-    """Run it all on a simulated charger: a car plugs in, charges, fails, finishes, leaves."""
-    from goe_exporter import logs, simulator
-    from goe_exporter.config.values import ChargerConfig
-    from goe_exporter.http_server.server import Server
-    from goe_exporter.service import service
-    from goe_exporter.web import history
+def command(listen: tuple[str, int], speed: float, log_format: Any, log_level: str) -> None:
+    """Run the exporter on a simulated charger.
 
+    A car is plugged in, charges, has a fault, charges on until it is full, and leaves.
+    """
     if not _on_loopback(listen[0]):
         raise UsageError("--web.listen-address: the demo listens on loopback only")
     logs.configure(log_format, log_level)
@@ -40,77 +45,18 @@ def demo(listen: tuple[str, int], speed: float, log_format: Any, log_level: str)
     charger = simulator.Charger(model="V4", name="Demo charger", serial="123456")
     with simulator.Simulator(speed=speed) as chargers:
         box = chargers.add(charger, story=simulator.story(charger))
-        click.echo(f"A simulated charger is at  http://{box.address}/api/status?filter=car,nrg")
-        click.echo(f"Its page is at             {server.url}")
-        click.echo(f"Its metrics are at         {server.url}metrics")
-        click.echo("Ctrl-C ends it.")
+        click.echo(f"Simulated charger:  http://{box.address}/api/status?filter=car,nrg")
+        click.echo(f"Page:               {server.url}")
+        click.echo(f"Metrics:            {server.url}metrics")
+        click.echo("Press Ctrl-C to stop.")
         sys.stdout.flush()
-        wishes = service.Wishes((ChargerConfig(name="demo", host=box.address),), 1.0)
-        past = history.History(spacing_seconds=DETAIL_SECONDS)
-        service.Service(wishes, lambda: wishes, server, past).run(reloads_at_hangup=False)
-
-
-@click.command()
-@option("--api", of="simulate", type=click.Choice(["1", "2", "both"]), default="both",
-         show_default=True, help="APIs that are switched on.")  # fmt: skip
-@option("--model", of="simulate", type=click.Choice(["V2", "V3", "V4", "PRO"]), default="V4",
-         show_default=True, help="Hardware.")  # fmt: skip
-@option("--firmware", of="simulate", help="Firmware version.  [default: one typical of the model]")
-@option("--speed", of="simulate", type=FiniteRange(0.01, 1000), default=1.0, show_default=True,
-         help="Simulated seconds in a second.")  # fmt: skip
-@option("--listen", of="simulate", metavar="ADDR:PORT", default="127.0.0.1:8080", show_default=True,
-         callback=by("listen_address"), help="Where the charger answers.")  # fmt: skip
-@option("--fault", of="simulate", metavar="NAME[=EVERY]",
-         help="Answer wrongly, always or every so many requests; `list` names all.")  # fmt: skip
-@option("--no-story", of="simulate", is_flag=True, help="No car comes; the charger stays idle.")
-def simulate(
-    api: str, model: str, firmware: str | None, speed: float, listen: tuple[str, int],
-    fault: str | None, no_story: bool,
-) -> None:  # fmt: skip
-    """Run only a simulated charger, to try the exporter or any other client on."""
-    from goe_exporter import simulator
-    from goe_exporter.config.values import not_listening
-
-    if fault == "list":
-        for name, meaning in simulator.FAULTS.items():
-            click.echo(f"{name:<14} {meaning}")
-        return
-    fault_name, every = _fault(fault)
-    if api == "2" and not simulator.MODELS[model].v2:
-        raise UsageError(f"--api: hardware {model} has API 1 only")
-    charger = simulator.Charger(model=model, firmware=firmware)
-    story = None if no_story else simulator.story(charger)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    with simulator.Simulator(speed=speed) as chargers:
-        host, port = listen
-        try:
-            box = chargers.add(charger, host or "0.0.0.0", port, api=api, story=story)  # noqa: S104
-        except OSError as error:
-            raise not_listening("--listen", host, port, error) from error
-        box.fault, box.fault_every = fault_name, every
-        click.echo(f"A simulated {model} is at http://{box.address}/. Ctrl-C ends it.")
-        sys.stdout.flush()
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        config = RunConfig((ChargerConfig(name="demo", host=box.address),), 1.0)
+        history = History(spacing_seconds=SPACING_SECONDS)
+        Service(config, lambda: config, server, history).run(reloads_at_hangup=False)
 
 
 def _on_loopback(host: str) -> bool:
-    import ipaddress
-
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _fault(text: str | None) -> tuple[str | None, int]:
-    """Return the fault's name and how often it comes, from `NAME[=EVERY]`."""
-    from goe_exporter.simulator import FAULTS
-
-    if text is None:
-        return None, 1
-    name, _separator, every = text.partition("=")
-    if name not in FAULTS:
-        raise UsageError(f"--fault: one of {', '.join(FAULTS)}, not {name!r:.80}")
-    if not (every or "1").isdecimal() or int(every or "1") < 1:
-        raise UsageError(f"--fault: every so many requests, 1 or more, not {every!r:.80}")
-    return name, int(every or "1")

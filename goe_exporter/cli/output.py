@@ -1,52 +1,14 @@
-"""What the command line prints: tables of 80 columns, and untrusted text made harmless."""
+"""What the command line prints for programs and people, other than tables."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from goe_exporter.channels.model import Channel, ChargerView, Reading, Words
-
-if TYPE_CHECKING:
-    from goe_exporter.cli.channel_table import Row
-
-
-def printable(text: str, longest: int = 200) -> str:
-    """Return `text` with control characters escaped and cut to `longest` characters."""
-    if len(text) > longest:
-        text = text[: longest - 1] + "…"
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
-def print_readings(view: ChargerView) -> None:
-    """Print a charger's readings, a line per channel in the table's order."""
-    table = _table("channel", "reading", "unit")
-    readings = view.snapshot.readings if view.snapshot else ()
-    for channel, group in groupby(readings, key=lambda reading: reading.channel):
-        values = "  ".join(_value(reading) for reading in group)
-        table.add_row(channel.option, printable(values), channel.unit.symbol)
-    api = f"API v{view.snapshot.api}" if view.snapshot else ""
-    click.echo(f"{printable(view.name)}  {api}")
-    _print(table)
-
-
-def print_channels(rows: Sequence[Row]) -> None:
-    """Print the documentation of the channels, three lines of names each."""
-    table = _table(
-        "channel, openHAB", "metric, Influx field, may be set to", "unit", "API", first=26
-    )
-    for row in rows:
-        setting = f"set to {row.writable}" if row.writable else ""
-        names = "\n".join(filter(None, (row.metric, row.field, setting)))
-        channel = "\n".join(filter(None, (row.name, row.openhab)))
-        table.add_row(channel, names, row.unit, row.apis.replace(" ", "\n"))
-    _print(table)
+from goe_exporter.channels.model import Channel, Words
+from goe_exporter.cli.printable import printable
 
 
 def written(channel: Channel, text: str, value: object) -> str:
@@ -56,16 +18,6 @@ def written(channel: Channel, text: str, value: object) -> str:
     if spelled or not isinstance(value, int | float):
         return word
     return f"{value:.10g} {channel.unit.symbol}".rstrip()
-
-
-@contextmanager
-def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar of `total` points; the function it yields takes how many are done."""
-    from rich.progress import Progress
-
-    with Progress() as bar:
-        task = bar.add_task("delivering", total=total)
-        yield lambda done: bar.update(task, completed=done)
 
 
 def print_lines(text: str) -> None:
@@ -78,37 +30,3 @@ def print_lines(text: str) -> None:
 def print_json(value: object) -> None:
     """Print JSON, with all but ASCII escaped, so that a terminal takes no orders from it."""
     click.echo(json.dumps(value, indent=2))
-
-
-def _value(reading: Reading) -> str:
-    value = reading.value
-    if isinstance(value, bool):
-        text = "yes" if value else "no"
-    elif isinstance(value, float):
-        text = f"{value:.10g}"
-    elif reading.code is not None:
-        text = f"{value} ({reading.code})"
-    else:
-        text = value
-    if not reading.label or not reading.channel.label:
-        return text
-    # "L1 230", but "1: 230", which else would read as two numbers.
-    return f"{reading.label}{':' if reading.label.isdecimal() else ''} {text}"
-
-
-def _table(*headers: str, first: int | None = None) -> Any:
-    """Return an empty table; `first` bounds the width of its first column."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for header in headers:
-        table.add_column(header, overflow="fold", min_width=3)
-    table.columns[0].max_width = first
-    return table
-
-
-def _print(table: Any) -> None:
-    from rich.console import Console
-
-    Console(highlight=False, markup=False, emoji=False).print(table)

@@ -5,35 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from goe_exporter.cli.options import option
+from goe_exporter.cli.printable import printable
+from goe_exporter.cli.tables import progress
+from goe_exporter.durable.clock import shown
 from goe_exporter.errors import GoeExporterError, UsageError
-
-if TYPE_CHECKING:
-    from goe_exporter.config.values import InfluxSettings
+from goe_exporter.influx.agent import agent
+from goe_exporter.influx.dead_letters import SHARE, DeadLetters, letters
+from goe_exporter.influx.line_protocol import timestamp
+from goe_exporter.influx.settings import InfluxSettings
+from goe_exporter.service import config
+from goe_exporter.spool.queue import Spool
+from goe_exporter.spool.segments import survey
 
 _config = option("--config", "config_file", metavar="FILE", required=True, help="Configuration.")
 
 
-@click.group()
-def spool() -> None:
-    """Look after the points that wait on disk for InfluxDB."""
+@click.group("spool")
+def command() -> None:
+    """Inspect and deliver the points that wait on disk for InfluxDB."""
 
 
-@spool.command()
+@command.command()
 @_config
 def status(config_file: str) -> None:
     """Show how many points wait, since when, and how many were rejected.
 
     May be called while the agent runs.
     """
-    from goe_exporter.durable.clock import shown
-    from goe_exporter.influx.line_protocol import timestamp
-    from goe_exporter.spool.segments import survey
-
     settings = _settings(config_file)
     folder = Path(settings.spool)
     with _readable(folder):
@@ -52,13 +54,10 @@ def status(config_file: str) -> None:
     click.echo(f"rejected         {dead.pending}")
 
 
-@spool.command()
+@command.command()
 @_config
 def drain(config_file: str) -> None:
     """Deliver what waits, now, with a progress bar; the agent must not be running."""
-    from goe_exporter.cli.output import progress
-    from goe_exporter.influx.agent import agent
-
     pusher = agent(_settings(config_file))
     total = pusher.vitals().spooled
     try:
@@ -75,14 +74,11 @@ def drain(config_file: str) -> None:
         raise GoeExporterError(f"the server does not take more now ({why}); the rest waits on disk")
 
 
-@spool.command()
+@command.command()
 @_config
 @option("--requeue", is_flag=True, help="Put the rejected lines back into the spool.")
 def dead(config_file: str, requeue: bool) -> None:
     """Show the lines that the server rejected, with its words."""
-    from goe_exporter.cli.output import printable
-    from goe_exporter.influx.dead_letters import letters
-
     settings = _settings(config_file)
     if requeue:
         _requeue(settings)
@@ -97,9 +93,6 @@ def dead(config_file: str, requeue: bool) -> None:
 
 
 def _requeue(settings: InfluxSettings) -> None:
-    from goe_exporter.influx.dead_letters import SHARE, DeadLetters
-    from goe_exporter.spool.queue import Spool
-    from goe_exporter.spool.segments import survey
 
     limit, folder = settings.spool_limit, Path(settings.spool)
     queue = Spool(folder, limit - limit // SHARE)
@@ -133,9 +126,8 @@ def _readable(folder: Path) -> Iterator[None]:
 
 
 def _settings(config_file: str) -> InfluxSettings:
-    from goe_exporter.config import values
 
-    settings = values.load(config_file).influxdb
+    settings = config.load(config_file).influxdb
     if settings is None:
         raise UsageError(f"{config_file} has no influxdb section")
     return settings

@@ -14,9 +14,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
+from goe_exporter.config.quoting import MAX_SHOWN, one_line, os_reason, shape, shown
+from goe_exporter.config.values import text_fault
 from goe_exporter.errors import ConfigError
-
-_LONGEST_SHOWN = 80
 
 
 class Strict(BaseModel):
@@ -35,11 +35,8 @@ class Strict(BaseModel):
         for text in texts:
             if not isinstance(text, str):
                 continue
-            rest = f", not {shown(text)}" if field.repr else ""
-            if text.encode("utf-8", "replace").decode() != text:
-                raise ValueError(f"a text in UTF-8{rest}")
-            if "\0" in text:
-                raise ValueError(f"a text without NUL{rest}")
+            if fault := text_fault(text):
+                raise ValueError(f"{fault}, not {shown(text)}" if field.repr else fault)
         return value
 
 
@@ -74,7 +71,7 @@ def validated(model: type[_Model], found: object, source: str) -> _Model:
     """Return a document as what it should be; raises `ConfigError` naming `source`."""
     if not isinstance(found, dict):
         # Not shown: a file that is no configuration may be the one with the password.
-        raise ConfigError(f"{source}: keys and values are wanted, not {_shape(found)}")
+        raise ConfigError(f"{source}: keys and values are wanted, not {shape(found)}")
     try:
         return model.model_validate(found)
     except ValidationError as error:
@@ -88,37 +85,10 @@ def sentence(model: type[Strict], error: ValidationError) -> str:
     return f"{_problem(model, first)}{rest}"
 
 
-def shown(value: object) -> str:
-    """Return a value as an error shows it, not too long, and without what may be a secret in it."""
-    if isinstance(value, dict | list):
-        return _shape(value)
-    try:
-        text = repr(value)
-    except ValueError:
-        return "a number of thousands of digits"
-    if "@" in text:
-        return "a text with an @"  # what stands before it in a URL is a password
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
-
-
-def one_line(text: str) -> str:
-    """Return a text, escaped if it would break a line or colour a terminal."""
-    return text if text.isprintable() else repr(text)[1:-1]
-
-
-def os_reason(error: OSError | ValueError) -> str:
-    """Return why a file cannot be read, in a few words."""
-    if isinstance(error, UnicodeDecodeError):
-        return "not UTF-8"
-    if isinstance(error, ValueError):
-        return "no name of a file"
-    return error.strerror or type(error).__name__
-
-
 def _problem(model: type[Strict], detail: ErrorDetails) -> str:
     place = ""
     for step in detail["loc"]:
-        name = step if isinstance(step, int) else one_line(str(step)[:_LONGEST_SHOWN])
+        name = step if isinstance(step, int) else one_line(str(step)[:MAX_SHOWN])
         place += f"[{name}]" if isinstance(name, int) else f".{name}" if place else name
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in ("extra_forbidden", "invalid_key"):
@@ -133,15 +103,8 @@ def _problem(model: type[Strict], detail: ErrorDetails) -> str:
     if _is_secret(model, detail["loc"]):
         return f"{place}: {rule}"
     if kind in _SHAPES:
-        return f"{place}: {rule}, not {_shape(detail['input'])}"
+        return f"{place}: {rule}, not {shape(detail['input'])}"
     return f"{place}: {rule}, not {shown(detail['input'])}"
-
-
-def _shape(value: object) -> str:
-    """Return what kind of thing stands where another was wanted; its content may be anything."""
-    if isinstance(value, dict):
-        return "keys and values"
-    return "a list" if isinstance(value, list) else "a single value"
 
 
 def _words(error: yaml.MarkedYAMLError) -> str:

@@ -19,7 +19,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from goe_exporter.config import strict_yaml
-from goe_exporter.config.strict_yaml import Strict, one_line, shown
+from goe_exporter.config.quoting import one_line, shown
+from goe_exporter.config.strict_yaml import Strict
+from goe_exporter.config.values import seconds
 from goe_exporter.errors import ConfigError
 from goe_exporter.logs import logger
 
@@ -51,10 +53,6 @@ _SUITES_13 = (
 )
 """Those of TLS 1.3, which are always on, there as here; a file may name them."""
 
-LONGEST_DURATION = 100
-_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ns|us|µs|ms|s|m|h))+")
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
 _log = logger(__name__)
 
 
@@ -70,14 +68,9 @@ def _hash(text: object) -> str:
     return text
 
 
-def _interval(text: object) -> float:
-    """Return the seconds of a duration as Go writes it, such as `1m30s`."""
-    if text in (0, "0") and text is not False:
-        return 0.0
-    if not isinstance(text, str) or len(text) > LONGEST_DURATION or not _DURATION.fullmatch(text):
-        raise ValueError(f"a duration such as 5s, 500ms or 1m30s, not {shown(text)}")
-    parts = re.findall(r"([0-9.]+)([a-zµ]+)", text)
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+def _interval(value: object) -> float:
+    """Return the seconds of a duration, 0 as a number too."""
+    return seconds("0" if value == 0 and value is not False else value)
 
 
 class TlsServer(Strict):

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from goe_exporter.channels.model import Cycle, InfluxVitals
-from goe_exporter.config.values import InfluxSettings
 from goe_exporter.durable.clock import Timekeeper, boot, shown
 from goe_exporter.influx import dead_letters, line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters
 from goe_exporter.influx.sender import Sender
+from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.influx.unstamped import Held
 from goe_exporter.influx.write_api import Access, ServerV1, ServerV2, Verdict, WriteServer
 from goe_exporter.logs import Episode, logger

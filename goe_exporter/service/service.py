@@ -16,17 +16,19 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from goe_exporter import __version__
 from goe_exporter.channels.model import ChargerView, Cycle, Reload
-from goe_exporter.charger.client import Api, Client
-from goe_exporter.config.values import ChargerConfig, InfluxSettings
+from goe_exporter.charger.client import Client
+from goe_exporter.charger.connection import Connection
 from goe_exporter.errors import GoeExporterError, UsageError
+from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.logs import Episode, logger
 from goe_exporter.polling.poller import Collector
 from goe_exporter.polling.scheduler import Schedule
 from goe_exporter.service import systemd
+from goe_exporter.service.config import RunConfig
 from goe_exporter.web.history import History
 
 if TYPE_CHECKING:
@@ -42,15 +44,6 @@ SWITCH_SECONDS = 0.0005
 _log = logger(__name__)
 
 
-class Wishes(NamedTuple):
-    """What a configuration and a command line ask for together."""
-
-    chargers: tuple[ChargerConfig, ...]
-    interval_seconds: float
-    environment_proxies: bool = False
-    influxdb: InfluxSettings | None = None
-
-
 class Service:
     """Everything that runs, made of `wishes`, and changed by `reload` to what `load` returns then.
 
@@ -59,8 +52,8 @@ class Service:
 
     def __init__(
         self,
-        wishes: Wishes,
-        load: Callable[[], Wishes],
+        wishes: RunConfig,
+        load: Callable[[], RunConfig],
         server: Server | None = None,
         history: History | None = None,
     ) -> None:
@@ -70,7 +63,7 @@ class Service:
         self._wishes = wishes
         self._agent = _agent(wishes.influxdb)
         self._hangups: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._reached: dict[Collector, Reach] = {}
+        self._reached: dict[Collector, Connection] = {}
         self._schedule = Schedule(self._collectors(wishes, self._reaches(wishes)))
         self._last_reload = Reload(successful=True, last_success=time.time())
 
@@ -157,21 +150,21 @@ class Service:
             self._last_reload = self._last_reload._replace(successful=False)
             _log.exception("a reload broke")
 
-    def _reaches(self, wishes: Wishes) -> dict[Reach, Client | None]:
+    def _reaches(self, wishes: RunConfig) -> dict[Connection, Client | None]:
         """Return how each charger is reached, with a client where that is not as before.
 
         Raises `ConfigError` for a token file.
         """
         known = set(self._reached.values())
-        reaches = [reach(charger, wishes.environment_proxies) for charger in wishes.chargers]
+        reaches = [charger.connection(wishes.environment_proxies) for charger in wishes.chargers]
         return {each: None if each in known else each.client() for each in reaches}
 
     def _collectors(
-        self, wishes: Wishes, reaches: Mapping[Reach, Client | None]
+        self, wishes: RunConfig, reaches: Mapping[Connection, Client | None]
     ) -> tuple[Collector, ...]:
         """Return the chargers' collectors; one with the name and host of an earlier one goes on."""
         before = {(each.name, each.host): each for each in self._reached}
-        found: dict[Collector, Reach] = {}
+        found: dict[Collector, Connection] = {}
         for charger, (way, client) in zip(wishes.chargers, reaches.items(), strict=True):
             interval = charger.refresh_interval or wishes.interval_seconds
             collector = before.get((charger.name, charger.host))
@@ -215,27 +208,6 @@ class Service:
             lambda: self._last_reload,
         )
         return application(views, exposition, self._history or History(), influx, self.hangs)
-
-
-class Reach(NamedTuple):
-    """How the charger `name` is reached."""
-
-    name: str
-    host: str
-    api: Api
-    token: str | None
-    environment_proxies: bool
-
-    def client(self) -> Client:
-        """Return a client that reaches it so."""
-        return Client(
-            self.host, self.api, token=self.token, environment_proxies=self.environment_proxies
-        )
-
-
-def reach(charger: ChargerConfig, environment_proxies: bool = False) -> Reach:
-    """Return how a configured charger is reached; raises `ConfigError` for its token file."""
-    return Reach(charger.name, charger.host, charger.api, charger.token(), environment_proxies)
 
 
 def _set_limits() -> None:

@@ -1,6 +1,7 @@
-"""What an unfiltered v2 status carries besides the readings: some 8 kB nobody asked for.
+"""The 8 kB of an unfiltered v2 status that are no readings.
 
-Names, keys and addresses are fakes; their kinds are those of a real status (docs/protocol.md §3.13).
+Names, keys and addresses are fakes; their types are those of a real status
+(docs/protocol.md §3.13).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can go wrong between a charger and whoever asks it (docs/protocol.md §1, "Other answers")."""
+"""The wrong answers a charger can give (docs/protocol.md §1, "Other answers")."""
 
 from __future__ import annotations
 

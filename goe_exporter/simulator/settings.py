@@ -1,4 +1,4 @@
-"""What may be written to a charger: one row per key, in the words of API v2 (docs/protocol.md §2)."""
+"""The keys that can be written, one row each, in the terms of API v2 (docs/protocol.md §2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API v2: the asked keys in JSON types, and writes that are refused in words (docs/protocol.md §1)."""
+"""API v2: requested keys with JSON types, and writes with their refusals (docs/protocol.md §1)."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def test_check_and_update(goe: Goe, tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     path.write_text(f"Straße\n{BEGIN}\nold\n{END}\nafter\n", "utf-8")
     outcome = goe("channels", "--check", str(path))
-    words = f"goe-exporter: the channel table in {path} is old; --update {path} renews it\n"
+    words = f"goe-exporter: the channel table in {path} is outdated; --update {path} renews it\n"
     assert outcome == (1, "", words)
     assert goe("channels", "--update", str(path)) == (0, "", "")
     assert path.read_text("utf-8") == f"Straße\n{channel_table.markdown(CHANNELS)}\nafter\n"

@@ -12,12 +12,13 @@ import time
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 from paths import ROOT
 from servers import free_port
 
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.cli.main import command
+from goe_exporter.cli import main
 from goe_exporter.simulator import FAULTS, Car, Charger, Simulator
 
 if TYPE_CHECKING:
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
     from conftest import Goe, Launch
 
 COMMANDS = ("serve", "demo", "read", "set", "channels", "simulate")
+
+
+def command(name: str) -> click.Command:
+    """Return a command by its name."""
+    found = main.command.get_command(click.Context(main.command), name)
+    assert found is not None
+    return found
+
 
 # Each command's options and their variables, as the README promises them.
 VARIABLES = {
@@ -95,7 +104,7 @@ def test_no_option_without_a_variable(name: str) -> None:
     """The list above is complete: no command has an option beyond it."""
     options = {
         each.opts[0]: each.envvar
-        for each in command.commands[name].params
+        for each in command(name).params
         if each.param_type_name == "option"
     }
     variables = {key: f"GOE_EXPORTER_{value}" for key, value in VARIABLES[name].items()}
@@ -104,8 +113,10 @@ def test_no_option_without_a_variable(name: str) -> None:
 
 def test_every_command_is_helpful() -> None:
     """Every command has a help text, and each of its options a variable of ours and a help text."""
-    for name, each in command.commands.items():
+    for name, summary in main.COMMANDS.items():
+        each = command(name)
         assert each.help, name
+        assert summary in each.help.replace("\n", " "), name
         for parameter in each.params:
             if parameter.param_type_name == "option":
                 assert str(parameter.envvar).startswith("GOE_EXPORTER_"), (name, parameter.name)
@@ -140,7 +151,7 @@ def test_help_imports_nothing_heavy() -> None:
     program = (
         "import sys; sys.argv = ['goe-exporter', '--help']\n"
         "from goe_exporter.cli import main\n"
-        "try: main()\n"
+        "try: main.main()\n"
         "except SystemExit: pass\n"
         "print('modules:', *sys.modules)"
     )
@@ -177,7 +188,7 @@ def test_help_is_fast() -> None:
         (["serve", "x=a", "x=b"], "chargers: two chargers are named 'x'"),
         (
             ["serve", "a b"],
-            "charger 'a b': host: a host or address, with a port if need be, not 'a b'",
+            "charger 'a b': host: a host name or address, with an optional port, not 'a b'",
         ),
         (
             ["serve", "a", "--web.listen-address", "nonsense"],
@@ -185,7 +196,7 @@ def test_help_is_fast() -> None:
         ),
         (
             ["serve", "a", "--refresh-interval", "5"],
-            "--refresh-interval: a duration such as 5s, 500ms or 1m, not '5'",
+            "--refresh-interval: a duration such as 5s, 500ms or 1m30s, not '5'",
         ),
         (
             ["serve", "a", "--refresh-interval", "100ms"],
@@ -207,7 +218,7 @@ def test_help_is_fast() -> None:
         (["read", "a", "b"], "Got unexpected extra argument (b)"),
         (
             ["read", "a:99999"],
-            "charger 'a:99999': host: a host or address, with a port if need be, not 'a:99999'",
+            "charger 'a:99999': host: a host name or address, with an optional port, not 'a:99999'",
         ),
         (
             ["read", "a", "--token-file", "/nonexistent"],
@@ -220,11 +231,11 @@ def test_help_is_fast() -> None:
         ),
         (
             ["simulate", "--fault", "hang=often"],
-            "--fault: every so many requests, 1 or more, not 'often'",
+            "--fault: EVERY must be a whole number of 1 or more, not 'often'",
         ),
         (
             ["simulate", "--fault", "hang=0"],
-            "--fault: every so many requests, 1 or more, not '0'",
+            "--fault: EVERY must be a whole number of 1 or more, not '0'",
         ),
         (
             ["simulate", "--model", "V2", "--api", "2"],
@@ -276,7 +287,7 @@ def test_a_defect_is_one_line_too(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> 
         raise ZeroDivisionError("by zero")
 
     monkeypatch.setattr("goe_exporter.cli.channel_table.rows", broken)
-    message = "goe-exporter: a defect, please report it: ZeroDivisionError: by zero\n"
+    message = "goe-exporter: internal error, please report it: ZeroDivisionError: by zero\n"
     assert goe("channels") == (1, "", message)
     monkeypatch.setenv("GOE_EXPORTER_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
@@ -292,7 +303,9 @@ def test_as_a_process(launch: Launch) -> None:
 
 def test_a_reader_that_goes(launch: Launch) -> None:
     """`channels | head -1` is no error and leaves nothing on standard error."""
-    shell = f"'{sys.executable}' -m goe_exporter channels --format markdown | head -1 >/dev/null"
+    shell = (
+        f"'{sys.executable}' -m goe_exporter.cli channels --format markdown | head -1 >/dev/null"
+    )
     arguments = ["bash", "-c", f"set -o pipefail; {shell}"]
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -307,7 +320,7 @@ def test_config_check(goe: Goe, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("chargers: [{name: garage, host: 192.168.1.36}]\n")
     outcome = goe("serve", "--config", str(path), "carport=192.168.1.37", "--config.check")
-    assert outcome == (0, "the configuration is good: 2 charger(s)\n", "")
+    assert outcome == (0, "the configuration is valid: 2 charger(s)\n", "")
     outcome = goe("serve", "--config", str(path), "garage=192.168.1.37", "--config.check")
     assert outcome == (2, "", "goe-exporter: chargers: two chargers are named 'garage'\n")
     path.write_text("chargers: [{name: garage}]\n")
@@ -332,8 +345,8 @@ def test_variables_of_serve(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hosts and options can come from the environment; the command line goes first."""
     monkeypatch.setenv("GOE_EXPORTER_HOSTS", "garage=192.168.1.36 carport=192.168.1.37")
     monkeypatch.setenv("GOE_EXPORTER_CONFIG_CHECK", "true")
-    assert goe("serve").out == "the configuration is good: 2 charger(s)\n"
-    assert goe("serve", "a").out == "the configuration is good: 1 charger(s)\n"
+    assert goe("serve").out == "the configuration is valid: 2 charger(s)\n"
+    assert goe("serve", "a").out == "the configuration is valid: 1 charger(s)\n"
     monkeypatch.setenv("GOE_EXPORTER_REFRESH_INTERVAL", "5")
     outcome = goe("serve")
     assert outcome.status == 2
@@ -597,7 +610,7 @@ def test_simulate_lists_its_faults(goe: Goe) -> None:
 def test_simulate(launch: Launch, number: signal.Signals) -> None:
     """`simulate` prints its address, answers there, and ends quietly on either signal."""
     running = launch("simulate", "--listen", "127.0.0.1:0", "--model", "V3", "--api", "2")
-    address = running.line(r"A simulated V3 is at (http://127\.0\.0\.1:\d+)/")[1]
+    address = running.line(r"Simulated V3 at (http://127\.0\.0\.1:\d+)/")[1]
     with urllib.request.urlopen(f"{address}/api/status?filter=car,fwv", timeout=5) as response:
         assert json.load(response) == {"car": 1, "fwv": "055.7"}
     outcome = running.end(number, seconds=5)
@@ -614,7 +627,7 @@ def test_simulate_by_the_environment(launch: Launch) -> None:
         GOE_EXPORTER_SIMULATE_FAULT="html=2",
         GOE_EXPORTER_NO_STORY="1",
     )
-    address = running.line(r"A simulated PRO is at (http://127\.0\.0\.1:\d+)/")[1]
+    address = running.line(r"Simulated PRO at (http://127\.0\.0\.1:\d+)/")[1]
     answers = []
     for _ in range(2):
         with urllib.request.urlopen(f"{address}/api/status?filter=fwv", timeout=5) as response:

@@ -16,7 +16,8 @@ from servers import wait_for
 
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import ChargerView, Snapshot, Vitals
-from goe_exporter.cli.output import print_readings, printable
+from goe_exporter.cli.printable import printable
+from goe_exporter.cli.tables import print_readings
 from goe_exporter.simulator import Charger, Simulator
 
 if TYPE_CHECKING:

@@ -17,13 +17,13 @@ from servers import wait_for
 
 from goe_exporter.channels.model import Cycle, Reading, Snapshot
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.config.values import InfluxSettings
 from goe_exporter.durable import clock
 from goe_exporter.durable.clock import EARLIEST, Timekeeper
 from goe_exporter.errors import UsageError
 from goe_exporter.influx import agent as agent_module
 from goe_exporter.influx.agent import Agent, agent, open_server
 from goe_exporter.influx.dead_letters import letters
+from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.influx.write_api import ServerV1, ServerV2, Verdict
 from goe_exporter.spool.segments import survey
 

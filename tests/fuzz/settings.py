@@ -20,15 +20,19 @@ from goe_exporter import logs
 from goe_exporter.channels.model import Answer, Range
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import write
+from goe_exporter.charger.connection import Connection, connection
+from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.cli import options
 from goe_exporter.config import strict_yaml
 from goe_exporter.config import values as config
-from goe_exporter.config.values import ChargerConfig, Config, InfluxSettings
 from goe_exporter.errors import ConfigError, GoeExporterError, UsageError
 from goe_exporter.http_server import auth
 from goe_exporter.http_server.web_config import TlsServer, WebConfig
+from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.influx.write_api import Access, ServerV1
 from goe_exporter.prometheus import text_format
+from goe_exporter.service import config as service_config
+from goe_exporter.service.config import Config
 from goe_exporter.transport.http import Transport
 from goe_exporter.web import locale
 from tests.fuzz.source import Source
@@ -73,7 +77,7 @@ def config_file(data: bytes) -> None:
     _write(data)
     try:
         with _without_certificates():
-            found = config.load(_FILE)
+            found = service_config.load(_FILE)
     except ConfigError as error:
         _says(error)
     else:
@@ -128,7 +132,7 @@ def config_values(data: bytes) -> None:
             document["influxdb"] = {**base, **influx} if isinstance(influx, dict) else influx
     try:
         with _without_certificates():
-            found = config.parse(document, "goe.yml")
+            found = service_config.parse(document, "goe.yml")
     except ConfigError as error:
         _says(error)
     else:
@@ -156,7 +160,7 @@ def _usable(found: Config) -> None:
         assert settings.spool_limit >= 1024 * 1024
 
 
-def _usable_host(charger: ChargerConfig) -> None:
+def _usable_host(charger: ChargerConfig | Connection) -> None:
     charger.name.encode()
     Transport(charger.host, deadline_seconds=1, verify_tls=False)._prepare("/status")
 
@@ -290,7 +294,7 @@ def _listens(text: str) -> None:
 
 
 _ARGUMENTS: tuple[Callable[[str], object], ...] = (
-    lambda text: _usable_host(values.charger_argument(text)),
+    lambda text: _usable_host(connection(text)),
     lambda text: _within(values.interval(text), 1, 86_400),
     lambda text: _within(values.timeout_seconds(text), 0.1, 600),
     lambda text: _within(values.size(text), 1024 * 1024, 2**50),

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from goe_exporter.config import values
 from goe_exporter.errors import ConfigError
+from goe_exporter.influx.settings import InfluxSettings
+from goe_exporter.service import config as service_config
 
 URL_RULE = "http://HOST:PORT or https://…"
 
@@ -20,9 +21,9 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-def loaded(**section: object) -> values.InfluxSettings:
+def loaded(**section: object) -> InfluxSettings:
     """Return the section as it is once loaded."""
-    found = values.parse({"influxdb": {"bucket": "goe", **section}}, "config.yaml").influxdb
+    found = service_config.parse({"influxdb": {"bucket": "goe", **section}}, "config.yaml").influxdb
     assert found is not None
     return found
 
@@ -86,7 +87,7 @@ def test_file_before_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         ("URL", "http://x:99999", f"influxdb.url: {URL_RULE}, not 'http://x:99999'"),
         ("TIMEOUT", "0", "influxdb.timeout: 100ms to 10m, not '0ms'"),
         ("TIMEOUT", "soon",
-         "influxdb.timeout: a duration such as 5s, 500ms or 1m, not 'soonms'"),
+         "influxdb.timeout: a duration such as 5s, 500ms or 1m30s, not 'soonms'"),
         ("VERIFY_SSL", "maybe", "influxdb.verify_tls: true or false, not 'maybe'"),
         ("TAG_SERIAL", "1",
          "influxdb.tags.serial.[key]: the name of a further tag, not 'serial'"),
@@ -103,7 +104,7 @@ def test_a_bad_variable(
 ) -> None:
     """Variables are held to the rules of the file."""
     monkeypatch.setenv(f"INFLUXDB_V2_{name}", value)
-    assert refusal() == f"values.yaml: {message}"
+    assert refusal() == f"config.yaml: {message}"
 
 
 @pytest.mark.parametrize("given", ["file", "variable"])
@@ -114,7 +115,7 @@ def test_password_in_a_url(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
         monkeypatch.setenv("INFLUXDB_V2_URL", url)
     message = refusal(**({"url": url} if given == "file" else {}))
     assert message == (
-        f"values.yaml: influxdb.url: {URL_RULE}; a user and a password are given apart from it"
+        f"config.yaml: influxdb.url: {URL_RULE}; user and password have settings of their own"
     )
 
 
@@ -135,7 +136,7 @@ def test_password_in_a_url(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
 )  # fmt: skip
 def test_a_bad_section(section: dict[str, object], message: str) -> None:
     """Each mistake is named with its place and what is allowed."""
-    assert refusal(**section) == f"values.yaml: influxdb.{message}"
+    assert refusal(**section) == f"config.yaml: influxdb.{message}"
 
 
 @pytest.mark.parametrize("timeout", ["100ms", "10m"])
@@ -164,5 +165,5 @@ def test_a_bad_ca_file(tmp_path: Path, content: str | None, reason: str) -> None
     if content is not None:
         path.write_text(content)
     assert refusal(ca_file=str(path)) == (
-        f"values.yaml: influxdb.ca_file: cannot use {path}: {reason}"
+        f"config.yaml: influxdb.ca_file: cannot use {path}: {reason}"
     )

@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 from servers import binary
 
 from goe_exporter import __version__
-from goe_exporter.cli import main
+from goe_exporter.cli import serve
 from goe_exporter.simulator import Charger, Simulator
 
 UNIT = ROOT / "deploy/systemd/goe-exporter.service"
@@ -44,7 +44,7 @@ LEFT_OPEN = {
 }
 """What the unit does not shut, and why."""
 
-VARIABLES = {parameter.envvar: parameter.default for parameter in main.serve.params}
+VARIABLES = {parameter.envvar: parameter.default for parameter in serve.command.params}
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -122,7 +122,7 @@ def environment(folder: Path) -> None:
                 shutil.copy(str(file.locate()), site / file)
     shutil.copytree(ROOT / "goe_exporter", site / "goe_exporter")
     program = folder / "bin" / "goe-exporter"
-    program.write_text(f"#!{folder}/bin/python\nfrom goe_exporter.cli import main\nmain()\n")
+    program.write_text(f"#!{folder}/bin/python\nfrom goe_exporter.cli.main import main\nmain()\n")
     program.chmod(0o755)
 
 
@@ -243,7 +243,7 @@ def test_unit_starts_the_exporter(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> 
     program, *arguments = shlex.split(start[1])
     assert Path(program).name == "goe-exporter"
     outcome = goe(*arguments, "--config.check")
-    assert outcome.out == "the configuration is good: 2 charger(s)\n", outcome
+    assert outcome.out == "the configuration is valid: 2 charger(s)\n", outcome
 
 
 @pytest.mark.parametrize("kind", ["ConfigMap", "Deployment", "Service"])
@@ -318,4 +318,4 @@ def test_pod_starts_the_exporter(goe: Goe, tmp_path: Path) -> None:
     arguments = [argument.replace(folder, str(tmp_path)) for argument in container["args"]]
     assert f"--web.listen-address=:{PORTS['exporter']}" in arguments
     outcome = goe(*arguments, "--config.check")
-    assert outcome.out == "the configuration is good: 2 charger(s)\n", outcome
+    assert outcome.out == "the configuration is valid: 2 charger(s)\n", outcome

@@ -17,6 +17,7 @@ from goe_exporter.channels.model import Answer, Cycle
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import write
 from goe_exporter.charger.client import Client
+from goe_exporter.charger.connection import connection
 from goe_exporter.config import strict_yaml, values
 from goe_exporter.durable.clock import Timekeeper
 from goe_exporter.errors import ChargerError, ConfigError, RefusedError
@@ -25,6 +26,7 @@ from goe_exporter.influx import line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters, letters
 from goe_exporter.influx.unstamped import Held
 from goe_exporter.influx.write_api import judge
+from goe_exporter.service import config as service_config
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.spool import segments
 from goe_exporter.spool.queue import Spool
@@ -239,7 +241,7 @@ def _load(tmp_path: Path, text: str) -> str:
     path = tmp_path / "goe.yml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        values.load(str(path))
+        service_config.load(str(path))
     assert str(caught.value).isprintable()
     return str(caught.value).removeprefix(f"{path}")
 
@@ -313,22 +315,22 @@ def test_text_that_cannot_be_passed_on(tmp_path: Path, place: str, text: str, ru
 )
 def test_host_that_no_request_can_have(host: str) -> None:
     """It is refused where it is given, not when it is asked."""
-    with pytest.raises(ValueError, match=r"^a host or address, with a port if need be[,;] "):
+    with pytest.raises(ValueError, match=r"^a host name or address, with an optional port[,;] "):
         values.host(host)
 
 
 def test_host_beyond_ascii() -> None:
     """A name in any script is kept as the network knows it."""
-    found = values.charger_argument("büro=büro.example:8080")
+    found = connection("büro=büro.example:8080")
     assert (found.name, found.host) == ("büro", "xn--bro-hoa.example:8080")
-    assert values.charger_argument("１.2.3.4").host == "1.2.3.4"
+    assert connection("１.2.3.4").host == "1.2.3.4"
 
 
 @pytest.mark.parametrize("url", ["http://a|b", "http://[::::]", "http://%zz", "http://" + "ü" * 70])
 def test_url_that_no_request_can_have(url: str) -> None:
     """So is InfluxDB's."""
     with pytest.raises(ConfigError, match=r"influxdb.url: http://HOST:PORT or https://…[,;] "):
-        values.parse({"influxdb": {"bucket": "b", "url": url}}, "goe.yml")
+        service_config.parse({"influxdb": {"bucket": "b", "url": url}}, "goe.yml")
 
 
 @pytest.mark.parametrize("text", ["a\0:1", f"{'a' * 70}:1", f"{'ü' * 70}:1", "a|b:1"])

@@ -17,12 +17,13 @@ from servers import wait_for
 from test_scheduler import Ticker, running
 from test_serve import LISTEN, Exporter, charging
 
-from goe_exporter.config.values import ChargerConfig
+from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.http_server import server as server_module
 from goe_exporter.http_server.server import Server
 from goe_exporter.polling import scheduler as schedule_module
 from goe_exporter.polling.scheduler import Schedule
 from goe_exporter.service import service, systemd
+from goe_exporter.service.config import RunConfig
 from goe_exporter.simulator import Simulator
 
 
@@ -207,7 +208,7 @@ def test_a_web_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def made(hanging: Callable[[], bool]) -> service.Service:
     """Return a service that does not run, whose polls hang or not."""
-    wishes = service.Wishes((ChargerConfig(name="garage", host="127.0.0.1:1"),), 1.0)
+    wishes = RunConfig((ChargerConfig(name="garage", host="127.0.0.1:1"),), 1.0)
     found = service.Service(wishes, lambda: wishes)
     found._schedule.hangs = hanging  # type: ignore[method-assign]
     return found

@@ -344,7 +344,7 @@ def test_config_check(goe: Goe, everything: Callable[[str], Set]) -> None:
     found = everything("v2")
     options = ("--config", str(found.config), "--web.config.file", str(found.web))
     outcome = goe("serve", "--config.check", *options)
-    assert outcome == (0, f"the configuration is good: {len(found.chargers)} charger(s)\n", "")
+    assert outcome == (0, f"the configuration is valid: {len(found.chargers)} charger(s)\n", "")
 
 
 Proxied = Callable[[str], Command]

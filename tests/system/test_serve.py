@@ -227,10 +227,10 @@ def test_a_very_long_interval(launch: Launch, standing_still: Simulator) -> None
 def test_demo(launch: Launch) -> None:
     """`demo` prints its addresses, shows moving numbers, and Ctrl-C ends it with 0."""
     running = launch("demo", *LISTEN, "--speed", "1000")
-    charger = running.line(r"A simulated charger is at +(http://127\.0\.0\.1:\S+)")[1]
-    page = running.line(r"Its page is at +(http://127\.0\.0\.1:\d+/)$")[1]
-    metrics = running.line(r"Its metrics are at +(\S+)$")[1]
-    running.line("Ctrl-C ends it")
+    charger = running.line(r"Simulated charger: +(http://127\.0\.0\.1:\S+)")[1]
+    page = running.line(r"Page: +(http://127\.0\.0\.1:\d+/)$")[1]
+    metrics = running.line(r"Metrics: +(\S+)$")[1]
+    running.line("Press Ctrl-C to stop")
     assert metrics == f"{page}metrics"
     with urllib.request.urlopen(charger, timeout=5) as response:
         assert set(json.load(response)) == {"car", "nrg"}

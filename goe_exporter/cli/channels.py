@@ -1,0 +1,50 @@
+"""`goe-exporter channels`: the channel table, for people and for the documentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from goe_exporter.channels.table import CHANNELS
+from goe_exporter.cli import channel_table, tables
+from goe_exporter.cli.options import option
+from goe_exporter.errors import GoeExporterError, UsageError
+
+
+@click.command("channels")
+@option("--format", "form", command="channels", type=click.Choice(["table", "markdown"]),
+        default="table", show_default=True, help="Output format.")  # fmt: skip
+@option("--check", command="channels", metavar="FILE",
+        help="Fail unless FILE contains the current table.")  # fmt: skip
+@option("--update", command="channels", metavar="FILE",
+        help="Write the current table into FILE.")  # fmt: skip
+def command(form: str, check: str | None, update: str | None) -> None:
+    """List the channels: names, metrics, fields, units, and what can be set."""
+    if check:
+        _table_in(check, write=False)
+    elif update:
+        _table_in(update, write=True)
+    elif form == "markdown":
+        click.echo(channel_table.markdown(CHANNELS))
+    else:
+        tables.print_channels(channel_table.rows(CHANNELS))
+
+
+def _table_in(path: str, *, write: bool) -> None:
+    """Compare the channel table in a file with the current one, or write it there."""
+    try:
+        text = Path(path).read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"cannot read {path}: not UTF-8") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    current = channel_table.updated(text, CHANNELS)
+    if current is None:
+        raise UsageError(f"{path} has no {channel_table.BEGIN} … {channel_table.END}")
+    if write:
+        Path(path).write_text(current, "utf-8")
+    elif current != text:
+        raise GoeExporterError(
+            f"the channel table in {path} is outdated; --update {path} renews it"
+        )

@@ -1,0 +1,57 @@
+"""`goe-exporter read`: one charger's readings, once."""
+
+from __future__ import annotations
+
+import click
+
+from goe_exporter.charger.client import Api
+from goe_exporter.charger.connection import connection
+from goe_exporter.cli import options, output
+from goe_exporter.cli.options import option
+from goe_exporter.errors import ChargerError
+from goe_exporter.polling.poller import Collector
+
+INTERVAL_SECONDS = 60.0
+"""Long enough for every channel to be polled in the first cycle."""
+
+
+@click.command("read")
+@click.argument("host")
+@options.api
+@options.token_file
+@option(
+    "--format", "form", type=click.Choice(["table", "json", "prometheus", "influx"]),
+    default="table", show_default=True, help="Output format.",
+)  # fmt: skip
+def command(host: str, api: Api, token_file: str | None, form: str) -> None:
+    """Poll the charger at [NAME=]HOST once and print its readings."""
+    place = connection(host, api, token_file)
+    collector = Collector(place.name, place.host, place.client(), INTERVAL_SECONDS)
+    _poll_all(collector)
+    view = collector.view()
+    # Each format is a sink of its own; only the one printed is imported.
+    if form == "table":
+        from goe_exporter.cli import tables
+
+        tables.print_readings(view)
+    elif form == "json":
+        from goe_exporter.web.json_api import as_json
+
+        output.print_json(as_json(view))
+    elif form == "prometheus":
+        from goe_exporter.prometheus.exposition import render_readings
+
+        output.print_lines(render_readings([view]))
+    else:
+        from goe_exporter.influx.line_protocol import line
+
+        output.print_lines(line(collector.last_cycle(), {}, nanoseconds=True) + "\n")
+
+
+def _poll_all(collector: Collector) -> None:
+    """Poll until the slow channels are in too; raises `ChargerError` for the first failure."""
+    while not collector.complete:
+        collector.cycle()
+        vitals = collector.view().vitals
+        if not vitals.up:
+            raise ChargerError(vitals.reason, vitals.message)
