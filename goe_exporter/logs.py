@@ -13,12 +13,15 @@ import json
 import logging
 import re
 import sys
+import threading
 import time
+from collections.abc import Callable
 from typing import Literal
 
 LogFormat = Literal["logfmt", "json"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@+-]+")
+HOUR_SECONDS = 3600.0
 _ROOT = "goe_exporter"
 
 # Commands that print an answer log nothing; without this, warnings would reach stderr unformatted.
@@ -71,6 +74,42 @@ class Episode:
         if self.count:
             self._log.info(self._ends, times=self.count)
         self.count = 0
+
+
+class Losses:
+    """Dropped points, by their count so far: logged at the first, each hour, and at the end.
+
+    It ends when nothing was dropped for an hour, unless more is about to be.
+    """
+
+    def __init__(self, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = log
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._going_on = False
+        self._dropped = self._logged = self._before = 0
+        self._dropped_at = self._logged_at = 0.0
+
+    def note(self, dropped: int, *, full: bool) -> None:
+        """Take note of the count; `full` says that more points are about to be dropped."""
+        with self._lock:
+            now = self._clock()
+            if dropped > self._dropped:
+                if not self._going_on:
+                    self._log.warning("points dropped", dropped=dropped - self._dropped)
+                    self._going_on, self._before = True, self._dropped
+                    self._logged, self._logged_at = dropped, now
+                self._dropped, self._dropped_at = dropped, now
+            if not self._going_on:
+                return
+            if now - self._dropped_at >= HOUR_SECONDS and not full:
+                self._log.info("no more points dropped", dropped=self._dropped - self._before)
+                self._going_on = False
+            elif now - self._logged_at >= HOUR_SECONDS:
+                if self._dropped > self._logged:
+                    count = self._dropped - self._logged
+                    self._log.warning("points dropped in the last hour", dropped=count)
+                self._logged, self._logged_at = self._dropped, now
 
 
 def logger(name: str) -> Log:

@@ -18,7 +18,7 @@ from goe_exporter.errors import GoeExporterError
 COMMANDS = {
     "channels": "List the channels: names, metrics, fields, units, and what can be set.",
     "demo": "Run the exporter on a simulated charger.",
-    "push": "Poll chargers and push their readings to InfluxDB; no web server.",
+    "push": "Poll chargers and push their readings to InfluxDB.",
     "read": "Poll the charger at [NAME=]HOST once and print its readings.",
     "serve": "Poll chargers and serve their metrics.",
     "set": "Set CHANNEL of the charger at HOST to VALUE, and wait until it shows.",

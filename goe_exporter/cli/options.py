@@ -64,6 +64,16 @@ refresh_interval = option(
     "--refresh-interval", metavar="DURATION", callback=parsed(values.interval),
     help="Interval between polls of a charger.  [default: 5s]",
 )  # fmt: skip
+web_config = option(
+    "--web.config.file", "web_config", metavar="FILE",
+    help="TLS and authentication, in the format of the Prometheus exporter toolkit.",
+)  # fmt: skip
+open_health = option(
+    "--web.open-health",
+    "open_health",
+    is_flag=True,
+    help="Serve the health endpoints without authentication.",
+)
 log_format = option(
     "--log-format", type=click.Choice(["logfmt", "json"]), default="logfmt", show_default=True,
     help="Format of log lines.",

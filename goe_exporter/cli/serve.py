@@ -34,14 +34,8 @@ from goe_exporter.web.history import History
     "--web.listen-address", "listen", metavar="ADDR:PORT", default=":10332", show_default=True,
     callback=parsed(values.listen_address), help="Address on which to serve metrics and the page.",
 )  # fmt: skip
-@option(
-    "--web.config.file", "web_config", metavar="FILE",
-    help="TLS and authentication, in the format of the Prometheus exporter toolkit.",
-)  # fmt: skip
-@option(
-    "--web.open-health", "open_health", is_flag=True,
-    help="Serve the health endpoints without authentication.",
-)  # fmt: skip
+@options.web_config
+@options.open_health
 @option(
     "--web.max-connections", "max_connections", type=click.IntRange(16, 65_536), default=512,
     show_default=True,

@@ -19,7 +19,7 @@ from goe_exporter.influx.line_protocol import timestamp
 from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.service import config
 from goe_exporter.spool.queue import Spool
-from goe_exporter.spool.segments import survey
+from goe_exporter.spool.segments import stored_dropped, survey
 
 _config = option("--config", "config_file", metavar="FILE", required=True, help="Configuration.")
 
@@ -32,7 +32,7 @@ def command() -> None:
 @command.command()
 @_config
 def status(config_file: str) -> None:
-    """Show how many points wait, since when, and how many were rejected.
+    """Show how many points wait, since when, and how many were rejected and dropped.
 
     May be called while the agent runs.
     """
@@ -42,7 +42,9 @@ def status(config_file: str) -> None:
         if not folder.is_dir():
             click.echo(f"{folder}: nothing yet")
             return
-        found, held, dead = survey(folder), survey(folder / "held"), survey(folder / "dead")
+        parts = [folder, folder / "held", folder / "dead"]
+        found, held, dead = map(survey, parts)
+        dropped = list(map(stored_dropped, parts))
     oldest = timestamp(found.first or b"")
     size = found.size_bytes + held.size_bytes + dead.size_bytes
     click.echo(f"spool            {folder}")
@@ -52,6 +54,8 @@ def status(config_file: str) -> None:
                f"{settings.spool_limit / 1024**2:.0f} MiB")  # fmt: skip
     click.echo(f"oldest           {'-' if oldest is None else shown(oldest)}")
     click.echo(f"rejected         {dead.pending}")
+    lost, last = sum(each.lines for each in dropped), max(each.time for each in dropped)
+    click.echo(f"dropped          {lost}{f', the last {shown(last)}' if lost else ''}")
 
 
 @command.command()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from goe_exporter.durable import files
+from goe_exporter.errors import UsageError
 from goe_exporter.logs import Episode, logger
 
 EARLIEST = 1_767_225_600.0
@@ -25,9 +27,13 @@ EARLIEST = 1_767_225_600.0
 LATEST = 4_102_444_800.0
 """2100-01-01: a file that says more is damaged."""
 
+VERSION = 1
+"""The version of the file, "v1"; a file of before there were versions has none."""
+
 TOLERANCE_SECONDS = 86_400.0
 LONGEST_TAKING_SECONDS = 60.0
 KEEP_SECONDS = 600.0
+_VERSION = re.compile(r"v([0-9]{1,9})")
 TIME_ERROR = 5
 """What adjtimex(2) returns for a clock that nothing keeps right."""
 
@@ -74,6 +80,7 @@ class Timekeeper:
 
     `wall` is the Unix time in seconds, `since_boot` the uptime, in the boot `boot`.
     `disagreement` holds the clock's time and the server's, where these are more than a day apart.
+    The file is written only while `may_keep` allows it.
     """
 
     def __init__(
@@ -83,13 +90,17 @@ class Timekeeper:
         wall: Callable[[], float] = time.time,
         since_boot: Callable[[], float] = uptime,
         synchronised: Callable[[], bool] = synchronised,
+        *,
+        may_keep: Callable[[], bool] = lambda: True,
     ) -> None:
+        """Read the file; raises `UsageError` if a newer release wrote it."""
         self.boot = boot_id
         self.disagreement: tuple[float, float] | None = None
         self._file = file
         self._wall = wall
         self._since_boot = since_boot
         self._synchronised = synchronised
+        self._may_keep = may_keep
         self._lock = threading.Lock()
         self._offset: float | None = None
         self._apart = Episode(_log, "clock and server disagree", "clock and server agree")
@@ -165,15 +176,27 @@ class Timekeeper:
         if self._kept.boot == self.boot and abs(kept.wall - self._kept.wall) < KEEP_SECONDS:
             return
         self._kept = kept
-        line = f"{kept.wall:.0f} {kept.since_boot:.0f} {kept.boot}\n"
+        if not self._may_keep():
+            return
+        line = f"v{VERSION} {kept.wall:.0f} {kept.since_boot:.0f} {kept.boot}\n"
         with contextlib.suppress(OSError):
             files.replace(self._file, line.encode())
 
     def _read(self) -> Kept:
         try:
-            wall, since_boot, boot_id = self._file.read_text("ascii").split()
-            kept = Kept(float(wall), float(since_boot), boot_id)
+            words = self._file.read_text("ascii").split()
         except (OSError, ValueError):
+            words = []
+        version = _VERSION.fullmatch(words[0]) if words else None
+        if version and int(version[1]) > VERSION:
+            raise UsageError(
+                f"the clock file {self._file} has version {version[1]}, and this release reads"
+                f" versions up to {VERSION}: use a newer release, or delete the file"
+            )
+        try:
+            wall, since_boot, boot_id = words[1:] if version else words
+            kept = Kept(float(wall), float(since_boot), boot_id)
+        except ValueError:
             return Kept(0.0, 0.0, "")
         sound = EARLIEST <= kept.wall < LATEST and 0 <= kept.since_boot < kept.wall
         return kept if sound else Kept(0.0, 0.0, "")

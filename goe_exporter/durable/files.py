@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import os
 from pathlib import Path
-
-from goe_exporter.errors import UsageError
 
 DIRECTORY_MODE = 0o750
 FILE_MODE = 0o640
 
 
-def locked(directory: Path) -> int:
-    """Make a directory and take its lock for this process; return the lock's descriptor.
-
-    Raises `UsageError` if the directory cannot be used or another process has the lock.
-    """
+def make(directory: Path) -> None:
+    """Make a directory with all above it, unless it exists."""
     try:
-        _make(directory)
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, FILE_MODE)
-    except OSError as error:
-        raise UsageError(f"cannot use the spool {directory}: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise UsageError(
-            f"the spool {directory} is in use by another process; give each its own directory"
-        ) from None
-    return descriptor
+        directory.mkdir(DIRECTORY_MODE)
+    except FileNotFoundError:
+        make(directory.parent)
+        directory.mkdir(DIRECTORY_MODE)
+    except FileExistsError:
+        if directory.is_dir():
+            return
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+    # A parent that may be written to but not listed cannot be synced either.
+    with contextlib.suppress(PermissionError):
+        sync_directory(directory.parent)
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -65,19 +59,3 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _make(directory: Path) -> None:
-    """Make a directory with all above it, unless it exists."""
-    try:
-        directory.mkdir(DIRECTORY_MODE)
-    except FileNotFoundError:
-        _make(directory.parent)
-        directory.mkdir(DIRECTORY_MODE)
-    except FileExistsError:
-        if directory.is_dir():
-            return
-        raise
-    # A parent that may be written to but not listed cannot be synced either.
-    with contextlib.suppress(PermissionError):
-        sync_directory(directory.parent)

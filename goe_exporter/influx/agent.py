@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from goe_exporter.influx.sender import Sender
 from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.influx.unstamped import Held
 from goe_exporter.influx.write_api import Access, ServerV1, ServerV2, Verdict, WriteServer
-from goe_exporter.logs import Episode, logger
+from goe_exporter.logs import Episode, Losses, logger
 from goe_exporter.spool import segments
 from goe_exporter.spool.queue import Spool
 
@@ -46,17 +47,25 @@ class Agent:
         """Open the spools; raises `UsageError`."""
         self._tags = tags
         self._limit_bytes = limit_bytes - limit_bytes // dead_letters.SHARE
-        self.spool = Spool(directory, self._limit_bytes)
-        self.dead = DeadLetters(directory / "dead", limit_bytes // dead_letters.SHARE)
-        self.timekeeper = Timekeeper(directory / "clock", boot())
-        last_stamp = line_protocol.timestamp(self.spool.newest() or b"") or 0.0
         # An eighth stays free of held points, to move them.
         most_held = self._limit_bytes - self._limit_bytes // 8
-        self._held = Held(directory / "held", most_held, self.timekeeper, last_stamp)
+        with contextlib.ExitStack() as opened:
+            self.spool = Spool(directory, self._limit_bytes)
+            opened.callback(self.spool.close)
+            self.dead = DeadLetters(directory / "dead", limit_bytes // dead_letters.SHARE)
+            opened.callback(self.dead.close)
+            self.timekeeper = Timekeeper(
+                directory / "clock", boot(), may_keep=lambda: not self.spool.unavailable
+            )
+            last_stamp = line_protocol.timestamp(self.spool.newest() or b"") or 0.0
+            self._held = Held(directory / "held", most_held, self.timekeeper, last_stamp)
+            opened.pop_all()
+        self._spools = (self.spool, self._held.spool, self.dead.spool)
         self._lock = threading.Lock()
         self._timeless = 0  # not in the sender's count, which another thread adds to
         self._closed = False
         self._holding = self._held.spool.pending > 0
+        self._losses = Losses(_log)
         self._failures = Episode(_log, "spool fails", "spool works again")
         self.sender = Sender(
             self.spool,
@@ -71,6 +80,8 @@ class Agent:
     def take(self, cycle: Cycle) -> None:
         """Put a cycle on disk; a full disk costs the oldest lines, never the poll."""
         try:
+            for spool in self._spools:
+                spool.attend()
             with self._lock:
                 trusted = self.timekeeper.trusted()
                 if self._holding or not trusted:
@@ -85,11 +96,12 @@ class Agent:
         else:
             self._failures.ends()
         finally:
+            self._note_losses()
             self.sender.wake()
 
     def vitals(self) -> InfluxVitals:
         """Return how delivery goes."""
-        sender, spools = self.sender, (self.spool, self._held.spool, self.dead.spool)
+        sender, spools = self.sender, self._spools
         unsure = self.clock_unsure() and self.timekeeper.disagreement is not None
         return InfluxVitals(
             written=sender.written,
@@ -111,6 +123,10 @@ class Agent:
     def hangs(self) -> bool:
         """Tell whether delivery has come to an end of itself."""
         return self.sender.hangs()
+
+    def unavailable(self) -> str:
+        """Return why points wait in memory instead of on disk, "" if they do not."""
+        return next((spool.unavailable for spool in self._spools if spool.unavailable), "")
 
     def start(self) -> None:
         """Begin to deliver."""
@@ -136,6 +152,10 @@ class Agent:
         if failing != "clock" or apart is None:
             return failing
         return f"the clock shows {shown(apart[0])}, the server's {shown(apart[1])}"
+
+    def _note_losses(self) -> None:
+        full = self.spool.full or self._held.spool.full
+        self._losses.note(sum(spool.dropped for spool in self._spools), full=full)
 
     def _hold(self, cycle: Cycle) -> None:
         if not self._holding:

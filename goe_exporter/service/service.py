@@ -126,6 +126,12 @@ class Service:
         parts = {"polls": self._schedule, "delivery": self._agent, "web": self._server}
         return next((name for name, part in parts.items() if part and part.hangs()), "")
 
+    def unwell(self) -> str:
+        """Return what is wrong, "" if all is well; unlike a part that hangs, no restart helps."""
+        if part := self.hangs():
+            return f"hangs: {part}"
+        return self._agent.unavailable() if self._agent is not None else ""
+
     def watch(self) -> None:
         """Reload after each SIGHUP, and show life as long as nothing hangs; never returns."""
         seconds = systemd.watchdog_seconds()
@@ -207,7 +213,7 @@ class Service:
             influx,
             lambda: self._last_reload,
         )
-        return application(views, exposition, self._history or History(), influx, self.hangs)
+        return application(views, exposition, self._history, influx, self.unwell)
 
 
 def _set_limits() -> None:

@@ -12,6 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from goe_exporter.errors import UsageError
+
+VERSION = 1
+"""The version of the files in a spool; a spool of before there were versions has no file for it."""
+
 READ_BYTES = 1024 * 1024
 HEADER_BYTES = 9
 FRAME_BYTES = HEADER_BYTES + 1
@@ -135,6 +140,7 @@ def lines(directory: Path) -> Iterator[bytes]:
 
 def _waiting(directory: Path) -> Iterator[tuple[int, list[bytes]]]:
     """Yield the size of each segment and the records in it that wait; none without a spool."""
+    check_version(directory)
     cursor = stored_cursor(directory)
     try:
         found = segments(directory)
@@ -149,6 +155,40 @@ def _waiting(directory: Path) -> Iterator[tuple[int, list[bytes]]]:
             continue  # delivered meanwhile
         start = cursor.offset if number == cursor.segment else 0
         yield len(data), data[start if start <= len(data) else 0 :].split(b"\n")[:-1]
+
+
+class Dropped(NamedTuple):
+    """How many lines a spool dropped since it was made, and when it last did (Unix, seconds)."""
+
+    lines: int
+    time: int
+
+
+def stored_dropped(directory: Path) -> Dropped:
+    """Return the count of dropped lines on disk, zeros if there is none that can be read."""
+    try:
+        stored = line_of((directory / "dropped").read_bytes().rstrip(b"\n"))
+        lines, time = map(int, (stored or b"0 0").split())
+    except (OSError, ValueError):
+        return Dropped(0, 0)
+    return Dropped(max(lines, 0), max(time, 0))
+
+
+def check_version(directory: Path) -> bool:
+    """Return whether a spool has a version; raises `UsageError` if it is newer than this release.
+
+    A damaged version counts as none.
+    """
+    try:
+        version = int((directory / "version").read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    if version > VERSION:
+        raise UsageError(
+            f"the spool {directory} has version {version}, and this release reads versions up to"
+            f" {VERSION}: use a newer release, or another directory"
+        )
+    return True
 
 
 def stored_cursor(directory: Path) -> Position:

@@ -48,14 +48,15 @@ NEVER_KEPT = "no-store"
 def application(
     views: Views,
     exposition: Exposition,
-    history: History,
+    history: History | None,
     influx: Callable[[], InfluxVitals] | None = None,
-    hangs: Callable[[], str] = lambda: "",
+    unwell: Callable[[], str] = lambda: "",
 ) -> Application:
     """Return the web application over what `views` shows and `exposition` renders.
 
-    `history` holds the last hour; with `influx`, how delivery to InfluxDB goes is shown too.
-    `hangs` names the part of the exporter that has come to a stand, if one has.
+    `history` holds the last hour; without it there is no page and no API of the chargers. With
+    `influx`, how delivery to InfluxDB goes is shown too.
+    `unwell` says what is wrong with the exporter, if anything is.
 
     The handlers are plain functions, so they run in threads and a large scrape holds up nobody.
     """
@@ -70,11 +71,10 @@ def application(
     routes = {
         "/metrics": metrics,
         "/api/v1/influx": delivery,
-        "/assets/{name}": _asset,
-        **_health(views, hangs),
-        **_pages(views),
-        **_api(views, history),
+        **_health(views, unwell),
     }
+    if history is not None:
+        routes |= {"/assets/{name}": _asset, **_pages(views), **_api(views, history)}
     app = Starlette(
         routes=[Route(path, handler, methods=["GET"]) for path, handler in routes.items()],
         middleware=[
@@ -90,7 +90,7 @@ def application(
 _Handlers = dict[str, Callable[[Request], Response]]
 
 
-def _health(views: Views, hangs: Callable[[], str]) -> _Handlers:
+def _health(views: Views, unwell: Callable[[], str]) -> _Handlers:
     """Return whether it lives, and whether every charger was polled once."""
 
     def ready(_request: Request) -> Response:
@@ -100,8 +100,8 @@ def _health(views: Views, hangs: Callable[[], str]) -> _Handlers:
         return PlainTextResponse("ready\n")
 
     def healthy(_request: Request) -> Response:
-        if part := hangs():
-            return PlainTextResponse(f"hangs: {part}\n", status_code=503)
+        if what := unwell():
+            return PlainTextResponse(f"{what}\n", status_code=503)
         return PlainTextResponse("healthy\n")
 
     return {"/-/healthy": healthy, "/-/ready": ready}

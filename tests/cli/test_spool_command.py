@@ -87,6 +87,34 @@ def test_status(goe: Goe, tmp_path: Path, nowhere: str) -> None:
     oldest = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(NOW / 1000))
     assert shown(outcome.out, "oldest") == oldest
     assert shown(outcome.out, "rejected") == "1"
+    assert shown(outcome.out, "dropped") == "0"
+
+
+def test_status_of_dropped_points(goe: Goe, tmp_path: Path, nowhere: str) -> None:
+    """It counts what was dropped of all that waits or was rejected, and says when the last was."""
+    for count, part in ((5, "."), (2, "held"), (1, "dead")):
+        spool = Spool(tmp_path / "spool" / part, 65_536)
+        spool.extend([b"x" * 65_536] * count)
+        spool.close()
+    (tmp_path / "spool" / "dropped").write_bytes(b"d14ac549 5 1900000000\n")
+    outcome = goe("spool", "status", "--config", nowhere)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert shown(outcome.out, "dropped") == "8, the last 2030-03-17 17:46:40 UTC"
+
+
+@pytest.mark.parametrize("command", ["status", "drain", "dead"])
+def test_spool_of_a_newer_release(goe: Goe, tmp_path: Path, nowhere: str, command: str) -> None:
+    """Every command refuses it with 2 and a line that names directory and versions."""
+    spooled(tmp_path, *measured(2))
+    rejected(tmp_path, ("x", "no"))
+    newer = tmp_path / "spool" / ("dead" if command == "dead" else ".")
+    (newer / "version").write_text("7\n")
+    outcome = goe("spool", command, "--config", nowhere)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err == (
+        f"goe-exporter: the spool {newer} has version 7, and this release reads versions up to 1:"
+        " use a newer release, or another directory\n"
+    )
 
 
 def test_status_beside_a_running_agent(goe: Goe, launch: Launch, tmp_path: Path) -> None:

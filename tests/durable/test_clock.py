@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import shutil
+import subprocess
 import threading
 import time
 import types
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from fake_influx import FakeInflux, Reply
+from paths import FIXTURES
 from servers import wait_for
 
 from goe_exporter.channels.model import Cycle, Reading, Snapshot
@@ -27,6 +30,7 @@ from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.influx.write_api import ServerV1, ServerV2, Verdict
 from goe_exporter.spool.segments import survey
 
+WITHOUT_VERSION = FIXTURES / "spool_without_version" / "spool"
 NOW = 1_780_000_000.0
 DAY = 86_400.0
 YEAR = 365 * DAY
@@ -299,6 +303,29 @@ def test_kept_time_that_is_none(keep: Keep, tmp_path: Path, clocks: Clocks, cont
     assert keep().trusted()
 
 
+def test_version_of_the_file(keep: Keep, tmp_path: Path, clocks: Clocks) -> None:
+    """The file carries its version; that of a newer release is refused, and stays as it is."""
+    keep().server_says(clocks.wall)
+    assert (tmp_path / "clock").read_text() == "v1 1780000000 1000 boot-1\n"
+    (tmp_path / "clock").write_text("v2 whatever comes\n")
+    with pytest.raises(UsageError) as refused:
+        keep()
+    assert str(refused.value) == (
+        f"the clock file {tmp_path / 'clock'} has version 2, and this release reads versions up to"
+        " 1: use a newer release, or delete the file"
+    )
+    assert (tmp_path / "clock").read_text() == "v2 whatever comes\n"
+
+
+def test_file_without_a_version(keep: Keep, tmp_path: Path) -> None:
+    """A file of before there were versions is read."""
+    (tmp_path / "clock").write_text("1779999000 0 boot-1\n")
+    keeper = keep()
+    assert keeper.last_right == 1_780_000_000
+    assert keeper.trusted()
+    assert (tmp_path / "clock").read_text() == "v1 1780000000 1000 boot-1\n"
+
+
 def test_kept_time_follows(keep: Keep, tmp_path: Path, clocks: Clocks) -> None:
     """While the clock is believed the time on disk is at most ten minutes old, rarely written."""
     keeper = keep()
@@ -307,7 +334,7 @@ def test_kept_time_follows(keep: Keep, tmp_path: Path, clocks: Clocks) -> None:
     for _ in range(1000):
         clocks.go(5)
         assert keeper.trusted()
-        kept = float((tmp_path / "clock").read_text().split()[0])
+        kept = float((tmp_path / "clock").read_text().split()[1])
         written.add(kept)
         assert clocks.wall - kept <= 600
     assert len(written) <= 10
@@ -892,7 +919,11 @@ def test_spool_that_fails_costs_a_point_not_the_poll(
     world.poll(3)
     world.deliver()
     assert [number for number, _ in world.points()] == [0, 6, 7, 8, 9, 10]
-    assert [event.getMessage() for event in caplog.records] == ["spool fails", "spool works again"]
+    assert [event.getMessage() for event in caplog.records] == [
+        "spool fails",
+        "points dropped",
+        "spool works again",
+    ]
 
 
 def test_failed_polls_are_points(world: World) -> None:
@@ -970,6 +1001,90 @@ def test_holding_is_logged_once(world: World) -> None:
         "points wait on disk until the clock is confirmed",
         "clock confirmed; points that waited are stamped",
     ]
+
+
+# Directories that an agent finds, or loses
+
+
+def test_spool_of_the_release_before(
+    world: World, settings: tuple[InfluxSettings, FakeInflux]
+) -> None:
+    """What a release without versions left is delivered: waiting, held, and rejected points."""
+    made, fake = settings
+    shutil.copytree(WITHOUT_VERSION, made.spool)
+    world.clocks.wall = 1_769_905_000.0
+    fake.rule = lambda _request: Reply(date=1_769_905_000.0)
+    pusher = agent(made)
+    assert pusher.vitals().spooled == 14
+    while pusher.sender.deliver_once() is not None:
+        pass
+    start = b"goe_charger,charger=garage,serial=012345,site=home up=true,power_w="
+    assert [line.removeprefix(start) for line in fake.taken] == [
+        b"6.0 1769904035000",
+        b"7.0 1769904040000",
+        b"8.0 1769904045000",
+        b"9.0 1769904050000",
+        b"10.0 1769904055000",
+        b"11.0 1769904060000",
+        b"12.0 1769904065000",
+        b"13.0 1769904070000",
+        b"14.0 1769904075000",
+        b"15.0 1769904080000",
+        b"16.0 1769904085000",
+        b"17.0 1769904190000",
+        b"18.0 1769904195000",
+        b"19.0 1769904200000",
+    ]
+    (letter,) = letters(Path(made.spool) / "dead")
+    assert letter.words == "HTTP 400: field type conflict"
+    assert pusher.dead.requeue(pusher.spool) == (1, 0, 0)
+    assert pusher.sender.deliver_once() == 0.0
+    assert fake.taken[14:] == [start + b"3.0 1769904020000"]
+    pusher.stop(0)
+    for part in (".", "held", "dead"):
+        assert (Path(made.spool) / part / "version").read_text() == "1\n"
+
+
+@pytest.mark.parametrize("part", [".", "held", "dead", "clock"])
+def test_spool_of_a_newer_release(world: World, part: str) -> None:
+    """It is refused whatever part of it is newer, without a lock that keeps others out."""
+    world.start()
+    world.poll()
+    world.stop()
+    file = world.folder / part / "version" if part != "clock" else world.folder / "clock"
+    stored = file.read_bytes() if file.exists() else b""
+    file.write_text("v2\n" if part == "clock" else "2\n")
+    with pytest.raises(UsageError, match="version 2, and this release reads versions up to 1"):
+        world.start()
+    assert file.read_text() in ("2\n", "v2\n")
+    file.write_bytes(stored)
+    world.start()
+    assert world.agent is not None
+    assert world.agent.vitals().spooled == 1
+
+
+@pytest.mark.parametrize("part", [".", "held", "dead"])
+def test_part_that_is_moved(world: World, part: str) -> None:
+    """A moved part of the spool costs no point and is made anew; it still holds what it held."""
+    started = world.start()
+    world.poll()
+    world.deliver()
+    started.dead.put(b"goe_charger x=1 1", "no")
+    world.server.up = False
+    world.clocks.wall -= 10 * YEAR
+    started.timekeeper.server_says(world.true)
+    world.poll(5)
+    assert started.clock_unsure()
+    elsewhere = world.folder.with_name("elsewhere")
+    subprocess.run(["mv", "-T", str(world.folder / part), str(elsewhere)], check=True)
+    world.poll(5)
+    vitals = started.vitals()
+    assert (vitals.dropped, started.unavailable()) == (0, "")
+    assert vitals.spooled == (10 if part == "dead" else 5)
+    world.stop()
+    moved = {".": elsewhere / "held", "held": elsewhere, "dead": elsewhere}[part]
+    assert survey(moved).pending == (1 if part == "dead" else 5)
+    assert survey(world.folder / "held").pending == (10 if part == "dead" else 5)
 
 
 # The agent with a real server and real threads

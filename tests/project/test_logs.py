@@ -166,6 +166,33 @@ def test_configured_twice_is_written_once(capsys: pytest.CaptureFixture[str]) ->
     assert " event=once" in line(capsys)
 
 
+def test_losses(capsys: pytest.CaptureFixture[str]) -> None:
+    """Dropping is logged when it begins, with a count each hour, and when it ends."""
+    logs.configure("json", "info")
+    now = [0.0]
+    losses = logs.Losses(logs.logger("goe_exporter.test"), lambda: now[0])
+
+    def said(seconds: float, dropped: int, *, full: bool = False) -> list[tuple[str, int]]:
+        now[0] = seconds
+        losses.note(dropped, full=full)
+        found = map(json.loads, capsys.readouterr().err.splitlines())
+        return [(each["event"], each["dropped"]) for each in found]
+
+    assert said(0, 0) == []
+    assert said(10, 3) == [("points dropped", 3)]
+    assert said(20, 5) == []
+    assert said(3609, 9) == []
+    assert said(3610, 12) == [("points dropped in the last hour", 9)]
+    assert said(7209, 12, full=True) == []
+    assert said(7210, 12, full=True) == []
+    assert said(20_000, 20, full=True) == [("points dropped in the last hour", 8)]
+    assert said(23_599, 20) == []
+    assert said(23_600, 20) == [("no more points dropped", 20)]
+    assert said(30_000, 20) == []
+    assert said(30_005, 21) == [("points dropped", 1)]
+    assert said(33_605, 21) == [("no more points dropped", 1)]
+
+
 def test_nobody_else_writes_it_too(capsys: pytest.CaptureFixture[str]) -> None:
     """What a library has set up for all loggers does not write our events again."""
     others: list[logging.LogRecord] = []

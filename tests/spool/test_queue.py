@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,8 +27,9 @@ from hypothesis import strategies as st
 from servers import wait_for
 
 from goe_exporter.errors import UsageError
+from goe_exporter.spool import queue as spool_module
 from goe_exporter.spool.queue import LONGEST_LINE_BYTES, Spool
-from goe_exporter.spool.segments import stored_cursor, survey
+from goe_exporter.spool.segments import stored_cursor, stored_dropped, survey
 
 LIMIT = 1024 * 1024
 SMALL = 16 * 4096
@@ -682,6 +684,263 @@ def test_newest(opened: Open) -> None:
     assert spool.newest() is None
 
 
+# A directory that is not where it was
+
+
+def move(source: Path, target: Path) -> None:
+    subprocess.run(["mv", "-T", str(source), str(target)], check=True)
+
+
+def mount(*arguments: str) -> None:
+    subprocess.run(["mount", *arguments], check=True)
+
+
+def umount(directory: Path) -> None:
+    subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+def test_spool_that_is_moved(opened: Open, folder: Path, said: Callable[[], list[str]]) -> None:
+    """Moved under it, a spool is made anew; what was moved is not lost, and free for others."""
+    spool = opened(SMALL)
+    fill(spool, 0, 100)
+    spool.commit(spool.read(10).end)
+    batch = spool.read(100)
+    elsewhere = folder.with_name("elsewhere")
+    move(folder, elsewhere)
+    fill(spool, 100, 150)
+    assert (spool.dropped, spool.pending, spool.unavailable) == (0, 50, "")
+    spool.commit(batch.end)
+    assert spool.pending == 50
+    assert said() == ["spool moved"]
+    moved = Spool(elsewhere, SMALL)
+    assert drained(moved) == lines(10, 100)
+    moved.close()
+    assert drained(opened(SMALL)) == lines(100, 150)
+
+
+def test_move_that_a_reader_sees_first(opened: Open, folder: Path) -> None:
+    """What the reader does not find because it was moved is not counted as dropped."""
+    spool = opened(SMALL)
+    fill(spool, 0, 100)
+    move(folder, folder.with_name("elsewhere"))
+    assert spool.read(100).lines == []
+    assert (spool.dropped, spool.pending) == (0, 0)
+
+
+def test_spool_that_is_replaced(opened: Open, folder: Path) -> None:
+    """Another spool in its place is taken over; places in the first mean nothing in it."""
+    other = folder.with_name("other")
+    fill(opened(SMALL, other), 500, 600)
+    spool = opened(SMALL)
+    fill(spool, 0, 300)
+    batch = spool.read(300)
+    spool.lend(batch.ends)
+    move(folder, folder.with_name("elsewhere"))
+    move(other, folder)
+    spool.commit(batch.ends[150])
+    assert spool.lend(batch.ends) == 300
+    fill(spool, 600, 610)
+    spool.commit(batch.end)
+    assert drained(spool) == lines(500, 610)
+    assert spool.dropped == 0
+    assert drained(opened(SMALL, folder.with_name("elsewhere"))) == lines(0, 300)
+
+
+def test_file_in_place_of_the_spool(
+    opened: Open, folder: Path, said: Callable[[], list[str]]
+) -> None:
+    """Lines wait in memory, and can be delivered from there, until the file is gone."""
+    spool = opened(SMALL)
+    fill(spool, 0, 100)
+    move(folder, folder.with_name("elsewhere"))
+    folder.write_text("in the way")
+    fill(spool, 100, 150)
+    assert spool.unavailable == f"cannot use the spool {folder}: Not a directory"
+    assert spool.pending == 50
+    assert spool.newest() == line(149)
+    spool.commit(spool.read(20).end)
+    assert spool.read(100).lines == lines(120, 150)
+    assert said() == ["spool moved", "spool unavailable, points wait in memory"]
+    assert folder.read_text() == "in the way"
+    folder.unlink()
+    fill(spool, 150, 160)
+    assert said() == ["spool available again"]
+    assert (spool.unavailable, spool.dropped) == ("", 0)
+    assert drained(opened(SMALL)) == lines(120, 160)
+
+
+def test_spool_of_a_newer_release_in_its_place(opened: Open, folder: Path) -> None:
+    """It is not touched; lines wait in memory until it is gone."""
+    spool = opened(SMALL)
+    move(folder, folder.with_name("elsewhere"))
+    folder.mkdir()
+    (folder / "version").write_text("2\n")
+    fill(spool, 0, 10)
+    assert "has version 2" in spool.unavailable
+    assert [path.name for path in folder.iterdir()] == ["version"]
+    shutil.rmtree(folder)
+    fill(spool, 10, 20)
+    assert drained(opened(SMALL)) == lines(0, 20)
+
+
+@pytest.mark.parametrize("place", [".", "spool", "deep/er/spool"])
+def test_unmounted(small_disk: Path, said: Callable[[], list[str]], place: str) -> None:
+    """Nothing is written below a mount that has gone; mounted again, the spool goes on."""
+    kept = small_disk.with_name("kept")
+    kept.mkdir()
+    mount("--bind", str(small_disk), str(kept))
+    spool = Spool(small_disk / place, SMALL)
+    try:
+        fill(spool, 0, 100)
+        spool.commit(spool.read(10).end)
+        umount(small_disk)
+        fill(spool, 100, 150)
+        assert [*small_disk.iterdir()] == []
+        assert spool.unavailable == (
+            f"cannot use the spool {small_disk / place}: nothing is mounted on {small_disk}"
+        )
+        assert (spool.pending, spool.dropped) == (50, 0)
+        assert spool.read(100).lines == lines(100, 150)
+        assert said() == ["spool unmounted", "spool unavailable, points wait in memory"]
+        mount("--bind", str(kept), str(small_disk))
+        fill(spool, 150, 160)
+        assert said() == ["spool available again"]
+        assert drained(spool) == lines(10, 160)
+        assert spool.dropped == 0
+    finally:
+        spool.close()
+        umount(kept)
+
+
+def test_another_disk_is_mounted(small_disk: Path) -> None:
+    """A new file system on the same mount point is used; memory is written to it at once."""
+    spool = Spool(small_disk / "spool", SMALL)
+    fill(spool, 0, 10)
+    umount(small_disk)
+    fill(spool, 10, 20)
+    mount("-t", "tmpfs", "-o", "size=256k", "tmpfs", str(small_disk))
+    spool.attend()
+    assert survey(small_disk / "spool").pending == 10
+    spool.close()
+    spool = Spool(small_disk / "spool", SMALL)
+    assert drained(spool) == lines(10, 20)
+    spool.close()
+
+
+def test_memory_is_bounded(
+    opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
+) -> None:
+    """Beyond the bound the oldest go; they are counted, as is what is left when it is closed."""
+    monkeypatch.setattr(spool_module, "MEMORY_BYTES", 20_000)
+    spool = opened(SMALL)
+    move(folder, folder.with_name("elsewhere"))
+    folder.write_text("in the way")
+    fill(spool, 0, 1000)
+    assert 10_000 < spool.size_bytes <= 20_000
+    assert spool.dropped + spool.pending == 1000
+    assert spool.read(1000).lines == lines(spool.dropped, 1000)
+    said()
+    spool.close()
+    assert spool.dropped == 1000
+    assert said() == ["points in memory lost"]
+    assert folder.read_text() == "in the way"
+
+
+def test_memory_is_written_at_the_end(opened: Open, folder: Path) -> None:
+    """A spool that is back when the process ends takes what waits in memory."""
+    spool = opened(SMALL)
+    move(folder, folder.with_name("elsewhere"))
+    folder.write_text("in the way")
+    fill(spool, 0, 10)
+    folder.unlink()
+    spool.close()
+    assert spool.dropped == 0
+    assert drained(opened(SMALL)) == lines(0, 10)
+
+
+def test_lock_that_is_deleted(opened: Open, folder: Path) -> None:
+    """A spool whose lock was deleted is locked again, and nothing of it is lost."""
+    spool = opened(SMALL)
+    fill(spool, 0, 100)
+    spool.commit(spool.read(10).end)
+    (folder / "lock").unlink()
+    fill(spool, 100, 110)
+    with pytest.raises(UsageError, match="in use"):
+        Spool(folder, SMALL)
+    assert spool.dropped == 0
+    assert drained(spool) == lines(10, 110)
+
+
+def test_segment_that_is_moved(opened: Open, folder: Path) -> None:
+    """The segment that is written to is missed at the next line, which is not lost with it."""
+    spool = opened(SMALL)
+    fill(spool, 0, 10)
+    move(segments(folder)[0], folder.with_name("elsewhere"))
+    fill(spool, 10, 20)
+    assert spool.dropped == 10
+    assert drained(opened(SMALL)) == lines(10, 20)
+
+
+# The version, and what was dropped
+
+
+def test_version(opened: Open, folder: Path) -> None:
+    """A spool carries its version; without one, or with a damaged one, it gets that of today."""
+    fill(opened(SMALL), 0, 10)
+    assert (folder / "version").read_bytes() == b"1\n"
+    for damage in (None, b"", b"\0\0", b"\xff1"):
+        (folder / "version").unlink()
+        if damage is not None:
+            (folder / "version").write_bytes(damage)
+        assert opened(SMALL).pending == 10
+        assert (folder / "version").read_bytes() == b"1\n"
+
+
+def test_newer_version(opened: Open, folder: Path) -> None:
+    """A spool of a newer release is refused, by whoever reads it, and stays as it is."""
+    fill(opened(SMALL), 0, 10)
+    opened(SMALL, folder.with_name("other"))
+    (folder / "version").write_bytes(b"2\n")
+    (folder / "lock").unlink()
+    content = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+    message = (
+        f"the spool {folder} has version 2, and this release reads versions up to 1:"
+        " use a newer release, or another directory"
+    )
+    for read in (lambda: Spool(folder, SMALL), lambda: survey(folder)):
+        with pytest.raises(UsageError) as refused:
+            read()
+        assert str(refused.value) == message
+    assert content == {
+        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()
+    }
+
+
+def test_dropped_on_disk(opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The count on disk goes on over restarts; it is written at the first, and once a minute."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    before = int(time.time())
+    spool = opened(SMALL)
+    assert not spool.append(b"x" * SMALL)
+    assert stored_dropped(folder).lines == 1
+    now[0] = 59.0
+    assert not spool.append(b"x" * SMALL)
+    assert stored_dropped(folder).lines == 1
+    now[0] = 60.0
+    fill(spool, 0, 1)
+    assert stored_dropped(folder).lines == 2
+    assert not spool.append(b"x" * SMALL)
+    spool = opened(SMALL)
+    assert spool.dropped == 0
+    assert not spool.append(b"x" * SMALL)
+    count, last = stored_dropped(folder)
+    assert count == 4
+    assert before <= last <= time.time()
+    (folder / "dropped").write_bytes(b"damaged")
+    assert stored_dropped(folder) == (0, 0)
+
+
 # Files that are lost while they are in use
 
 
@@ -709,7 +968,7 @@ def test_spool_that_is_deleted(opened: Open, folder: Path, said: Callable[[], li
     spool.commit(batch.end)
     fill(spool, 100, 150)
     assert spool.dropped == 90
-    assert said() == ["spool was deleted; made anew"]
+    assert said() == ["spool deleted"]
     with pytest.raises(UsageError, match="in use"):
         Spool(folder, SMALL)
     assert drained(opened(SMALL)) == lines(100, 150)
@@ -1150,7 +1409,7 @@ def test_close_while_appending(opened: Open) -> None:
 
     def work() -> None:
         number = 0
-        while spool._lock_fd is not None and number < 100_000:
+        while not spool._closed and number < 100_000:
             if spool.append(line(number)):
                 taken.append(line(number))
             number += 1
@@ -1248,9 +1507,10 @@ def test_against_a_list(steps: list[tuple[str, bytes | int | None]]) -> None:
                     spool.close()
                 else:
                     # As a kill does it: nothing is flushed, only the descriptors go.
-                    for descriptor in (spool._fd, spool._lock_fd):
-                        if descriptor is not None:
-                            os.close(descriptor)
+                    if spool._fd is not None:
+                        os.close(spool._fd)
+                    assert spool._home is not None
+                    spool._home.close()
                 spool = Spool(folder, LIMIT)
                 spool._segment_bytes = 1000
             assert spool.pending == len(model)

@@ -6,15 +6,19 @@ import base64
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import bcrypt
 import pytest
+from fake_influx import FakeInflux
 from servers import InfluxDB, binary, free_port, push_config, wait_for
 
 from goe_exporter.simulator import Car, Charger, Simulator
@@ -26,6 +30,10 @@ if TYPE_CHECKING:
 
 LISTEN = ("--web.listen-address", "127.0.0.1:0")
 SECRET = "kVq3-verySecretToken_88=="
+COST = bcrypt.gensalt(rounds=4)
+LISTENING = "0A"
+"""The state of a listening socket in /proc/net/tcp."""
+
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
 UNAUTHORIZED = (
     b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 45\r\nConnection: close\r\n\r\n"
@@ -60,9 +68,14 @@ class Exporter:
     def __init__(self, command: Command) -> None:
         self.command = command
         self.url = command.line(r"event=started .*url=(\S+)")[1]
+        self.password = ""
 
     def get(self, path: str) -> str:
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=5) as response:
+        request = urllib.request.Request(f"{self.url}{path}")
+        if self.password:
+            encoded = base64.b64encode(self.password.encode()).decode()
+            request.add_header("Authorization", f"Basic {encoded}")
+        with urllib.request.urlopen(request, timeout=5) as response:
             return str(response.read().decode())
 
     def value(self, sample: str) -> float | None:
@@ -73,6 +86,23 @@ class Exporter:
                 return float(value)
         return None
 
+    def health(self) -> tuple[int, str]:
+        """Return the status and text of `/-/healthy`."""
+        try:
+            return 200, self.get("-/healthy")
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def status(self, path: str) -> int:
+        """Return the status of an answer."""
+        try:
+            self.get(path)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+        return 200
+
     def count(self, sample: str) -> float:
         """Return a sample, 0 where it is absent."""
         return self.value(sample) or 0
@@ -82,12 +112,17 @@ class Exporter:
         return found
 
 
-def waiting(goe: Goe, config: Path) -> int:
-    """Return how many points `spool status` says are waiting."""
+def status(goe: Goe, config: Path, name: str) -> str:
+    """Return what `spool status` says of `name`, "" as long as there is no spool."""
     outcome = goe("spool", "status", "--config", str(config))
     assert (outcome.status, outcome.err) == (0, "")
-    (line,) = (line for line in outcome.out.splitlines() if line.startswith("points waiting"))
-    return int(line.split()[-1])
+    found = re.search(rf"^{name} +(.*)$", outcome.out, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def waiting(goe: Goe, config: Path) -> int:
+    """Return how many points `spool status` says are waiting."""
+    return int(status(goe, config, "points waiting") or 0)
 
 
 # Signals and locks
@@ -369,6 +404,188 @@ def test_a_line_for_telegraf(launch: Launch, standing_still: Simulator, tmp_path
     assert point["power_w"] == pytest.approx(charger.power_w, abs=0.01)
     assert (point["car_state"], point["up"], point["serial"]) == ("charging", True, "218042")
     assert time.time() - 30 < point["time"] / 1000 < time.time()
+
+
+def test_web_server_of_push(launch: Launch, standing_still: Simulator, tmp_path: Path) -> None:
+    """With an address `push` serves `/metrics`, health and delivery, by password, and no page."""
+    box = standing_still.add(charging())
+    passwords = tmp_path / "web.yaml"
+    passwords.write_text(
+        f"basic_auth_users: {{prometheus: '{bcrypt.hashpw(b'p', COST).decode()}'}}"
+    )
+    with FakeInflux() as influx:
+        config = push_config(tmp_path, influx.url, {"garage": box.address})
+        web = ("--web.config.file", str(passwords), "--web.open-health")
+        exporter = Exporter(launch("push", "--config", str(config), *LISTEN, *web))
+        wait_for(lambda: len(influx.taken) > 1, "points")
+        assert exporter.status("-/healthy") == 200
+        assert exporter.status("-/ready") == 200
+        assert exporter.status("metrics") == 401
+        exporter.password = "prometheus:p"
+        wait_for(lambda: exporter.count('points_total{result="written"}') > 1, "written points")
+        assert 'goe_up{charger="garage"} 1.0' in exporter.get("metrics")
+        assert exporter.vitals()["written"] > 1
+        for path in ("", "charger/garage", "api/v1/chargers", "assets/style.css"):
+            assert exporter.status(path) == 404
+        assert exporter.command.end(signal.SIGTERM).status == 0
+
+
+def test_push_by_itself_listens_nowhere(
+    launch: Launch, standing_still: Simulator, tmp_path: Path, nowhere: str
+) -> None:
+    """Without an address there is no web server."""
+    box = standing_still.add(charging())
+    config = push_config(tmp_path, nowhere, {"garage": box.address})
+    agent = launch("push", "--config", str(config))
+    agent.line("event=started")
+    wait_for(lambda: box.requests > 0, "a poll")
+    sockets = {link.readlink().name for link in Path(f"/proc/{agent.process.pid}/fd").iterdir()}
+    listening = [
+        fields[9]
+        for table in ("tcp", "tcp6")
+        for fields in map(str.split, Path(f"/proc/net/{table}").read_text().splitlines()[1:])
+        if fields[3] == LISTENING
+    ]
+    assert not sockets & {f"socket:[{inode}]" for inode in listening}
+    assert agent.end(signal.SIGTERM).status == 0
+
+
+# A spool that is not where it was
+
+
+@contextlib.contextmanager
+def paused(command: Command) -> Iterator[None]:
+    """Let a process do nothing until the block ends."""
+    command.process.send_signal(signal.SIGSTOP)
+    yield
+    command.process.send_signal(signal.SIGCONT)
+
+
+def points_of(launch: Launch, influxdb: InfluxDB, config: Path) -> list[int]:
+    """Deliver what a spool holds; return the timestamps (ms) of all points there are then."""
+    drained = launch("spool", "drain", "--config", str(config)).end()
+    assert drained.status == 0, drained.err
+    return [point["time"] for point in influxdb.points()]
+
+
+@pytest.mark.parametrize("command", ["push", "serve"])
+def test_a_moved_spool(
+    launch: Launch, goe: Goe, standing_still: Simulator, tmp_path: Path, command: str
+) -> None:
+    """What was moved can be drained from there at once, later points are kept in a new spool."""
+    box = standing_still.add(charging())
+    influxdb = InfluxDB(tmp_path)
+    config = push_config(tmp_path, influxdb.url, {"garage": box.address})
+    exporter = Exporter(launch(command, "--config", str(config), *LISTEN))
+    wait_for(lambda: exporter.count("spooled_points") >= 3, "points that wait")
+    moved = tmp_path / "elsewhere"
+    subprocess.run(["mv", str(tmp_path / "spool"), str(moved)], check=True)
+    for part in ("", "/held", "/dead"):
+        place = f"directory={tmp_path / 'spool'}{part} to={moved}{part} "
+        exporter.command.line(f'event="spool moved" {place}')
+    wait_for(lambda: exporter.count("spooled_points") >= 3, "points in the new spool")
+    assert exporter.status("-/healthy") == 200
+    (tmp_path / "other").mkdir()
+    other = push_config(tmp_path / "other", influxdb.url, {}, spool=str(moved))
+    assert waiting(goe, other) >= 3
+    with influxdb.up():
+        points_of(launch, influxdb, other)
+        wait_for(lambda: exporter.count("spooled_points") == 0, "delivery")
+        polls = box.requests
+        wait_for(lambda: box.requests >= polls + 2, "further polls")
+        outcome = exporter.command.end(signal.SIGTERM)
+        arrived = points_of(launch, influxdb, config)
+    assert outcome.status == 0
+    assert box.requests - 1 <= len(arrived) <= box.requests
+    assert "Traceback" not in outcome.err
+
+
+def test_a_file_in_place_of_the_spool(
+    launch: Launch, standing_still: Simulator, tmp_path: Path
+) -> None:
+    """Health fails and names it, points are delivered from memory, and go to disk later."""
+    box = standing_still.add(charging())
+    influxdb = InfluxDB(tmp_path)
+    config = push_config(tmp_path, influxdb.url, {"garage": box.address})
+    spool = tmp_path / "spool"
+    with influxdb.up():
+        exporter = Exporter(launch("push", "--config", str(config), *LISTEN))
+        wait_for(lambda: exporter.count('points_total{result="written"}') >= 2, "written points")
+        with paused(exporter.command):
+            subprocess.run(["rm", "-rf", str(spool)], check=True)
+            spool.write_text("in the way")
+        exporter.command.line("spool unavailable, points wait in memory.*Not a directory")
+        assert exporter.health() == (503, f"cannot use the spool {spool}: Not a directory\n")
+        written = exporter.count('points_total{result="written"}')
+        wait_for(
+            lambda: exporter.count('points_total{result="written"}') >= written + 2,
+            "delivery from memory",
+        )
+    wait_for(lambda: exporter.count("spooled_points") >= 3, "points in memory")
+    assert spool.read_text() == "in the way"
+    spool.unlink()
+    exporter.command.line("spool available again")
+    wait_for(lambda: exporter.health() == (200, "healthy\n"), "health")
+    outcome = exporter.command.end(signal.SIGTERM)
+    assert outcome.status == 0
+    with influxdb.up():
+        arrived = points_of(launch, influxdb, config)
+    assert box.requests - 1 <= len(arrived) <= box.requests
+
+
+def test_a_spool_that_is_unmounted(
+    launch: Launch, standing_still: Simulator, tmp_path: Path, disk: Disk
+) -> None:
+    """Nothing is written below the mount; mounted again, what waited in memory goes there."""
+    box = standing_still.add(charging())
+    influxdb = InfluxDB(tmp_path)
+    spool = disk.folder / "spool"
+    config = push_config(tmp_path, influxdb.url, {"garage": box.address}, spool=str(spool))
+    exporter = Exporter(launch("serve", "--config", str(config), *LISTEN))
+    wait_for(lambda: exporter.count("spooled_points") >= 3, "points that wait")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    subprocess.run(["mount", "--bind", str(disk.folder), str(kept)], check=True)
+    try:
+        subprocess.run(["umount", "-l", str(disk.folder)], check=True)
+        exporter.command.line("spool unmounted")
+        wait_for(lambda: exporter.count("spooled_points") >= 3, "points in memory")
+        assert exporter.health() == (
+            503,
+            f"cannot use the spool {spool}: nothing is mounted on {disk.folder}\n",
+        )
+        assert [*disk.folder.iterdir()] == []
+        subprocess.run(["mount", "--bind", str(kept), str(disk.folder)], check=True)
+    finally:
+        subprocess.run(["umount", "-l", str(kept)], check=True)
+    exporter.command.line("spool available again")
+    wait_for(lambda: exporter.health() == (200, "healthy\n"), "health")
+    assert exporter.value('points_total{result="dropped"}') == 0
+    assert exporter.command.end(signal.SIGTERM).status == 0
+    with influxdb.up():
+        arrived = points_of(launch, influxdb, config)
+    assert len(arrived) == box.requests
+
+
+def test_dropped_points_are_seen(
+    launch: Launch, goe: Goe, standing_still: Simulator, tmp_path: Path, nowhere: str
+) -> None:
+    """The log says when points begin to be dropped; `spool status` counts them, also later."""
+    box = standing_still.add(charging())
+    config = push_config(tmp_path, nowhere, {"garage": box.address})
+    agent = launch("push", "--config", str(config))
+    wait_for(lambda: waiting(goe, config) >= 2, "points that wait")
+    assert status(goe, config, "dropped") == "0"
+    with paused(agent):
+        subprocess.run(["rm", "-rf", str(tmp_path / "spool")], check=True)
+    lost = int(agent.line(r'event="spool deleted" .*spool lost=(\d+)')[1])
+    agent.line('event="points dropped" dropped=')
+    seen = r"(\d+), the last (20..-..-.. ..:..:.. UTC)"
+    wait_for(lambda: re.fullmatch(seen, status(goe, config, "dropped")) is not None, "a count")
+    assert agent.end(signal.SIGTERM).status == 0
+    found = re.fullmatch(seen, status(goe, config, "dropped"))
+    assert found is not None
+    assert int(found[1]) >= max(lost, 2)
 
 
 # A full disk

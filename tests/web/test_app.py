@@ -337,9 +337,9 @@ def test_slow_page_holds_up_nobody() -> None:
 def test_healthy_names_what_hangs() -> None:
     """Whoever watches over the process learns that it should be started anew, and why."""
     hanging = [""]
-    with Site(lambda: [view()], hangs=lambda: hanging[0]) as site:
+    with Site(lambda: [view()], unwell=lambda: hanging[0]) as site:
         assert site.ask("/-/healthy").status == 200
-        hanging[0] = "polls"
+        hanging[0] = "hangs: polls"
         answer = site.ask("/-/healthy")
         assert (answer.status, answer.body) == (503, b"hangs: polls\n")
         hanging[0] = ""
