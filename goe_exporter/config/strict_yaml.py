@@ -6,17 +6,39 @@ what is allowed there. `config` and `web_config` say what their files hold.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from goe_exporter.config.quoting import MAX_SHOWN, one_line, os_reason, shape, shown
 from goe_exporter.config.values import text_fault
 from goe_exporter.errors import ConfigError
+
+MAX_NUMBER_CHARACTERS = 20
+
+
+class Ambiguous(str):
+    """An unquoted text that YAML 1.1 takes for something else, such as 0100 (64) or NO (false).
+
+    `meaning` is what it takes it for, None if that makes no sense.
+    """
+
+    __slots__ = ("meaning",)
+    meaning: object
 
 
 class Strict(BaseModel):
@@ -27,14 +49,20 @@ class Strict(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _sound(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse half a surrogate pair, as an argument that is no UTF-8 has it, and NUL."""
+        """Refuse half a surrogate pair, as an argument that is no UTF-8 has it, and NUL.
+
+        And what is ambiguous without quotes.
+        """
         field = cls.model_fields[info.field_name or ""]
         texts = [value]
-        if isinstance(value, dict) and not any(_models(field.annotation)):
-            texts += [*value, *value.values()]
+        if not any(_models(field.annotation)):
+            texts += [*value, *value.values()] if isinstance(value, dict) else []
+            texts += value if isinstance(value, list) else []
         for text in texts:
             if not isinstance(text, str):
                 continue
+            if isinstance(text, Ambiguous) and (rule := _spelling(text, field)):
+                raise ValueError(rule)
             if fault := text_fault(text):
                 raise ValueError(f"{fault}, not {shown(text)}" if field.repr else fault)
         return value
@@ -83,6 +111,29 @@ def sentence(model: type[Strict], error: ValidationError) -> str:
     first, *more = error.errors(include_url=False)
     rest = f" (and {len(more)} more)" if more else ""
     return f"{_problem(model, first)}{rest}"
+
+
+def _spelling(text: Ambiguous, field: FieldInfo) -> str | None:
+    """Return how to write an ambiguous text in a field; None if the field's own rule says it."""
+    kinds, meaning = set(_types(field.annotation)), text.meaning
+    if bool in kinds and isinstance(meaning, bool):
+        return f"write {str(meaning).lower()}, not {text}"
+    if str in kinds:
+        return f"write {shown(str(text))} in quotes" if field.repr else "write it in quotes"
+    if int not in kinds or any(isinstance(each, BeforeValidator) for each in field.metadata):
+        return None
+    if type(meaning) is not int or len(text) > MAX_NUMBER_CHARACTERS:
+        return f"a whole number, not {shown(str(text))}"
+    numbers = [int(text), meaning] if text.isdigit() else [meaning]
+    return f"write {' or '.join(map(str, numbers))}, not {text}"
+
+
+def _types(annotation: object) -> Iterator[type]:
+    """Yield the plain types in an annotation."""
+    if isinstance(annotation, type) and not get_args(annotation):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _types(argument)
 
 
 def _problem(model: type[Strict], detail: ErrorDetails) -> str:
@@ -143,10 +194,7 @@ def _model_at(model: type[BaseModel], place: Sequence[int | str]) -> type[BaseMo
 
 
 def _models(annotation: object) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _models(argument)
+    return (each for each in _types(annotation) if issubclass(each, BaseModel))
 
 
 _UNQUOTED = {
@@ -181,11 +229,38 @@ _RULES = {
 """Pydantic's kinds of mistakes in our words, with what pydantic knows of them."""
 
 
+_AMBIGUOUS = "tag:goe-exporter:ambiguous"
+_PLAIN = {
+    "bool": re.compile("true|True|TRUE|false|False|FALSE"),
+    "int": re.compile("[-+]?(0|[1-9][0-9]*)"),
+    "float": re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?"),
+    "timestamp": re.compile("(?!)"),
+}
+"""What YAML 1.1 takes for another thing than a text, and the spellings that nobody mistakes."""
+
+
 class _Loader(yaml.SafeLoader):
     """Refuses a key that stands twice, of which YAML would keep the last without a word.
 
     And a value that is not what its tag says, of which the library has no error of its own.
     """
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        """Return the tag of a node without one; `_AMBIGUOUS` for a text of two meanings."""
+        tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+        if kind is not yaml.ScalarNode or not implicit[0]:
+            return tag
+        plain = _PLAIN.get(tag.rpartition(":")[2])
+        return tag if plain is None or plain.fullmatch(value) else _AMBIGUOUS
+
+    def construct_ambiguous(self, node: yaml.ScalarNode) -> Ambiguous:
+        """Return the text as it stands in the file, with what YAML 1.1 takes it for."""
+        text = Ambiguous(node.value)
+        text.meaning = None
+        tag = super().resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
+        with contextlib.suppress(*_STUMBLES):
+            text.meaning = self.yaml_constructors[tag](self, node)
+        return text
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
@@ -208,3 +283,6 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+_Loader.add_constructor(_AMBIGUOUS, _Loader.construct_ambiguous)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import stat
 from pathlib import Path
 
 from goe_exporter.config.quoting import one_line, os_reason, shown
@@ -20,6 +21,7 @@ MIN_TIMEOUT_SECONDS = 0.1
 MAX_TIMEOUT_SECONDS = 600.0
 MAX_PORT = 65_535
 MAX_DURATION_CHARACTERS = 100
+MAX_SECRET_BYTES = 64 * 1024
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ns|us|µs|ms|s|m|h))+")
@@ -126,7 +128,7 @@ def text_fault(text: str) -> str:
 def read_token(path: str) -> str:
     """Return the secret in a file; raises `ConfigError` if the file holds none."""
     try:
-        token = Path(path).read_text("utf-8").strip()
+        token = _content(path).decode().strip()
     except (OSError, ValueError) as error:
         # A name that leads nowhere may be the secret itself, put where its file belongs.
         known = Path(path).is_absolute() or os.path.lexists(path)
@@ -135,6 +137,23 @@ def read_token(path: str) -> str:
     if not token.isascii() or not token.isprintable() or not token:
         raise ConfigError(f"the token file {one_line(path)} must hold one line of ASCII text")
     return token
+
+
+def _content(path: str) -> bytes:
+    """Return the bytes of a small regular file; raises `ConfigError` for any other."""
+    refusal = ConfigError(
+        f"the token file {one_line(path)} must be a regular file of at most"
+        f" {MAX_SECRET_BYTES // 1024} KiB"
+    )
+    kind = os.stat(path).st_mode  # noqa: PTH116, before it is opened, which can act on a device
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        raise refusal
+    # O_NONBLOCK, so that a FIFO put there since cannot block.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        content = file.read(MAX_SECRET_BYTES + 1) or b""
+    if len(content) > MAX_SECRET_BYTES:
+        raise refusal
+    return content
 
 
 def _place(pattern: re.Pattern[str], text: object, rule: str, secret: str) -> str:

@@ -38,6 +38,9 @@ BODY_LIMIT = 1024 * 1024
 RECEIVED_LIMIT = 2 * BODY_LIMIT
 """Bytes of a connection, whatever they are: a chunk of "-1" is read to the end by the library."""
 
+MOST_INTERIM_RESPONSES = 10
+"""Responses of status 1xx before the final one; more of them are a failure."""
+
 _PREPARED_LIMIT = 16
 _UNSAID = {"User-Agent": SKIP_HEADER, "Accept-Encoding": SKIP_HEADER}
 _FAILURES = (
@@ -247,12 +250,32 @@ def _open(host: str, port: int, connection: HTTPConnection) -> socket.socket:
     raise NewConnectionError(connection, str(failure)) from failure
 
 
+class _Response(http.client.HTTPResponse):
+    """A response whose status is the final one.
+
+    The library skips "100 Continue" only, and takes any other interim response (RFC 9110 §15.2)
+    for the answer. "101 Switching Protocols" is final: nobody here asks for another protocol.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(MOST_INTERIM_RESPONSES + 1):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status >= 200 or status == http.client.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+        raise http.client.HTTPException("too many interim responses")
+
+
 class _Connection(HTTPConnection):
+    response_class = _Response
+
     def _new_conn(self) -> socket.socket:
         return _open(self._dns_host, self.port or 80, self)
 
 
 class _TlsConnection(HTTPSConnection):
+    response_class = _Response
+
     def _new_conn(self) -> socket.socket:
         return _open(self._dns_host, self.port or 443, self)
 

@@ -159,6 +159,22 @@ def test_bad_request_with_an_object_is_a_success(simulator: Simulator) -> None:
     assert box.requests == 1
 
 
+def test_interim_response_is_skipped(speak: Speak) -> None:
+    """A proxy before the cloud may send 1xx responses; the status is that of the final one."""
+    speaker = speak(
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"car":1}',
+    )
+    assert client(speaker, "2").status(["car"]).status == {"car": 1}
+
+
+def test_switching_protocols_is_a_failure(speak: Speak) -> None:
+    """101 is no answer, whatever follows it."""
+    with pytest.raises(ChargerError) as caught:
+        client(speak(b'HTTP/1.1 101 X\r\n\r\n{"car":1}'), "2").status(["car"])
+    assert caught.value.reason == "http_status"
+
+
 def test_chunked_answer(speak: Speak) -> None:
     """A status that comes in chunks is read."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -111,7 +113,7 @@ def test_a_file_that_breaks_the_parser(content: bytes) -> None:
     ("text", "kind"),
     [
         ("9" * 5000, "int"),
-        ("2024-99-99", "timestamp"),
+        ("!!timestamp 2024-99-99", "timestamp"),
         ("!!timestamp soon", "timestamp"),
         ("!!int ''", "int"),
         ("!!bool perhaps", "bool"),
@@ -124,6 +126,44 @@ def test_a_value_that_is_not_what_its_tag_says(text: str, kind: str) -> None:
     with pytest.raises(ConfigError) as refused:
         service_config.load(str(path))
     assert str(refused.value) == f"{path}:1:4: no {kind}; a text wants quotes"
+
+
+def test_what_is_not_ambiguous() -> None:
+    """Quoted, tagged and plainly spelled values are taken for what they look like."""
+    text = """
+refresh_interval: "90s"
+environment_proxies: True
+chargers:
+  - {name: "NO", host: 192.168.1.36, api: 2}
+  - {name: 'y', host: 192.168.1.37}
+  - {name: 10e3, host: 192.168.1.38}
+influxdb:
+  bucket: "007"
+  batch: !!int 0100
+  verify_tls: !!bool NO
+  tags: {country: !!str NO, since: "2026-01-01"}
+"""
+    loaded = service_config.load(str(_file(text.encode())))
+    assert [charger.name for charger in loaded.chargers] == ["NO", "y", "10e3"]
+    assert loaded.environment_proxies is True
+    influxdb = loaded.influxdb
+    assert influxdb is not None
+    assert (influxdb.bucket, influxdb.batch, influxdb.verify_tls) == ("007", 64, False)
+    assert influxdb.tags == {"country": "NO", "since": "2026-01-01"}
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["07" * 3000, "0b" + "1" * 9000, "0x" + "f" * 9000, "1_" * 3000 + "1", "1:" * 3000 + "1"],
+    ids=["octal", "binary", "hexadecimal", "underscores", "sexagesimal"],
+)
+def test_an_ambiguous_number_of_thousands_of_digits(number: str) -> None:
+    """However long such a number is, the refusal is one short line."""
+    path = _file(f"influxdb: {{bucket: goe, batch: {number}}}".encode())
+    with pytest.raises(ConfigError) as refused:
+        service_config.load(str(path))
+    assert str(refused.value).startswith(f"{path}: influxdb.batch: a whole number, not '")
+    assert len(str(refused.value)) < len(str(path)) + 150
 
 
 @pytest.mark.parametrize(
@@ -163,6 +203,83 @@ def test_a_bad_token_file(content: bytes, message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         values.read_token(str(path))
     assert str(refused.value) == message.replace("PATH", str(path))
+
+
+RULE = "must be a regular file of at most 64 KiB"
+
+
+@pytest.fixture
+def stranger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the name of something that is not a file to read a secret from."""
+    path = tmp_path / "secret"
+    if request.param == "fifo":
+        os.mkfifo(path)
+    elif request.param == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+    elif request.param == "large":
+        path.write_bytes(b"x" * (64 * 1024 + 1))
+    elif request.param == "huge":
+        with path.open("wb") as file:
+            file.truncate(10 * 1024**4)
+    else:
+        path.symlink_to(request.param)
+    return str(path)
+
+
+strangers = pytest.mark.parametrize(
+    "stranger",
+    ["fifo", "socket", "large", "huge", "/dev/zero", "/dev/null", "/dev/tty"],
+    indirect=True,
+)
+
+
+@strangers
+def test_a_token_file_that_is_none(stranger: str) -> None:
+    """What would block, never end or fill the memory is refused at once, with what is allowed."""
+    with pytest.raises(ConfigError) as refused:
+        values.read_token(stranger)
+    assert str(refused.value) == f"the token file {stranger} {RULE}"
+
+
+@strangers
+@pytest.mark.parametrize("key", ["token_file", "password_file"])
+def test_a_secret_of_the_influxdb_section_that_is_none(stranger: str, key: str) -> None:
+    """It holds for each file of a secret."""
+    section = {"bucket": "goe", "username": "bob", key: stranger}
+    with pytest.raises(ConfigError, match=RULE):
+        service_config.parse({"influxdb": section}, "config.yaml")
+    with pytest.raises(ConfigError, match=rf"^config.yaml: chargers\[0\].token_file: .*{RULE}"):
+        service_config.parse(
+            {"chargers": [{"name": "a", "host": "b", "token_file": stranger}]}, "config.yaml"
+        )
+
+
+def test_a_fifo_that_is_written_to(tmp_path: Path) -> None:
+    """A FIFO is refused though somebody writes to it: the next reload would find it empty."""
+    os.mkfifo(tmp_path / "token")
+    descriptor = os.open(tmp_path / "token", os.O_RDWR)
+    os.write(descriptor, b"abc\n")
+    with pytest.raises(ConfigError, match=RULE):
+        values.read_token(str(tmp_path / "token"))
+    os.close(descriptor)
+
+
+def test_a_file_that_becomes_a_fifo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even one that takes a file's place while it is opened keeps the program waiting."""
+    path = tmp_path / "token"
+    path.write_text("abc")
+    kind = path.stat()
+    path.unlink()
+    os.mkfifo(path)
+    monkeypatch.setattr(values.os, "stat", lambda _path: kind)
+    with pytest.raises(ConfigError, match="must hold one line of ASCII text"):
+        values.read_token(str(path))
+
+
+def test_the_largest_token_file() -> None:
+    """64 KiB are read."""
+    assert values.read_token(str(_secret(b"x" * 64 * 1024))) == "x" * 64 * 1024
 
 
 def test_a_token_directory(tmp_path: Path) -> None:

@@ -186,6 +186,19 @@ def test_lines_of_the_last_run(tmp_path: Path, server: Scripted) -> None:
     assert server.taken == lines(0, 3)
 
 
+def test_server_that_loses_what_it_acknowledged(
+    spool: Spool, server: Scripted, sender: Sender
+) -> None:
+    """What was acknowledged is not kept, and not sent again when the server has lost it."""
+    fill(spool, 0, 5)
+    deliver(sender)
+    server.taken.clear()
+    fill(spool, 5, 6)
+    deliver(sender)
+    assert server.taken == lines(5, 6)
+    assert (spool.pending, sender.written) == (0, 6)
+
+
 # Outages
 
 

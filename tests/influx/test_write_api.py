@@ -15,6 +15,7 @@ from pathlib import Path
 import fake_influx
 import pytest
 import servers
+from conftest import Speaker
 from fake_influx import UNREAD, FakeInflux, Reply, http_date
 from servers import free_port
 
@@ -326,6 +327,34 @@ def test_no_such_host(server: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     asker = server("http://influx.invalid:8086", Access(5.0))
     assert ended(asker, LINES).reason == "dns"
+
+
+INTERIM = b"".join(b"HTTP/1.1 %d Interim\r\nX-Note: 1\r\n\r\n" % n for n in (100, 102, 103))
+
+
+@both_apis
+def test_interim_response_is_skipped(speak: Callable[..., Speaker], server: Open) -> None:
+    """A server, or a proxy before it, may send 1xx responses before the 204 that counts."""
+    speaker = speak(INTERIM, b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert server(f"http://{speaker.address}").write(LINES).outcome == "written"
+    speaker = speak(INTERIM, b"HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\nno")
+    verdict = server(f"http://{speaker.address}").write(LINES)
+    assert (verdict.outcome, verdict.words) == ("rejected", "HTTP 400: no")
+
+
+@both_apis
+def test_too_many_interim_responses(speak: Callable[..., Speaker], server: Open) -> None:
+    """More than ten interim responses are a failure; the lines are kept."""
+    speaker = speak(INTERIM * 4, b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert ended(server(f"http://{speaker.address}"), LINES).reason == "truncated"
+
+
+@both_apis
+def test_switching_protocols_is_a_failure(speak: Callable[..., Speaker], server: Open) -> None:
+    """101 says nothing of the lines, whatever follows it; they are kept."""
+    speaker = speak(b"HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")
+    verdict = server(f"http://{speaker.address}").write(LINES)
+    assert (verdict.outcome, verdict.reason) == ("later", "http_status")
 
 
 @both_apis

@@ -265,7 +265,7 @@ def test_aliases_as_a_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["refresh_interval", "environment_proxies"])
 def test_number_too_long_to_be_shown(tmp_path: Path, key: str) -> None:
     """Python refuses to write such a number down, and so does the refusal."""
-    assert _load(tmp_path, f"{key}: 0x{'f' * 5000}").endswith(
+    assert _load(tmp_path, f"{key}: !!int 0x{'f' * 5000}").endswith(
         ", not a number of thousands of digits"
     )
 

@@ -73,6 +73,57 @@ def test_headers_come_back(speak: Speak) -> None:
     assert transport(speaker.address).get("/").headers["Retry-After"] == "5"
 
 
+INTERIM = (
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1 102 Processing\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\nContent-Length: 9\r\n\r\n",
+    b"HTTP/1.1 199 Unheard of\r\n\r\n",
+)
+
+
+@pytest.mark.parametrize(
+    "interim",
+    [*((each,) for each in INTERIM), INTERIM * 2, (INTERIM[0],) * 10],
+    ids=["100", "102", "103", "199", "several", "ten"],
+)
+def test_interim_response_is_skipped(speak: Speak, interim: tuple[bytes, ...]) -> None:
+    """The answer is the first response that is not 1xx, with its own headers and body."""
+    speaker = speak(*interim, b"HTTP/1.1 202 OK\r\nContent-Length: 2\r\nX-Own: yes\r\n\r\n{}")
+    answer = transport(speaker.address).get("/")
+    assert (answer.status, answer.headers["X-Own"], answer.body) == (202, "yes", b"{}")
+    assert "Link" not in answer.headers
+
+
+def test_interim_response_of_a_proxy_is_skipped(
+    speak: Speak, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it the answer where the request takes its way through a proxy."""
+    monkeypatch.setenv("HTTP_PROXY", f"http://{speak(*INTERIM, OK).address}")
+    asker = transport("http://box.invalid", environment_proxies=True)
+    assert said(asker, "/") == (200, b"{}")
+
+
+@pytest.mark.parametrize("interim", INTERIM, ids=["100", "102", "103", "199"])
+@pytest.mark.parametrize("count", [11, 1000])
+def test_too_many_interim_responses(speak: Speak, interim: bytes, count: int) -> None:
+    """Ten interim responses are the most; a server that sends no other ends the request."""
+    assert failure(speak(interim * count, OK), deadline_seconds=5).reason == "truncated"
+
+
+def test_endless_interim_responses_end_at_the_limit(speak: Speak) -> None:
+    """Interim responses without end are cut off long before the deadline."""
+    started = time.monotonic()
+    speaker = speak(endless=INTERIM[1])
+    assert failure(speaker, deadline_seconds=20).reason == "truncated"
+    assert time.monotonic() - started < 10
+
+
+def test_switching_protocols_is_final(speak: Speak) -> None:
+    """101 is no interim response: what follows it is another protocol, not the answer."""
+    speaker = speak(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n", OK)
+    assert said(transport(speaker.address), "/") == (101, b"")
+
+
 def test_post(speak: Speak) -> None:
     """A body is posted as it is, with its length."""
     speaker = speak(OK)
@@ -418,6 +469,15 @@ def test_right_certificate(speak: Speak, tls: ssl.SSLContext) -> None:
 
 
 @pytest.mark.usefixtures("trusted")
+def test_interim_response_over_tls_is_skipped(
+    speak: Speak, tls: ssl.SSLContext, certificate: Path
+) -> None:
+    """TLS makes no difference to interim responses."""
+    speaker = speak(*INTERIM, OK, tls=tls)
+    asker = Transport(f"https://{speaker.address}", deadline_seconds=5.0, ca_file=str(certificate))
+    assert said(asker, "/") == (200, b"{}")
+
+
 def test_certificate_of_another_host(speak: Speak, tls: ssl.SSLContext) -> None:
     """A trusted certificate for another name is `tls`."""
     speaker = speak(OK, tls=tls)
