@@ -32,6 +32,15 @@ class GoeExporterError(Exception):
     exit_status = 1
 
 
+class TransportError(GoeExporterError):
+    """An HTTP request failed; `reason` is one of `REASONS`."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Keep the reason with the message."""
+        super().__init__(message)
+        self.reason = reason
+
+
 class ChargerError(GoeExporterError):
     """A request failed or its answer is no status; `reason` is one of `REASONS`."""
 

@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 from goe_exporter.channels.model import Answer
 from goe_exporter.charger import api_v1
-from goe_exporter.errors import ChargerError, RefusedError
-from goe_exporter.transport.http import Transport
+from goe_exporter.errors import ChargerError, RefusedError, TransportError
+from goe_exporter.transport.http import HttpAnswer, Transport
 
 Api = Literal["auto", "1", "2"]
 
@@ -160,9 +160,16 @@ class Client:
             merged |= _as_object(self._get(f"/api/status?filter={quote(some)}"))
         return merged
 
+    def _fetch(self, target: str, until: float | None = None) -> HttpAnswer:
+        """Make a GET request; a failure of the network is a `ChargerError` of the same reason."""
+        try:
+            return self._transport.get(target, until)
+        except TransportError as error:
+            raise ChargerError(error.reason, str(error)) from error
+
     def _get(self, target: str) -> object:
         """Return the JSON of a 200, or of a 400, which is how PRO marks an unknown key."""
-        status, _headers, body = self._transport.get(target, self._until)
+        status, _headers, body = self._fetch(target, self._until)
         if status == 200:
             return _parse(body)
         if status == 400:
@@ -172,7 +179,7 @@ class Client:
 
     def _get_any(self, target: str) -> tuple[int, object, str]:
         """Return a write's answer: its status, its JSON (None if it is none), its text."""
-        status, _headers, body = self._transport.get(target)
+        status, _headers, body = self._fetch(target)
         text = body.decode("utf-8", "replace").strip()
         if status not in (200, 202, 400, 422, 500) or "api lock" in text:
             raise _failure(status, body)

@@ -16,8 +16,9 @@ from datetime import UTC
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
-from goe_exporter.errors import ChargerError
-from goe_exporter.transport.http import Transport, bounded, pools, tls_context
+from goe_exporter.errors import TransportError
+from goe_exporter.transport.http import Transport, bounded
+from goe_exporter.transport.sockets import pools, tls_context
 
 ANSWER_BYTES = 64 * 1024
 SHORTEST_SECRET = 4
@@ -202,7 +203,7 @@ def _tried(send: Callable[[], Verdict], timeout_seconds: float) -> Verdict:
     try:
         with bounded("the InfluxDB server", timeout_seconds):
             return send()
-    except ChargerError as error:
+    except TransportError as error:
         return Verdict("later", error.reason, str(error), answered=False)
 
 

@@ -11,10 +11,17 @@ import h11
 
 from goe_exporter.charger import client
 from goe_exporter.charger.client import Client
-from goe_exporter.errors import REASONS, ChargerError, GoeExporterError, RefusedError
+from goe_exporter.errors import (
+    REASONS,
+    ChargerError,
+    GoeExporterError,
+    RefusedError,
+    TransportError,
+)
 from goe_exporter.influx import write_api
 from goe_exporter.influx.write_api import Access, ServerV1, ServerV2, Verdict
-from goe_exporter.transport import http as door
+from goe_exporter.transport import http as transport
+from goe_exporter.transport import sockets
 from goe_exporter.transport.http import HttpAnswer, Transport
 from tests.fuzz.source import Source
 
@@ -37,10 +44,10 @@ _OUTCOMES = {"written", "rejected", "too_large", "later"}
 def _answering(data: bytes) -> Iterator[None]:
     """Let connections be answered by `data` and closed; they read of it through a real socket."""
     ours, theirs = socket.socketpair()
-    opened = door._Socket(fileno=ours.detach())
-    before, limit = door._open, door.BODY_LIMIT
-    door._open = lambda *_arguments: opened
-    door.BODY_LIMIT = LIMIT
+    opened = sockets._Socket(fileno=ours.detach())
+    before, limit = sockets._open, transport.MAX_BODY_BYTES
+    sockets._open = lambda *_arguments: opened
+    transport.MAX_BODY_BYTES = LIMIT
     try:
         theirs.sendall(data[:LONGEST])
         theirs.shutdown(socket.SHUT_WR)
@@ -48,7 +55,7 @@ def _answering(data: bytes) -> Iterator[None]:
     finally:
         theirs.close()
         opened.close()
-        door._open, door.BODY_LIMIT = before, limit
+        sockets._open, transport.MAX_BODY_BYTES = before, limit
 
 
 def one_line(error: GoeExporterError) -> None:
@@ -58,16 +65,16 @@ def one_line(error: GoeExporterError) -> None:
     assert text.isprintable(), text
     assert len(text) < 2000, text
     assert _TOKEN not in text, text
-    if isinstance(error, ChargerError):
+    if isinstance(error, ChargerError | TransportError):
         assert error.reason in REASONS, error.reason
 
 
 def http(data: bytes) -> None:
-    """Any bytes are an answer or a `ChargerError`; what a strict parser takes comes out alike."""
+    """Any bytes are an answer or a `TransportError`; what a strict parser takes comes out alike."""
     with _answering(data):
         try:
-            found: HttpAnswer | ChargerError = _TRANSPORT.get("/api/status?filter=car")
-        except ChargerError as error:
+            found: HttpAnswer | TransportError = _TRANSPORT.get("/api/status?filter=car")
+        except TransportError as error:
             one_line(error)
             found = error
     # The library skips 100 alone of the informational answers; no charger sends any.

@@ -313,7 +313,7 @@ def test_reset_while_connecting(server: Open, monkeypatch: pytest.MonkeyPatch) -
     def reset(_socket: object, _address: object) -> None:
         raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
 
-    monkeypatch.setattr("goe_exporter.transport.http._Socket.connect", reset)
+    monkeypatch.setattr("goe_exporter.transport.sockets._Socket.connect", reset)
     assert ended(server("http://127.0.0.1:1"), LINES).reason == "truncated"
 
 

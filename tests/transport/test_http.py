@@ -15,7 +15,7 @@ import servers
 from conftest import Speaker
 
 from goe_exporter.config import values
-from goe_exporter.errors import REASONS, ChargerError, UsageError
+from goe_exporter.errors import REASONS, TransportError, UsageError
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.transport.http import Transport
 
@@ -48,11 +48,11 @@ def said(asker: Transport, target: str) -> tuple[int, bytes]:
     return answer.status, answer.body
 
 
-def failure(host: str | Speaker, deadline_seconds: float = DEADLINE_SECONDS) -> ChargerError:
+def failure(host: str | Speaker, deadline_seconds: float = DEADLINE_SECONDS) -> TransportError:
     """Return the error of a request that must fail, and within the deadline."""
     address = host if isinstance(host, str) else host.address
     started = time.monotonic()
-    with pytest.raises(ChargerError) as caught:
+    with pytest.raises(TransportError) as caught:
         transport(address, deadline_seconds=deadline_seconds).get("/api/status?filter=car")
     assert time.monotonic() - started < deadline_seconds + ALLOWANCE_SECONDS
     return caught.value
@@ -245,7 +245,7 @@ def test_answer_that_ends_too_soon(speak: Speak, piece: bytes, reason: str) -> N
     ],
 )
 def test_what_is_no_http_is_an_error_with_a_reason(speak: Speak, piece: bytes) -> None:
-    """Whatever speaks on that port, the error is a `ChargerError` of the fixed set."""
+    """Whatever speaks on that port, the error is a `TransportError` of the fixed set."""
     assert failure(speak(piece)).reason in REASONS
 
 
@@ -357,7 +357,7 @@ def test_without_a_token_there_is_no_header(speak: Speak) -> None:
 @pytest.mark.parametrize("piece", [b"", b"SSH-2.0\r\n", b"HTTP/1.1 200 OK\r\n\r\n" + b"a" * 2**21])
 def test_token_is_in_no_error(speak: Speak, piece: bytes) -> None:
     """No error's text, nor that of what it came from, shows the token."""
-    with pytest.raises(ChargerError) as caught:
+    with pytest.raises(TransportError) as caught:
         transport(speak(piece).address, TOKEN).get("/")
     error: BaseException | None = caught.value
     while error is not None:
@@ -416,7 +416,7 @@ def test_a_proxy_of_another_scheme_does_not_count(
         b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n", endless=b"x", pause_seconds=0.3
     )
     asker = transport(dripping.address, environment_proxies=True)
-    with pytest.raises(ChargerError, match="in time"):
+    with pytest.raises(TransportError, match="in time"):
         asker.get("/")
 
 
@@ -425,7 +425,7 @@ def test_drip_of_a_proxy_ends_at_the_deadline(proxy: Speaker) -> None:
     proxy.pieces = (b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n",)
     proxy.endless, proxy.pause_seconds = b" ", 0.1
     started = time.monotonic()
-    with pytest.raises(ChargerError) as caught:
+    with pytest.raises(TransportError) as caught:
         transport("192.0.2.1", environment_proxies=True).get("/")
     assert time.monotonic() - started < DEADLINE_SECONDS + ALLOWANCE_SECONDS
     assert caught.value.reason == "timeout"
@@ -570,7 +570,7 @@ def test_slow_connection_leaves_less_time_for_the_handshake() -> None:
             # Loading the system's certificates comes on top, before the deadline begins.
             asker = transport(host, deadline_seconds=1.3)
             started = time.monotonic()
-            with pytest.raises(ChargerError) as caught:
+            with pytest.raises(TransportError) as caught:
                 asker.get("/")
             assert time.monotonic() - started < 1.3 + ALLOWANCE_SECONDS
             assert caught.value.reason == "timeout"
