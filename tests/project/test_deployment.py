@@ -122,7 +122,7 @@ def environment(folder: Path) -> None:
                 shutil.copy(str(file.locate()), site / file)
     shutil.copytree(ROOT / "goe_exporter", site / "goe_exporter")
     program = folder / "bin" / "goe-exporter"
-    program.write_text(f"#!{folder}/bin/python\nfrom goe_exporter.cli import main\nmain()\n")
+    program.write_text(f"#!{folder}/bin/python\nfrom goe_exporter.cli.main import main\nmain()\n")
     program.chmod(0o755)
 
 
