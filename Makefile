@@ -35,7 +35,8 @@ check: $(VENV)/tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/goe-exporter channels --check README.md
+	$(BIN)/goe-exporter channels --check docs/channels.md
+	$(BIN)/python -m docs.command_line --check
 	$(BIN)/python -m dashboards.build --check
 
 audit: $(RELEASE)/installed

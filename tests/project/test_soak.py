@@ -107,33 +107,33 @@ def late(seconds: float) -> dict[str, list[Poll]]:
 @pytest.mark.parametrize(
     ("frozen", "promise"),
     [
-        (FROZEN._replace(points=without(1)), "each cycle is one point"),
-        (FROZEN._replace(points=without(2)), "each cycle is one point"),
+        (FROZEN._replace(points=without(1)), "each poll is one point"),
+        (FROZEN._replace(points=without(2)), "each poll is one point"),
         (FROZEN._replace(server=Tally(overwritten=1)), "no point is on the server twice"),
         (FROZEN._replace(server=Tally(foreign=1)), "no point is on the server twice"),
-        (FROZEN._replace(letters=1), "each cycle is one point"),
-        (FROZEN._replace(polls={"c00": POLLS[:2] + POLLS[3:]}), "each charger's polls"),
-        (FROZEN._replace(guest=POLLS[:1]), "each charger's polls"),
-        (FROZEN._replace(polls=late(3.0)), "no poll is missed"),
+        (FROZEN._replace(letters=1), "each poll is one point"),
+        (FROZEN._replace(polls={"c00": POLLS[:2] + POLLS[3:]}), "the poll counts match"),
+        (FROZEN._replace(guest=POLLS[:1]), "the poll counts match"),
+        (FROZEN._replace(polls=late(3.0)), "no poll is missing"),
         (
             FROZEN._replace(points={"c00": [POINTS[0]._replace(energy_wh=699.0), *POINTS[1:]]}),
-            "each point is one poll",
+            "each point matches one poll",
         ),
         (
             FROZEN._replace(points={"c00": [POINTS[0]._replace(time=1000.06), *POINTS[1:]]}),
-            "each point is one poll",
+            "each point matches one poll",
         ),
         (
             FROZEN._replace(metrics=METRICS | {("goe_poll_failures_total", "c00", "busy"): 2.0}),
-            "each failed poll has its fault's reason",
+            "each failed poll has the reason",
         ),
         (
             FROZEN._replace(metrics=METRICS | {("goe_influx_points_total", "dropped"): 1.0}),
-            "each cycle is one point",
+            "each poll is one point",
         ),
         (
             FROZEN._replace(metrics=METRICS | {("goe_exporter_defects_total",): 1.0}),
-            "no cycle is broken",
+            "no poll was aborted",
         ),
     ],
 )
@@ -145,8 +145,8 @@ def test_books_that_differ(frozen: Frozen, promise: str) -> None:
 def test_energy_and_restarts_that_differ() -> None:
     calm = CALM._replace(energy_wh={"c00": 702.0}, reboots={"c00": 4})
     assert broken(calm, FROZEN) == [
-        "the energy of each charger is right to the last Wh",
-        "the restarts of each charger are right",
+        "the energy of each charger is exact to the Wh",
+        "the restart count of each charger is exact",
     ]
 
 

@@ -68,7 +68,7 @@ class Soak:
         waiting = segments.survey(self.exporter.spool).pending
         seen = f"{polls} polls; {there - before} points more on the server, {waiting} on disk"
         return [
-            Check("it ends when told to", status == 0, f"exit status {status}"),
+            Check("it stops on SIGTERM", status == 0, f"exit status {status}"),
             Check("nothing is lost at the end", polls == there - before + waiting, seen),
             _check_reloads(self.conductor.unheard, log.count("hangs")),
             Check("no traceback is logged", not defects, f"{len(log.splitlines())} lines"),
@@ -141,7 +141,8 @@ class Soak:
 
 def _check_reloads(unheard: list[str], hung: int) -> Check:
     kept = not unheard and not hung
-    return Check("reloads are heard, nothing hangs", kept, f"{unheard} unheard, {hung} hung")
+    seen = f"{unheard} not applied, {hung} stalled"
+    return Check("every reload was applied and nothing stalled", kept, seen)
 
 
 def _wait_for(condition: Callable[[], bool], what: str) -> None:

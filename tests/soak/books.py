@@ -32,7 +32,7 @@ EARLY_SECONDS = 0.5
 MANY = 100
 LATE = 1.1
 FLAT = 0.05
-PACE = "a quarter of the polls at least keep pace"
+PACE = "at least a quarter of the polls keep pace"
 FLAT_MEMORY = "memory is flat within 5 %"
 MORE = 2
 """So many descriptors or threads more are no leak: polls and scrapes under way."""
@@ -79,7 +79,7 @@ def checks(calm: Calm, frozen: Frozen) -> Iterator[Check]:
     yield _total(frozen)
     yield from _missed(frozen.polls)
     defects = frozen.metrics["goe_exporter_defects_total",]
-    yield Check("no cycle is broken by a mistake of ours", defects == 0, f"{defects:.0f}")
+    yield Check("no poll was aborted by an internal error", defects == 0, f"{defects:.0f}")
 
 
 def tenths(weights: Sequence[Weight]) -> list[Weight]:
@@ -107,7 +107,7 @@ def _energy(calm: Calm) -> Check:
         if told != energy_wh:
             wrong.append(f"{name}: {told} Wh, not {energy_wh}")
     total = sum(calm.energy_wh.values())
-    return _check("the energy of each charger is right to the last Wh", wrong, f"{total:.0f} Wh")
+    return _check("the energy of each charger is exact to the Wh", wrong, f"{total:.0f} Wh")
 
 
 def _reboots(calm: Calm) -> Check:
@@ -117,7 +117,7 @@ def _reboots(calm: Calm) -> Check:
         if told != reboots:
             wrong.append(f"{name}: {told}, not {reboots}")
     total = sum(calm.reboots.values())
-    return _check("the restarts of each charger are right", wrong, f"{total}")
+    return _check("the restart count of each charger is exact", wrong, f"{total}")
 
 
 def _polls(frozen: Frozen) -> Check:
@@ -130,8 +130,8 @@ def _polls(frozen: Frozen) -> Check:
     total = sum(int(frozen.metrics["goe_polls_total", name]) for name in frozen.polls)
     if total + len(frozen.guest) != polls(frozen.metrics):
         wrong.append(f"all: {polls(frozen.metrics)}, not {total} and {len(frozen.guest)} guest's")
-    seen_by = f"{polls(frozen.metrics)}, the guest's {len(frozen.guest)} among them"
-    return _check("each charger's polls are those it saw", wrong, seen_by)
+    seen_by = f"{polls(frozen.metrics)}, including the guest's {len(frozen.guest)}"
+    return _check("the poll counts match those of the chargers", wrong, seen_by)
 
 
 def _unseen(frozen: Frozen, name: str) -> int:
@@ -160,7 +160,7 @@ def _reasons(frozen: Frozen) -> Check:
         cut = _unseen(frozen, name) - told[REFUSED]
         if {**told, REFUSED: 0} != {**(seen + Counter({CUT: cut})), REFUSED: 0}:
             wrong.append(f"{name}: {dict(told)}, not {dict(seen)}")
-    return _check("each failed poll has its fault's reason", wrong, f"{total} failures")
+    return _check("each failed poll has the reason of its fault", wrong, f"{total} failures")
 
 
 def _points(frozen: Frozen) -> Iterator[Check]:
@@ -173,9 +173,9 @@ def _points(frozen: Frozen) -> Iterator[Check]:
         if pairs.unseen > unseen:
             wrong.append(f"{name}: {pairs.unseen} points of {unseen} polls it did not see")
         matched += pairs.matched
-    yield _check("each point is one poll with its words and its time", wrong, f"{matched} points")
+    yield _check("each point matches one poll by content and time", wrong, f"{matched} points")
     tally = frozen.server
-    seen = f"{tally.repeated} came again, {tally.overwritten} with the time of another"
+    seen = f"{tally.repeated} repeated, {tally.overwritten} with the time of another"
     kept = not tally.overwritten and not tally.foreign
     yield Check("no point is on the server twice", kept, seen)
 
@@ -235,9 +235,9 @@ def _total(frozen: Frozen) -> Check:
     kept &= (
         metrics["goe_influx_spooled_points",] == metrics["goe_influx_damaged_records_total",] == 0
     )
-    seen = f"{made} cycles: {written} written, {rejected} rejected, {dropped} dropped; "
-    seen += f"{there} on the server, {frozen.server.untold} of them without its word"
-    return Check("each cycle is one point: written, rejected or dropped", kept, seen)
+    seen = f"{made} polls: {written} written, {rejected} rejected, {dropped} dropped; "
+    seen += f"{there} on the server, {frozen.server.untold} of them unacknowledged"
+    return Check("each poll is one point: written, rejected or dropped", kept, seen)
 
 
 def _missed(all_polls: Mapping[str, list[Poll]]) -> Iterator[Check]:
@@ -258,8 +258,8 @@ def _missed(all_polls: Mapping[str, list[Poll]]) -> Iterator[Check]:
                 gaps.append(gap)
             if beyond > longest:
                 longest, worst = beyond, f"{name}, {poll.outcome}, then {following.outcome}"
-    seen = f"the longest silence {longest:.2f} s ({worst}); the busy machine cost {missed} ticks"
-    yield Check("no poll is missed beyond its fault", longest <= SILENCE_SECONDS, seen)
+    seen = f"longest silence {longest:.2f} s ({worst}); {missed} ticks skipped by the busy machine"
+    yield Check("no poll is missing beyond a fault", longest <= SILENCE_SECONDS, seen)
     usual = quantiles(gaps)[0]
     yield Check(PACE, usual <= INTERVAL_SECONDS * LATE, f"{usual * 1000:.1f} ms")
 

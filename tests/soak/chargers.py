@@ -38,7 +38,7 @@ OUTCOMES = {
     "unauthorized": "unauthorized",
     "unavailable": "http_status",
 }
-"""Each fault of the simulator, and the reason a poll has to fail with (PROTOCOL.md §1)."""
+"""Each fault of the simulator, and the failure reason it must cause (docs/protocol.md §1)."""
 
 MODELS = ("V2", "V3", "V4", "PRO", "V4")
 APIS = {"V2": ("auto", "1"), "V3": ("auto", "2", "1"), "V4": ("auto", "2"), "PRO": ("2", "auto")}
@@ -257,6 +257,6 @@ def _says(entry: Request, key: str) -> bool:
 
 
 def said_energy_wh(charger: Charger, api: int) -> float:
-    """Return `eto` as it is said: v1 counts 0.1 kWh, V2 hardware whole kWh (PROTOCOL.md §3.5)."""
+    """Return `eto` in v1's 0.1 kWh, or V2 hardware's whole kWh (docs/protocol.md §3.5)."""
     step = 1 if api == 2 else 100 if charger.hardware.v2 else 1000
     return float(int(charger.energy_wh / step) * step)
