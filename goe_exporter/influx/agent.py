@@ -66,7 +66,7 @@ class Agent:
         self._closed = False
         self._holding = self._held.spool.pending > 0
         self._losses = Losses(_log)
-        self._failures = Episode(_log, "spool fails", "spool works again")
+        self._failures = Episode(_log, "spool failed", "spool recovered")
         self.sender = Sender(
             self.spool,
             server,
@@ -81,7 +81,7 @@ class Agent:
         """Put a cycle on disk; a full disk costs the oldest lines, never the poll."""
         try:
             for spool in self._spools:
-                spool.attend()
+                spool.check_directory()
             with self._lock:
                 trusted = self.timekeeper.trusted()
                 if self._holding or not trusted:

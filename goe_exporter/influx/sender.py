@@ -144,7 +144,7 @@ class Sender:
         if not batch.lines:
             self._spool.commit(batch.end)
             return self._ask() if self._wants_answer() else None
-        gone = self._spool.lend(batch.ends)
+        gone = self._spool.mark_in_flight(batch.ends)
         if gone == len(batch.lines):
             return 0.0
         try:
@@ -154,7 +154,7 @@ class Sender:
         except Stopped:
             return None
         finally:
-            self._spool.lend(())
+            self._spool.mark_in_flight(())
         self._well()
         return 0.0
 

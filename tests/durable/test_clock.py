@@ -920,9 +920,9 @@ def test_spool_that_fails_costs_a_point_not_the_poll(
     world.deliver()
     assert [number for number, _ in world.points()] == [0, 6, 7, 8, 9, 10]
     assert [event.getMessage() for event in caplog.records] == [
-        "spool fails",
+        "spool failed",
         "points dropped",
-        "spool works again",
+        "spool recovered",
     ]
 
 
