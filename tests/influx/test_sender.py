@@ -271,7 +271,7 @@ def test_a_thread_that_ended_of_itself(
     sender = Sender(spool, server, dead)
     assert not sender.hangs()
     monkeypatch.setattr(sender, "_run", lambda: None)
-    delivery._thread = threading.Thread(target=delivery._run)
+    sender._thread = threading.Thread(target=sender._run)
     sender.start()
     wait_for(sender.hangs, "a thread that is gone")
     sender.stop(1)
@@ -422,7 +422,7 @@ def test_rejection_is_logged(
     (event,) = events
     assert event.getMessage() == "lines rejected"
     assert vars(event)["values"] == {"words": "HTTP 400: field type conflict"}
-    delivery._refused_at -= delivery.QUIET_SECONDS
+    sender._refused_at -= delivery.QUIET_SECONDS
     fill(spool, 300, 301)
     deliver(sender)
     assert [event.getMessage() for event in events[1:]] == ["no more lines rejected"]
@@ -692,7 +692,7 @@ def test_backlog_that_is_too_old(
 ) -> None:
     """Thousands of points beyond the server's retention do not keep back the newest ones."""
     fill(spool, 0, 1200)
-    delivery._most_lines = delivery._at_once = 100
+    sender._most_lines = sender._at_once = 100
     old = set(lines(0, 1100))
     server.rule = lambda sent: REJECTED if old & set(sent) else WRITTEN
     deliver(sender)
@@ -945,7 +945,7 @@ def started(sender: Sender) -> Iterator[Sender]:
     sender.start()
     yield sender
     sender.stop(5)
-    assert not delivery._thread.is_alive()
+    assert not sender._thread.is_alive()
 
 
 def test_wake(spool: Spool, server: Scripted, started: Sender) -> None:
@@ -976,7 +976,7 @@ def test_stop_when_idle(sender: Sender) -> None:
     """A sender with nothing to do stops at once."""
     sender.start()
     sender.stop(20)
-    assert not delivery._thread.is_alive()
+    assert not sender._thread.is_alive()
 
 
 def test_stop_in_a_back_off(spool: Spool, server: Scripted, sender: Sender) -> None:
@@ -986,7 +986,7 @@ def test_stop_in_a_back_off(spool: Spool, server: Scripted, sender: Sender) -> N
     sender.start()
     wait_for(lambda: bool(server.requests), "a request")
     sender.stop(20)
-    assert not delivery._thread.is_alive()
+    assert not sender._thread.is_alive()
     assert spool.pending == 5
 
 
@@ -998,10 +998,10 @@ def test_stop_in_a_request(spool: Spool, dead: DeadLetters, fake: FakeInflux) ->
     sender.start()
     wait_for(lambda: bool(fake.received), "a request")
     sender.stop(0.1)
-    assert delivery._thread.is_alive()
+    assert sender._thread.is_alive()
     assert spool.pending == 5
-    delivery._thread.join(20)
-    assert not delivery._thread.is_alive()
+    sender._thread.join(20)
+    assert not sender._thread.is_alive()
 
 
 def test_stop_in_the_search_for_bad_lines(
@@ -1014,7 +1014,7 @@ def test_stop_in_the_search_for_bad_lines(
     sender.start()
     wait_for(lambda: sender.rejected > 5, "refused lines")
     sender.stop(20)
-    assert not delivery._thread.is_alive()
+    assert not sender._thread.is_alive()
     asked, left = len(server.requests), spool.pending
     assert left > 0
     assert refused(dead) == lines(0, 3001 - left)
@@ -1038,8 +1038,8 @@ def test_answer_after_the_end(spool: Spool, server: Scripted, sender: Sender) ->
     spool.close()
     later = Spool(spool.directory, 64 * 1024 * 1024)
     answer.set()
-    delivery._thread.join(20)
-    assert not delivery._thread.is_alive()
+    sender._thread.join(20)
+    assert not sender._thread.is_alive()
     assert not (spool.directory / "cursor").exists()
     assert later.read(10).lines == lines(0, 5)
     later.close()
@@ -1050,15 +1050,15 @@ def test_stop_between_two_rounds(sender: Sender, monkeypatch: pytest.MonkeyPatch
 
     class Late(threading.Event):
         def clear(self) -> None:
-            delivery._stopping.set()
+            sender._stopping.set()
             self.set()
             super().clear()
 
     monkeypatch.setattr(sender, "_work", Late())
     sender.start()
-    delivery._thread.join(20)
-    alive = delivery._thread.is_alive()
-    delivery._work.set()
+    sender._thread.join(20)
+    alive = sender._thread.is_alive()
+    sender._work.set()
     assert not alive
 
 
@@ -1200,7 +1200,7 @@ def test_server_that_comes_and_goes(spool: Spool, dead: DeadLetters) -> None:
     assert sender.deliver_once()
     assert sender.failing == "refused"
     with FakeInflux() as fake:
-        delivery._server = v2(fake.url)
+        sender._server = v2(fake.url)
         deliver(sender)
         assert fake.taken == lines(0, 5)
 
