@@ -25,7 +25,7 @@ from goe_exporter.prometheus.exposition import DEVICE_LABELS, Exposition
 SOURCE = "prometheus"
 OF_JOB = 'job=~"$job"'
 SELECTED = f'{OF_JOB},charger=~"$charger"'
-SAME_CHARGER = "on (job, instance, charger)"
+OF_CHARGER = "by (job, charger)"
 JOULES_PER_KWH = "3.6e6"
 
 _CHANNELS = {channel.name: channel for channel in CHANNELS}
@@ -85,6 +85,15 @@ def exporter(name: str, labels: str = "") -> str:
     if "charger" in _exposed()[name]:
         raise KeyError(f"{name}: of a charger")
     return f"{name}{{{OF_JOB}{',' if labels else ''}{labels}}}"
+
+
+def once(expression: str) -> str:
+    """Return the PromQL with a sample per charger.
+
+    Two exporters of a job that watch a charger, or the series before and after a change of other
+    labels, count as one.
+    """
+    return f"max {OF_CHARGER} ({expression})"
 
 
 def now(expression: str, legend: str = "", *, rows: bool = False) -> Json:

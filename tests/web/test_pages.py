@@ -190,7 +190,7 @@ def test_session(
 @pytest.mark.parametrize(
     ("status", "title", "code"),
     [
-        ({"err": 8}, "Earth fault", "code 8"),
+        ({"err": 8}, "Ground fault", "code 8"),
         ({"err": 13, "fwv": "56.9"}, "Too hot", "code 13"),
         ({"err": 13, "fwv": "60.5"}, "Cable lock stuck", "code 13"),
         ({"err": 99}, "Unknown error", "code 99"),
