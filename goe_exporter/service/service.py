@@ -127,7 +127,7 @@ class Service:
         return next((name for name, part in parts.items() if part and part.hangs()), "")
 
     def unwell(self) -> str:
-        """Return what is wrong, "" if all is well; unlike a part that hangs, no restart helps."""
+        """Return what is wrong, "" if nothing is: a part that hangs, or an unavailable spool."""
         if part := self.hangs():
             return f"hangs: {part}"
         return self._agent.unavailable() if self._agent is not None else ""

@@ -26,7 +26,7 @@ from goe_exporter.spool.storage import DISK_FULL, TRANSIENT, Storage
 MAX_SEGMENT_BYTES = 1024 * 1024
 MIN_SEGMENT_BYTES = 4096
 MAX_LINE_BYTES = 1024 * 1024
-MAX_MEMORY_BYTES = 8 * 1024 * 1024
+MAX_MEMORY_BYTES = 16 * 1024 * 1024
 """Maximum size of the segments in memory while the directory is unusable."""
 
 _log = logger(__name__)
