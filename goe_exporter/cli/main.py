@@ -17,9 +17,8 @@ from goe_exporter.cli.spool import spool
 from goe_exporter.errors import GoeExporterError, UsageError
 
 if TYPE_CHECKING:
-    from goe_exporter.channels.model import Channel
     from goe_exporter.config.values import ChargerConfig, Config
-    from goe_exporter.polling.poller import Collector
+    from goe_exporter.polling.poller import Poller
     from goe_exporter.service.service import Wishes
 
 
@@ -196,14 +195,14 @@ def push(
 def read(host: str, api: str, token_file: str | None, output: str) -> None:
     """Ask the charger at [NAME=]HOST once and print its readings."""
     from goe_exporter.cli import output as terminal
-    from goe_exporter.polling.poller import Collector
+    from goe_exporter.polling.poller import Poller
     from goe_exporter.service import service
 
     charger = _charger(host, api, token_file)
     client = service.reach(charger).client()
-    collector = Collector(charger.name, charger.host, client, 60.0)
-    _ask_for_all(collector)
-    view = collector.view()
+    poller = Poller(charger.name, charger.host, client, 60.0)
+    _ask_for_all(poller)
+    view = poller.view()
     if output == "table":
         terminal.print_readings(view)
     elif output == "json":
@@ -217,7 +216,7 @@ def read(host: str, api: str, token_file: str | None, output: str) -> None:
     else:
         from goe_exporter.influx.line_protocol import line
 
-        terminal.print_lines(line(collector.last_cycle(), {}, nanoseconds=True) + "\n")
+        terminal.print_lines(line(poller.last_poll(), {}, nanoseconds=True) + "\n")
 
 
 @command.command(name="set", context_settings={"ignore_unknown_options": True})
@@ -236,23 +235,24 @@ def set_(
     you like (10A, 5kWh), or a word. `goe-exporter channels` lists what can be set.
     """
     from goe_exporter.channels.table import CHANNELS
-    from goe_exporter.charger import write
-    from goe_exporter.charger.client import Client
+    from goe_exporter.channels.writable import find, parse
+    from goe_exporter.charger.client import Client, write_targets
+    from goe_exporter.charger.write import write
     from goe_exporter.cli import output as terminal
 
-    row = write.find(CHANNELS, channel)
+    change = parse(find(CHANNELS, channel), value, CHANNELS)
     charger = _charger(host, api, token_file)
-    if api != "auto":
-        spec = write.specification(row, int(api), CHANNELS)
-        write.parse(row, spec, value)
+    writes = change.writes if api == "auto" else {int(api): change.through(int(api))}
     if dry_run:
-        _show_requests(row, value, charger)
+        for number, each in writes.items():
+            for target in write_targets(number, each.key, each.value):
+                click.echo(f"API v{number}: GET {charger.url}{target}")
         return
     client = Client(charger.host, charger.api, token=charger.token())
-    written = write.write(client, row, value, channels=CHANNELS)
-    shown = terminal.written(row, value, written.value)
+    written = write(client, change)
     click.echo(
-        f"{terminal.printable(charger.name)}: {row.option} is now {shown}"
+        f"{terminal.printable(charger.name)}: {change.channel.option} is now"
+        f" {written.write.describe(written.write.value)}"
         f" (shown by the charger after {written.seconds:.1f} s, API v{written.api})"
     )
 
@@ -320,36 +320,15 @@ def _all_chargers(
     return chargers
 
 
-def _ask_for_all(collector: Collector) -> None:
-    """Run cycles until the slow rows are in too; the first failure is the user's answer."""
+def _ask_for_all(poller: Poller) -> None:
+    """Poll until the slow rows are in too; the first failure is the user's answer."""
     from goe_exporter.errors import ChargerError
 
-    while not collector.complete:
-        collector.cycle()
-        vitals = collector.view().vitals
-        if not vitals.up:
-            raise ChargerError(vitals.reason, vitals.message)
-
-
-def _show_requests(row: Channel, value: str, charger: ChargerConfig) -> None:
-    """Print what a write would send, for each API in question, having sent nothing."""
-    from goe_exporter.charger import write
-    from goe_exporter.charger.client import write_targets
-
-    refusal: UsageError | None = None
-    shown = False
-    for api in (1, 2) if charger.api == "auto" else (int(charger.api),):
-        try:
-            spec = write.specification(row, api)
-            wire = write.parse(row, spec, value)
-        except UsageError as error:
-            refusal = error
-            continue
-        for target in write_targets(api, write.written_key(row, spec), wire):
-            click.echo(f"API v{api}: GET {charger.url}{target}")
-            shown = True
-    if refusal and not shown:
-        raise refusal
+    while not poller.complete:
+        poller.poll()
+        stats = poller.view().stats
+        if not stats.up:
+            raise ChargerError(stats.reason, stats.message)
 
 
 def _table_in(path: str, *, write: bool) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from goe_exporter.channels.model import Channel, ChargerView, Reading, Words
+from goe_exporter.channels.snapshot import Reading
+from goe_exporter.polling.view import ChargerView
 
 if TYPE_CHECKING:
     from goe_exporter.cli.channel_table import Row
@@ -47,15 +48,6 @@ def print_channels(rows: Sequence[Row]) -> None:
         channel = "\n".join(filter(None, (row.name, row.openhab)))
         table.add_row(channel, names, row.unit, row.apis.replace(" ", "\n"))
     _print(table)
-
-
-def written(channel: Channel, text: str, value: object) -> str:
-    """Return a value that was written, with its unit; a word stays as it was typed."""
-    word = printable(text.strip().lower())
-    spelled = any(word in spec.values for spec in channel.write.values() if isinstance(spec, Words))
-    if spelled or not isinstance(value, int | float):
-        return word
-    return f"{value:.10g} {channel.unit.symbol}".rstrip()
 
 
 @contextmanager

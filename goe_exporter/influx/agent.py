@@ -8,15 +8,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from goe_exporter.channels.model import Cycle, InfluxVitals
 from goe_exporter.config.values import InfluxSettings
 from goe_exporter.durable.clock import Timekeeper, boot, shown
 from goe_exporter.influx import dead_letters, line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters
 from goe_exporter.influx.sender import Sender
+from goe_exporter.influx.stats import DeliveryStats
 from goe_exporter.influx.unstamped import Held
 from goe_exporter.influx.write_api import Access, ServerV1, ServerV2, Verdict, WriteServer
-from goe_exporter.logs import Episode, logger
+from goe_exporter.logs import Incident, logger
+from goe_exporter.polling.view import Poll
 from goe_exporter.spool import segments
 from goe_exporter.spool.queue import Spool
 
@@ -57,7 +58,7 @@ class Agent:
         self._timeless = 0  # not in the sender's count, which another thread adds to
         self._closed = False
         self._holding = self._held.spool.pending > 0
-        self._failures = Episode(_log, "spool fails", "spool works again")
+        self._failures = Incident(_log, "spool fails", "spool works again")
         self.sender = Sender(
             self.spool,
             server,
@@ -68,7 +69,7 @@ class Agent:
             wants_answer=self.clock_unsure,
         )
 
-    def take(self, cycle: Cycle) -> None:
+    def take(self, cycle: Poll) -> None:
         """Put a cycle on disk; a full disk costs the oldest lines, never the poll."""
         try:
             with self._lock:
@@ -81,17 +82,17 @@ class Agent:
                 stamped = replace(cycle, time=self.timekeeper.stamp(cycle.time))
             self.spool.append(line_protocol.line(stamped, self._tags).encode())
         except OSError as error:
-            self._failures.shows(error=str(error))
+            self._failures.begins(error=str(error))
         else:
             self._failures.ends()
         finally:
             self.sender.wake()
 
-    def vitals(self) -> InfluxVitals:
+    def stats(self) -> DeliveryStats:
         """Return how delivery goes."""
         sender, spools = self.sender, (self.spool, self._held.spool, self.dead.spool)
         unsure = self.clock_unsure() and self.timekeeper.disagreement is not None
-        return InfluxVitals(
+        return DeliveryStats(
             written=sender.written,
             rejected=sender.rejected + self._timeless,
             dropped=sum(spool.dropped for spool in spools),
@@ -132,12 +133,12 @@ class Agent:
 
     def why(self) -> str:
         """Return why not everything is delivered, in a few words."""
-        failing, apart = self.vitals().failing, self.timekeeper.disagreement
+        failing, apart = self.stats().failing, self.timekeeper.disagreement
         if failing != "clock" or apart is None:
             return failing
         return f"the clock shows {shown(apart[0])}, the server's {shown(apart[1])}"
 
-    def _hold(self, cycle: Cycle) -> None:
+    def _hold(self, cycle: Poll) -> None:
         if not self._holding:
             _log.info("points wait on disk until the clock is confirmed")
         self._holding = True

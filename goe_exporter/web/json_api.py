@@ -6,8 +6,10 @@ import time
 from collections.abc import Sequence
 
 from goe_exporter import __version__
-from goe_exporter.channels.model import Channel, ChargerView, Kind, Reading
+from goe_exporter.channels.model import Channel, Kind
+from goe_exporter.channels.snapshot import Reading
 from goe_exporter.errors import REASONS
+from goe_exporter.polling.view import ChargerView
 from goe_exporter.web.history import CHANNELS as KEPT
 from goe_exporter.web.history import LONGEST_MINUTES, Timeline
 
@@ -26,11 +28,11 @@ def as_json(view: ChargerView) -> Json:
     return {
         "name": view.name,
         "host": view.host,
-        "up": view.vitals.up,
-        "failure": view.vitals.reason or None,
+        "up": view.stats.up,
+        "failure": view.stats.reason or None,
         "api": view.snapshot.api if view.snapshot else None,
         "age_seconds": view.age,
-        "last_success_timestamp_seconds": view.vitals.last_success,
+        "last_success_timestamp_seconds": view.stats.last_success,
         "readings": readings,
     }
 

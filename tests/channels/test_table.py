@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from paths import GOLDEN
 
-from goe_exporter.channels.model import Channel, Kind, Range, Words
+from goe_exporter.channels.model import Channel, Choices, Kind, Range
 from goe_exporter.channels.table import CHANNELS
 
 GOLDEN = GOLDEN / "channels.txt"
@@ -224,7 +224,7 @@ def test_writable_row_is_coherent(row: Channel) -> None:
         if isinstance(spec, Range):
             assert 0 < spec.step <= spec.high - spec.low
         else:
-            assert isinstance(spec, Words)
+            assert isinstance(spec, Choices)
             assert spec.values
             assert all(word == word.lower() for word in spec.values)
 
@@ -351,7 +351,7 @@ def test_written_current_is_limited_by_the_charger(name: str) -> None:
 def test_written_words(name: str, api: int, key: str, values: dict[str, object]) -> None:
     """The words that may be written, and what each is on the wire."""
     spec = BY_NAME[name].write[api]
-    assert isinstance(spec, Words)
+    assert isinstance(spec, Choices)
     assert (dict(spec.values), spec.key) == (values, key)
 
 

@@ -7,9 +7,11 @@ from hostile import TEXTS
 from prometheus_client.parser import text_string_to_metric_families
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import ChargerView, Kind, Snapshot, Vitals
+from goe_exporter.channels.model import Kind
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import api_v1
+from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.exposition import render_readings
 
 BY_NAME = {row.name: row for row in CHANNELS}
@@ -35,7 +37,7 @@ def _values(status: dict[str, object], api: int) -> dict[str, object]:
 def scraped(status: dict[str, object], api: int = 2) -> str:
     """Return the exposition of a v2 status."""
     snapshot = Snapshot("garage", api, 1.7e9, 0.0, decode(status, api).readings)
-    return render_readings([ChargerView("garage", "192.0.2.1", Vitals(), snapshot, 0.0)])
+    return render_readings([ChargerView("garage", "192.0.2.1", PollStats(), snapshot, 0.0)])
 
 
 # 1: nrg's length, nulls and floats

@@ -362,7 +362,7 @@ def test_voltage_shows_the_band_of_en_50160(name: str) -> None:
     assert defaults["custom"]["thresholdsStyle"] == {"mode": "area"}
 
 
-# Words
+# Choices
 
 
 def test_every_state_has_its_words() -> None:
