@@ -7,26 +7,16 @@ the value unchanged (docs/protocol.md §1).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 from goe_exporter.channels.model import Range
-from goe_exporter.channels.snapshot import Answer
 from goe_exporter.channels.writable import Change, Write, same
+from goe_exporter.charger.client import Client
 from goe_exporter.errors import ChargerError, RefusedError
 
 READ_BACK_SECONDS = 5.0
 READ_BACK_PAUSE_SECONDS = 0.5
-
-
-class WritingClient(Protocol):
-    """The part of a client that writing needs; keys and values are in v2's terms."""
-
-    def status(self, keys: Sequence[str]) -> Answer:
-        """Return the charger's answer for `keys`, or raise `ChargerError`."""
-
-    def write(self, api: int, key: str, value: object) -> None:
-        """Write one value, or raise `RefusedError` or `ChargerError`."""
 
 
 class Written(NamedTuple):
@@ -38,7 +28,7 @@ class Written(NamedTuple):
 
 
 def write(
-    client: WritingClient,
+    client: Client,
     change: Change,
     *,
     clock: Callable[[], float] = time.monotonic,

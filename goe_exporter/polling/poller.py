@@ -7,7 +7,8 @@ value by key.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
@@ -17,8 +18,11 @@ from goe_exporter.channels.snapshot import Answer, Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import ChargerError
 from goe_exporter.logs import logger
-from goe_exporter.polling.key_plan import SLOW_SECONDS, SlowKeys, key_plan
+from goe_exporter.polling.slow_rows import SLOW_SECONDS, SlowRows, keys_of
 from goe_exporter.polling.view import ChargerView, Poll, PollStats
+
+MAX_FILTER_KEYS = 35
+"""Some firmware resets the connection on longer filters (docs/protocol.md §1)."""
 
 STALE_INTERVALS = 3
 FAILURES_BEFORE_BACK_OFF = 3
@@ -67,8 +71,10 @@ class Poller:
         self.client = client
         self._clock = clock
         self._wall = wall
-        self._plan = key_plan(channels)
-        self._slow = SlowKeys(self._plan.slow_keys)
+        self._channels = channels
+        self._live = tuple(channel for channel in channels if not channel.slow)
+        self._live_keys = keys_of(self._live)
+        self._slow = SlowRows(tuple(channel for channel in channels if channel.slow))
         self._state = _State(PollStats(), None)
         self._sink = sink
         self._serial = ""
@@ -92,8 +98,8 @@ class Poller:
 
         With a long interval, a second request fetches the slow keys that do not fit into the first.
         """
-        due, fitting = self._slow.due(started), self._plan.max_slow_keys
-        answer, rest = self.client.status(self._plan.live_keys + due[:fitting]), due[fitting:]
+        due, fitting = self._slow.due(started), MAX_FILTER_KEYS - len(self._live_keys)
+        answer, rest = self.client.status(self._live_keys + due[:fitting]), due[fitting:]
         if not rest or answer.complete or self.interval_seconds < SLOW_SECONDS:
             return answer, due[:fitting]
         more = self.client.status(rest)
@@ -148,7 +154,7 @@ class Poller:
             message="",
             polls=before.polls + 1,
             failures_in_row=0,
-            decode_failures=_counted(before.decode_failures, failed),
+            decode_failures=Counter(before.decode_failures) + Counter(failed),
             last_success=snapshot.time,
             last_duration=now - started,
         )
@@ -160,17 +166,12 @@ class Poller:
 
     def _decode(self, answer: Answer, slow_keys: tuple[str, ...], now: float) -> Decoded:
         """Decode the live rows of this answer, and the slow rows of the last minute's answers."""
-        plan, slow = self._plan, self._slow
         if answer.complete:
-            return decode(answer.status, answer.api, plan.channels)
-        live = decode(answer.status, answer.api, plan.live_channels)
-        failed = live.failed
+            return decode(answer.status, answer.api, self._channels)
+        readings, failed = decode(answer.status, answer.api, self._live)
         if slow_keys:
-            slow.answered(slow_keys, answer.status, now)
-            decoded = decode(slow.status, answer.api, plan.slow_channels)
-            slow.readings = decoded.readings
-            failed |= decoded.failed & answer.status.keys()
-        return Decoded(live.readings + slow.readings, failed)
+            failed |= self._slow.take(slow_keys, answer, now)
+        return Decoded(readings + self._slow.readings, failed)
 
     def _failed(self, error: ChargerError, duration_seconds: float) -> None:
         before, snapshot = self._state
@@ -181,17 +182,9 @@ class Poller:
             message=str(error),
             polls=before.polls + 1,
             failures_in_row=before.failures_in_row + 1,
-            failures=_counted(before.failures, [error.reason]),
+            failures=Counter(before.failures) + Counter([error.reason]),
             last_duration=duration_seconds,
         )
         self._state = _State(stats, snapshot)
         if before.up is not False:
             _log.warning("poll failed", charger=self.name, reason=error.reason, error=str(error))
-
-
-def _counted(counts: Mapping[str, int], keys: Iterable[str]) -> Mapping[str, int]:
-    """Return `counts` with one more for each of `keys`."""
-    counted = dict(counts)
-    for key in keys:
-        counted[key] = counted.get(key, 0) + 1
-    return counted

@@ -13,11 +13,11 @@ import math
 import queue
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from goe_exporter.logs import logger
-from goe_exporter.polling.histogram import Histogram
 from goe_exporter.polling.poller import Poller
 
 MAX_WORKERS = 256
@@ -31,6 +31,26 @@ DURATION_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 LATENESS_BOUNDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 _log = logger(__name__)
+
+
+class Histogram:
+    """Counts observations by upper bound and sums them up."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        """Take the buckets' upper bounds in ascending order, without the last one, infinity."""
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one observation; the caller holds the lock."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return cumulative counts as (upper bound, count), `+Inf` last."""
+        bounds = [*map(str, self.bounds), "+Inf"]
+        return list(zip(bounds, map(float, itertools.accumulate(self.counts)), strict=True))
 
 
 class Scheduler:

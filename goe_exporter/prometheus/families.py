@@ -27,20 +27,15 @@ Provider = Callable[[], Iterable[Family]]
 """Returns the present families of a part of the exporter."""
 
 
-def gauge(name: str, help_text: str, value: float) -> Family:
-    """Return a gauge without labels."""
-    return Family(name, help_text, "gauge", [Sample(name, {}, value)])
-
-
-def counter(name: str, help_text: str, value: float) -> Family:
-    """Return a counter without labels."""
-    return Family(name, help_text, "counter", [Sample(f"{name}_total", {}, value)])
-
-
-def counters(name: str, help_text: str, label: str, values: Mapping[str, float]) -> Family:
-    """Return a counter with one label, and a sample for each of its values."""
-    samples = [Sample(f"{name}_total", {label: text}, value) for text, value in values.items()]
-    return Family(name, help_text, "counter", samples)
+def family(
+    kind: str, name: str, help_text: str, values: float | Mapping[str, float], label: str = ""
+) -> Family:
+    """Return a gauge or a counter: one sample, or a sample for each value of a label."""
+    full_name = f"{name}_total" if kind == "counter" else name
+    if not isinstance(values, Mapping):
+        return Family(name, help_text, kind, [Sample(full_name, {}, values)])
+    samples = [Sample(full_name, {label: text}, value) for text, value in values.items()]
+    return Family(name, help_text, kind, samples)
 
 
 def info(name: str, help_text: str, labels: Mapping[str, str]) -> Family:

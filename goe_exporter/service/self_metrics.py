@@ -12,9 +12,7 @@ from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.prometheus.families import (
     Family,
     Provider,
-    counter,
-    counters,
-    gauge,
+    family,
     histogram,
     info,
 )
@@ -48,30 +46,39 @@ def polling(scheduler: Scheduler) -> Iterator[Family]:
     ):
         full_name = f"goe_exporter_poll_{name}_seconds"
         yield histogram(full_name, help_text, times.buckets(), times.sum)
-    help_text = "Polls aborted by an internal error."
-    yield counter("goe_exporter_defects", help_text, scheduler.internal_errors)
+    errors = scheduler.internal_errors
+    yield family("counter", "goe_exporter_defects", "Polls aborted by an internal error.", errors)
 
 
 def configuration(reload: Reload) -> Iterator[Family]:
     """Yield the families of the last read of the configuration."""
-    prefix = "goe_config_last_reload"
-    help_text = "Whether the last reload of the configuration succeeded."
-    yield gauge(f"{prefix}_successful", help_text, reload.successful)
-    help_text = "Unix time of the last successful reload of the configuration."
-    yield gauge(f"{prefix}_success_timestamp_seconds", help_text, reload.last_success)
+    yield family(
+        "gauge",
+        "goe_config_last_reload_successful",
+        "Whether the last reload of the configuration succeeded.",
+        reload.successful,
+    )
+    yield family(
+        "gauge",
+        "goe_config_last_reload_success_timestamp_seconds",
+        "Unix time of the last successful reload of the configuration.",
+        reload.last_success,
+    )
 
 
 def influx(stats: DeliveryStats) -> Iterator[Family]:
     """Yield the families of the delivery to InfluxDB."""
     points = {result: getattr(stats, result) for result in ("written", "rejected", "dropped")}
-    yield counters("goe_influx_points", "InfluxDB points by result.", "result", points)
-    yield gauge("goe_influx_spooled_points", "InfluxDB points waiting on disk.", stats.spooled)
-    yield gauge("goe_influx_spool_bytes", "Size of the InfluxDB spool on disk.", stats.spool_bytes)
-    if stats.oldest is not None:
-        help_text = "Timestamp of the oldest InfluxDB point waiting on disk."
-        yield gauge("goe_influx_oldest_spooled_timestamp_seconds", help_text, stats.oldest)
-    yield counter("goe_influx_damaged_records", "Unreadable records of the spool.", stats.damaged)
-    if stats.failures:
-        failures = dict(sorted(stats.failures.items()))
-        help_text = "Failed InfluxDB writes that are retried, by reason."
-        yield counters("goe_influx_write_failures", help_text, "reason", failures)
+    failures = dict(sorted(stats.failures.items())) or None
+    oldest = "Timestamp of the oldest InfluxDB point waiting on disk."
+    retried = "Failed InfluxDB writes that are retried, by reason."
+    for kind, name, help_text, values, label in (
+        ("counter", "points", "InfluxDB points by result.", points, "result"),
+        ("gauge", "spooled_points", "InfluxDB points waiting on disk.", stats.spooled, ""),
+        ("gauge", "spool_bytes", "Size of the InfluxDB spool on disk.", stats.spool_bytes, ""),
+        ("gauge", "oldest_spooled_timestamp_seconds", oldest, stats.oldest, ""),
+        ("counter", "damaged_records", "Unreadable records of the spool.", stats.damaged, ""),
+        ("counter", "write_failures", retried, failures, "reason"),
+    ):
+        if values is not None:
+            yield family(kind, f"goe_influx_{name}", help_text, values, label)

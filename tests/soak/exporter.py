@@ -23,7 +23,7 @@ DEADLINE_SECONDS = 2.0
 SHORTENED = (
     ("config.values", "SHORTEST_INTERVAL_SECONDS"),
     ("polling.scheduler", "FIRST_SECONDS"),
-    ("polling.key_plan", "SLOW_SECONDS"),
+    ("polling.slow_rows", "SLOW_SECONDS"),
     ("polling.poller", "SLOW_SECONDS"),
     ("polling.poller", "MAX_BACK_OFF_SECONDS"),
     ("influx.sender", "FIRST_WAIT_SECONDS"),
