@@ -109,7 +109,7 @@ class Channel:
     `divide`; a raw number equal to `absent` means no value; `low` and `high` narrow the unit's
     plausible range. `write` holds the writable values for each API (1, 2), `openhab` the openHAB
     channels of the parts, in order. A `slow` row is requested every 60 s, other rows in every
-    poll.
+    poll. An `info_only` row is a label of `goe_device_info`, but neither a field nor a JSON key.
     """
 
     key: str
@@ -128,6 +128,7 @@ class Channel:
     openhab: str = ""
     slow: bool = False
     apis: tuple[int, ...] = (1, 2)
+    info_only: bool = False
 
     @cached_property
     def keys(self) -> tuple[str, ...]:

@@ -100,6 +100,8 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("typ", "model", "Device type.", NONE, TEXT, label="model", slow=True, apis=(2,)),
     Channel("var", "variant", "Power variant: 11 or 22 kW.", NONE, TEXT, label="variant", slow=True, apis=(2,)),
     Channel("fna", "device_name", "Name set in the app.", NONE, TEXT, label="name", slow=True, apis=(2,)),
+    Channel("rev", "revision", "Hardware revision.", NONE, TEXT, label="revision", slow=True, apis=(2,), info_only=True),
+    Channel("styp", "style", "Device subtype.", NONE, TEXT, label="style", slow=True, apis=(2,), info_only=True),
     Channel("acs", "access", "Access control mode.", NONE, STATE, label="mode", states=codes.ACCESS, write={1: ACCESS_V1, 2: ACCESS_V2}, openhab="accessConfiguration", slow=True),
     Channel("lmo", "logic_mode", "Charging logic mode.", NONE, STATE, label="mode", states=codes.LOGIC_MODE, slow=True, apis=(2,)),
     Channel("awp", "awattar_max_price", "Maximum price per kilowatt-hour for charging.", CT, write={2: PRICE}, slow=True, apis=(2,)),

@@ -83,7 +83,7 @@ def _metric(channel: Channel) -> str:
 
 def _field(channel: Channel, labels: list[str]) -> str:
     if channel.kind is Kind.TEXT:
-        return "" if channel.name == "serial" else channel.field()
+        return "" if channel.name == "serial" or channel.info_only else channel.field()
     return channel.field("#") if labels else channel.field()
 
 

@@ -90,6 +90,8 @@ def _tag(text: str) -> str:
 
 def _fields(reading: Reading) -> list[str]:
     channel, value = reading.channel, reading.value
+    if channel.info_only:
+        return []
     name = channel.field(reading.label if channel.label else "")
     if channel.kind is Kind.TEXT:
         return [] if channel.name == "serial" else [f"{channel.name}={string(str(value))}"]

@@ -19,7 +19,7 @@ from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.families import Family, Provider
 from goe_exporter.prometheus.text_format import TEXT, Format, escaped, negotiated, number, series
 
-DEVICE_LABELS = ("serial", "model", "variant", "firmware", "name")
+DEVICE_LABELS = ("serial", "model", "variant", "firmware", "name", "revision", "style")
 
 
 class Exposition:

@@ -24,7 +24,8 @@ def as_json(view: ChargerView) -> Json:
     """
     readings: Json = {}
     for reading in view.snapshot.readings if view.snapshot else ():
-        _put(readings, reading)
+        if not reading.channel.info_only:
+            _put(readings, reading)
     return {
         "name": view.name,
         "host": view.host,
@@ -140,6 +141,7 @@ def _object(required: Json, optional: Json | None = None) -> Json:
 
 def _schemas(channels: Sequence[Channel]) -> Json:
     text: Json = {"type": "string"}
+    shown: Json = {each.name: _reading(each) for each in channels if not each.info_only}
     count: Json = {"type": "integer", "minimum": 0}
     charger = {
         "name": text,
@@ -149,7 +151,7 @@ def _schemas(channels: Sequence[Channel]) -> Json:
         "api": {"enum": [1, 2, None]},
         "age_seconds": _nullable("Age of the last answer."),
         "last_success_timestamp_seconds": _nullable("When it last answered, in Unix time."),
-        "readings": _object({}, {channel.name: _reading(channel) for channel in channels}),
+        "readings": _object({}, shown),
     }
     values: Json = {"type": "array", "items": {"type": ["number", "null"]}}
     kept = [channel for channel in channels if channel.name in KEPT]

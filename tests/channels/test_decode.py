@@ -23,7 +23,7 @@ BY_NAME = {row.name: row for row in CHANNELS}
 
 V2_KEYS = """
 nrg tpa fhz eto wh dwo car err modelStatus alw frc psm cus trx pnp pha amp acu cbl amt loa ama adi
-tma rbt rssi fwv sse pgrid ppv pakku typ var fna acs lmo awp fup rbc
+tma rbt rssi fwv sse pgrid ppv pakku typ var fna rev styp acs lmo awp fup rbc
 c0e c1e c2e c3e c4e c5e c6e c7e c8e c9e cards
 """.split()
 V1_KEYS = """

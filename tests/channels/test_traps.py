@@ -314,7 +314,7 @@ def test_trap_12_photovoltaics_keep_their_sign() -> None:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_trap_13_a_name_cannot_forge_a_sample(text: str) -> None:
-    """Whatever somebody calls the charger, it stays one label's value of one sample."""
+    """Any name of a charger is the value of one label of one sample."""
     exposition = scraped({"fna": text, "amp": 16})
     samples = [
         sample for family in text_string_to_metric_families(exposition) for sample in family.samples
@@ -322,7 +322,7 @@ def test_trap_13_a_name_cannot_forge_a_sample(text: str) -> None:
     assert not [sample for sample in samples if sample.labels.get("charger") == "forged"]
     (info,) = [sample for sample in samples if sample.name == "goe_device_info"]
     assert set(info.labels) == {
-        *("charger", "serial", "model", "variant", "firmware", "name", "api"),
+        *("charger", "serial", "model", "variant", "firmware", "name", "api", "revision", "style"),
     }
     assert len(info.labels["name"]) <= 512
     assert (

@@ -16,7 +16,7 @@ from goe_exporter.polling.poller import Poller
 from goe_exporter.simulator import Box, Car, Charger, Simulator
 
 SLOW_KEYS = {
-    *("ama", "adi", "typ", "var", "fna", "acs", "lmo", "awp", "fup", "rbc", "cards"),
+    *("ama", "adi", "typ", "var", "fna", "acs", "lmo", "awp", "fup", "rbc", "cards", "rev", "styp"),
     *("c0e", "c1e", "c2e", "c3e", "c4e", "c5e", "c6e", "c7e", "c8e", "c9e"),
 }
 LIVE_KEYS = {"nrg", "eto", "wh", "dwo", "car", "err", "alw", "frc", "amp", "acu", "tma", "sse"}

@@ -106,7 +106,9 @@ def test_promtool_reads_hostile_names(name: str) -> None:
 
 # Numbers, typed by hand
 
-DEVICE_OF_NOBODY = dict.fromkeys(("serial", "model", "variant", "firmware", "name"), "")
+DEVICE_OF_NOBODY = dict.fromkeys(
+    ("serial", "model", "variant", "firmware", "name", "revision", "style"), ""
+)
 
 
 @pytest.mark.parametrize(
