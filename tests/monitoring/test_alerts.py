@@ -16,19 +16,15 @@ from paths import ROOT
 from prometheus_client.parser import text_string_to_metric_families
 from servers import binary
 
-from goe_exporter.channels.model import (
-    Channel,
-    ChargerView,
-    Distribution,
-    InfluxVitals,
-    Kind,
-    Reading,
-    Reload,
-    Snapshot,
-    Vitals,
-)
+from goe_exporter.channels.model import Channel, Kind
+from goe_exporter.channels.snapshot import Reading, Snapshot
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.influx.stats import DeliveryStats
+from goe_exporter.polling.scheduler import Scheduler
+from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.exposition import Exposition
+from goe_exporter.prometheus.process import process_metrics
+from goe_exporter.service.self_metrics import Reload, providers
 
 ALERTS = ROOT / "dashboards" / "alerts"
 RUNBOOK_URL = "https://github.com/goe-exporter/goe-exporter/blob/main/docs/runbook.md"
@@ -333,12 +329,13 @@ def readings_of(channel: Channel) -> list[Reading]:
 def emitted() -> dict[str, list[dict[str, str]]]:
     """Return the labels of every sample the exporter can emit, and those of `up`, by name."""
     readings = tuple(reading for channel in CHANNELS for reading in readings_of(channel))
-    vitals = Vitals(True, polls=1, decode_failures={"tma": 1}, last_success=1.0, last_duration=1.0)
-    view = ChargerView("garage", "host", vitals, Snapshot("garage", 2, 1.0, 1.0, readings), 0.0)
-    influx = InfluxVitals(1, 1, 1, 1, 1, 1, 1.0, "", {"refused": 1})
-    none = Distribution((1.0,))
+    failures = {"tma": 1}
+    stats = PollStats(True, decode_failures=failures, last_success=1.0, last_duration=1.0)
+    view = ChargerView("garage", "host", stats, Snapshot("garage", 2, 1.0, 1.0, readings), 0.0)
+    influx = DeliveryStats(1, 1, 1, 1, 1, 1, 1.0, "", {"refused": 1})
     reload = Reload(successful=True, last_success=1.0)
-    exposition = Exposition(lambda: [view], none, none, lambda: 0, lambda: influx, lambda: reload)
+    own = providers(Scheduler(()), lambda: reload, lambda: influx)
+    exposition = Exposition(lambda: [view], [*own, process_metrics()])
     scrape = {"job": "goe", "instance": "pi:10332"}
     found: dict[str, list[dict[str, str]]] = {"up": [scrape]}
     for family in text_string_to_metric_families(exposition.render()[0].decode()):

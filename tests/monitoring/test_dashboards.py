@@ -401,7 +401,7 @@ def test_voltage_shows_the_band_of_en_50160(name: str) -> None:
     assert defaults["custom"]["thresholdsStyle"] == {"mode": "area"}
 
 
-# Words
+# Choices
 
 
 def texts(mappings: list[Json]) -> dict[str, str]:

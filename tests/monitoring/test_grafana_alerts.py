@@ -15,9 +15,10 @@ from pydantic.alias_generators import to_camel
 from servers import InfluxDB
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import Cycle, Snapshot
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.influx import line_protocol
+from goe_exporter.polling.view import Poll
 
 ALERTS = ROOT / "dashboards" / "alerts"
 FILE = ALERTS / "grafana" / "goe-alerts-influxdb.yaml"
@@ -283,7 +284,7 @@ class History:
             snapshot = None
             if status is not None:
                 snapshot = Snapshot(charger, api, stamp, 0.0, decode(status, api).readings)
-            lines.append(line_protocol.line(Cycle(charger, "012345", stamp, snapshot), {}))
+            lines.append(line_protocol.line(Poll(charger, "012345", stamp, snapshot), {}))
         self._server.write("\n".join(lines))
 
     def fires(self, rule: Rule) -> bool | None:

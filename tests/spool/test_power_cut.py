@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from power import WAYS, Disk
 
-from goe_exporter.channels.model import Cycle
 from goe_exporter.durable.clock import Timekeeper
 from goe_exporter.influx import agent as agent_module
 from goe_exporter.influx.agent import Agent
 from goe_exporter.influx.dead_letters import DeadLetters, letters
 from goe_exporter.influx.sender import Sender
 from goe_exporter.influx.write_api import Verdict
+from goe_exporter.polling.view import Poll
 from goe_exporter.spool.queue import Spool
 
 LIMIT = 1024 * 1024
@@ -192,7 +192,7 @@ def test_held_points(watch: Watch, folder: Path, monkeypatch: pytest.MonkeyPatch
     pusher._held.spool._storage.segment_bytes = 400
     for number in range(100, 112):
         clock["wall"], clock["up"] = clock["wall"] + 5, clock["up"] + 5
-        pusher.take(Cycle(str(number), "", clock["wall"], None))
+        pusher.take(Poll(str(number), "", clock["wall"], None))
         names.append(b"%d" % number)
     clock["wall"] = NOW
     pusher._answered(Verdict("written", server_time=NOW))

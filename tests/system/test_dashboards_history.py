@@ -23,8 +23,9 @@ from prometheus_server import Found, Prometheus, Sample
 from servers import InfluxDB
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import ChargerView, Cycle, Snapshot, Vitals
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.influx.line_protocol import line
+from goe_exporter.polling.view import ChargerView, Poll, PollStats
 
 FIRST, LAST = unix(2026, 1, 1), unix(2026, 3, 2, hours=12)
 EVERY, HOUR = 300.0, 3600.0
@@ -88,7 +89,7 @@ def share(minutes: float) -> float:
     return min(max(minutes / 60, 0), 1)
 
 
-def cycles() -> Iterator[Cycle]:
+def cycles() -> Iterator[Poll]:
     """Yield what the exporter would have seen, by the project's own decoder."""
     before_wh, time = 500_000.0, FIRST
     while time <= LAST:
@@ -96,7 +97,7 @@ def cycles() -> Iterator[Cycle]:
         for charger, api, says in (("garage", 2, garage), ("yard", 1, yard)):
             status = says(time, before_wh)
             snapshot = Snapshot(charger, api, time, time, decode(status, api).readings)
-            yield Cycle(charger, str(status["sse"]), time, snapshot)
+            yield Poll(charger, str(status["sse"]), time, snapshot)
         if midnight(time + step) != midnight(time):
             before_wh += 1000 * day_of_month(time)
         time += step
@@ -106,7 +107,7 @@ def samples() -> Iterator[Sample]:
     """Yield the history as the exporter would have shown it to Prometheus."""
     scraped = {"job": "goe", "instance": "localhost:10332"}
     for cycle in cycles():
-        view = ChargerView(cycle.charger, "", Vitals(), cycle.snapshot, 0.0)
+        view = ChargerView(cycle.charger, "", PollStats(), cycle.snapshot, 0.0)
         for family in families([view]):
             for name, labels, value, *_rest in family.samples:
                 if name in KEPT or (name == "goe_car_state" and labels["state"] in STATES):

@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import Cycle, Snapshot
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.polling.view import Poll
 from goe_exporter.web.history import ROWS, History
 
 PRO = {
@@ -34,7 +35,7 @@ def test_chargers_that_are_gone_are_forgotten() -> None:
     """What is kept of a charger goes with it."""
     history = History()
     for name in ("garage", "yard"):
-        history.take(Cycle(name, "", WALL, None))
+        history.take(Poll(name, "", WALL, None))
     history.keep(["yard", "carport"])
     assert history.timeline("garage", 60, 5.0).times == []
     assert len(history.timeline("yard", 60, 5.0).times) == 1
@@ -56,7 +57,7 @@ class Past:
             nrg[11] = power
             readings = decode(status | {"nrg": nrg}, 2, CHANNELS).readings
             snapshot = Snapshot("garage", 2, 0.0, 0.0, readings)
-        self.history.take(Cycle("garage", "", 0.0, snapshot))
+        self.history.take(Poll("garage", "", 0.0, snapshot))
         self.clock.advance(wait)
 
     def power(self, minutes: int = 60, interval: float = 5.0) -> list[float | None]:
