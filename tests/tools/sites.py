@@ -26,14 +26,14 @@ class Site:
         history: History | None = None,
         port: int = 0,
         influx: Callable[[], InfluxVitals] | None = None,
-        hangs: Callable[[], str] = lambda: "",
+        stalled: Callable[[], str] = lambda: "",
     ) -> None:
         exposition = Exposition(views, Distribution((1.0,)), Distribution((1.0,)))
         self._socket = socket.create_server(("127.0.0.1", port))
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
         config = uvicorn.Config(
-            application(views, exposition, history or History(), influx, hangs),
+            application(views, exposition, history or History(), influx, stalled),
             log_config=None,
             lifespan="off",
             ws="none",
