@@ -139,11 +139,12 @@ def serve(
         click.echo(f"the configuration is good: {len(first.chargers)} charger(s)")
         return
     from goe_exporter.http_server.server import Limits, Server
+    from goe_exporter.web.app import HEALTH_PATHS
     from goe_exporter.web.history import History
 
     logs.configure(log_format, log_level)
     limits = Limits(max_connections, request_timeout)
-    server = Server(*listen, web, limits, open_health=open_health)
+    server = Server(*listen, web, limits, open_paths=HEALTH_PATHS if open_health else ())
     service.Service(first, wishes, server, History()).run()
 
 

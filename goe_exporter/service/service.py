@@ -130,8 +130,12 @@ class Service:
 
     def hangs(self) -> str:
         """Return which part has come to a stand, "" if all is well."""
-        parts = {"polls": self._schedule, "delivery": self._agent, "web": self._server}
-        return next((name for name, part in parts.items() if part and part.hangs()), "")
+        parts = {
+            "polls": self._schedule.hangs,
+            "delivery": self._agent.hangs if self._agent else None,
+            "web": self._server.is_stalled if self._server else None,
+        }
+        return next((name for name, stalled in parts.items() if stalled and stalled()), "")
 
     def watch(self) -> None:
         """Reload after each SIGHUP, and show life as long as nothing hangs; never returns."""
