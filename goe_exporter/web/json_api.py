@@ -38,16 +38,16 @@ def as_json(view: ChargerView) -> Json:
 
 def history_json(view: ChargerView, minutes: int, timeline: Timeline) -> Json:
     """Return a charger's last minutes as JSON, with one list of values per channel and part."""
-    series = {
-        name: parts[""] if list(parts) == [""] else parts for name, parts in timeline.series.items()
-    }
     return {
         "charger": view.name,
         "minutes": minutes,
         "interval_seconds": view.interval_seconds,
         "now_timestamp_seconds": round(time.time(), 1),
         "timestamps_seconds": timeline.times,
-        "series": series,
+        "series": {
+            name: parts[""] if list(parts) == [""] else parts
+            for name, parts in timeline.series.items()
+        },
     }
 
 

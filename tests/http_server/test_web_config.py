@@ -199,17 +199,17 @@ def test_examples(folder: Path, name: str) -> None:
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_promtool_accepts_no_less(folder: Path, name: str) -> None:
     """The exporter rejects what promtool rejects, and what the table lists besides."""
-    text, theirs, ours = COMPARISONS[name]
+    text, by_promtool, by_exporter = COMPARISONS[name]
     path = written(folder, text)
     done = subprocess.run([binary("promtool"), "check", "web-config", str(path)], check=False)
-    assert (done.returncode == 0) == theirs
-    assert theirs or not ours
+    assert (done.returncode == 0) == by_promtool
+    assert by_promtool or not by_exporter
     try:
         WebSettings(str(path))
     except ConfigError:
-        assert not ours
+        assert not by_exporter
     else:
-        assert ours
+        assert by_exporter
 
 
 @pytest.mark.parametrize(

@@ -244,7 +244,7 @@ def test_without_chargers() -> None:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/api/v1/chargers", "/"])
-def test_gzip_when_asked_for(path: str) -> None:
+def test_gzip_when_accepted(path: str) -> None:
     """A large response is compressed for clients that accept it, and only for those."""
     views = [view(f"garage {number}") for number in range(10)]
     with Site(lambda: views) as site:

@@ -254,7 +254,7 @@ def test_an_error_without_a_name(code: int, firmware: str) -> None:
         ),
         (
             view(None, up=False, reason="dns", age=None),
-            *("never", "Has not answered yet"),
+            *("never", "No answer yet"),
             "No data yet: its host name cannot be resolved",
         ),
         (view(None, up=None, age=None), "waiting", "Not polled yet", "No data yet"),
