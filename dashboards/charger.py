@@ -255,7 +255,7 @@ def _bounds(queries: Queries, age: Panel) -> list[Panel]:
             mappings=looks.PHASE_COUNT, defaults={"noValue": "No data"},
         ),
         stat(
-            title="WiFi", description="Strength of the charger's WiFi signal. API v1 has none.",
+            title="Wi-Fi", description="Strength of the charger's Wi-Fi signal. API v1 has none.",
             targets=queries.signal, unit="dBm", width=3, height=6, time_from=fresh,
             thresholds=looks.SIGNAL, defaults={"noValue": "Not told"},
         ),

@@ -10,7 +10,10 @@ from dashboards.panels import (
     values,
 )
 from goe_exporter.channels import codes
-from goe_exporter.web.translations import WORDS
+from goe_exporter.web.locale import translations
+
+_TEXTS = translations("en")
+"""The page's English texts, which the dashboards use too."""
 
 GREEN, YELLOW, ORANGE, RED = "#56A64B", "#E0B400", "#FF9830", "#E02F44"
 SILENT = "#FF780A"
@@ -38,7 +41,7 @@ SENSORS = {
     "mid_meter": GREY,
 }
 
-SENSOR_NAMES = [override(name, displayName=WORDS[f"sensor.{name}"][0]) for name in SENSORS]
+SENSOR_NAMES = [override(name, displayName=_TEXTS[f"sensor.{name}"]) for name in SENSORS]
 
 KWH, HOURS = "suffix:kWh", "suffix:h"
 """Grafana's own units turn 1100 kWh into 1.1 MWh and 26 hours into 1.1 days."""
@@ -94,7 +97,7 @@ FREQUENCY: Thresholds = ((None, RED), (49.8, "transparent"), (50.2, RED))
 def words(group: str, colors: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Return the page's English text and the colour of each state; KeyError without a text."""
     return {
-        name: (WORDS[f"{group}.{name}"][0], color)
+        name: (_TEXTS[f"{group}.{name}"], color)
         for color, names in colors.items()
         for name in names.split()
     }
@@ -106,7 +109,7 @@ def _numbered(states: codes.CodeSet, texts: Mapping[str, tuple[str, str]]) -> Js
     return values({str(number): texts[name] for number, name in numbering.items()})
 
 
-NO_ANSWER = (WORDS["condition.unreachable"][0], SILENT)
+NO_ANSWER = (_TEXTS["condition.unreachable"], SILENT)
 CAR = words("car_state", _CAR)
 CAR_STATE = [
     _numbered(codes.CAR, CAR),

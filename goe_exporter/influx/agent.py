@@ -121,9 +121,9 @@ class Agent:
         self._tags = settings.tags
         self.sender.change(server, settings.batch, settings.timeout)
 
-    def hangs(self) -> bool:
+    def is_stalled(self) -> bool:
         """Tell whether delivery has come to an end of itself."""
-        return self.sender.hangs()
+        return self.sender.is_stalled()
 
     def unavailable(self) -> str:
         """Return why points wait in memory instead of on disk, "" if they do not."""

@@ -119,7 +119,7 @@ class Sender:
         self._hurry.set()
         self._work.set()
 
-    def hangs(self) -> bool:
+    def is_stalled(self) -> bool:
         """Tell whether the thread has ended, though nobody stopped it."""
         begun = self._thread.ident is not None
         return begun and not self._stopping.is_set() and not self._thread.is_alive()

@@ -127,12 +127,12 @@ class Service:
         """Return the name of a component that is stalled, "" if all of them work."""
         checks = {"polls": self._schedule.is_stalled}
         if self._agent is not None:
-            checks["delivery"] = self._agent.hangs
+            checks["delivery"] = self._agent.is_stalled
         if self._server is not None:
-            checks["web"] = self._server.hangs
+            checks["web"] = self._server.is_stalled
         return next((name for name, is_stalled in checks.items() if is_stalled()), "")
 
-    def unwell(self) -> str:
+    def fault(self) -> str:
         """Return what is wrong, "" if nothing is: a stalled component, or an unavailable spool."""
         if component := self.stalled_component():
             return f"stalled: {component}"
@@ -215,7 +215,7 @@ class Service:
         own = self_metrics.providers(schedule, lambda: self._last_reload, delivery)
         exposition = Exposition(views, [*own, process_metrics()])
         influx = None if delivery is None else lambda: asdict(delivery())
-        return application(views, exposition, self._history, influx, self.unwell)
+        return application(views, exposition, self._history, influx, self.fault)
 
 
 def _set_limits() -> None:

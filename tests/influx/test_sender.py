@@ -260,7 +260,7 @@ def test_another_server_is_tried_at_once(spool: Spool, dead: DeadLetters, fake: 
     wait_for(lambda: len(fake.taken) == 100, "all lines at the new server")
     assert fake.taken == lines(0, 100)
     assert {len(each.lines) for each in fake.received} == {10}
-    assert not sender.hangs()
+    assert not sender.is_stalled()
     sender.stop(5)
 
 
@@ -269,13 +269,13 @@ def test_a_thread_that_ended_of_itself(
 ) -> None:
     """Delivery hangs once its thread is gone, not before the start nor after the end."""
     sender = Sender(spool, server, dead)
-    assert not sender.hangs()
+    assert not sender.is_stalled()
     monkeypatch.setattr(sender, "_run", lambda: None)
     sender._thread = threading.Thread(target=sender._run)
     sender.start()
     wait_for(sender.hangs, "a thread that is gone")
     sender.stop(1)
-    assert not sender.hangs()
+    assert not sender.is_stalled()
 
 
 def test_jitter(spool: Spool, server: Scripted, dead: DeadLetters) -> None:

@@ -23,7 +23,7 @@ from dashboards.panels import (
     stat,
 )
 from goe_exporter.channels import codes
-from goe_exporter.web.translations import WORDS
+from goe_exporter.web.locale import translations
 
 ROOT = FOLDER.parent
 PROVISIONED = {name: json.loads((FOLDER / name).read_text("utf-8")) for name in BOARDS}
@@ -427,7 +427,7 @@ def test_every_state_has_its_words() -> None:
 )
 def test_errors_are_called_as_on_the_page(name: str) -> None:
     """A dashboard has the page's English text for every error, and calls a ground fault one."""
-    page = {error: WORDS[f"error.{error}"][0] for error in codes.ERROR.names}
+    page = {error: translations("en")[f"error.{error}"] for error in codes.ERROR.names}
     shown = [
         {error: each["text"] for error, each in value.items()}
         for path, value in leaves(PROVISIONED[name])

@@ -346,7 +346,7 @@ def test_listen_address_that_no_socket_can_have(text: str) -> None:
 def test_cipher_suite_that_is_no_text(suite: object) -> None:
     """It is refused, whatever it is."""
     section = {"cert_file": "a", "key_file": "a", "cipher_suites": [suite]}
-    with pytest.raises(ConfigError, match=r"cipher_suites\[0\]: one of TLS_"):
+    with pytest.raises(ConfigError, match=r"cipher_suites\[0\]: must be one of TLS_"):
         strict_yaml.validated(WebConfig, {"tls_server_config": section}, "web.yml")
 
 
@@ -366,7 +366,7 @@ def test_secret_in_place_of_its_section() -> None:
 def test_hash_that_bcrypt_cannot_check() -> None:
     """It looks like one, but every request with a password would fail over it."""
     users = {"basic_auth_users": {"me": "$2y$10$" + "a" * 53}}
-    with pytest.raises(ConfigError, match=r"basic_auth_users\.me: a bcrypt hash"):
+    with pytest.raises(ConfigError, match=r"basic_auth_users\.me: must be a bcrypt hash"):
         strict_yaml.validated(WebConfig, users, "web.yml")
 
 

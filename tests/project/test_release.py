@@ -140,8 +140,9 @@ def test_the_tag_the_version_and_the_changelog_agree(
 
 
 def bounds() -> dict[str, str]:
-    """Return the lower bound of every dependency."""
-    pairs = [re.fullmatch(r"([a-z0-9-]+)>=([0-9.]+)", text) for text in PROJECT["dependencies"]]
+    """Return the lower bound of every dependency; some have an upper bound too."""
+    pattern = r"([a-z0-9-]+)>=([0-9.]+)(?:,<[0-9.]+)?"
+    pairs = [re.fullmatch(pattern, text) for text in PROJECT["dependencies"]]
     assert all(pairs), "a dependency is a name and a lower bound"
     return {pair[1]: pair[2] for pair in pairs if pair}
 

@@ -196,14 +196,14 @@ def test_rare_polls_do_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     rare.stop(1)
 
 
-def test_a_web_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that does not run yet does not hang; one whose loop stands still does."""
+def test_a_stalled_web_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that does not run yet is not stalled; one whose event loop is blocked is."""
     server = Server("127.0.0.1", 0)
-    assert not server.hangs()
-    monkeypatch.setattr(server_module, "HUNG_SECONDS", -1.0)
+    assert not server.is_stalled()
+    monkeypatch.setattr(server_module, "MAX_TICK_AGE_SECONDS", -1.0)
     server.stop()
     server.run(lambda *_: None)  # type: ignore[arg-type, return-value]
-    assert server.hangs()
+    assert server.is_stalled()
 
 
 def made(hanging: Callable[[], bool]) -> service.Service:

@@ -308,7 +308,7 @@ def test_serve(
     said = list(pages(command))
     assert any("goe_up{" in text for text in said)
     found.web.write_text(f"basic_auth_users: [alice:{WEB}]\n")
-    command.line("web configuration not taken up")
+    command.line("web configuration reload failed")
     document = found.config.read_text()
     found.config.write_text(f"influxdb: [{{token: {INFLUX}}}]\n")
     command.process.send_signal(signal.SIGHUP)
