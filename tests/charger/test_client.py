@@ -517,7 +517,7 @@ def test_write_through_the_cloud_is_accepted_with_202(speak: Speak) -> None:
 
 
 def test_write_to_old_firmware(simulator: Simulator) -> None:
-    """ "1 succeeded and 0 failed." of firmware before 051.4 is a success."""
+    """The text "1 succeeded and 0 failed." of firmware before 051.4 is a success."""
     box = simulator.add(Charger("V3", firmware="050"))
     client(box).write(2, "amp", 10)
     live_a_second(box)
@@ -525,7 +525,7 @@ def test_write_to_old_firmware(simulator: Simulator) -> None:
 
 
 def test_write_to_old_firmware_refused(simulator: Simulator) -> None:
-    """ "0 succeeded and 1 failed." of old firmware is a refusal with that message."""
+    """The text "0 succeeded and 1 failed." of old firmware is a refusal."""
     box = simulator.add(Charger("V3", firmware="050"))
     with pytest.raises(RefusedError, match="0 succeeded and 1 failed"):
         client(box).write(2, "amp", 99)
