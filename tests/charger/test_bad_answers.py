@@ -1,4 +1,4 @@
-"""A bad answer costs its cycle, is counted by its reason, and shows on `/metrics` at once."""
+"""A bad answer fails its poll, is counted by reason, and is visible on `/metrics` at once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ INTERVAL_SECONDS = 5.0
 
 
 class Clock:
-    """A monotonic clock that the test moves."""
+    """A monotonic clock that the test sets."""
 
     now = 1000.0
 
@@ -43,7 +43,7 @@ class Clock:
 
 
 def samples(collector: Poller) -> dict[str, float]:
-    """Return what `/metrics` shows of the charger, by name and the first further label."""
+    """Return the charger's samples on `/metrics`, by name and the first other label."""
     text = render_readings([collector.view()])
     return {
         " ".join([sample.name, *(v for k, v in sample.labels.items() if k != "charger")]): (
@@ -55,14 +55,14 @@ def samples(collector: Poller) -> dict[str, float]:
 
 
 def test_every_fault_is_here() -> None:
-    """The list above names each of the simulator's faults but the one that is a success."""
+    """The list above has all of the simulator's faults, except the one that is a success."""
     assert set(REASONS) == set(FAULTS) - {"bad_request"}
 
 
 @pytest.mark.parametrize("api", ["1", "2"])
 @pytest.mark.parametrize("fault", REASONS)
 def test_bad_answer(simulator: Simulator, fault: str, api: str) -> None:
-    """Down at once, readings for three intervals more and no longer, and back by itself."""
+    """Down at once, readings for three more intervals, and up again without help."""
     clock = Clock()
     box = simulator.add(Charger("V3"))
     client = Client(box.address, api, deadline_seconds=1.0)  # type: ignore[arg-type]
@@ -96,7 +96,7 @@ def test_bad_answer(simulator: Simulator, fault: str, api: str) -> None:
 
 
 def test_400_with_an_object_is_a_success(simulator: Simulator) -> None:
-    """What PRO answers to an unknown key counts as a good poll (PROTOCOL.md §1)."""
+    """PRO's answer to an unknown key is a good poll (docs/protocol.md §1)."""
     box = simulator.add(Charger("V3"))
     box.fault = "bad_request"
     collector = Poller("garage", box.address, Client(box.address))
