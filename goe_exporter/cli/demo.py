@@ -52,7 +52,7 @@ def command(listen: tuple[str, int], speed: float, log_format: Any, log_level: s
         sys.stdout.flush()
         config = RunConfig((ChargerConfig(name="demo", host=box.address),), 1.0)
         history = History(spacing_seconds=SPACING_SECONDS)
-        Service(config, lambda: config, server, history).run(reloads_at_hangup=False)
+        Service(config, lambda: config, server, history).run(reload_on_sighup=False)
 
 
 def _on_loopback(host: str) -> bool:
