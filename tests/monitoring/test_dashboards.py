@@ -419,7 +419,7 @@ def test_every_state_has_its_words() -> None:
     assert car["2"] == "Charging"
     reason = texts(looks.REASON)
     assert set(reason) == {str(number) for number in range(42) if number not in (21, 25)}
-    assert reason["12"] == "Allowed: solar surplus"
+    assert reason["12"] == "Allowed: PV surplus"
 
 
 @pytest.mark.parametrize(
