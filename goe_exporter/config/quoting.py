@@ -7,7 +7,7 @@ MAX_SHOWN = 80
 
 
 def shown(value: object) -> str:
-    """Return a value for an error message, cut to `MAX_SHOWN`; one that may be a secret is hidden."""
+    """Return a value for an error message, cut to `MAX_SHOWN`, hidden if it may be a secret."""
     if isinstance(value, dict | list):
         return shape(value)
     try:

@@ -194,7 +194,7 @@ def _models(annotation: object) -> Iterator[type[BaseModel]]:
 
 _UNQUOTED = {
     "found undefined alias": "*",
-    "found duplicate anchor": "&",
+    "second occurrence": "&",
     "could not determine a constructor for the tag": "!",
     "found undefined tag handle": "!",
 }
@@ -235,7 +235,7 @@ _PLAIN = {
 
 
 class _Loader(yaml.SafeLoader):
-    """Rejects duplicate keys, of which YAML keeps the last, and values that do not match their tag."""
+    """Rejects duplicate keys and values that do not match their tag, which YAML accepts."""
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
         """Return the tag of a node without one, `_AMBIGUOUS` for an ambiguous text."""

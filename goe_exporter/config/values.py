@@ -77,7 +77,7 @@ def size(text: object) -> int:
     """Return the bytes of a size such as `512MiB`, at least 1 MiB."""
     match = _SIZE.fullmatch(text) if isinstance(text, str) else None
     if match is None or int(match[1]) * _BYTES[match[2]] < _BYTES["MiB"]:
-        raise ValueError(f"must be a size of at least 1MiB, such as 512MiB or 2GiB, not {shown(text)}")
+        raise ValueError(f"must be a size of 1MiB or more, such as 512MiB, not {shown(text)}")
     return int(match[1]) * _BYTES[match[2]]
 
 
