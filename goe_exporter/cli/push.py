@@ -1,4 +1,4 @@
-"""`goe-exporter push`: poll chargers, write to InfluxDB."""
+"""`goe-exporter push`: poll chargers and push their readings to InfluxDB."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def command(
 ) -> None:
     """Poll chargers and push their readings to InfluxDB.
 
-    [NAME=]HOSTs are polled in addition to the chargers of the configuration. GOE_EXPORTER_HOSTS can
-    hold them too, separated by spaces.
+    The [NAME=]HOST arguments are polled in addition to the chargers of the configuration.
+    GOE_EXPORTER_HOSTS can hold them too, separated by spaces.
     """
 
     def loaded() -> RunConfig:

@@ -1,4 +1,4 @@
-"""`goe-exporter serve`: poll chargers, serve `/metrics` and the page."""
+"""`goe-exporter serve`: poll chargers, and serve `/metrics` and the page."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from goe_exporter.web.history import History
 @options.web_config
 @options.open_health
 @option(
-    "--web.max-connections", "max_connections", type=click.IntRange(16, 65_536), default=512,
-    show_default=True,
+    "--web.max-connections", "max_connections", type=click.IntRange(16, 65_536), metavar="NUMBER",
+    default=512, show_default=True,
     help="Maximum concurrent connections; the longest-idle connection is closed first.",
 )  # fmt: skip
 @option(

@@ -138,8 +138,9 @@ def _problem(model: type[Strict], detail: ErrorDetails) -> str:
         place += f"[{name}]" if isinstance(name, int) else f".{name}" if place else name
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in ("extra_forbidden", "invalid_key"):
-        fields = _model_at(model, detail["loc"][:-1]).model_fields
-        return f"{place}: unknown key; allowed are {', '.join(map(_key, fields.items()))}"
+        fields = _model_at(model, detail["loc"][:-1]).model_fields.items()
+        keys = ", ".join(field.alias or name for name, field in fields)
+        return f"{place}: unknown key; allowed are {keys}"
     if kind == "missing":
         return f"{place} is required"
     if kind == "value_error":
@@ -171,12 +172,6 @@ def _is_secret(model: type[BaseModel], place: Sequence[int | str]) -> bool:
         if field is not None and not field.repr:
             return True
     return False
-
-
-def _key(item: tuple[str, Any]) -> str:
-    """Return a field's key in the file."""
-    name, field = item
-    return str(field.alias or name)
 
 
 def _model_at(model: type[BaseModel], place: Sequence[int | str]) -> type[BaseModel]:

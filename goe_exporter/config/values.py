@@ -57,20 +57,12 @@ def seconds(text: object) -> float:
 
 def interval(text: object) -> float:
     """Return a refresh interval in seconds, 1 s to 24 h."""
-    value = seconds(text)
-    if value < MIN_INTERVAL_SECONDS:
-        raise ValueError(f"must be 1s or longer, not {shown(text)}")
-    if value > MAX_INTERVAL_SECONDS:
-        raise ValueError(f"must be 24h or shorter, not {shown(text)}")
-    return value
+    return _seconds_between(MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS, text, "1s to 24h")
 
 
 def timeout_seconds(text: object) -> float:
     """Return a time limit in seconds, 100 ms to 10 min."""
-    value = seconds(text)
-    if not MIN_TIMEOUT_SECONDS <= value <= MAX_TIMEOUT_SECONDS:
-        raise ValueError(f"must be 100ms to 10m, not {shown(text)}")
-    return value
+    return _seconds_between(MIN_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS, text, "100ms to 10m")
 
 
 def size(text: object) -> int:
@@ -154,6 +146,13 @@ def _content(path: str) -> bytes:
     if len(content) > MAX_SECRET_BYTES:
         raise refusal
     return content
+
+
+def _seconds_between(low: float, high: float, text: object, rule: str) -> float:
+    value = seconds(text)
+    if not low <= value <= high:
+        raise ValueError(f"must be {rule}, not {shown(text)}")
+    return value
 
 
 def _checked(pattern: re.Pattern[str], text: object, rule: str, secret: str) -> str:
