@@ -1,9 +1,9 @@
-"""Thousands of chargers that answer from a table: `python -m benchmarks.answering COUNT DEAD`.
+"""Thousands of chargers with a fixed status: `python -m benchmarks.fake_chargers COUNT DEAD`.
 
-The simulated charger takes twice the CPU of a poll, and of 5,000 of them more than a core. These
-say what a charging V4 said once, each on its own loopback address, at a fraction of that. Of the
-dead ones every other refuses connections and the rest take the request and never answer. Prints
-"ready" when all listen, and ends when its standard input is closed.
+A simulated charger takes twice the CPU of a poll, so 5,000 of them take more than a core. These
+return the status of a charging V4, each on its own loopback address, at a fraction of that cost.
+Of the dead ones every other refuses connections; the rest accept the request and never answer.
+Prints "ready" when all listen, and ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ STATUS = _charging()
 
 @cache
 def _answer(target: str) -> bytes:
-    """Return the whole answer to a request; there are as many as there are filters."""
+    """Return the response to a request; there is one per filter."""
     keys = parse_qs(urlsplit(target).query)["filter"][0].split(",")
     body = json.dumps({key: STATUS[key] for key in keys if key in STATUS}).encode()
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -45,7 +45,7 @@ def _answer(target: str) -> bytes:
 
 
 class _Chargers:
-    """All of them on one selector, whose keys' data is what to do with the socket."""
+    """All chargers on one selector; the data of a key is the function that handles the socket."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()

@@ -1,4 +1,4 @@
-"""CPU of one refresh cycle against the floor: `http.client` and `json.loads` of the same body."""
+"""CPU of a poll against a baseline: `http.client` and `json.loads` of the same body."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from goe_exporter.charger.client import Client
 from goe_exporter.polling.poller import Poller
 from goe_exporter.polling.slow_rows import keys_of
 
+BASELINE = "baseline: http.client and json.loads"
 ROUNDS = 15
 CALLS = 100
 
@@ -40,30 +41,29 @@ def _measure(host: str) -> Iterator[tuple[str, str, str]]:
     answer = client.status(live_keys)
     target = f"/api/status?filter={','.join(live_keys)}"
 
-    def floor() -> None:
+    def baseline() -> None:
         connection = http.client.HTTPConnection(host, timeout=4)
         connection.request("GET", target)
         json.loads(connection.getresponse().read())
         connection.close()
 
     work: dict[str, Callable[[], object]] = {
-        "floor: http.client, json.loads": floor,
+        BASELINE: baseline,
         "request and parse": lambda: client.status(live_keys),
         "decode": lambda: decode(answer.status, 2),
-        "refresh cycle": poller.poll,
+        "poll": poller.poll,
     }
     costs = side_by_side(work)
-    bare = costs["floor: http.client, json.loads"]
     readings = len(poller.view().snapshot.readings)  # type: ignore[union-attr]
     for name, seconds in costs.items():
-        what = f"{name} ({readings} readings)" if name == "refresh cycle" else name
-        yield what, f"{seconds * 1e6:.0f} µs", f"{seconds / bare:.2f} × floor"
+        what = f"{name} ({readings} readings)" if name == "poll" else name
+        yield what, f"{seconds * 1e6:.0f} µs", f"{seconds / costs[BASELINE]:.2f} × baseline"
 
 
 def side_by_side(
     work: dict[str, Callable[[], object]], calls: int = CALLS, rounds: int = ROUNDS
 ) -> dict[str, float]:
-    """Return the CPU seconds of a call of each, the median of rounds that take turns."""
+    """Return the CPU seconds of a call of each: the median of rounds, in which all take turns."""
     costs: dict[str, list[float]] = {name: [] for name in work}
     for _round in range(rounds):
         for name, call in work.items():

@@ -1,4 +1,7 @@
-"""`/metrics` of chargers that stand still: `python -m benchmarks.served COUNT` prints its port."""
+"""Serves `/metrics` of unchanging chargers: `python -m benchmarks.static_server COUNT`.
+
+Prints its port.
+"""
 
 from __future__ import annotations
 
