@@ -423,7 +423,7 @@ def test_one_request_in_flight_whoever_asks(box: Box) -> None:
     assert len(answers) == 16
     assert all(each.status["nrg"] for each in answers)
     assert box.requests == 24
-    assert box.most_at_once == 1
+    assert box.max_concurrent == 1
 
 
 def test_a_failure_does_not_keep_others_out(box: Box) -> None:

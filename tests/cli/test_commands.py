@@ -504,7 +504,7 @@ def test_read_asks_politely(goe: Goe) -> None:
         box = simulator.add(charging("V4"))
         goe("read", box.address)
     assert box.requests <= 5
-    assert box.most_at_once == 1
+    assert box.max_concurrent == 1
     for _time, target in box.log:
         assert target.replace("%2C", ",").count(",") < 35
 

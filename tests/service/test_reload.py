@@ -82,7 +82,7 @@ def test_chargers_are_added_and_removed(configured: Configured, boxes: dict[str,
     polled = configured.polls("garage")
     wait_for(lambda: configured.polls("garage") >= polled + 3, "three more polls")
     assert boxes["carport"].requests == gone
-    assert boxes["garage"].most_at_once == 1
+    assert boxes["garage"].max_concurrent == 1
     assert configured.exporter.value(SUCCESSFUL) == 1
     again = configured.exporter.value(MOMENT)
     assert first is not None
@@ -144,7 +144,7 @@ def test_another_interval(configured: Configured, boxes: dict[str, Box]) -> None
     configured.reload()
     rare = boxes["garage"].requests
     wait_for(lambda: boxes["garage"].requests >= rare + 3, "three polls")
-    assert boxes["garage"].most_at_once == 1
+    assert boxes["garage"].max_concurrent == 1
 
 
 def test_another_address(configured: Configured, boxes: dict[str, Box]) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from goe_exporter.simulator import FAULTS, MODELS, Box, Car, Charger, Simulator, story
-from goe_exporter.simulator.speech import set_v1, set_v2, status_v1, status_v2
+from goe_exporter.simulator.responses import set_v1, set_v2, status_v1, status_v2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -679,7 +679,7 @@ def test_log_and_count(box: Box, clock: Clock) -> None:
     status(box, "/status")
     assert box.requests == 2
     assert list(box.log) == [(1000.0, "/api/status?filter=car,amp"), (1005.0, "/status")]
-    assert box.most_at_once == 1
+    assert box.max_concurrent == 1
 
 
 def test_swapped_hardware(box: Box) -> None:
@@ -729,7 +729,7 @@ def test_requests_wait_for_each_other(box: Box) -> None:
     for connection in connections:
         with closing(connection):
             assert everything(connection).endswith(b'{"car":2}')
-    assert box.most_at_once == 4
+    assert box.max_concurrent == 4
 
 
 def test_api_lock(box: Box) -> None:
@@ -741,7 +741,7 @@ def test_api_lock(box: Box) -> None:
         while box.requests < 1:
             threading.Event().wait(0.005)
         assert asked(box, "/status")[::2] == (500, LOCKED)
-    assert box.most_at_once == 2
+    assert box.max_concurrent == 2
 
 
 def test_lock_is_free_after_the_client_left(box: Box) -> None:

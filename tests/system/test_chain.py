@@ -43,7 +43,7 @@ from goe_exporter.influx.write_api import Access, ServerV2
 from goe_exporter.polling.poller import Poller
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.simulator import Box, Charger, Simulator
-from goe_exporter.simulator.speech import Answer
+from goe_exporter.simulator.responses import Response
 from goe_exporter.web.app import application
 from goe_exporter.web.history import History
 
@@ -182,19 +182,19 @@ def charger_of(state: State) -> Charger:
     return charger
 
 
-class Speech:
-    """What stands between a box and its connections: it edits the answers as a state says."""
+class Edited:
+    """Edits the responses of a box according to a state."""
 
     def __init__(self, box: Box) -> None:
         self.state: State | None = None
-        self._ask = box.ask
-        box.ask = self.ask  # type: ignore[method-assign]
+        self._respond = box.respond
+        box.respond = self.respond  # type: ignore[method-assign]
 
-    def ask(self, method: str, target: str) -> Answer:
-        answer = self._ask(method, target)
-        if self.state is None or answer.content_type != "application/json":
-            return answer
-        status = json.loads(answer.body)
+    def respond(self, method: str, target: str) -> Response:
+        response = self._respond(method, target)
+        if self.state is None or response.content_type != "application/json":
+            return response
+        status = json.loads(response.body)
         for key in self.state.missing & status.keys():
             del status[key]
         for key in self.state.null & status.keys():
@@ -202,7 +202,7 @@ class Speech:
         for key, length in self.state.lengths.items():
             if isinstance(status.get(key), list):
                 del status[key][length:]
-        return Answer(answer.status, json.dumps(status).encode(), answer.content_type)
+        return Response(response.status, json.dumps(status).encode(), response.content_type)
 
 
 # The parts
@@ -223,7 +223,7 @@ class Chain:
 
     def __init__(self, box: Box, port: int, agent: Agent, influx: FakeInflux) -> None:
         self.box = box
-        self.speech = Speech(box)
+        self.edited = Edited(box)
         self.port = port
         self.agent = agent
         self.influx = influx
@@ -232,7 +232,7 @@ class Chain:
     def become(self, state: State) -> None:
         """Let the charger be in this state, and poll it until all of its rows are in."""
         self.box.charger = charger_of(state)
-        self.speech.state = state
+        self.edited.state = state
         client = Client(self.box.address, state.api)
         collector = Poller(state.name, self.box.address, client, 60.0, sink=self.agent.take)
         while not collector.complete:

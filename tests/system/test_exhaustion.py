@@ -103,7 +103,7 @@ def test_name_server_dies(
         exporter.wait('goe_up{charger="named"}', 1)
         running.line("delivery works again")
         exporter.wait("goe_influx_spooled_points", 0)
-        assert plain.most_at_once == named.most_at_once == 1
+        assert plain.max_concurrent == named.max_concurrent == 1
         setattr(names, manner, True)
         exporter.wait('goe_up{charger="named"}', 0)
         assert running.end(signal.SIGTERM, seconds=10).status == 0
