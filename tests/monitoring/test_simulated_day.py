@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from by_library import families
+from paths import ROOT
 from servers import binary
 
-from goe_exporter.decode import decode
+from goe_exporter.channels.decode import decode
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.errors import REASONS
-from goe_exporter.model import ChargerView, Snapshot, Vitals
+from goe_exporter.polling.view import ChargerView, PollStats
 
-RULES = Path(__file__).parent.parent / "dashboards" / "alerts" / "goe-alerts.yaml"
+RULES = ROOT / "dashboards" / "alerts" / "goe-alerts.yaml"
 STEP, EVALUATION = 60, 120
 """Seconds from one scrape to the next, and from one evaluation of the rules to the next."""
 MINUTE = 60 // STEP
@@ -94,7 +96,7 @@ def samples(charger: str, span: Span) -> Samples:
     snapshot = None
     if span.status is not None:
         snapshot = Snapshot(charger, span.api, 0.0, 0.0, decode(span.status, span.api).readings)
-    view = ChargerView(charger, "", Vitals(up=snapshot is not None), snapshot, 0.0)
+    view = ChargerView(charger, "", PollStats(up=snapshot is not None), snapshot, 0.0)
     found = {}
     for family in families([view]):
         for sample in family.samples:
