@@ -546,7 +546,7 @@ def test_no_room_for_the_output() -> None:
 def test_read_of_a_host_without_address(goe: Goe) -> None:
     """A name that does not resolve is named."""
     outcome = goe("read", "charger.invalid")
-    assert outcome == (1, "", "goe-exporter: charger.invalid: the name cannot be resolved\n")
+    assert outcome == (1, "", "goe-exporter: charger.invalid: the host name cannot be resolved\n")
 
 
 @pytest.mark.parametrize(
@@ -559,7 +559,7 @@ def test_read_of_a_host_without_address(goe: Goe) -> None:
         ("huge", "an answer of more than 1048576 bytes"),
         ("deep", "not JSON"),
         ("array", "expected a JSON object"),
-        ("reset", "broke off its answer"),
+        ("reset", "closed the connection before the answer was complete"),
     ],
 )
 def test_read_of_a_strange_answer(goe: Goe, fault: str, words: str) -> None:

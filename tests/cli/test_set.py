@@ -200,7 +200,7 @@ def test_a_refusal_in_words(
         ("not_found", "This URI does not exist"),
         ("unavailable", "Service Unavailable"),
         ("html", "44 bytes, HTML"),  # which may show anything
-        ("reset", "broke off its answer"),
+        ("reset", "closed the connection before the answer was complete"),
     ],
 )
 def test_a_write_that_fails(simulator: Simulator, goe: Goe, fault: str, words: str) -> None:

@@ -419,7 +419,7 @@ def test_every_state_has_its_words() -> None:
     assert car["2"] == "Charging"
     reason = texts(looks.REASON)
     assert set(reason) == {str(number) for number in range(42) if number not in (21, 25)}
-    assert reason["12"] == "Allowed: solar surplus"
+    assert reason["12"] == "Allowed: PV surplus"
 
 
 @pytest.mark.parametrize(
@@ -619,12 +619,12 @@ def test_no_panel_leaves_out_chargers() -> None:
 
 
 def test_the_rate_of_a_meter_of_whole_kwh_is_not_the_power(tmp_path: Path) -> None:
-    """At 11 kW the rate of such a meter is 0 or 12.6 kW, as the README warns."""
-    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    """At 11 kW the rate of such a meter is 0 or 12.6 kW, as the documentation warns."""
+    text = " ".join((ROOT / "docs" / "metrics.md").read_text("utf-8").split())
     warning = "`rate(goe_energy_joules_total[5m])` is not the power on hardware V1 and V2"
-    assert warning in readme
-    assert "while a car draws 11 kW, it alternates between 0 and 12.6 kW" in readme
-    assert "Use `goe_power_watts`" in readme
+    assert warning in text
+    assert "while a car draws 11 kW, it alternates between 0 and 12.6 kW" in text
+    assert "Use `goe_power_watts`" in text
     # 11 kW give the first kilowatt-hour after 327 seconds, the second after 655.
     values = "3240000000x21 3243600000x21 3247200000x5"
     meter = {"series": 'goe_energy_joules_total{charger="yard"}', "values": values}

@@ -516,7 +516,7 @@ def broken(*arguments, **options):
     raise ZeroDivisionError("a defect")
 
 goe_exporter.{place} = broken
-from goe_exporter.cli import main
+from goe_exporter.cli.main import main
 main()
 """
 """The command line with a defect in what handles a status, a cycle or an answer."""
@@ -530,7 +530,7 @@ def crashing(place: str, *arguments: str) -> list[str]:
 @pytest.mark.parametrize("debug", ["", "1"])
 def test_a_crash(fakes: Fakes, token: str, debug: str) -> None:
     """A defect's report, and its traceback for those who debug, hold no values."""
-    command = crashing("collector.decode", "read", fakes(good).host, "--token-file", token)
+    command = crashing("polling.poller.decode", "read", fakes(good).host, "--token-file", token)
     environment = os.environ | {"GOE_EXPORTER_DEBUG": debug}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stdout) == (1, "")
@@ -539,7 +539,7 @@ def test_a_crash(fakes: Fakes, token: str, debug: str) -> None:
     nothing_in([done.stderr])
 
 
-@pytest.mark.parametrize("place", ["collector.decode", "influx.point"])
+@pytest.mark.parametrize("place", ["polling.poller.decode", "influx.line_protocol.point"])
 def test_a_defect_while_serving(
     everything: Callable[[str], Set], tmp_path: Path, place: str
 ) -> None:

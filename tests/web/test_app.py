@@ -338,9 +338,9 @@ def test_slow_page_delays_nobody() -> None:
 def test_healthy_names_the_stalled_component() -> None:
     """The health check fails while a component is stalled, and names the component."""
     stalled = [""]
-    with Site(lambda: [view()], stalled=lambda: stalled[0]) as site:
+    with Site(lambda: [view()], fault=lambda: stalled[0]) as site:
         assert site.ask("/-/healthy").status == 200
-        stalled[0] = "polls"
+        stalled[0] = "stalled: polls"
         answer = site.ask("/-/healthy")
         assert (answer.status, answer.body) == (503, b"stalled: polls\n")
         stalled[0] = ""
