@@ -18,6 +18,12 @@ from dashboards.panels import (
     transformation,
 )
 
+GROUP = textbox(
+    "group",
+    "Group by label",
+    "site",
+    "A label of the chargers in the configuration of the exporter, for example site",
+)
 LIMIT = textbox("limit", "Limit per phase", "63", "In A, such as the rating of the common fuse: 63")
 NO_ANSWER = "no answer"
 CHARGER_LINK = {
@@ -33,12 +39,13 @@ def board() -> Board:
     return Board(
         uid="goe-fleet", title="go-e Fleet", source=promql.SOURCE, refresh="30s",
         description="All go-eChargers at a glance; a click on a name shows that charger.",
-        variables=[*promql.variables(), LIMIT], time_from="now-24h",
+        variables=[*promql.variables(), GROUP, LIMIT], time_from="now-24h",
         rows=[Row("Fleet", [
             _counts(),
             [_chargers()],
-            [_power(), _current()],
-            [_states(), by_charger(12)],
+            [_power(), _power_by_group()],
+            [_current(), _states()],
+            [by_charger(24)],
             [_firmware()],
         ])],
     )  # fmt: skip
@@ -101,6 +108,7 @@ def _chargers() -> Panel:
         promql.once(age),
         f"max by (job, charger, model, firmware, serial) ({identity})",
         urgency(),
+        f"max by (job, charger, $group) ({promql.polled('goe_charger_info')})",
     )
     titles = {
         "charger": "Charger",
@@ -123,7 +131,7 @@ def _chargers() -> Panel:
             transformation("merge"),
             sorted_by("charger"),
             sorted_by("Value #G", greatest_first=True),
-            columns(titles, hidden=("Time", "job", "Value #D", "Value #F", "Value #G")),
+            columns(titles, hidden=("Time", "job", *(f"Value #{letter}" for letter in "DFGH"))),
         ],
         defaults={"noValue": ""},
     )  # fmt: skip
@@ -156,6 +164,24 @@ def _power() -> Panel:
     return time_series(
         title="Power", description="Active power, the chargers one upon another.",
         targets=[promql.past(power, "{{charger}}")], unit="watt", width=12, height=8,
+        custom=STACKED, defaults={"min": 0, "noValue": "No data"},
+    )  # fmt: skip
+
+
+def _power_by_group() -> Panel:
+    power, labels = promql.series("power"), promql.polled("goe_charger_info")
+    # Chargers without labels have no goe_charger_info if no charger of the exporter has labels.
+    labeled = (
+        f"{power} * on (job, instance, charger) group_left ($group) {labels}"
+        f" or on (job, instance, charger) {power}"
+    )
+    groups = f"sum by ($group) (max by (job, charger, $group) ({labeled}))"
+    named = f'label_replace({groups}, "$group", "no $group", "$group", "")'
+    return time_series(
+        title="Power by $group",
+        description="Active power of the chargers with the same value of the label chosen above, "
+        "stacked.",
+        targets=[promql.past(named, "{{$group}}")], unit="watt", width=12, height=8,
         custom=STACKED, defaults={"min": 0, "noValue": "No data"},
     )  # fmt: skip
 

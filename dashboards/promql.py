@@ -153,7 +153,7 @@ def _exposed() -> dict[str, frozenset[str]]:
         written=0, rejected=0, dropped=0, damaged=0, spooled=0, spool_bytes=0, oldest=0.0,
         failing="", failures={"timeout": 1},
     )  # fmt: skip
-    view = ChargerView("", "", stats, None, None)
+    view = ChargerView("", "", stats, None, None, labels={"site": ""})
     own = providers(Scheduler(()), lambda: Reload(True, 0.0), lambda: influx)
     exposition = Exposition(lambda: [view], [*own, process_metrics()])
     return {

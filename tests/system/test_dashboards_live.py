@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
 from dashboard_queries import DAY, Moment, Query, board, midnight, queries
 from prometheus_server import Found, Prometheus, Sample
 from servers import InfluxDB, free_port, push_config, running, wait_for
@@ -65,6 +66,9 @@ WHILE_INFLUXDB_FAILS = {
 LIMIT = "vector($limit)"
 """The query for a number that the user types."""
 
+LABELS = {"new": {"site": "depot"}, "pro": {"site": "depot"}, "old": {"site": "home"}}
+"""Charger → its labels; the others have none."""
+
 COUNTS = ("Chargers", "Without an answer", "Charging", "With an error")
 LABEL_LISTS = re.compile(r"\b(?:by|on|without|ignoring|group_left|group_right) *\(([^()]*)\)")
 
@@ -98,6 +102,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "dead": f"127.0.0.1:{free_port()}",
         }
         config = push_config(folder, influxdb.url, chargers)
+        document = yaml.safe_load(config.read_text("utf-8"))
+        for charger in document["chargers"]:
+            charger["labels"] = LABELS.get(charger["name"], {})
+        config.write_text(yaml.safe_dump(document), "utf-8")
         with (
             running(exporter(config, port), folder / "exporter"),
             Prometheus(folder).up(f"127.0.0.1:{port}") as prometheus,
@@ -157,12 +165,12 @@ def ask(server: Prometheus, query: Query, at: Moment) -> list[Found]:
 
 
 def texts(name: str) -> list[str]:
-    """Return all queries of a dashboard, those of its variables too."""
+    """Return all queries of a dashboard, those of its variables too, grouped by `site`."""
     made = board(name)
     of_variables = [
         each["definition"] for each in made["templating"]["list"] if each["type"] == "query"
     ]
-    return of_variables + [query.text for query in queries(name)]
+    return of_variables + [query.text.replace("$group", "site") for query in queries(name)]
 
 
 # Nothing errs, nothing is empty
@@ -324,8 +332,11 @@ def test_fleet_has_a_row_for_each_charger(world: World) -> None:
     """Every charger has a state and an urgency; a charger's columns have the same job and name."""
     table = queries("prometheus/fleet.json", "Every charger")
     columns = [ask(world.prometheus, query, moment(world, query)) for query in table]
-    state, *others, urgency = ({each.labels["charger"] for each in column} for column in columns)
+    state, *others, urgency, labels = (
+        {each.labels["charger"] for each in column} for column in columns
+    )
     assert state == urgency == {"broken", "dead", "new", "old", "pro"}
+    assert labels == urgency
     assert all(names == {"broken", "new", "old", "pro"} for names in others)
     counts = {
         query.panel: values(ask(world.prometheus, query, moment(world, query)))
@@ -338,6 +349,31 @@ def test_fleet_has_a_row_for_each_charger(world: World) -> None:
         "Charging": [3],
         "With an error": [1],
     }
+
+
+def test_fleet_groups_by_label(world: World) -> None:
+    """Power is grouped by the label of the configuration; the table has it as a column."""
+    (query,) = queries("prometheus/fleet.json", "Power by $group")
+    at = moment(world, query)
+    chargers = {"depot": "new|pro", "home": "old", "no site": "broken"}
+
+    def sums_are_right() -> bool:
+        """Compare the groups at a time in the past, when every scrape has been stored."""
+        expected = {}
+        for site, names in chargers.items():
+            power = f'sum(goe_power_watts{{job="goe",charger=~"{names}"}})'
+            (expected[site],) = world.prometheus.past(power, at.start, at.end, at.step)
+        found = ask(world.prometheus, query, at)
+        return {each.labels.pop("site"): each for each in found} == expected
+
+    wait_for(sums_are_right, "the power by site")
+    (column,) = [
+        query for query in queries("prometheus/fleet.json", "Every charger") if query.letter == "H"
+    ]
+    rows = ask(world.prometheus, column, moment(world, column))
+    assert {each.labels["charger"]: each.labels.get("site") for each in rows} == {
+        "new": "depot", "pro": "depot", "old": "home", "broken": None, "dead": None,
+    }  # fmt: skip
 
 
 def test_chosen_chargers_only(world: World) -> None:
