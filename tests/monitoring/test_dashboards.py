@@ -266,7 +266,7 @@ def test_fleet_leads_to_the_charger() -> None:
     """A charger's name in the fleet's table opens its dashboard with data source, job and time."""
     (chargers,) = [
         panel for panel in panels(PROVISIONED["prometheus/fleet.json"])
-        if panel["title"] == "Every charger"
+        if panel["title"] == "All chargers"
     ]  # fmt: skip
     (override,) = [
         each for each in chargers["fieldConfig"]["overrides"]
@@ -308,8 +308,12 @@ def test_numbers_have_units(made: Json) -> None:
         if panel["fieldConfig"]["defaults"]["unit"] in UNITLESS and panel["type"] == "timeseries"
     }
     assert without <= {
-        *("Chargers by state", "Asked and answering", "Failed polls by charger and reason"),
-        *("Unreadable values by charger and key", "Points for InfluxDB", "Spool", "Open files"),
+        *(
+            "Chargers by state",
+            "Chargers polled and answering",
+            "Failed polls by charger and reason",
+        ),
+        *("Decode failures by charger and key", "InfluxDB points", "Spool", "Open files"),
     }
 
 
@@ -538,7 +542,7 @@ WATCHED = {
 }
 COUNTED = {
     "Chargers": 3,
-    "Without an answer": 1,
+    "Not answering": 1,
     "Charging": 1,
     "With an error": 1,
     "Power now": 7000,
@@ -599,7 +603,7 @@ def test_fleet_puts_errors_first(tmp_path: Path) -> None:
     """The table is sorted by a hidden column: an error is 2, no answer 1; then by name."""
     (chargers,) = [
         panel for panel in panels(PROVISIONED["prometheus/fleet.json"])
-        if panel["title"] == "Every charger"
+        if panel["title"] == "All chargers"
     ]  # fmt: skip
     merge, *sorts, organize = chargers["transformations"]
     assert (merge["id"], organize["id"]) == ("merge", "organize")
@@ -613,7 +617,7 @@ def test_fleet_puts_errors_first(tmp_path: Path) -> None:
         f'job="goe",charger="{charger}"': value
         for charger, value in ((BARN, 2), (YARD, 1), (GARAGE, 0))
     }
-    check_fleet(tmp_path, {("Every charger", "G"): urgency})
+    check_fleet(tmp_path, {("All chargers", "G"): urgency})
 
 
 def test_fleet_compares_the_current_with_the_limit(tmp_path: Path) -> None:

@@ -32,13 +32,13 @@ ELSEWHERE = "proven by two months of history, in test_dashboards_history.py"
 MAY_BE_EMPTY = {
     "prometheus/energy.json": {
         "Months": f"needs more time; {ELSEWHERE}",
-        "Hours of charging": f"needs a full minute; {ELSEWHERE}",
+        "Charging time": f"needs a full minute; {ELSEWHERE}",
         "Hours of use per day": f"needs a full minute; {ELSEWHERE}",
         "Sessions": f"no car leaves here; {ELSEWHERE}",
         "By card": f"nobody holds up a card here; {ELSEWHERE}",
     },
     "prometheus/exporter.json": {
-        "Points for InfluxDB B": "failed writes, and InfluxDB takes every one",
+        "InfluxDB points B": "failed writes, and InfluxDB takes every one",
     },
     "influxdb/charger.json": {
         "Voltage D": "N, which carries a voltage only where it is swapped with L",
@@ -46,8 +46,8 @@ MAY_BE_EMPTY = {
     "influxdb/energy.json": {
         "Today": f"needs more time; {ELSEWHERE}",
         "This month": f"needs more time; {ELSEWHERE}",
-        "In this time": f"needs more time; {ELSEWHERE}",
-        "Cost in this time": f"needs more time; {ELSEWHERE}",
+        "Selected time range": f"needs more time; {ELSEWHERE}",
+        "Cost": f"needs more time; {ELSEWHERE}",
         "By charger": f"needs more time; {ELSEWHERE}",
         "Energy per day": f"needs more time; {ELSEWHERE}",
         "Months": f"needs more time; {ELSEWHERE}",
@@ -69,7 +69,7 @@ LIMIT = "vector($limit)"
 LABELS = {"new": {"site": "depot"}, "pro": {"site": "depot"}, "old": {"site": "home"}}
 """Charger → its labels; the others have none."""
 
-COUNTS = ("Chargers", "Without an answer", "Charging", "With an error")
+COUNTS = ("Chargers", "Not answering", "Charging", "With an error")
 LABEL_LISTS = re.compile(r"\b(?:by|on|without|ignoring|group_left|group_right) *\(([^()]*)\)")
 
 
@@ -268,7 +268,7 @@ def test_fields_are_the_exporters(world: World, name: str) -> None:
 def test_only_the_exporter_is_shown(world: World) -> None:
     """With all jobs chosen, processes and scrapes of other jobs are not shown."""
     assert len(world.prometheus.now("process_open_fds", time.time())) == 2
-    for panel in ("Processor", "Memory", "Open files"):
+    for panel in ("CPU", "Memory", "Open files"):
         (query,) = queries("prometheus/exporter.json", panel)
         found = ask(world.prometheus, query, moment(world, query))
         assert [each.labels["job"] for each in found] == ["goe"]
@@ -295,16 +295,16 @@ def test_a_dead_charger_is_unreachable(world: World) -> None:
     (state,) = shown(world, "State", "dead")
     assert values([state]) == [-1]
     # Its labels are those of a state, so that both are one row of the timeline.
-    (answering,) = shown(world, "What happened", "old")
+    (answering,) = shown(world, "State history", "old")
     assert state.labels | {"charger": "old"} == answering.labels
-    for panel in ("Power now", "This session", "Error", "Phases", "Age of the data", "Voltage"):
+    for panel in ("Power now", "This session", "Error", "Phases", "Data age", "Voltage"):
         assert shown(world, panel, "dead") == [], panel
 
 
 def test_a_charger_of_api_v1(world: World) -> None:
     """It charges; why, and how good its WiFi is, it does not tell; its sensor is the board's."""
     assert values(shown(world, "State", "old")) == [2]
-    assert shown(world, "Why it charges, or not", "old") == []
+    assert shown(world, "Charging reason", "old") == []
     assert shown(world, "Wi-Fi", "old") == []
     (board_sensor,) = shown(world, "Temperatures", "old")
     assert board_sensor.labels["sensor"] == "board"
@@ -330,7 +330,7 @@ def test_an_error_has_its_name(world: World) -> None:
 
 def test_fleet_has_a_row_for_each_charger(world: World) -> None:
     """Every charger has a state and an urgency; a charger's columns have the same job and name."""
-    table = queries("prometheus/fleet.json", "Every charger")
+    table = queries("prometheus/fleet.json", "All chargers")
     columns = [ask(world.prometheus, query, moment(world, query)) for query in table]
     state, *others, urgency, labels = (
         {each.labels["charger"] for each in column} for column in columns
@@ -345,7 +345,7 @@ def test_fleet_has_a_row_for_each_charger(world: World) -> None:
     }
     assert counts == {
         "Chargers": [5],
-        "Without an answer": [1],
+        "Not answering": [1],
         "Charging": [3],
         "With an error": [1],
     }
@@ -368,7 +368,7 @@ def test_fleet_groups_by_label(world: World) -> None:
 
     wait_for(sums_are_right, "the power by site")
     (column,) = [
-        query for query in queries("prometheus/fleet.json", "Every charger") if query.letter == "H"
+        query for query in queries("prometheus/fleet.json", "All chargers") if query.letter == "H"
     ]
     rows = ask(world.prometheus, column, moment(world, column))
     assert {each.labels["charger"]: each.labels.get("site") for each in rows} == {
