@@ -186,6 +186,7 @@ class Service:
             else:
                 poller.interval_seconds = interval
                 poller.client = client or poller.client
+            poller.labels = charger.labels
             found[poller] = way
         self._reached = found
         return tuple(found)
