@@ -39,6 +39,7 @@ def pollers(
             poller = Poller(charger.name, charger.host, client, sink=sink)
         poller.client = client
         poller.interval_seconds = charger.refresh_interval or config.interval_seconds
+        poller.labels = charger.labels
         found.append(poller)
     return tuple(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,11 +33,14 @@ class Configured:
         self.write("garage", "carport")
         self.exporter = Exporter(launch("serve", "--config", str(path), *LISTEN))
 
-    def write(self, *names: str, **intervals: str) -> None:
-        """Write a configuration of these chargers; those without an interval get one second."""
+    def write(self, *names: str, labels: str = "{}", **intervals: str) -> None:
+        """Write a configuration of these chargers, all with the same `labels`.
+
+        Those without an interval get one second.
+        """
         chargers = "".join(
             f"  - {{name: {name}, host: '{self.boxes[name].address}', api: 2,"
-            f" refresh_interval: {intervals.get(name, '1s')}}}\n"
+            f" refresh_interval: {intervals.get(name, '1s')}, labels: {labels}}}\n"
             for name in names
         )
         self.path.write_text(f"chargers:\n{chargers}")
@@ -145,6 +149,25 @@ def test_another_interval(configured: Configured, boxes: dict[str, Box]) -> None
     rare = boxes["garage"].requests
     wait_for(lambda: boxes["garage"].requests >= rare + 3, "three polls")
     assert boxes["garage"].max_concurrent == 1
+
+
+def test_other_labels(configured: Configured) -> None:
+    """Labels of a charger that stays are added, changed and removed, and it keeps its counters."""
+    exporter = configured.exporter
+    assert not any("goe_charger_info" in name for name in exporter.samples())
+    polls = configured.polls("garage")
+    for labels, found in (("{site: depot}", 'site="depot"'), ("{feeder: A1}", 'feeder="A1"')):
+        configured.write("garage", "carport", labels=labels)
+        configured.reload()
+        assert {name for name in exporter.samples() if "goe_charger_info" in name} == {
+            f'goe_charger_info{{charger="{name}",{found}}}' for name in ("garage", "carport")
+        }
+    shown = json.loads(exporter.get("api/v1/chargers"))["chargers"]
+    assert [each["labels"] for each in shown] == [{"feeder": "A1"}, {"feeder": "A1"}]
+    configured.write("garage", "carport")
+    configured.reload()
+    assert not any("goe_charger_info" in name for name in exporter.samples())
+    assert configured.polls("garage") >= polls
 
 
 def test_another_address(configured: Configured, boxes: dict[str, Box]) -> None:
