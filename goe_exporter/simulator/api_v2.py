@@ -19,6 +19,7 @@ Build = Callable[[State], object]
 
 COMMA_FILTER_SINCE = (51, 4)
 CARD_KEYS_SINCE = (60,)
+REVISION_KEYS_SINCE = (60, 4)
 OLD_FILTER_KEYS = 10
 LOCAL_OFFSET = timedelta(hours=2)
 
@@ -153,18 +154,28 @@ CARD_READINGS: dict[str, Build] = {
 }
 
 
+REVISION_READINGS: dict[str, Build] = {
+    "rev": lambda charger: charger.revision,
+    "styp": lambda charger: charger.style,
+}
+
+
 @lru_cache
-def _builders(hardware: Model, *, card_keys: bool) -> dict[str, Build]:
+def _builders(hardware: Model, firmware: tuple[int, ...]) -> dict[str, Build]:
     """Return the builders of all keys of this hardware and firmware."""
     keys: dict[str, Build] = {key: (lambda _, fixed=value: fixed) for key, value in PADDING.items()}  # type: ignore[misc]
-    keys |= READINGS | (CARD_READINGS if card_keys else {})
+    keys |= READINGS
+    if firmware >= CARD_KEYS_SINCE:
+        keys |= CARD_READINGS
+    if firmware >= REVISION_KEYS_SINCE:
+        keys |= REVISION_READINGS
     if not hardware.knows_cable:
         del keys["cbl"]
     return keys
 
 
 def _known(charger: State) -> dict[str, Build]:
-    return _builders(charger.hardware, card_keys=version(charger.firmware) >= CARD_KEYS_SINCE)
+    return _builders(charger.hardware, version(charger.firmware))
 
 
 def status_v2(charger: State, keys: Iterable[str] | None = None) -> dict[str, object]:

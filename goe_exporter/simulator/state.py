@@ -19,7 +19,7 @@ class State:
     """The state of a charger; tests may set every attribute.
 
     Identity: `model`, `hardware` (its row in `MODELS`), `firmware`, `serial`, `name`, `variant`
-    (kW), `ama` (absolute maximum, A).
+    (kW), `ama` (absolute maximum, A), `revision` and `style` (`rev` and `styp`, invented values).
 
     Settings: `amp` and `amx` (A; `amx` 0 = never set), `access` (`acs`; on V2 hardware `ast`),
     `force` (`frc`), `phase_mode` (`psm`), `energy_limit_wh` (None = none), `transaction` (`trx`),
@@ -56,6 +56,8 @@ class State:
             message = f"variant: must be 11 or 22 (kW), not {self.variant!r}"
             raise ValueError(message)
         self.ama: int = 32 if self.variant == 22 else 16
+        self.revision: str = "V2.1"
+        self.style: str = "fixed"
         self._random = Random(f"{seed}")  # noqa: S311  (noise, not a secret)
         self._set_defaults()
         self._clear_meter()

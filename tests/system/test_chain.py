@@ -83,6 +83,8 @@ def _whole(low: int, high: int, *others: int | None) -> st.SearchStrategy[int | 
 ATTRIBUTES: dict[str, st.SearchStrategy[Any]] = {
     "serial": st.sampled_from(["000000", "123456", "00-ü"]),
     "name": TEXTS,
+    "revision": TEXTS,
+    "style": TEXTS,
     "amp": _whole(6, 32),
     "amx": _whole(6, 32, 0),
     "ama": st.sampled_from([16, 32]),
@@ -413,11 +415,17 @@ def from_table(table: str) -> Found:
 
 
 def in_line(found: Found) -> Found:
-    """Return readings as a line holds them: no line breaks or NULs, the serial a tag."""
+    """Return readings as a line holds them: without line breaks and NULs."""
     return {
         place: value.replace("\0", " ").replace("\n", "\\n") if isinstance(value, str) else value
         for place, value in found.items()
     }
+
+
+def without_info(found: Found) -> Found:
+    """Return readings without those that are labels of `goe_device_info` only."""
+    info_only = {channel.name for channel in CHANNELS if channel.info_only}
+    return {place: value for place, value in found.items() if place[0] not in info_only}
 
 
 def in_table(found: Found) -> Found:
@@ -431,22 +439,23 @@ def in_table(found: Found) -> Found:
 
 
 def check(chain: Chain, state: State) -> Found:
-    """Put the charger into a state and compare all outputs; return what they tell."""
+    """Put the charger into a state and compare all outputs; return their readings."""
     chain.become(state)
     charger = json.loads(chain.served("/api/v1/chargers"))["chargers"][0]
     assert charger["name"] == state.name
     found = from_json(charger)
     text = chain.served("/metrics")
-    assert from_families(text_families(text)) == found
+    metrics = from_families(text_families(text))
+    assert without_info(metrics) == found
     open_metrics = chain.served("/metrics", Accept=OPEN_METRICS)
     assert open_metrics.endswith("# EOF\n")
-    assert from_families(openmetrics_families(open_metrics)) == found
+    assert from_families(openmetrics_families(open_metrics)) == metrics
     assert from_line(chain.delivered()) == in_line(found)
     assert from_json(json.loads(chain.read("json", state))) == found
-    assert from_families(text_families(chain.read("prometheus", state))) == found
+    assert from_families(text_families(chain.read("prometheus", state))) == metrics
     assert from_line(chain.read("influx", state)[:-1]) == in_line(found)
     assert from_table(chain.read("table", state)) == in_table(found)
-    return found
+    return metrics | found
 
 
 # Expectations, by hand
@@ -526,6 +535,8 @@ def expected_v2(status: Mapping[str, Any]) -> dict[Place, Any]:
         ("car_state", "code"): status.get("car"),
         ("force_state", "code"): status.get("frc"),
         ("charging_reason", "code"): status.get("modelStatus"),
+        ("revision", ""): status.get("rev") or None,
+        ("style", ""): status.get("styp") or None,
     }
 
 
