@@ -1,4 +1,4 @@
-"""A parser of line protocol that shares nothing with the serializer: InfluxDB's rules by hand."""
+"""A parser of line protocol that shares nothing with the serializer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STAMP = re.compile(r" (-?[0-9]{1,19})")
 
 
 class Point(NamedTuple):
-    """What a line says; `stamp` in its own unit."""
+    """The content of a line; `stamp` in its own unit."""
 
     measurement: str
     tags: dict[str, str]
@@ -24,14 +24,14 @@ class Point(NamedTuple):
 
 
 def parsed(line: str) -> Point:
-    """Return a line's point; raises `ValueError` for what no server would take."""
+    """Return a line's point; raises `ValueError` for a line that no server accepts."""
     measurement, place = _one(_HEAD, line, 0)
     tags: dict[str, str] = {}
     while line[place] == ",":
         key, place = _one(_KEY, line, place + 1)
         text, place = _one(_TAG, line, place)
         if _plain(key) in tags:
-            raise ValueError(f"tag {key!r} stands twice")
+            raise ValueError(f"duplicate tag {key!r}")
         tags[_plain(key)] = _plain(text)
     fields: dict[str, float | bool | str] = {}
     if line[place] != " ":
@@ -39,7 +39,7 @@ def parsed(line: str) -> Point:
     while line[place] == (" " if not fields else ","):
         key, place = _one(_KEY, line, place + 1)
         if _plain(key) in fields:
-            raise ValueError(f"field {key!r} stands twice")
+            raise ValueError(f"duplicate field {key!r}")
         fields[_plain(key)], place = _value(line, place)
     stamp = _STAMP.fullmatch(line, place)
     if stamp is None:

@@ -1,4 +1,4 @@
-"""Releases and what they rest on: workflows, the tag, the oldest dependencies, their review."""
+"""Releases and their basis: workflows, the tag, the oldest dependencies, the review."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def workflow(name: str) -> dict[str, Any]:
 
 
 def test_workflows_follow_the_schema() -> None:
-    """The service's own schema accepts every workflow."""
+    """The service's published schema accepts every workflow."""
     assert {path.stem for path in WORKFLOWS} == {"ci", "release"}
     checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
     command = [*checker, "vendor.github-workflows", *map(str, WORKFLOWS)]
@@ -45,8 +45,8 @@ def test_workflows_follow_the_schema() -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_workflows_trust_nobody(path: Path) -> None:
-    """Foreign actions are pinned to a commit; nothing may write, no secret is used, no text run."""
+def test_workflows_are_locked_down(path: Path) -> None:
+    """Actions are pinned to a commit; nothing may write, and no secret or foreign text is used."""
     text, document = path.read_text(), workflow(path.stem)
     assert document["permissions"] == {"contents": "read"}
     assert "secrets" not in text
@@ -62,7 +62,7 @@ def test_workflows_trust_nobody(path: Path) -> None:
 
 
 def test_actions_run_on_a_current_runtime() -> None:
-    """GitHub's actions are of versions that run on Node 24."""
+    """The versions of GitHub's actions run on Node 24."""
     pinned = re.findall(
         r"uses: (actions/[\w-]+)@[0-9a-f]{40} # v(\d+)\.\d+\.\d+",
         "".join(path.read_text() for path in WORKFLOWS),
@@ -73,7 +73,7 @@ def test_actions_run_on_a_current_runtime() -> None:
 
 
 def test_dependabot_follows_the_schema() -> None:
-    """The service's own schema accepts its configuration."""
+    """The service's published schema accepts its configuration."""
     checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
     command = [*checker, "vendor.dependabot", str(ROOT / ".github" / "dependabot.yml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -81,7 +81,7 @@ def test_dependabot_follows_the_schema() -> None:
 
 
 def test_dependabot_updates_everything_that_is_pinned() -> None:
-    """Images, base image, actions and Python packages are updated where they are pinned."""
+    """Images, base image, actions and Python packages are updated."""
     configuration = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())
     folders = {
         each["package-ecosystem"]: each.get("directories", [each.get("directory")])
@@ -106,7 +106,7 @@ def test_dependabot_finds_every_compose_file() -> None:
 
 
 def test_a_release_is_tested_built_and_published() -> None:
-    """A tag alone publishes: what was tested, built once, by the environment that is trusted."""
+    """Only a tag publishes, after the tests, one build from the trusted environment."""
     document = workflow("release")
     assert document[True] == {"push": {"tags": ["v*"]}}
     jobs = document["jobs"]
@@ -135,7 +135,7 @@ def test_a_release_is_tested_built_and_published() -> None:
 def test_the_tag_the_version_and_the_changelog_agree(
     tmp_path: Path, tag: str, changelog: str, said: str
 ) -> None:
-    """Only a tag of the package's version, which heads the changelog with a date, is released."""
+    """Only a tag of the package's version, with a dated entry in the changelog, is released."""
     for name in (".ci", "goe_exporter"):
         (tmp_path / name).mkdir()
     shutil.copy(ROOT / ".ci" / "release-tag", tmp_path / ".ci")
@@ -156,7 +156,7 @@ def bounds() -> dict[str, str]:
 
 
 def test_the_oldest_versions_are_the_lower_bounds() -> None:
-    """`make test-oldest` takes exactly what pyproject.toml allows at the least."""
+    """`make test-oldest` installs exactly the lower bounds of pyproject.toml."""
     oldest = (ROOT / "tests" / "oldest.txt").read_text().split()
     assert oldest == [f"{name}=={version}" for name, version in bounds().items()]
     steps = workflow("ci")["jobs"]["oldest"]["steps"]
@@ -164,6 +164,6 @@ def test_the_oldest_versions_are_the_lower_bounds() -> None:
 
 
 def test_every_dependency_is_reviewed() -> None:
-    """The review names each dependency with its bound, and no other."""
+    """The review lists each dependency with its bound, and no other."""
     rows = re.findall(r"(?m)^\| ([a-z0-9-]+) +\| ([0-9.]+) +\|", REVIEW)
     assert dict(rows) == bounds()
