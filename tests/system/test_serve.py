@@ -26,13 +26,13 @@ EVENT = re.compile(r'time=\S+ level=(?:info|warning) event=("[^"]+"|\S+)( \w+=("
 
 @pytest.fixture
 def standing_still() -> Iterator[Simulator]:
-    """Yield a simulator in which no time passes, so that what was polled is what there is."""
+    """Yield a simulator in which no time passes, so that a charger stays as polled."""
     with Simulator(clock=lambda: 1000.0) as running:
         yield running
 
 
 def charging(model: str) -> Charger:
-    """Return a charger in the middle of a session."""
+    """Return a charger during a session."""
     charger = Charger(model, serial="218042", name="Kabel 1")
     charger.plug(Car(battery_wh=60_000, soc=0.2))
     charger.advance(600)
@@ -40,7 +40,7 @@ def charging(model: str) -> Charger:
 
 
 class Exporter:
-    """A running exporter, asked over HTTP."""
+    """A running exporter, and its web server."""
 
     def __init__(self, command: Command) -> None:
         self.command = command
@@ -52,7 +52,7 @@ class Exporter:
             return str(response.read().decode())
 
     def samples(self) -> dict[str, float]:
-        """Return the samples on `/metrics` by name and labels, as they stand there."""
+        """Return the samples on `/metrics` by name and labels."""
         lines = [line for line in self.get("metrics").splitlines() if not line.startswith("#")]
         return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
 
@@ -65,7 +65,7 @@ class Exporter:
 
 
 def events(err: str) -> list[str]:
-    """Return the events that were logged; anything but one line per event fails."""
+    """Return the logged events; fails unless each is one line."""
     lines = err.splitlines(keepends=True)
     assert all(EVENT.fullmatch(line) for line in lines), err
     return [re.findall(r'event=("[^"]+"|\S+)', line)[0].strip('"') for line in lines]
@@ -75,7 +75,7 @@ def events(err: str) -> list[str]:
 def test_metrics_show_what_the_charger_has(
     launch: Launch, standing_still: Simulator, model: str
 ) -> None:
-    """`serve garage=HOST` needs nothing else, for v1 and v2: readings, JSON, health."""
+    """`serve garage=HOST` is enough, for v1 and v2: readings, JSON, health."""
     charger = charging(model)
     box = standing_still.add(charger)
     exporter = Exporter(launch("serve", f"garage={box.address}", *LISTEN))
@@ -105,7 +105,7 @@ def test_metrics_show_what_the_charger_has(
 def test_a_signal_ends_it(
     launch: Launch, standing_still: Simulator, number: signal.Signals
 ) -> None:
-    """SIGTERM and Ctrl-C end it with 0 at once, a client's open connection or not."""
+    """SIGTERM and Ctrl-C stop it with 0 at once, also with an open connection of a client."""
     box = standing_still.add(charging("V4"))
     exporter = Exporter(launch("serve", box.address, *LISTEN))
     exporter.wait(f'goe_up{{charger="{box.address}"}}', 1)
@@ -118,7 +118,7 @@ def test_a_signal_ends_it(
 
 
 def test_a_signal_while_a_charger_hangs(launch: Launch, standing_still: Simulator) -> None:
-    """A poll that hangs does not hold up the end: exit 0 within 5 s."""
+    """A poll that hangs does not delay the stop: exit 0 within 5 s."""
     box = standing_still.add(charging("V4"))
     box.fault = "hang"
     exporter = Exporter(launch("serve", box.address, *LISTEN))
@@ -131,7 +131,7 @@ def test_a_signal_while_a_charger_hangs(launch: Launch, standing_still: Simulato
 
 
 def test_a_charger_that_is_off_at_the_start(launch: Launch, standing_still: Simulator) -> None:
-    """It is no error: `goe_up` is 0 and nothing is read until it comes; both are logged once."""
+    """It is no error: `goe_up` is 0 without readings until it responds; both are logged once."""
     port = free_port()
     hurry = ("--refresh-interval", "1s")
     exporter = Exporter(launch("serve", f"garage=127.0.0.1:{port}", *hurry, *LISTEN))
@@ -148,7 +148,7 @@ def test_a_charger_that_is_off_at_the_start(launch: Launch, standing_still: Simu
 
 
 def test_two_chargers_by_a_file(launch: Launch, standing_still: Simulator, tmp_path: Path) -> None:
-    """A file's chargers are polled from the start, each at its interval, one request at a time."""
+    """The chargers of a file are polled at their intervals, one request at a time."""
     garage, carport = standing_still.add(charging("V4")), standing_still.add(charging("V2"))
     path = tmp_path / "config.yaml"
     path.write_text(
@@ -171,7 +171,7 @@ def test_two_chargers_by_a_file(launch: Launch, standing_still: Simulator, tmp_p
 
 
 def test_only_the_environment(launch: Launch, standing_still: Simulator) -> None:
-    """All that a container needs can come from the environment."""
+    """The environment can set all that a container needs."""
     one, two = standing_still.add(charging("V4")), standing_still.add(charging("V4"))
     running = launch(
         "serve",
@@ -189,7 +189,7 @@ def test_only_the_environment(launch: Launch, standing_still: Simulator) -> None
 
 
 def test_the_log_level(launch: Launch, standing_still: Simulator) -> None:
-    """`--log-level warning` leaves out what is normal, not what fails."""
+    """`--log-level warning` leaves out normal events, but no failures."""
     box = standing_still.add(charging("V4"))
     box.fault = "html"
     port = free_port()
@@ -203,7 +203,7 @@ def test_the_log_level(launch: Launch, standing_still: Simulator) -> None:
 
 
 def test_a_persisting_failure_is_logged_once(launch: Launch, standing_still: Simulator) -> None:
-    """Failures are counted by the poll and logged by the event."""
+    """Every failed poll is counted, but only the first is logged."""
     box = standing_still.add(charging("V4"))
     box.fault = "unauthorized"
     hurry = ("--refresh-interval", "1s")
@@ -214,7 +214,7 @@ def test_a_persisting_failure_is_logged_once(launch: Launch, standing_still: Sim
 
 
 def test_a_very_long_interval(launch: Launch, standing_still: Simulator) -> None:
-    """A day between two polls breaks nothing: polled once, and ended as ever."""
+    """An interval of a day works: one poll, and a normal stop."""
     box = standing_still.add(charging("V4"))
     once = ("--refresh-interval", "24h")
     exporter = Exporter(launch("serve", f"garage={box.address}", *once, *LISTEN))
@@ -225,7 +225,7 @@ def test_a_very_long_interval(launch: Launch, standing_still: Simulator) -> None
 
 
 def test_demo(launch: Launch) -> None:
-    """`demo` prints its addresses, shows moving numbers, and Ctrl-C ends it with 0."""
+    """`demo` prints its addresses, shows changing numbers, and Ctrl-C stops it with 0."""
     running = launch("demo", *LISTEN, "--speed", "1000")
     charger = running.line(r"Simulated charger: +(http://127\.0\.0\.1:\S+)")[1]
     page = running.line(r"Page: +(http://127\.0\.0\.1:\d+/)$")[1]
