@@ -30,18 +30,18 @@ def _api(value: object) -> object:
 
 def _labels(labels: dict[str, str]) -> dict[str, str]:
     if len(labels) > MAX_LABELS:
-        raise ValueError(f"at most {MAX_LABELS} labels, not {len(labels)}")
+        raise ValueError(f"must have at most {MAX_LABELS} labels, not {len(labels)}")
     for name, value in labels.items():
         if not _LABEL_NAME.fullmatch(name):
             raise ValueError(
-                "a label name such as site, of up to 63 letters, digits and _, beginning with a"
+                "a label name must have up to 63 letters, digits and _, and begin with a"
                 f" letter, not {shown(name)}"
             )
         if name.removesuffix("_code") in _RESERVED:
-            raise ValueError(f"a label name other than the reserved {name!r}")
+            raise ValueError(f"the label name {name!r} is reserved")
         if not value.strip() or len(value) > MAX_LABEL_CHARACTERS:
             raise ValueError(
-                f"{name}: a text of 1 to {MAX_LABEL_CHARACTERS} characters, not {shown(value)}"
+                f"{name}: must be 1 to {MAX_LABEL_CHARACTERS} characters, not {shown(value)}"
             )
     return labels
 
