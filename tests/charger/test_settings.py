@@ -50,7 +50,7 @@ def test_a_label_replaces_nothing(name: str) -> None:
     with pytest.raises(ConfigError) as refused:
         labels({name: "x"})
     assert str(refused.value) == (
-        f"config.yaml: chargers[0].labels: a label name other than the reserved '{name}'"
+        f"config.yaml: chargers[0].labels: the label name '{name}' is reserved"
     )
 
 
@@ -60,6 +60,6 @@ def test_a_label_has_a_name_for_every_sink(name: str) -> None:
     with pytest.raises(ConfigError) as refused:
         labels({name: "x"})
     assert str(refused.value) == (
-        "config.yaml: chargers[0].labels: a label name such as site, of up to 63 letters, digits"
-        f" and _, beginning with a letter, not {name!r}"
+        "config.yaml: chargers[0].labels: a label name must have up to 63 letters, digits and _,"
+        f" and begin with a letter, not {name!r}"
     )
