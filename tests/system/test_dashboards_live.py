@@ -55,16 +55,16 @@ MAY_BE_EMPTY = {
         "Hours of use per day C": f"finished, which no car is here; {ELSEWHERE}",
     },
 }
-"""Panels, or queries of panels, that may find nothing here, and the reason."""
+"""Panels and queries that may find nothing here, and why."""
 
 WHILE_INFLUXDB_FAILS = {
     "goe_influx_oldest_spooled_timestamp_seconds",
     "goe_influx_write_failures_total",
 }
-"""Metrics that do not exist here; the build checks their names."""
+"""Metrics that are absent here; the build checks their names."""
 
 LIMIT = "vector($limit)"
-"""The query of a number that the user enters."""
+"""The query for a number that the user types."""
 
 LABELS = {"new": {"site": "depot"}, "pro": {"site": "depot"}, "old": {"site": "home"}}
 """Charger → its labels; the others have none."""
@@ -83,7 +83,7 @@ class World(NamedTuple):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Start everything once, and wait until every charger's last slow reading has arrived."""
+    """Start everything once, and wait for the last slow reading of every charger."""
     folder = tmp_path_factory.mktemp("live")
     new, old, pro, broken = map(charging, ("V4", "V2", "PRO", "V3"))
     new.load_limit_a = 10
@@ -116,7 +116,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def charging(model: str) -> Charger:
-    """Return a charger during a session."""
+    """Return a charger in the middle of a session."""
     charger = Charger(model, serial="218042", name=f"My {model}")
     charger.energy_wh = 4_321_000
     charger.plug(Car(battery_wh=60_000, soc=0.2))
@@ -139,7 +139,7 @@ def exporter(config: Path, port: int) -> list[str]:
 
 
 def _all_there(world: World) -> bool:
-    """Return whether both servers have the last slow rows and rising counters."""
+    """Return whether the last slow readings are in both servers."""
     now = time.time()
     cards = world.prometheus.now('goe_card_energy_joules_total{card="10"}', now)
     slow = [row for row in world.influxdb.points() if "card_energy_10_wh" in row]
@@ -147,7 +147,7 @@ def _all_there(world: World) -> bool:
 
 
 def moment(world: World, query: Query, **chosen: str) -> Moment:
-    """Return the time since the start, or the last month for bars of days, as in Grafana."""
+    """Return the time since the start, or for bars of days the last 40 days."""
     now = time.time()
     if query.least_step == DAY:
         return Moment(midnight(now) - 40 * DAY, now, DAY, chosen)
@@ -157,7 +157,7 @@ def moment(world: World, query: Query, **chosen: str) -> Moment:
 
 
 def ask(server: Prometheus, query: Query, at: Moment) -> list[Found]:
-    """Return Prometheus' result of a dashboard's query."""
+    """Return what Prometheus answers to a query of a dashboard."""
     text = at.fill(query.text)
     if query.past:
         return server.past(text, at.start, at.end, at.step)
@@ -173,7 +173,7 @@ def texts(name: str) -> list[str]:
     return of_variables + [query.text.replace("$group", "site") for query in queries(name)]
 
 
-# No query fails, no panel is empty
+# Every query succeeds and finds something
 
 
 def excused(query: Query) -> bool:
@@ -184,7 +184,7 @@ def excused(query: Query) -> bool:
 
 @pytest.mark.parametrize("name", PROMETHEUS)
 def test_prometheus_answers_every_query(world: World, name: str) -> None:
-    """Every query of every panel finds something, except those with a reason; none fails."""
+    """Every query succeeds, and finds something unless there is a reason."""
     for query in queries(name):
         found = ask(world.prometheus, query, moment(world, query))
         if not found and not excused(query):
@@ -198,14 +198,14 @@ def test_prometheus_answers_every_query(world: World, name: str) -> None:
 
 @pytest.mark.parametrize("name", INFLUXDB)
 def test_influxdb_answers_every_query(world: World, name: str) -> None:
-    """Every query of every panel finds something, except those with a reason; none fails."""
+    """Every query succeeds, and finds something unless there is a reason."""
     for query in queries(name):
         found = world.influxdb.query(moment(world, query).fill(query.text))
         assert found or excused(query), query.name
 
 
 def test_reasons_are_of_queries_that_are_there() -> None:
-    """Every reason belongs to an existing panel."""
+    """Every reason belongs to an existing panel or query."""
     for name, reasons in MAY_BE_EMPTY.items():
         every = queries(name)
         named = {query.panel for query in every} | {f"{each.panel} {each.letter}" for each in every}
@@ -213,7 +213,7 @@ def test_reasons_are_of_queries_that_are_there() -> None:
 
 
 def test_variables_offer_jobs_and_chargers(world: World) -> None:
-    """The variables list the job and every charger, the dead one too."""
+    """The variables offer the job and every charger, including the dead one."""
     query = re.compile(r"label_values\((.+), (\w+)\)")
     chargers = ["broken", "dead", "new", "old", "pro"]
     for name in PROMETHEUS:
@@ -235,7 +235,7 @@ def test_variables_offer_jobs_and_chargers(world: World) -> None:
 
 @pytest.mark.parametrize("name", PROMETHEUS)
 def test_metrics_and_labels_are_the_exporters(world: World, name: str) -> None:
-    """Each metric of a query exists, with the labels by which it is selected or grouped."""
+    """Every metric of a query exists, with the labels by which it is selected or grouped."""
     series = world.prometheus.series('{job="goe"}')
     labels: dict[str, set[str]] = {}
     for each in series:
@@ -256,7 +256,7 @@ def test_metrics_and_labels_are_the_exporters(world: World, name: str) -> None:
 
 @pytest.mark.parametrize("name", INFLUXDB)
 def test_fields_are_the_exporters(world: World, name: str) -> None:
-    """Each field of a query is in the database."""
+    """Every field of a query exists in the database."""
     fields = {row["fieldKey"] for row in world.influxdb.query("SHOW FIELD KEYS")}
     tags = {row["tagKey"] for row in world.influxdb.query("SHOW TAG KEYS")}
     for query in queries(name):
@@ -266,7 +266,7 @@ def test_fields_are_the_exporters(world: World, name: str) -> None:
 
 
 def test_only_the_exporter_is_shown(world: World) -> None:
-    """With all jobs selected, processes and scrapes of other jobs are not shown."""
+    """With all jobs chosen, processes and scrapes of other jobs are not shown."""
     assert len(world.prometheus.now("process_open_fds", time.time())) == 2
     for panel in ("CPU", "Memory", "Open files"):
         (query,) = queries("prometheus/exporter.json", panel)
@@ -278,7 +278,7 @@ def test_only_the_exporter_is_shown(world: World) -> None:
 
 
 def shown(world: World, panel: str, charger: str, letter: str = "A") -> list[Found]:
-    """Return the result of a panel of the charger's dashboard for one charger."""
+    """Return what a panel of the charger's dashboard shows of one charger."""
     (query,) = [
         each for each in queries("prometheus/charger.json", panel) if each.letter == letter
     ]  # fmt: skip
@@ -291,7 +291,7 @@ def values(found: list[Found]) -> list[float]:
 
 
 def test_a_dead_charger_is_unreachable(world: World) -> None:
-    """Its state is -1, which the panel maps to unreachable; its readings are empty, not zero."""
+    """Its state is -1, shown as unreachable; its readings are empty, not zero."""
     (state,) = shown(world, "State", "dead")
     assert values([state]) == [-1]
     # Its labels are those of a state, so that both are one row of the timeline.
@@ -302,7 +302,7 @@ def test_a_dead_charger_is_unreachable(world: World) -> None:
 
 
 def test_a_charger_of_api_v1(world: World) -> None:
-    """It charges; API v1 has no reason and no WiFi signal; its sensor is the board's."""
+    """It has a state and one sensor, but no charging reason and no Wi-Fi signal."""
     assert values(shown(world, "State", "old")) == [2]
     assert shown(world, "Charging reason", "old") == []
     assert shown(world, "Wi-Fi", "old") == []
@@ -311,7 +311,7 @@ def test_a_charger_of_api_v1(world: World) -> None:
 
 
 def test_phases_that_are_not_connected_are_not_drawn(world: World) -> None:
-    """A charger on one phase has one voltage, on three phases three; N has none."""
+    """A charger on one phase has one voltage, one on three has three; N has none."""
 
     def phases(charger: str) -> list[str]:
         return [each.labels["phase"] for each in shown(world, "Voltage", charger)]
@@ -321,7 +321,7 @@ def test_phases_that_are_not_connected_are_not_drawn(world: World) -> None:
 
 
 def test_an_error_has_its_name(world: World) -> None:
-    """The panel of the error has one row, whose column `error` is the error's name."""
+    """The panel has one row, whose column `error` is the name of the error."""
     (row,) = shown(world, "Error", "pro")
     assert row.labels["error"] == "gnd_invalid"
     (row,) = shown(world, "Error", "new")
@@ -329,7 +329,7 @@ def test_an_error_has_its_name(world: World) -> None:
 
 
 def test_fleet_has_a_row_for_each_charger(world: World) -> None:
-    """Every charger has a state and an urgency; its columns have the same job and name."""
+    """Every charger has a state and an urgency; only the dead one has no readings."""
     table = queries("prometheus/fleet.json", "All chargers")
     columns = [ask(world.prometheus, query, moment(world, query)) for query in table]
     state, *others, urgency, labels = (
@@ -358,7 +358,7 @@ def test_fleet_groups_by_label(world: World) -> None:
     chargers = {"depot": "new|pro", "home": "old", "no site": "broken"}
 
     def sums_are_right() -> bool:
-        """Compare the groups at a time in the past, when every scrape has been stored."""
+        """Return whether the groups match sums of chargers, once every scrape is stored."""
         expected = {}
         for site, names in chargers.items():
             power = f'sum(goe_power_watts{{job="goe",charger=~"{names}"}})'
@@ -377,17 +377,17 @@ def test_fleet_groups_by_label(world: World) -> None:
 
 
 def test_chosen_chargers_only(world: World) -> None:
-    """With one charger selected, no panel has a series of another."""
+    """With one charger chosen, no panel has a series of another."""
     for query in itertools.chain.from_iterable(queries(name) for name in PROMETHEUS):
         for each in ask(world.prometheus, query, moment(world, query, charger="old")):
             assert each.labels.get("charger", "old") == "old", query.name
 
 
-# No charger at all
+# No charger
 
 
 def test_without_chargers_nothing_errs(tmp_path: Path) -> None:
-    """On empty servers every query runs; the fleet counts 0, and all but the limit is empty."""
+    """On empty servers every query succeeds; counts are 0, all else except the limit is empty."""
     now = time.time()
     with Prometheus(tmp_path).up() as prometheus, InfluxDB(tmp_path).up() as influxdb:
         for query in itertools.chain.from_iterable(queries(name) for name in PROMETHEUS):
@@ -401,7 +401,7 @@ def test_without_chargers_nothing_errs(tmp_path: Path) -> None:
 
 
 def test_an_exporter_that_died_is_not_scraped(tmp_path: Path) -> None:
-    """An exporter that has disappeared in the time shown gives 0, which the panel maps to No."""
+    """An exporter that ended within the time range gives 0, shown as No."""
     target, began = f"127.0.0.1:{free_port()}", time.time()
     labels = {"job": "goe", "instance": target, "version": "0.1.0"}
     server = Prometheus(tmp_path)
