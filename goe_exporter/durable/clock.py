@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from goe_exporter.durable import files
-from goe_exporter.errors import UsageError
+from goe_exporter.durable.directory import refuse_newer
 from goe_exporter.logs import Episode, logger
 
 EARLIEST = 1_767_225_600.0
@@ -188,10 +188,9 @@ class Timekeeper:
         except (OSError, ValueError):
             words = []
         version = _VERSION.fullmatch(words[0]) if words else None
-        if version and int(version[1]) > VERSION:
-            raise UsageError(
-                f"the clock file {self._file} has version {version[1]}, and this release reads"
-                f" versions up to {VERSION}: use a newer release, or delete the file"
+        if version:
+            refuse_newer(
+                int(version[1]), VERSION, f"the clock file {self._file}", "delete the file"
             )
         try:
             wall, since_boot, boot_id = words[1:] if version else words

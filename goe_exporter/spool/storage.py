@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 from goe_exporter.durable import files
+from goe_exporter.durable.directory import Directory, leads_to
 from goe_exporter.errors import UsageError
 from goe_exporter.spool import recovery, segments
-from goe_exporter.spool.directory import Directory, leads_to
 from goe_exporter.spool.segments import Position
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -100,7 +100,7 @@ class Storage:
 
         Raises `UsageError`; then nothing has changed.
         """
-        home = Directory(self.directory, self._mount_point)
+        home = Directory(self.directory, segments.NOUN, segments.VERSION, self._mount_point)
         base = self.newest + 1
         try:
             found, cursor, newest = self._recovered(base)
