@@ -42,14 +42,15 @@ def status(config_file: str) -> None:
         if not folder.is_dir():
             click.echo(f"{folder}: nothing yet")
             return
-        parts = [folder, folder / "held", folder / "dead"]
-        found, held, dead = map(survey, parts)
+        parts = [folder, folder / "held", folder / "parked", folder / "dead"]
+        found, held, parked, dead = map(survey, parts)
         dropped = list(map(stored_dropped, parts))
     oldest = timestamp(found.first or b"")
-    size = found.size_bytes + held.size_bytes + dead.size_bytes
+    size = found.size_bytes + held.size_bytes + parked.size_bytes + dead.size_bytes
     click.echo(f"spool            {folder}")
-    click.echo(f"points waiting   {found.pending + held.pending}")
+    click.echo(f"points waiting   {found.pending + held.pending + parked.pending}")
     click.echo(f"  for the clock  {held.pending}")
+    click.echo(f"  parked         {parked.pending}")
     click.echo(f"size             {size / 1024**2:.1f} of "
                f"{settings.spool_limit / 1024**2:.0f} MiB")  # fmt: skip
     click.echo(f"oldest           {'-' if oldest is None else shown(oldest)}")
@@ -74,6 +75,8 @@ def drain(config_file: str) -> None:
     finally:
         pusher.stop(0)
     click.echo(f"{pusher.sender.written} points delivered, {pusher.sender.rejected} rejected")
+    if parked := len(pusher.parked):
+        click.echo(f"{parked} parked after a rejection; the agent sends them again minutes later")
     if wait:
         raise GoeExporterError(f"the server does not take more now ({why}); the rest waits on disk")
 

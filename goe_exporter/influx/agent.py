@@ -13,6 +13,7 @@ from goe_exporter.channels.model import Cycle, InfluxVitals
 from goe_exporter.durable.clock import Timekeeper, boot, shown
 from goe_exporter.influx import dead_letters, line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters
+from goe_exporter.influx.parked import Parked
 from goe_exporter.influx.sender import Sender
 from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.influx.unstamped import Held
@@ -31,8 +32,8 @@ class Agent:
     """Takes cycles, keeps them in a spool in `directory`, and delivers them to `server`.
 
     While the system clock is not to be believed, points wait in `held/` with the uptime at which
-    they were measured, and are stamped when it is. `limit_bytes` bounds the spool, what is held
-    and the dead letters together.
+    they were measured, and are stamped when it is. `limit_bytes` bounds the spool, what is held,
+    the parked lines and the dead letters together.
     """
 
     def __init__(
@@ -52,15 +53,18 @@ class Agent:
         with contextlib.ExitStack() as opened:
             self.spool = Spool(directory, self._limit_bytes)
             opened.callback(self.spool.close)
-            self.dead = DeadLetters(directory / "dead", limit_bytes // dead_letters.SHARE)
+            share = limit_bytes // dead_letters.SHARE
+            self.dead = DeadLetters(directory / "dead", share - share // 2)
             opened.callback(self.dead.close)
+            self.parked = Parked(directory / "parked", share // 2)
+            opened.callback(self.parked.close)
             self.timekeeper = Timekeeper(
                 directory / "clock", boot(), may_keep=lambda: not self.spool.unavailable
             )
             last_stamp = line_protocol.timestamp(self.spool.newest() or b"") or 0.0
             self._held = Held(directory / "held", most_held, self.timekeeper, last_stamp)
             opened.pop_all()
-        self._spools = (self.spool, self._held.spool, self.dead.spool)
+        self._spools = (self.spool, self._held.spool, self.dead.spool, self.parked.spool)
         self._lock = threading.Lock()
         self._timeless = 0  # not in the sender's count, which another thread adds to
         self._closed = False
@@ -71,6 +75,7 @@ class Agent:
             self.spool,
             server,
             self.dead,
+            self.parked,
             most_lines=most_lines,
             timeout_seconds=timeout_seconds,
             on_answer=self._answered,
@@ -101,14 +106,14 @@ class Agent:
 
     def vitals(self) -> InfluxVitals:
         """Return how delivery goes."""
-        sender, spools = self.sender, self._spools
+        sender, parked, spools = self.sender, self.parked, self._spools
         unsure = self.clock_unsure() and self.timekeeper.disagreement is not None
         return InfluxVitals(
             written=sender.written,
             rejected=sender.rejected + self._timeless,
             dropped=sum(spool.dropped for spool in spools),
             damaged=sum(spool.damaged for spool in spools),
-            spooled=self.spool.pending + self._held.spool.pending,
+            spooled=self.spool.pending + self._held.spool.pending + len(parked),
             spool_bytes=sum(spool.size_bytes for spool in spools),
             oldest=sender.oldest,
             failing=sender.failing or ("clock" if unsure else ""),
@@ -141,6 +146,7 @@ class Agent:
             self.spool.close()
             self._held.spool.close()
             self.dead.close()
+            self.parked.close()
 
     def clock_unsure(self) -> bool:
         """Tell whether points wait for the clock to be confirmed."""

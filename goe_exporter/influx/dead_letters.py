@@ -18,7 +18,7 @@ from goe_exporter.spool import segments
 from goe_exporter.spool.queue import Spool
 
 SHARE = 16
-"""Dead letters take at most one part in so many of the limit; the rest is for what waits."""
+"""Dead letters and parked lines take at most one part in so many of the limit, half of it each."""
 
 AT_ONCE = 500
 
@@ -85,22 +85,17 @@ class DeadLetters:
 def letters(directory: Path) -> Iterator[Letter]:
     """Yield the letters in a directory, oldest first, also while it is in use."""
     for stored in segments.lines(directory):
-        letter = _read(stored)
+        letter = unpacked(stored)
         if letter is not None:
             yield letter
 
 
-def _letter(line: bytes, words: str) -> bytes:
-    text = line.decode("utf-8", "replace")
-    return json.dumps(Letter(time.time(), words, text)._asdict()).encode()
+def packed(letter: Letter) -> bytes:
+    """Return a letter as it is stored."""
+    return json.dumps(letter._asdict()).encode()
 
 
-def _line(stored: bytes) -> bytes:
-    letter = _read(stored)
-    return b"" if letter is None else letter.line.encode("utf-8", "replace")
-
-
-def _read(stored: bytes) -> Letter | None:
+def unpacked(stored: bytes) -> Letter | None:
     """Return a stored letter, None for what is none."""
     try:
         letter = Letter(**json.loads(stored))
@@ -108,3 +103,12 @@ def _read(stored: bytes) -> Letter | None:
         return None
     texts = isinstance(letter.words, str) and isinstance(letter.line, str)
     return letter if texts else None
+
+
+def _letter(line: bytes, words: str) -> bytes:
+    return packed(Letter(time.time(), words, line.decode("utf-8", "replace")))
+
+
+def _line(stored: bytes) -> bytes:
+    letter = unpacked(stored)
+    return b"" if letter is None else letter.line.encode("utf-8", "replace")

@@ -1,8 +1,13 @@
-"""From the spool to the server: one sender, strictly oldest first, never giving up.
+"""From the spool to the server: one sender, oldest first except for parked lines, never giving up.
 
-What each answer means stands in DESIGN §7. A line is let go of only when the server took it, or
-when it failed with this very line right after it took another one (then the line goes to `dead/`
-with the server's words). What a server does to every line is no line's fault.
+What each answer means is in DESIGN §7. What a server does to every line is no line's fault. A line
+that it rejects right after it accepted another one is parked, and others pass it. Minutes later it
+is sent again, in random order with a line that the server accepts, until the server accepts the
+parked line too, or has accepted the other one twenty times and rejected the parked one each time:
+only then the line is moved to `dead/` with the server's words. If there are several servers behind
+one address, some of them broken, a good line is moved there only if chance sends it to the broken
+ones alone and the other line to all the sound ones: once in two to the power of twenty (a million)
+cases, in whatever order they answer.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ from collections.abc import Callable, Sequence
 
 from goe_exporter.influx.dead_letters import DeadLetters
 from goe_exporter.influx.line_protocol import timestamp
+from goe_exporter.influx.parked import Parked, Suspect
 from goe_exporter.influx.write_api import Verdict, WriteServer
 from goe_exporter.logs import Episode, logger
 from goe_exporter.spool.queue import Spool
@@ -27,10 +33,20 @@ BREAKS_BEFORE_PROBE = 10
 """So often in a row a server may break over lines before they are suspected."""
 
 MOST_PROBES = 10
+ACCEPTED_BEFORE_REJECTED = 20
+"""So often the server must accept another line while it rejects a parked one."""
+
+MOST_REJECTED_IN_A_ROW = 10
+"""After so many rejections of a line that it accepted before, a server is no judge of others."""
+
+LONGEST_TRIAL_SECONDS = 60.0
+"""So long parked lines keep the others waiting; what is found in it counts the next time."""
+
 QUIET_SECONDS = 600.0
 """So long no line must be refused before that is said to be over."""
 
 _TOO_SLOW = ("timeout", "truncated")
+_BREAKS = (*_TOO_SLOW, "server_error")
 
 _log = logger(__name__)
 
@@ -52,8 +68,9 @@ class Sender:
 
     `written`, `rejected` and `failures` (by reason) count since the start. `on_answer` is told
     of each answer; while `wants_answer` holds, the server is asked for one even without lines.
-    `oldest` is the timestamp (Unix) of the line at the head. A request that took more than half
-    of `timeout_seconds` is as large as requests should be.
+    `oldest` is the timestamp (Unix) of the line at the head, or of a parked one where no other
+    waits. A request that took more than half of `timeout_seconds` is as large as requests should
+    be. `toss` returns a random number from 0 to one below its argument.
     """
 
     def __init__(
@@ -61,12 +78,14 @@ class Sender:
         spool: Spool,
         server: WriteServer,
         dead: DeadLetters,
+        parked: Parked,
         *,
         most_lines: int = MOST_LINES,
         timeout_seconds: float = 10.0,
         on_answer: Callable[[Verdict], None] = lambda _verdict: None,
         wants_answer: Callable[[], bool] = lambda: False,
         jitter: Callable[[], float] = random.random,
+        toss: Callable[[int], int] = random.randrange,
     ) -> None:
         self.written = 0
         self.rejected = 0
@@ -76,16 +95,19 @@ class Sender:
         self._spool = spool
         self._server = server
         self._dead = dead
+        self._parked = parked
         self._most_lines = most_lines
         self._at_once = most_lines
         self._timeout_seconds = timeout_seconds
         self._on_answer = on_answer
         self._wants_answer = wants_answer
         self._jitter = jitter
+        self._toss = toss
         self._work = threading.Event()
         self._stopping = threading.Event()
         self._hurry = threading.Event()
         self._outage = Episode(_log, "delivery fails", "delivery works again")
+        self._parkings = Episode(_log, "lines parked", "no more lines parked")
         self._refusals = Episode(_log, "lines rejected", "no more lines rejected")
         self._refused_at = 0.0
         self._breaks = 0
@@ -130,29 +152,40 @@ class Sender:
         return self.failing in _TOO_SLOW and self._sent > 1
 
     def deliver_once(self) -> float | None:
-        """Try to deliver one batch.
+        """Try to deliver the parked lines that are due, and one batch.
 
-        Returns 0 if there may be more, None if nothing waits, else the seconds to wait.
+        Returns 0 if there may be more, None if nothing waits but parked lines, else the seconds to
+        wait.
         """
+        try:
+            self._send_parked()
+            return self._send_batch()
+        except Undelivered as undelivered:
+            return self._later(undelivered.verdict)
+        except Stopped:
+            return None
+
+    def _send_batch(self) -> float | None:
+        """Deliver one batch; return as `deliver_once`, raise where the server takes none now."""
         try:
             batch = self._spool.read(self._at_once)
         except OSError as error:
-            return self._later(Verdict("later", "disk", str(error), answered=False))
+            words = str(error)
+            raise Undelivered(Verdict("later", "disk", words, answered=False)) from error
         self._sent = len(batch.lines)
         self._just_took = self._took_any = False
-        self.oldest = timestamp(batch.lines[0]) if batch.lines else None
+        oldest = batch.lines[0] if batch.lines else self._parked.oldest()
+        self.oldest = None if oldest is None else timestamp(oldest)
         if not batch.lines:
             self._spool.commit(batch.end)
-            return self._ask() if self._wants_answer() else None
+            if self._wants_answer():
+                return self._ask()
+            return 0.0 if self._parked.due() else None
         gone = self._spool.mark_in_flight(batch.ends)
         if gone == len(batch.lines):
             return 0.0
         try:
             self._deliver(batch.lines[gone:], batch.ends[gone:])
-        except Undelivered as undelivered:
-            return self._later(undelivered.verdict)
-        except Stopped:
-            return None
         finally:
             self._spool.mark_in_flight(())
         self._well()
@@ -179,7 +212,7 @@ class Sender:
                 _log.exception("delivery broke")
                 wait = LONGEST_WAIT_SECONDS
             if wait is None:
-                self._work.wait()
+                self._work.wait(self._parked.wait_seconds())
             elif wait and self._hurry.wait(wait):
                 self._hurry.clear()
 
@@ -199,7 +232,7 @@ class Sender:
             self._deliver(lines[:half], ends[:half])
             self._deliver(lines[half:], ends[half:])
         elif after_another:
-            self._give_up(lines[0], verdict)
+            self._park(lines[0], verdict)
             self._spool.commit(ends[-1])
         elif self._passes(lines):
             self._deliver(lines, ends)
@@ -224,22 +257,21 @@ class Sender:
 
         What takes too long is first tried in ever smaller requests.
         """
-        slow = verdict.reason in _TOO_SLOW
-        if not slow and verdict.reason != "server_error":
+        if verdict.reason not in _BREAKS:
             return False
+        slow = verdict.reason in _TOO_SLOW
         self._breaks += 1
         if slow and len(lines) > 1:
             return False
         return self._breaks >= BREAKS_BEFORE_PROBE
 
-    def _passes(self, lines: Sequence[bytes]) -> bool:
-        """Tell whether the server takes another line now, best the one that it took last."""
+    def _passes(self, lines: Sequence[bytes]) -> bytes | None:
+        """Return another line that the server takes now, best the one that it took last."""
         for line in self._others(lines):
             if self._write([line]).outcome == "written":
-                return True
-        self._passing = None
+                return line
         self._breaks = 0
-        return False
+        return None
 
     def _others(self, lines: Sequence[bytes]) -> list[bytes]:
         """Return lines to try: the one that passed last, the newest, and one of each charger."""
@@ -250,6 +282,66 @@ class Sender:
         found = dict.fromkeys([self._passing, self._spool.newest(), *quarters, *series.values()])
         alone = lines[0] if len(lines) == 1 else None
         return [line for line in found if line not in (None, alone)][:MOST_PROBES]
+
+    def _park(self, line: bytes, verdict: Verdict) -> None:
+        """Keep a line apart; raise `Undelivered` if there is no room, and it must be waited for."""
+        if not self._parked.put(line, verdict.words):
+            raise Undelivered(Verdict("later", "parked_full", verdict.words))
+        self._parkings.shows(words=verdict.words[:200])
+
+    def _send_parked(self) -> None:
+        """Send parked lines that are due; those that remain undecided wait anew."""
+        self._sent = 0
+        suspects = self._parked.due()
+        if not suspects:
+            return
+        undecided = list(suspects)
+        try:
+            accepted = self._passing or self._passes([suspect.line for suspect in suspects])
+            if accepted is not None:
+                self._judge(undecided, accepted)
+        finally:
+            self._parked.settle(suspects, undecided)
+        if not len(self._parked):
+            self._parkings.ends()
+
+    def _judge(self, undecided: list[Suspect], accepted: bytes) -> None:
+        """Send lines in random order with one that was accepted, and remove those decided on."""
+        end, rejections = time.monotonic() + LONGEST_TRIAL_SECONDS, 0
+        while undecided and rejections < MOST_REJECTED_IN_A_ROW and time.monotonic() < end:
+            place = self._toss(len(undecided) + 1)
+            if place < len(undecided):
+                suspect = undecided[place]
+                verdict = self._write_alone(suspect.line, accepted)
+                if verdict.outcome == "written":
+                    self.written += 1
+                    undecided.remove(suspect)
+                else:
+                    suspect.verdict = verdict
+            elif self._write_alone(accepted, accepted).outcome == "written":
+                rejections = 0
+                self._count_against(undecided)
+            else:
+                rejections += 1
+        if rejections == MOST_REJECTED_IN_A_ROW:
+            self._passing = None
+
+    def _count_against(self, undecided: list[Suspect]) -> None:
+        """Give up the lines against which another one was accepted often enough."""
+        for suspect in list(undecided):
+            suspect.times += 1
+            if suspect.times >= ACCEPTED_BEFORE_REJECTED and suspect.verdict is not None:
+                self._give_up(suspect.line, suspect.verdict)
+                undecided.remove(suspect)
+
+    def _write_alone(self, line: bytes, accepted: bytes) -> Verdict:
+        """Send a line; raise `Undelivered` if the server takes no other line either."""
+        verdict = self._write([line])
+        if verdict.outcome == "later":
+            works = verdict.reason in _BREAKS and self._write([accepted]).outcome == "written"
+            if not works:
+                raise Undelivered(verdict)
+        return verdict
 
     def _give_up(self, line: bytes, verdict: Verdict) -> None:
         self._dead.put(line, verdict.words)

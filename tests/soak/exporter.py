@@ -29,6 +29,7 @@ SHORTENED = (
     ("delivery", "LONGEST_WAIT_SECONDS"),
     ("delivery", "LONGEST_RETRY_AFTER_SECONDS"),
     ("delivery", "QUIET_SECONDS"),
+    ("parked", "PATIENCE_SECONDS"),
     ("timekeeping", "KEEP_SECONDS"),
 )
 

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 from servers import InfluxDB, VictoriaMetrics, push_config, running, self_signed, wait_for
 
+from goe_exporter.influx import parked
+from goe_exporter.influx.agent import agent as open_agent
 from goe_exporter.influx.dead_letters import letters
+from goe_exporter.service import config
 from goe_exporter.simulator import Car, Charger, Simulator
 from goe_exporter.spool.queue import Spool
 from goe_exporter.spool.segments import survey
@@ -291,25 +294,39 @@ def test_names_make_no_other_points(named: tuple[InfluxDB, VictoriaMetrics]) -> 
 
 
 def test_a_type_conflict(
-    launch: Launch, standing_still: Simulator, influxdb: InfluxDB, tmp_path: Path
+    launch: Launch,
+    standing_still: Simulator,
+    influxdb: InfluxDB,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A line that InfluxDB refuses is in `dead/` with its words; the others arrive, polls go on."""
+    """A line that InfluxDB refuses is parked, and then in `dead/` with the server's words.
+
+    The others arrive, polls go on.
+    """
     serial = "goe_charger,charger=garage,serial=218042"
     influxdb.write(f'{serial} power_w="a lot" {int(time.time() * 1000)}')
     refused, silent = standing_still.add(charging()), standing_still.add(charging())
     silent.fault = "html"
     chargers = {"garage": refused.address, "carport": silent.address}
     agent = push(launch, push_config(tmp_path, influxdb.url, chargers))
-    folder = tmp_path / "spool" / "dead"
-    wait_for(lambda: survey(folder).pending >= 2, "two rejected lines")
+    folder = tmp_path / "spool"
+    wait_for(lambda: survey(folder / "parked").pending >= 2, "two rejected lines")
     polls = refused.requests
     wait_for(lambda: refused.requests >= polls + 2, "further polls")
-    assert stop(agent).count("lines rejected") == 1
-    status = launch("spool", "drain", "--config", str(tmp_path / "config.yaml")).end()
-    # The very last line may be one of those refused, with none behind it to see that others pass.
-    assert status.status == 0 or "rejected_all" in status.err
-    found = list(letters(folder))
-    assert len(found) + survey(tmp_path / "spool").pending == refused.requests
+    assert stop(agent).count("lines parked") == 1
+    assert survey(folder / "dead").pending == 0
+    # Two minutes later.
+    monkeypatch.setattr(parked, "PATIENCE_SECONDS", 0.0)
+    section = config.load(str(tmp_path / "config.yaml")).influxdb
+    assert section is not None
+    drained = open_agent(section)
+    drained.spool.append(b"another up=true %d" % (time.time() * 1000))
+    while drained.vitals().spooled:
+        drained.sender.deliver_once()
+    drained.stop(0)
+    found = list(letters(folder / "dead"))
+    assert len(found) == refused.requests
     assert all("field type conflict" in letter.words for letter in found)
     assert all("charger=garage" in letter.line for letter in found)
     assert len(influxdb.points("carport")) == silent.requests
