@@ -17,7 +17,7 @@ from benchmarks import chargers
 from benchmarks.cycle import side_by_side
 from goe_exporter.influx.dead_letters import DeadLetters
 from goe_exporter.influx.line_protocol import line
-from goe_exporter.influx.parked import Parked
+from goe_exporter.influx.parked import ParkedLines
 from goe_exporter.influx.sender import Sender
 from goe_exporter.influx.write_api import Access, ServerV2
 from goe_exporter.polling.poller import Collector
@@ -95,7 +95,7 @@ def _end_to_end(folder: Path, collector: Collector) -> Iterator[tuple[str, str, 
         url = f"http://127.0.0.1:{int(process.stdout.readline())}"
         target = ServerV2(url, "o", "b", "t", Access())
         dead = DeadLetters(folder / "dead", LIMIT_BYTES // 16)
-        parked = Parked(folder / "parked", LIMIT_BYTES // 16)
+        parked = ParkedLines(folder / "parked", LIMIT_BYTES // 16)
         sender = Sender(spool, target, dead, parked)
 
         def push() -> None:

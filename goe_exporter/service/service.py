@@ -123,8 +123,12 @@ class Service:
 
     def hangs(self) -> str:
         """Return which part has come to a stand, "" if all is well."""
-        parts = {"polls": self._schedule, "delivery": self._agent, "web": self._server}
-        return next((name for name, part in parts.items() if part and part.hangs()), "")
+        parts = {
+            "polls": self._schedule.hangs,
+            "delivery": self._agent.is_stalled if self._agent else None,
+            "web": self._server.hangs if self._server else None,
+        }
+        return next((name for name, stalled in parts.items() if stalled and stalled()), "")
 
     def unwell(self) -> str:
         """Return what is wrong, "" if all is well; unlike a part that hangs, no restart helps."""
@@ -228,9 +232,9 @@ def _agent(settings: InfluxSettings | None) -> Agent | None:
     """Return the push agent, if the configuration wants one."""
     if settings is None:
         return None
-    from goe_exporter.influx.agent import agent
+    from goe_exporter.influx.agent import open_agent
 
-    return agent(settings)
+    return open_agent(settings)
 
 
 def _redirection(agent: Agent | None, settings: InfluxSettings | None) -> Callable[[], None]:

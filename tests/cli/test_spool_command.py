@@ -192,7 +192,7 @@ def test_drain_with_the_server_down(goe: Goe, tmp_path: Path, nowhere: str) -> N
     outcome = goe("spool", "drain", "--config", nowhere)
     assert outcome.status == 1
     assert outcome.err == (
-        "goe-exporter: the server does not take more now (refused); the rest waits on disk\n"
+        "goe-exporter: the server does not accept more now (refused); the rest waits on disk\n"
     )
     assert "0 points delivered" in outcome.out
     assert shown(goe("spool", "status", "--config", nowhere).out, "points waiting") == "7"
@@ -238,7 +238,7 @@ def test_requeue(
     goe: Goe, influxdb: InfluxDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the cause is gone, `dead --requeue` and `drain` bring the lines in after all."""
-    monkeypatch.setattr(parked, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(parked, "RETRY_SECONDS", 0.0)
     config = str(push_config(tmp_path, influxdb.url, {}))
     influxdb.write(f'goe_charger,charger=garage power_w="a lot" {NOW - 1000}')
     line = f'goe_charger,charger=garage power_w=7.0,charger_name="two\nlines" {NOW}'
@@ -297,7 +297,8 @@ def test_requeue_of_a_line_without_a_time(goe: Goe, tmp_path: Path, nowhere: str
     outcome = goe("spool", "dead", "--requeue", "--config", nowhere)
     assert (outcome.status, outcome.err) == (0, "")
     assert outcome.out == (
-        "1 put back\n1 stay: they have no timestamp, and would get that of now\n"
+        "1 put back\n1 not put back: they have no timestamp,"
+        " and the server would give them the current time\n"
     )
     assert goe("spool", "dead", "--config", nowhere).out.endswith("\n1 rejected\n")
 
@@ -322,7 +323,7 @@ def test_drain_with_a_clock_that_nobody_confirms(
     outcome = goe("spool", "drain", "--config", str(config))
     assert outcome.status == 1
     assert outcome.err.startswith(
-        "goe-exporter: the server does not take more now"
+        "goe-exporter: the server does not accept more now"
         " (the clock shows 2033-05-18 03:33:20 UTC, the server's 20"
     )
     assert outcome.err.endswith("); the rest waits on disk\n")

@@ -24,24 +24,24 @@ from servers import push_config, wait_for
 from goe_exporter.errors import UsageError
 from goe_exporter.influx import parked as parked_module
 from goe_exporter.influx import sender
-from goe_exporter.influx.agent import agent
+from goe_exporter.influx.agent import open_agent
 from goe_exporter.influx.dead_letters import DeadLetters, letters
-from goe_exporter.influx.parked import Parked
+from goe_exporter.influx.parked import ParkedLines
 from goe_exporter.influx.sender import Sender
-from goe_exporter.influx.write_api import Verdict
+from goe_exporter.influx.write_api import WriteResult
 from goe_exporter.service import config
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.spool.queue import Spool
 from goe_exporter.spool.segments import survey
 
-WRITTEN = Verdict("written")
-REJECTED = Verdict("rejected", "rejected", "HTTP 400: field type conflict")
-REFUSED = Verdict("later", "refused", "the InfluxDB server refuses", answered=False)
-BROKEN = Verdict("later", "server_error", "HTTP 500: panic")
+WRITTEN = WriteResult("written")
+REJECTED = WriteResult("rejected", "rejected", "HTTP 400: field type conflict")
+REFUSED = WriteResult("retry", "refused", "the InfluxDB server refuses", answered=False)
+BROKEN = WriteResult("retry", "server_error", "HTTP 500: panic")
 
 LIMIT = 4 * 1024 * 1024
 
-Rule = Callable[[Sequence[bytes]], Verdict]
+Rule = Callable[[Sequence[bytes]], WriteResult]
 
 
 def line(number: int) -> bytes:
@@ -68,7 +68,7 @@ class World:
         """Start, as a process does."""
         self.spool = Spool(self.folder, LIMIT)
         self.dead = DeadLetters(self.folder / "dead", LIMIT)
-        self.parked = Parked(self.folder / "parked", LIMIT, lambda: self.now)
+        self.parked = ParkedLines(self.folder / "parked", LIMIT, lambda: self.now)
         self.sender = Sender(
             self.spool, self, self.dead, self.parked,
             jitter=lambda: 1.0, toss=random.Random(self.seed).randrange,
@@ -79,12 +79,12 @@ class World:
         for each in (self.spool, self.dead, self.parked):
             each.close()
 
-    def write(self, lines: Sequence[bytes]) -> Verdict:
+    def write(self, lines: Sequence[bytes]) -> WriteResult:
         self.requests.append(list(lines))
-        verdict = self.rule(lines)
-        if verdict.outcome == "written":
+        found = self.rule(lines)
+        if found.outcome == "written":
             self.taken += lines
-        return verdict
+        return found
 
     def put(self, first: int, last: int) -> None:
         """Put lines into the spool, without a sync for each."""
@@ -118,8 +118,8 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def parked(tmp_path: Path) -> Iterator[Parked]:
-    opened = Parked(tmp_path, LIMIT, lambda: 1000.0)
+def parked(tmp_path: Path) -> Iterator[ParkedLines]:
+    opened = ParkedLines(tmp_path, LIMIT, lambda: 1000.0)
     yield opened
     opened.close()
 
@@ -204,11 +204,11 @@ def test_broken_server_behind_the_same_address(name: str, seed: int, bad: set[in
     rule = good_and_broken(PATTERNS[name](random.Random(seed)), wrong)
     first_rejected: dict[bytes, float] = {}
 
-    def noted(sent: Sequence[bytes]) -> Verdict:
-        verdict = rule(sent)
-        if verdict.outcome == "rejected" and len(sent) == 1:
+    def noted(sent: Sequence[bytes]) -> WriteResult:
+        found = rule(sent)
+        if found.outcome == "rejected" and len(sent) == 1:
             first_rejected.setdefault(sent[0], world.now)
-        return verdict
+        return found
 
     with TemporaryDirectory() as folder:
         world = World(Path(folder), noted, seed)
@@ -271,7 +271,7 @@ def test_tosses_that_all_fall_to_the_other_line(world: World) -> None:
 
 
 def test_server_that_begins_to_reject_everything(world: World) -> None:
-    """It is no judge: the line stays parked, however long, and is decided when all is well."""
+    """It is no result: the line stays parked, however long, and is decided when all is well."""
     world.put(0, 8)
     world.deliver()
     world.rule = lambda _sent: REJECTED
@@ -291,7 +291,7 @@ def test_server_that_begins_to_reject_everything(world: World) -> None:
 
 @pytest.mark.parametrize("after", range(1, 25))
 @pytest.mark.parametrize("outage", [REJECTED, REFUSED, BROKEN], ids=lambda each: each.reason)
-def test_server_that_fails_in_the_trial(world: World, after: int, outage: Verdict) -> None:
+def test_server_that_fails_in_the_trial(world: World, after: int, outage: WriteResult) -> None:
     """Neither a good nor a bad line is decided by a server that fails in the middle of it."""
     world.rule = lambda sent: REJECTED if {line(3), line(5)} & set(sent) else WRITTEN
     world.put(0, 8)
@@ -349,11 +349,11 @@ def test_nothing_that_was_accepted(world: World) -> None:
 
 def test_trial_is_short(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines that the server hangs on keep others waiting for a minute; what they gave counts on."""
-    slow = Verdict("later", "timeout", "did not answer in time", answered=False)
+    slow = WriteResult("retry", "timeout", "did not answer in time", answered=False)
     now = [0.0]
     monkeypatch.setattr(sender.time, "monotonic", lambda: now[0])
 
-    def rule(sent: Sequence[bytes]) -> Verdict:
+    def rule(sent: Sequence[bytes]) -> WriteResult:
         now[0] += 10 if line(3) in sent else 0.01
         return slow if line(3) in sent else WRITTEN
 
@@ -392,7 +392,7 @@ def test_many_parked_lines(world: World) -> None:
 
 def test_thread_wakes_up_for_a_parked_line(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A parked line is tried again when it is due, though no other line comes."""
-    monkeypatch.setattr(parked_module, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(parked_module, "RETRY_SECONDS", 0.2)
     world.parked._clock = time.monotonic
     world.put(0, 8)
     world.sender.start()
@@ -405,11 +405,11 @@ def test_thread_wakes_up_for_a_parked_line(world: World, monkeypatch: pytest.Mon
 
 def test_as_many_as_there_is_room_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond, delivery waits for a decision, and says so; nothing is lost, all goes on after it."""
-    monkeypatch.setattr(parked_module, "MOST_LINES", 5)
+    monkeypatch.setattr(parked_module, "MAX_LINES", 5)
     bad = set(lines(0, 12))
     world.rule = lambda sent: REJECTED if bad & set(sent) else WRITTEN
     world.put(0, 20)
-    assert world.deliver() == 1.0
+    assert world.deliver() == 120.0
     assert world.sender.failing == "parked_full"
     assert (len(world.parked), world.in_dead()) == (5, [])
     assert set(world.spool.read(99).lines) >= bad - set(lines(0, 5))
@@ -423,7 +423,7 @@ def test_as_many_as_there_is_room_for(world: World, monkeypatch: pytest.MonkeyPa
 
 def test_bound_of_bytes(tmp_path: Path) -> None:
     """They take no more than their share of the disk; none is dropped for another."""
-    parked = Parked(tmp_path, 16 * 1024, lambda: 0.0)
+    parked = ParkedLines(tmp_path, 16 * 1024, lambda: 0.0)
     kept = list(itertools.takewhile(lambda text: parked.put(text, "no" * 50), lines(0, 1000)))
     assert 30 < len(kept) < 100
     assert sum(path.stat().st_size for path in tmp_path.glob("*.log")) <= 16 * 1024
@@ -433,7 +433,7 @@ def test_bound_of_bytes(tmp_path: Path) -> None:
 
 def test_line_that_is_larger_than_the_room(tmp_path: Path) -> None:
     """It is kept in memory, alone: it must not keep delivery waiting for ever."""
-    parked = Parked(tmp_path, 16 * 1024, lambda: 0.0)
+    parked = ParkedLines(tmp_path, 16 * 1024, lambda: 0.0)
     huge = b'm x="%b" 1' % (b"x" * 20_000)
     assert parked.put(huge, "too large")
     assert not parked.put(huge, "too large")
@@ -471,10 +471,10 @@ def test_full_disk(
 @pytest.mark.parametrize("text", [b'm x="\xc3\xa4 \\" \n" 1', b"\xff\xfe\x80 1", b""])
 def test_line_comes_back_as_it_was(tmp_path: Path, text: bytes) -> None:
     """Whatever bytes it holds; and it waits anew after a restart."""
-    parked = Parked(tmp_path, LIMIT, lambda: 0.0)
+    parked = ParkedLines(tmp_path, LIMIT, lambda: 0.0)
     assert parked.put(text, 'say "no"\n')
     parked.close()
-    again = Parked(tmp_path, LIMIT, lambda: 1000.0)
+    again = ParkedLines(tmp_path, LIMIT, lambda: 1000.0)
     assert (len(again), again.due(), again.wait_seconds()) == (1, [], 120.0)
     again._clock = lambda: 1120.0
     (suspect,) = again.due()
@@ -484,7 +484,7 @@ def test_line_comes_back_as_it_was(tmp_path: Path, text: bytes) -> None:
     again.close()
 
 
-def test_undecided_lines_stay_on_disk(parked: Parked, tmp_path: Path) -> None:
+def test_undecided_lines_stay_on_disk(parked: ParkedLines, tmp_path: Path) -> None:
     """Those decided behind an undecided one are let go of with it."""
     for text in lines(0, 6):
         parked.put(text, "no")
@@ -505,7 +505,7 @@ def test_undecided_lines_stay_on_disk(parked: Parked, tmp_path: Path) -> None:
     assert len(parked) == 1
 
 
-def test_damaged_record_costs_itself(parked: Parked, tmp_path: Path) -> None:
+def test_damaged_record_costs_itself(parked: ParkedLines, tmp_path: Path) -> None:
     """The other parked lines are there after a restart."""
     for text in lines(0, 3):
         parked.put(text, "no")
@@ -515,14 +515,14 @@ def test_damaged_record_costs_itself(parked: Parked, tmp_path: Path) -> None:
     content = bytearray(segment.read_bytes())
     content[content.index(b"power_w=1.0")] ^= 1
     segment.write_bytes(content)
-    again = Parked(tmp_path, LIMIT, lambda: 0.0)
-    assert [each.line for each in again._queue] == [line(0), line(2)]
+    again = ParkedLines(tmp_path, LIMIT, lambda: 0.0)
+    assert [each.line for each in again._waiting] == [line(0), line(2)]
     assert again.spool.damaged == 1
     again.close()
 
 
 def test_no_descriptor_at_the_start(
-    parked: Parked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parked: ParkedLines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be read just now ends the start with one line, and stays."""
     parked.put(line(0), "no")
@@ -534,8 +534,8 @@ def test_no_descriptor_at_the_start(
     with monkeypatch.context() as patch:
         patch.setattr(Spool, "_data", none_left)
         with pytest.raises(UsageError, match="Too many open files"):
-            Parked(tmp_path, LIMIT)
-    again = Parked(tmp_path, LIMIT)
+            ParkedLines(tmp_path, LIMIT)
+    again = ParkedLines(tmp_path, LIMIT)
     assert len(again) == 1
     again.close()
 
@@ -567,12 +567,12 @@ def test_killed_with_parked_lines(
     found = list(letters(tmp_path / "spool" / "parked"))
     assert len(found) >= 6
     taking = True
-    monkeypatch.setattr(parked_module, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(parked_module, "RETRY_SECONDS", 0.0)
     section = config.load(str(settings)).influxdb
     assert section is not None
-    pusher = agent(section)
+    pusher = open_agent(section)
     assert pusher.vitals().spooled >= len(found)
-    pusher.spool.append(line(0))
+    pusher.store.queue.append(line(0))
     while pusher.vitals().spooled:
         pusher.sender.deliver_once()
     pusher.stop(0)

@@ -17,21 +17,28 @@ from servers import free_port, wait_for
 
 from goe_exporter.influx import sender as delivery
 from goe_exporter.influx.dead_letters import DeadLetters, letters
-from goe_exporter.influx.parked import Parked
+from goe_exporter.influx.parked import ParkedLines
 from goe_exporter.influx.sender import Sender
-from goe_exporter.influx.write_api import Access, ServerV1, ServerV2, Verdict, WriteServer, judge
+from goe_exporter.influx.write_api import (
+    Access,
+    ServerV1,
+    ServerV2,
+    WriteResult,
+    WriteServer,
+    result,
+)
 from goe_exporter.spool.queue import Spool
 from goe_exporter.spool.segments import Batch
 
-WRITTEN = Verdict("written")
-REFUSED = Verdict("later", "refused", "the InfluxDB server refuses", answered=False)
-REJECTED = Verdict("rejected", "rejected", "HTTP 400: field type conflict")
-TOO_LARGE = Verdict("too_large", "too_large", "HTTP 413: too large")
-BROKEN = Verdict("later", "server_error", "HTTP 500: panic")
+WRITTEN = WriteResult("written")
+REFUSED = WriteResult("retry", "refused", "the InfluxDB server refuses", answered=False)
+REJECTED = WriteResult("rejected", "rejected", "HTTP 400: field type conflict")
+TOO_LARGE = WriteResult("too_large", "too_large", "HTTP 413: too large")
+BROKEN = WriteResult("retry", "server_error", "HTTP 500: panic")
 
 ACCESS = Access(2.0)
 
-Rule = Callable[[Sequence[bytes]], Verdict]
+Rule = Callable[[Sequence[bytes]], WriteResult]
 
 
 def line(number: int) -> bytes:
@@ -43,24 +50,24 @@ def lines(first: int, last: int) -> list[bytes]:
 
 
 class Scripted:
-    """A server that gives the verdicts it was told to; keeps requests, and the lines it took."""
+    """A server that gives the results it was told to; keeps requests, and the lines it took."""
 
     def __init__(self, rule: Rule = lambda _lines: WRITTEN) -> None:
         self.rule = rule
         self.requests: list[list[bytes]] = []
         self.taken: list[bytes] = []
 
-    def play(self, *verdicts: Verdict) -> None:
-        """Give these verdicts, the last of them for ever."""
-        left = list(verdicts)
+    def play(self, *results: WriteResult) -> None:
+        """Give these results, the last of them for ever."""
+        left = list(results)
         self.rule = lambda _lines: left.pop(0) if len(left) > 1 else left[0]
 
-    def write(self, lines: Sequence[bytes]) -> Verdict:
+    def write(self, lines: Sequence[bytes]) -> WriteResult:
         self.requests.append(list(lines))
-        verdict = self.rule(lines)
-        if verdict.outcome == "written":
+        found = self.rule(lines)
+        if found.outcome == "written":
             self.taken += lines
-        return verdict
+        return found
 
 
 @pytest.fixture
@@ -93,8 +100,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def parked(spool: Spool, clock: Clock) -> Iterator[Parked]:
-    opened = Parked(spool.directory / "parked", 4 * 1024 * 1024, clock)
+def parked(spool: Spool, clock: Clock) -> Iterator[ParkedLines]:
+    opened = ParkedLines(spool.directory / "parked", 4 * 1024 * 1024, clock)
     yield opened
     opened.close()
 
@@ -105,7 +112,7 @@ def server() -> Scripted:
 
 
 @pytest.fixture
-def sender(spool: Spool, server: Scripted, dead: DeadLetters, parked: Parked) -> Sender:
+def sender(spool: Spool, server: Scripted, dead: DeadLetters, parked: ParkedLines) -> Sender:
     return Sender(spool, server, dead, parked, jitter=lambda: 1.0)
 
 
@@ -175,7 +182,7 @@ def refused(dead: DeadLetters) -> list[bytes]:
     return [letter.line.encode() for letter in letters(dead.spool.directory)]
 
 
-def on_disk(parked: Parked) -> list[bytes]:
+def on_disk(parked: ParkedLines) -> list[bytes]:
     """Return the parked lines as the next process finds them."""
     return [letter.line.encode() for letter in letters(parked.spool.directory)]
 
@@ -183,10 +190,12 @@ def on_disk(parked: Parked) -> list[bytes]:
 # Order
 
 
-def test_oldest_first(spool: Spool, server: Scripted, dead: DeadLetters, parked: Parked) -> None:
+def test_oldest_first(
+    spool: Spool, server: Scripted, dead: DeadLetters, parked: ParkedLines
+) -> None:
     """Lines go in the order they came, at most so many a request, and are let go of."""
     fill(spool, 0, 1234)
-    sender = Sender(spool, server, dead, parked, most_lines=100)
+    sender = Sender(spool, server, dead, parked, max_batch_lines=100)
     deliver(sender)
     assert server.taken == lines(0, 1234)
     assert [len(request) for request in server.requests] == [100] * 12 + [34]
@@ -224,7 +233,7 @@ def test_lines_of_the_last_run(tmp_path: Path, server: Scripted) -> None:
         spool.append(line(round_))
         if round_ == 2:
             dead = DeadLetters(tmp_path / "dead", 1024 * 1024)
-            apart = Parked(tmp_path / "parked", 1024 * 1024)
+            apart = ParkedLines(tmp_path / "parked", 1024 * 1024)
             deliver(Sender(spool, server, dead, apart))
             apart.close()
             dead.close()
@@ -249,28 +258,28 @@ def test_server_that_loses_what_it_acknowledged(
 
 
 @pytest.mark.parametrize(
-    "verdict",
+    "found",
     [
         REFUSED,
-        *(judge(status, {}, "no") for status in (401, 403, 404, 429, 500, 502, 503, 504, 301)),
-        judge(200, {}, "<html>"),
-        *(Verdict("later", reason, answered=False) for reason in ("dns", "tls", "timeout")),
-        Verdict("later", "truncated", answered=False),
-        Verdict("later", "too_large", answered=False),
+        *(result(status, {}, "no") for status in (401, 403, 404, 429, 500, 502, 503, 504, 301)),
+        result(200, {}, "<html>"),
+        *(WriteResult("retry", reason, answered=False) for reason in ("dns", "tls", "timeout")),
+        WriteResult("retry", "truncated", answered=False),
+        WriteResult("retry", "too_large", answered=False),
     ],
-    ids=lambda verdict: f"{verdict.reason}-{verdict.words[5:8]}",
+    ids=lambda found: f"{found.reason}-{found.message[5:8]}",
 )
 def test_outage_loses_nothing(
-    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, verdict: Verdict
+    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, found: WriteResult
 ) -> None:
     """However long it lasts, an outage loses no line, and afterwards all arrive in order."""
     fill(spool, 0, 30)
-    server.play(verdict)
+    server.play(found)
     for number in range(40):
         assert sender.deliver_once()
         spool.append(line(30 + number))
-    assert sender.failures == {verdict.reason: 40}
-    assert sender.failing == verdict.reason
+    assert sender.failures == {found.reason: 40}
+    assert sender.failing == found.reason
     assert (spool.pending, sender.written) == (70, 0)
     server.play(WRITTEN)
     deliver(sender)
@@ -295,12 +304,12 @@ def test_back_off_doubles_to_a_minute(spool: Spool, server: Scripted, sender: Se
 
 
 def test_another_server_is_tried_at_once(
-    spool: Spool, dead: DeadLetters, parked: Parked, fake: FakeInflux
+    spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux
 ) -> None:
     """A change of the settings ends a wait, and what waited goes to the new server."""
     fill(spool, 0, 100)
     refusing = Scripted()
-    refusing.play(Verdict("later", "unauthorized", retry_after_seconds=600.0))
+    refusing.play(WriteResult("retry", "unauthorized", retry_after_seconds=600.0))
     sender = Sender(spool, refusing, dead, parked)
     sender.start()
     wait_for(lambda: sender.failing == "unauthorized", "a refusal")
@@ -308,7 +317,7 @@ def test_another_server_is_tried_at_once(
     wait_for(lambda: len(fake.taken) == 100, "all lines at the new server")
     assert fake.taken == lines(0, 100)
     assert {len(each.lines) for each in fake.received} == {10}
-    assert not sender.hangs()
+    assert not sender.is_stalled()
     sender.stop(5)
 
 
@@ -316,21 +325,21 @@ def test_a_thread_that_ended_of_itself(
     spool: Spool,
     server: Scripted,
     dead: DeadLetters,
-    parked: Parked,
+    parked: ParkedLines,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Delivery hangs once its thread is gone, not before the start nor after the end."""
     sender = Sender(spool, server, dead, parked)
-    assert not sender.hangs()
+    assert not sender.is_stalled()
     monkeypatch.setattr(sender, "_run", lambda: None)
     sender._thread = threading.Thread(target=sender._run)
     sender.start()
-    wait_for(sender.hangs, "a thread that is gone")
+    wait_for(sender.is_stalled, "a thread that is gone")
     sender.stop(1)
-    assert not sender.hangs()
+    assert not sender.is_stalled()
 
 
-def test_jitter(spool: Spool, server: Scripted, dead: DeadLetters, parked: Parked) -> None:
+def test_jitter(spool: Spool, server: Scripted, dead: DeadLetters, parked: ParkedLines) -> None:
     """Jitter takes up to a half from each wait, so that many senders do not come at once."""
     fill(spool, 0, 3)
     server.play(REFUSED)
@@ -349,7 +358,7 @@ def test_retry_after(
 ) -> None:
     """What the server asks for is honoured up to 15 minutes, but never below the back-off."""
     fill(spool, 0, 3)
-    server.play(Verdict("later", "too_many_requests", "HTTP 429: ", asked))
+    server.play(WriteResult("retry", "too_many_requests", "HTTP 429: ", asked))
     assert sender.deliver_once() == waited
 
 
@@ -367,7 +376,7 @@ def test_retry_after(
 def test_retry_after_over_http(
     spool: Spool,
     dead: DeadLetters,
-    parked: Parked,
+    parked: ParkedLines,
     fake: FakeInflux,
     header: str,
     low: float,
@@ -383,7 +392,7 @@ def test_retry_after_over_http(
 
 
 def test_retry_after_as_a_near_date(
-    spool: Spool, dead: DeadLetters, parked: Parked, fake: FakeInflux
+    spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux
 ) -> None:
     """A date 100 s ahead of the server's clock, wrong as that may be, is 100 s."""
     fill(spool, 0, 3)
@@ -397,10 +406,10 @@ def test_one_line_when_it_begins_and_one_when_it_ends(
 ) -> None:
     """An outage is logged when it begins and when it ends, whatever it turns into meanwhile."""
     fill(spool, 0, 3)
-    server.play(REFUSED, REFUSED, judge(503, {}, ""), REFUSED, judge(401, {}, ""), WRITTEN)
+    server.play(REFUSED, REFUSED, result(503, {}, ""), REFUSED, result(401, {}, ""), WRITTEN)
     for _ in range(7):
         sender.deliver_once()
-    assert [event.getMessage() for event in events] == ["delivery fails", "delivery works again"]
+    assert [event.getMessage() for event in events] == ["delivery failed", "delivery recovered"]
     first, last = (vars(event)["values"] for event in events)
     assert first["reason"] == "refused"
     assert last == {"times": 5}
@@ -417,13 +426,13 @@ def test_success_is_not_logged(
 
 
 def test_same_bytes_on_a_retry(
-    spool: Spool, dead: DeadLetters, parked: Parked, fake: FakeInflux
+    spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux
 ) -> None:
     """A retry sends the very bytes again; lines that came meanwhile follow later."""
     fill(spool, 0, 500)
     unread = Reply(200, b"x" * 100, manner="cut")
     fake.play(Reply(503), Reply(manner="nothing"), Reply(500, b"{}"), unread, Reply())
-    sender = Sender(spool, v2(fake.url), dead, parked, most_lines=400)
+    sender = Sender(spool, v2(fake.url), dead, parked, max_batch_lines=400)
     for number in range(4):
         assert sender.deliver_once()
         spool.append(line(500 + number))
@@ -437,7 +446,7 @@ def test_same_bytes_on_a_retry(
 
 
 def test_one_bad_line_among_five_thousand(
-    spool: Spool, dead: DeadLetters, parked: Parked, fake: FakeInflux, clock: Clock
+    spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux, clock: Clock
 ) -> None:
     """The 4,999 good ones arrive in order, the bad one is kept with the server's words."""
     fill(spool, 0, 5000)
@@ -471,8 +480,8 @@ def test_bad_lines(
     """However many are bad and wherever, they alone are rejected; all keeps its order."""
     fill(spool, 0, 64)
     wrong = {line(number) for number in bad}
-    verdict = judge(status, {}, "no")
-    server.rule = lambda sent: verdict if wrong & set(sent) else WRITTEN
+    found = result(status, {}, "no")
+    server.rule = lambda sent: found if wrong & set(sent) else WRITTEN
     fill(spool, 64, 66)
     decide(sender, clock)
     assert in_order(server.taken) == [text for text in lines(0, 66) if text not in wrong]
@@ -498,7 +507,7 @@ def test_rejection_is_logged(
     assert vars(events[1])["values"] == {"words": "HTTP 400: field type conflict"}
     assert vars(events[2])["values"] == {"times": 10}
     events.clear()
-    sender._refused_at -= delivery.QUIET_SECONDS
+    sender._rejected_at -= delivery.QUIET_SECONDS
     fill(spool, 300, 301)
     deliver(sender)
     assert [event.getMessage() for event in events] == ["no more lines rejected"]
@@ -531,7 +540,7 @@ def test_too_large_is_halved(
 
 
 def test_single_line_that_is_too_large(
-    spool: Spool, dead: DeadLetters, parked: Parked, fake: FakeInflux, clock: Clock
+    spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux, clock: Clock
 ) -> None:
     """A line that does not fit alone is rejected; its neighbours arrive."""
     huge = b'm x="%b" 1' % (b"x" * 20_000)
@@ -617,7 +626,7 @@ def test_server_that_goes_down_while_a_poison_is_sought(
     sender: Sender,
     dead: DeadLetters,
     after: int,
-    outage: Verdict,
+    outage: WriteResult,
     clock: Clock,
 ) -> None:
     """A server that breaks down after a poison was found costs no line but the poison."""
@@ -644,8 +653,8 @@ def test_server_that_goes_down_while_a_poison_is_sought(
 
 
 @pytest.mark.parametrize(
-    ("verdict", "reason"),
-    [(REJECTED, "rejected_all"), (judge(422, {}, ""), "rejected_all"), (TOO_LARGE, "too_large")],
+    ("found", "reason"),
+    [(REJECTED, "rejected_all"), (result(422, {}, ""), "rejected_all"), (TOO_LARGE, "too_large")],
     ids=["400", "422", "413"],
 )
 @pytest.mark.parametrize("took_before", [False, True], ids=["never", "before"])
@@ -655,9 +664,9 @@ def test_server_that_refuses_everything(
     server: Scripted,
     sender: Sender,
     dead: DeadLetters,
-    parked: Parked,
+    parked: ParkedLines,
     events: list[logging.LogRecord],
-    verdict: Verdict,
+    found: WriteResult,
     reason: str,
     took_before: bool,
     count: int,
@@ -666,7 +675,7 @@ def test_server_that_refuses_everything(
     if took_before:
         fill(spool, 1000, 1010)
         deliver(sender)
-    server.play(verdict)
+    server.play(found)
     fill(spool, 0, count)
     for number in range(30):
         assert sender.deliver_once()
@@ -680,7 +689,7 @@ def test_server_that_refuses_everything(
     server.play(WRITTEN)
     deliver(sender)
     assert server.taken[-count - 30 :] == lines(0, count + 30)
-    assert [event.getMessage() for event in events] == ["delivery fails", "delivery works again"]
+    assert [event.getMessage() for event in events] == ["delivery failed", "delivery recovered"]
 
 
 def test_first_line_of_all_is_bad(
@@ -764,7 +773,7 @@ def test_backlog_that_is_too_old(
 ) -> None:
     """Thousands of points beyond the server's retention do not keep back the newest ones."""
     fill(spool, 0, 1200)
-    sender._most_lines = sender._at_once = 100
+    sender._max_batch_lines = sender._batch_lines = 100
     old = set(lines(0, 900))
     server.rule = lambda sent: REJECTED if old & set(sent) else WRITTEN
     deliver(sender)
@@ -777,8 +786,8 @@ def test_backlog_that_is_too_old(
 
 # What takes too long
 
-TIMEOUT = Verdict("later", "timeout", "did not answer in time", answered=False)
-TRUNCATED = Verdict("later", "truncated", "broke off its answer", answered=False)
+TIMEOUT = WriteResult("retry", "timeout", "did not answer in time", answered=False)
+TRUNCATED = WriteResult("retry", "truncated", "broke off its answer", answered=False)
 
 
 @pytest.mark.parametrize("fits", [1, 3, 40, 999])
@@ -835,7 +844,7 @@ def test_requests_grow_while_they_are_quick(
     monkeypatch.setattr(delivery.time, "monotonic", lambda: now[0])
     fill(spool, 0, 4000)
 
-    def slow(sent: Sequence[bytes]) -> Verdict:
+    def slow(sent: Sequence[bytes]) -> WriteResult:
         now[0] += len(sent) / 10
         return TIMEOUT if len(sent) > 100 else WRITTEN
 
@@ -851,35 +860,35 @@ def test_requests_grow_while_they_are_quick(
     assert max(len(request) for request in server.requests) == 5000
 
 
-@pytest.mark.parametrize("verdict", [TRUNCATED, TIMEOUT], ids=["truncated", "timeout"])
+@pytest.mark.parametrize("found", [TRUNCATED, TIMEOUT], ids=["truncated", "timeout"])
 @pytest.mark.parametrize("bad", [{0}, {20}, {39}, {4, 5}])
 def test_line_on_which_the_server_breaks_off(
     spool: Spool,
     server: Scripted,
     sender: Sender,
     dead: DeadLetters,
-    verdict: Verdict,
+    found: WriteResult,
     bad: set[int],
     clock: Clock,
 ) -> None:
     """A line that the server crashes on is found and refused; the rest arrives."""
     poison = {line(number) for number in bad}
-    server.rule = lambda sent: verdict if poison & set(sent) else WRITTEN
+    server.rule = lambda sent: found if poison & set(sent) else WRITTEN
     fill(spool, 0, 40)
     attempt(sender, clock, 80)
     assert set(refused(dead)) == poison
     assert set(server.taken) == set(lines(0, 40)) - poison
 
 
-@pytest.mark.parametrize("verdict", [TRUNCATED, TIMEOUT], ids=["truncated", "timeout"])
+@pytest.mark.parametrize("found", [TRUNCATED, TIMEOUT], ids=["truncated", "timeout"])
 def test_server_that_hangs_for_hours(
-    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, verdict: Verdict
+    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, found: WriteResult
 ) -> None:
     """A server that breaks off everything is no line's fault, however long it does."""
     fill(spool, 0, 40)
     deliver(sender)
     fill(spool, 40, 100)
-    server.play(verdict)
+    server.play(found)
     assert all(sender.deliver_once() for _ in range(200))
     assert (spool.pending, refused(dead)) == (60, [])
     assert len(server.requests) < 500
@@ -961,13 +970,15 @@ def test_requeue(
 @pytest.mark.parametrize("room", [0, 1, 700, 1900])
 def test_requeue_into_a_full_spool(tmp_path: Path, dead: DeadLetters, room: int) -> None:
     """Nothing that waits goes for a letter: what finds no room stays one."""
-    queue = Spool(tmp_path / "queue", 256 * 1024)
+    used = [0]
+    queue = Spool(tmp_path / "queue", 256 * 1024, lambda: used[0])
     fill(queue, 10_000, 12_000)
     for number in range(1200):
         dead.put(line(number), "no")
     size = len(b"%08x %b\n" % (0, line(0)))
     fits = min(room, 1200)
-    queue.limit_bytes = queue.size_bytes + sum(10 + len(line(n)) for n in range(fits)) + size // 2
+    free = sum(10 + len(line(n)) for n in range(fits)) + size // 2
+    used[0] = queue.limit_bytes - queue.size_bytes - free
     assert dead.requeue(queue) == (fits, 0, 1200 - fits)
     assert queue.dropped == 0
     assert queue.read(9000).lines == lines(10_000, 12_000) + lines(0, fits)
@@ -987,6 +998,37 @@ def test_requeue_of_a_line_without_a_time(spool: Spool, dead: DeadLetters) -> No
         "goe_charger,charger=a power_w=1.0", 'goe_charger,charger=a x="5 7"'
     ]  # fmt: skip
     assert dead.requeue(spool) == (0, 2, 0)
+
+
+def test_requeue_keeps_the_limit(tmp_path: Path, spool: Spool) -> None:
+    """Letters that stay, as many as there may be, do not raise the limit for those that follow."""
+    dead = DeadLetters(tmp_path / "dead", 64 * 1024)
+    while not dead.spool.dropped:
+        dead.extend([(b"goe_charger power_w=1.0", "no")] * 50)
+    staying = dead.spool.pending
+    for _ in range(3):
+        assert dead.requeue(spool) == (0, staying, 0)
+    assert dead.spool.pending == staying
+    dead.extend([(b"goe_charger power_w=2.0", "no")] * 2000)
+    assert dead.spool.size_bytes <= 64 * 1024
+    dead.close()
+
+
+def test_requeue_on_a_full_disk(
+    spool: Spool, dead: DeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No letter is lost where neither the queue nor the letters that stay find room."""
+    dead.put(b"goe_charger power_w=1.0", "no")
+    dead.put(line(0), "no")
+
+    def full(_descriptor: int, _content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        assert dead.requeue(spool) == (0, 0, 2)
+    assert refused(dead) == [b"goe_charger power_w=1.0", line(0)]
+    assert dead.requeue(spool) == (1, 1, 0)
 
 
 def test_full_disk_and_a_refused_line(
@@ -1058,7 +1100,7 @@ def test_stop_when_idle(sender: Sender) -> None:
 def test_stop_in_a_back_off(spool: Spool, server: Scripted, sender: Sender) -> None:
     """A sender that waits out an outage stops at once; everything stays on disk."""
     fill(spool, 0, 5)
-    server.play(Verdict("later", "too_many_requests", "", 600.0))
+    server.play(WriteResult("retry", "too_many_requests", "", 600.0))
     sender.start()
     wait_for(lambda: bool(server.requests), "a request")
     sender.stop(20)
@@ -1067,7 +1109,7 @@ def test_stop_in_a_back_off(spool: Spool, server: Scripted, sender: Sender) -> N
 
 
 def test_stop_in_a_request(
-    spool: Spool, dead: DeadLetters, parked: Parked, fake: FakeInflux
+    spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux
 ) -> None:
     """A sender whose server hangs is left after the grace; everything stays on disk."""
     fill(spool, 0, 5)
@@ -1083,7 +1125,7 @@ def test_stop_in_a_request(
 
 
 def test_stop_in_the_search_for_bad_lines(
-    spool: Spool, server: Scripted, sender: Sender, parked: Parked
+    spool: Spool, server: Scripted, sender: Sender, parked: ParkedLines
 ) -> None:
     """A search of thousands of requests ends with the one under way; nothing follows it."""
     fill(spool, 0, 3000)
@@ -1106,7 +1148,7 @@ def test_stop_in_the_trial_of_a_parked_line(
     server: Scripted,
     sender: Sender,
     dead: DeadLetters,
-    parked: Parked,
+    parked: ParkedLines,
     clock: Clock,
     after: int,
 ) -> None:
@@ -1116,7 +1158,7 @@ def test_stop_in_the_trial_of_a_parked_line(
     deliver(sender)
     end = len(server.requests) + after
 
-    def rule(sent: Sequence[bytes]) -> Verdict:
+    def rule(sent: Sequence[bytes]) -> WriteResult:
         if len(server.requests) == end:
             sender.stop(0)
         return REJECTED if line(3) in sent else WRITTEN
@@ -1133,7 +1175,7 @@ def test_answer_after_the_end(spool: Spool, server: Scripted, sender: Sender) ->
     fill(spool, 0, 5)
     asked, answer = threading.Event(), threading.Event()
 
-    def late(_sent: Sequence[bytes]) -> Verdict:
+    def late(_sent: Sequence[bytes]) -> WriteResult:
         asked.set()
         assert answer.wait(20)
         return WRITTEN
@@ -1161,11 +1203,11 @@ def test_stop_between_two_rounds(sender: Sender, monkeypatch: pytest.MonkeyPatch
             self.set()
             super().clear()
 
-    monkeypatch.setattr(sender, "_work", Late())
+    monkeypatch.setattr(sender, "_new_lines", Late())
     sender.start()
     sender._thread.join(20)
     alive = sender._thread.is_alive()
-    sender._work.set()
+    sender._new_lines.set()
     assert not alive
 
 
@@ -1178,10 +1220,10 @@ def test_a_defect_does_not_end_delivery(
 ) -> None:
     """An exception nobody foresaw is logged with its traceback, and delivery goes on later."""
     fill(spool, 0, 5)
-    monkeypatch.setattr(delivery, "LONGEST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(delivery, "MAX_WAIT_SECONDS", 0.01)
     broken = iter([True, True])
 
-    def rule(_sent: Sequence[bytes]) -> Verdict:
+    def rule(_sent: Sequence[bytes]) -> WriteResult:
         if next(broken, False):
             raise RuntimeError("a defect")
         return WRITTEN
@@ -1190,7 +1232,7 @@ def test_a_defect_does_not_end_delivery(
     sender.start()
     wait_for(lambda: server.taken == lines(0, 5), "the lines")
     sender.stop(5)
-    assert [event.getMessage() for event in events] == ["delivery broke"] * 2
+    assert [event.getMessage() for event in events] == ["delivery failed (bug)"] * 2
     assert all(event.exc_info for event in events)
 
 
@@ -1198,21 +1240,21 @@ def test_a_defect_does_not_end_delivery(
 
 
 def test_asking_without_lines(
-    spool: Spool, server: Scripted, dead: DeadLetters, parked: Parked
+    spool: Spool, server: Scripted, dead: DeadLetters, parked: ParkedLines
 ) -> None:
     """While an answer is wanted the server is asked each second without lines, and it is told."""
     wanted = [True]
-    told: list[Verdict] = []
+    told: list[WriteResult] = []
     sender = Sender(
         spool, server, dead, parked,
-        on_answer=told.append, wants_answer=lambda: wanted[0], jitter=lambda: 1.0,
+        on_answer=told.append, needs_answer=lambda: wanted[0], jitter=lambda: 1.0,
     )  # fmt: skip
     dated = {"Date": "Thu, 28 May 2026 20:26:40 GMT"}
-    server.play(REFUSED, REFUSED, judge(400, dated, "no points"), WRITTEN)
+    server.play(REFUSED, REFUSED, result(400, dated, "no points"), WRITTEN)
     assert [sender.deliver_once() for _ in range(4)] == [1.0, 2.0, 1.0, 1.0]
     assert server.requests == [[]] * 4
-    assert [verdict.outcome for verdict in told] == ["later", "later", "rejected", "written"]
-    server.play(judge(400, {}, "no HTTPS"), TIMEOUT, TIMEOUT, TIMEOUT, WRITTEN)
+    assert [found.outcome for found in told] == ["retry", "retry", "rejected", "written"]
+    server.play(result(400, {}, "no HTTPS"), TIMEOUT, TIMEOUT, TIMEOUT, WRITTEN)
     assert all(sender.deliver_once() for _ in range(5))
     assert sender.failures == {"refused": 2, "rejected_all": 1, "timeout": 3}
     fill(spool, 0, 9)
@@ -1224,13 +1266,13 @@ def test_asking_without_lines(
 
 
 def test_answers_are_told(
-    spool: Spool, server: Scripted, dead: DeadLetters, parked: Parked
+    spool: Spool, server: Scripted, dead: DeadLetters, parked: ParkedLines
 ) -> None:
     """The answer to each request with lines is told as well."""
-    told: list[Verdict] = []
+    told: list[WriteResult] = []
     sender = Sender(spool, server, dead, parked, on_answer=told.append)
     fill(spool, 0, 3)
-    timed = Verdict("written", server_time=5.0)
+    timed = WriteResult("written", server_time=5.0)
     server.play(REFUSED, timed)
     sender.deliver_once()
     sender.deliver_once()
@@ -1270,7 +1312,7 @@ def v1(url: str, access: Access = ACCESS) -> WriteServer:
 def test_outage_over_http(
     spool: Spool,
     dead: DeadLetters,
-    parked: Parked,
+    parked: ParkedLines,
     fake: FakeInflux,
     api: Callable[[str, Access], WriteServer],
     reply: Reply,
@@ -1294,7 +1336,7 @@ def test_outage_over_http(
 def test_success_over_http(
     spool: Spool,
     dead: DeadLetters,
-    parked: Parked,
+    parked: ParkedLines,
     fake: FakeInflux,
     api: Callable[[str], WriteServer],
     status: int,
@@ -1306,7 +1348,7 @@ def test_success_over_http(
     assert [request.lines for request in fake.received] == [lines(0, 20)]
 
 
-def test_server_that_comes_and_goes(spool: Spool, dead: DeadLetters, parked: Parked) -> None:
+def test_server_that_comes_and_goes(spool: Spool, dead: DeadLetters, parked: ParkedLines) -> None:
     """Refused while nobody listens; delivered when somebody does."""
     fill(spool, 0, 5)
     sender = Sender(spool, v2(f"http://127.0.0.1:{free_port()}"), dead, parked)
@@ -1318,7 +1360,9 @@ def test_server_that_comes_and_goes(spool: Spool, dead: DeadLetters, parked: Par
         assert fake.taken == lines(0, 5)
 
 
-def test_flaky_server(spool: Spool, dead: DeadLetters, parked: Parked, fake: FakeInflux) -> None:
+def test_flaky_server(
+    spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux
+) -> None:
     """A server that fails every other request in turn of ways gets every line, in order."""
     fill(spool, 0, 2000)
     ways = [Reply(503), Reply(manner="nothing"), Reply(200, b"<html>"), Reply(429),
@@ -1331,7 +1375,7 @@ def test_flaky_server(spool: Spool, dead: DeadLetters, parked: Parked, fake: Fak
         return Reply() if asked % 2 else ways[asked // 2 % len(ways)]
 
     fake.rule = rule
-    sender = Sender(spool, v2(fake.url), dead, parked, most_lines=100)
+    sender = Sender(spool, v2(fake.url), dead, parked, max_batch_lines=100)
     while sender.deliver_once() is not None:
         pass
     assert fake.taken == lines(0, 2000)
@@ -1349,14 +1393,14 @@ def small(tmp_path: Path) -> Iterator[Spool]:
 
 
 def test_dropped_on_the_way(
-    small: Spool, dead: DeadLetters, parked: Parked, server: Scripted, clock: Clock
+    small: Spool, dead: DeadLetters, parked: ParkedLines, server: Scripted, clock: Clock
 ) -> None:
     """A line whose segment goes while a request has it counts once, by what is answered."""
     sender = Sender(small, server, dead, parked, jitter=lambda: 1.0)
     first, *_rest, last = small.read(900).lines
     waiting = small.pending
 
-    def drops_what_is_on_its_way(sent: Sequence[bytes]) -> Verdict:
+    def drops_what_is_on_its_way(sent: Sequence[bytes]) -> WriteResult:
         if len(server.requests) == 1:
             fill(small, 1000, 1400)
         return REJECTED if first in sent or last in sent else WRITTEN
@@ -1370,12 +1414,12 @@ def test_dropped_on_the_way(
 
 
 def test_dropped_on_the_way_of_no_avail(
-    small: Spool, dead: DeadLetters, parked: Parked, server: Scripted
+    small: Spool, dead: DeadLetters, parked: ParkedLines, server: Scripted
 ) -> None:
     """What goes while a request has it, and is not taken, is dropped."""
     sender = Sender(small, server, dead, parked, jitter=lambda: 1.0)
 
-    def drops_what_is_on_its_way(_sent: Sequence[bytes]) -> Verdict:
+    def drops_what_is_on_its_way(_sent: Sequence[bytes]) -> WriteResult:
         fill(small, 1000, 1400)
         return REFUSED
 
@@ -1390,7 +1434,7 @@ def test_dropped_on_the_way_of_no_avail(
 def test_dropped_before_it_was_on_its_way(
     small: Spool,
     dead: DeadLetters,
-    parked: Parked,
+    parked: ParkedLines,
     server: Scripted,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -25,11 +25,11 @@ SHORTENED = (
     ("schedule", "FIRST_SECONDS"),
     ("collector", "SLOW_SECONDS"),
     ("collector", "LONGEST_BACK_OFF_SECONDS"),
-    ("delivery", "FIRST_WAIT_SECONDS"),
-    ("delivery", "LONGEST_WAIT_SECONDS"),
-    ("delivery", "LONGEST_RETRY_AFTER_SECONDS"),
+    ("delivery", "MIN_WAIT_SECONDS"),
+    ("delivery", "MAX_WAIT_SECONDS"),
+    ("delivery", "MAX_RETRY_AFTER_SECONDS"),
     ("delivery", "QUIET_SECONDS"),
-    ("parked", "PATIENCE_SECONDS"),
+    ("parked", "RETRY_SECONDS"),
     ("timekeeping", "KEEP_SECONDS"),
 )
 

@@ -14,12 +14,12 @@ from power import WAYS, Disk
 
 from goe_exporter.channels.model import Cycle
 from goe_exporter.durable.clock import Timekeeper
-from goe_exporter.influx import agent as agent_module
+from goe_exporter.influx import store as store_module
 from goe_exporter.influx.agent import Agent
 from goe_exporter.influx.dead_letters import DeadLetters, letters
-from goe_exporter.influx.parked import Parked
+from goe_exporter.influx.parked import ParkedLines
 from goe_exporter.influx.sender import Sender
-from goe_exporter.influx.write_api import Verdict
+from goe_exporter.influx.write_api import WriteResult
 from goe_exporter.spool.queue import Spool
 
 LIMIT = 1024 * 1024
@@ -137,11 +137,11 @@ class Picky:
         self.bad = bad
         self.taken: list[bytes] = []
 
-    def write(self, lines: Sequence[bytes]) -> Verdict:
+    def write(self, lines: Sequence[bytes]) -> WriteResult:
         if self.bad & set(lines):
-            return Verdict("rejected", "rejected", "HTTP 400: field type conflict")
+            return WriteResult("rejected", "rejected", "HTTP 400: field type conflict")
         self.taken += lines
-        return Verdict("written", server_time=NOW)
+        return WriteResult("written", server_time=NOW)
 
 
 def test_refused_lines(watch: Watch, folder: Path) -> None:
@@ -167,7 +167,7 @@ def test_refused_lines(watch: Watch, folder: Path) -> None:
     spool = Spool(folder, LIMIT)
     dead = DeadLetters(folder / "dead", LIMIT)
     dead.spool._storage.segment_bytes = 300
-    apart = Parked(folder / "parked", LIMIT, lambda: now[0])
+    apart = ParkedLines(folder / "parked", LIMIT, lambda: now[0])
     apart.spool._storage.segment_bytes = 300
     for number in range(9):
         spool.append(line(number))
@@ -192,8 +192,8 @@ def test_held_points(watch: Watch, folder: Path, monkeypatch: pytest.MonkeyPatch
         since_boot=lambda: clock["up"],
         synchronised=lambda: False,
     )
-    monkeypatch.setattr(agent_module, "Timekeeper", keeper)
-    monkeypatch.setattr(agent_module, "boot", lambda: "boot-1")
+    monkeypatch.setattr(store_module, "Timekeeper", keeper)
+    monkeypatch.setattr(store_module, "boot", lambda: "boot-1")
     names: list[bytes] = []
 
     def check(left: Path) -> None:
@@ -205,13 +205,13 @@ def test_held_points(watch: Watch, folder: Path, monkeypatch: pytest.MonkeyPatch
 
     disk = watch(check)
     pusher = Agent(folder, LIMIT, Picky(set()), {}, 5000)
-    pusher._held.spool._storage.segment_bytes = 400
+    pusher.store.unstamped.spool._storage.segment_bytes = 400
     for number in range(100, 112):
         clock["wall"], clock["up"] = clock["wall"] + 5, clock["up"] + 5
         pusher.take(Cycle(str(number), "", clock["wall"], None))
         names.append(b"%d" % number)
     clock["wall"] = NOW
-    pusher._answered(Verdict("written", server_time=NOW))
-    assert not pusher.clock_unsure()
+    pusher._answered(WriteResult("written", server_time=NOW))
+    assert not pusher.store.has_unstamped
     pusher.stop(0)
     assert disk.steps > 60

@@ -35,13 +35,13 @@ EVENTS = {
     "charger fails",
     "charger answers again",
     "unreadable value",
-    "delivery fails",
-    "delivery works again",
+    "delivery failed",
+    "delivery recovered",
     "lines parked",
     "started",
     "stopped",
-    "points wait on disk until the clock is confirmed",
-    "clock confirmed; points that waited are stamped",
+    "points kept until the clock is confirmed",
+    "clock confirmed, waiting points stamped",
 }
 
 
@@ -163,7 +163,7 @@ def test_serve(launch: Launch, fakes: Fakes, tmp_path: Path, log_format: str) ->
     found = metrics(port)
     lines = logged(command, log_format)
     assert {line["event"] for line in lines} <= EVENTS
-    assert {"charger fails", "unreadable value", "delivery fails", "lines parked"} <= {
+    assert {"charger fails", "unreadable value", "delivery failed", "lines parked"} <= {
         line["event"] for line in lines
     }
     assert all(line["level"] in ("info", "warning") for line in lines)

@@ -16,7 +16,7 @@ import pytest
 from servers import InfluxDB, VictoriaMetrics, push_config, running, self_signed, wait_for
 
 from goe_exporter.influx import parked
-from goe_exporter.influx.agent import agent as open_agent
+from goe_exporter.influx.agent import open_agent
 from goe_exporter.influx.dead_letters import letters
 from goe_exporter.service import config
 from goe_exporter.simulator import Car, Charger, Simulator
@@ -317,11 +317,11 @@ def test_a_type_conflict(
     assert stop(agent).count("lines parked") == 1
     assert survey(folder / "dead").pending == 0
     # Two minutes later.
-    monkeypatch.setattr(parked, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(parked, "RETRY_SECONDS", 0.0)
     section = config.load(str(tmp_path / "config.yaml")).influxdb
     assert section is not None
     drained = open_agent(section)
-    drained.spool.append(b"another up=true %d" % (time.time() * 1000))
+    drained.store.queue.append(b"another up=true %d" % (time.time() * 1000))
     while drained.vitals().spooled:
         drained.sender.deliver_once()
     drained.stop(0)
@@ -339,7 +339,7 @@ def test_a_wrong_path(launch: Launch, standing_still: Simulator, tmp_path: Path,
     with VictoriaMetrics(tmp_path).up() as server:
         chargers = {"garage": box.address}
         agent = push(launch, push_config(tmp_path, f"{server.url}/nonsense", chargers, api=api))
-        agent.line("delivery fails.*reason=rejected_all.*unsupported path")
+        agent.line("delivery failed.*reason=rejected_all.*unsupported path")
         wait_for(lambda: box.requests >= 3, "three polls")
         assert stop(agent).count("level=warning") == 1
         assert survey(tmp_path / "spool" / "dead").pending == 0
@@ -360,7 +360,7 @@ def test_http_to_a_tls_port(launch: Launch, standing_still: Simulator, tmp_path:
     with influxdb.up():
         agent = push(launch, push_config(tmp_path, influxdb.url, {"garage": box.address}))
         # It closes without having read the lines, so that its answer may be lost to a reset.
-        agent.line("delivery fails.*reason=(rejected_all.*HTTPS|truncated)")
+        agent.line("delivery failed.*reason=(rejected_all.*HTTPS|truncated)")
         wait_for(lambda: box.requests >= 4, "four polls")
         assert stop(agent).count("level=warning") == 1
     assert survey(tmp_path / "spool" / "dead").pending == 0
@@ -426,15 +426,15 @@ def test_a_wrong_password(launch: Launch, standing_still: Simulator, tmp_path: P
     with InfluxDB(tmp_path, password="right").up() as influxdb:
         config = push_config(tmp_path, influxdb.url, {"garage": box.address}, **login)
         agent = push(launch, config)
-        agent.line("delivery fails.*reason=unauthorized")
+        agent.line("delivery failed.*reason=unauthorized")
         wait_for(lambda: box.requests >= 2, "two polls")
         log = stop(agent)
-        assert log.count("delivery fails") == 1
+        assert log.count("delivery failed") == 1
         assert influxdb.points() == []
         secret.write_text("right\n")
         agent = push(launch, config)
         all_there(influxdb, box)
-        assert "delivery fails" not in stop(agent)
+        assert "delivery failed" not in stop(agent)
 
 
 def test_a_database_that_comes_later(
@@ -444,12 +444,12 @@ def test_a_database_that_comes_later(
     box = standing_still.add(charging())
     with InfluxDB(tmp_path).up(database="") as influxdb:
         agent = push(launch, push_config(tmp_path, influxdb.url, {"garage": box.address}))
-        agent.line("delivery fails.*reason=not_found")
+        agent.line("delivery failed.*reason=not_found")
         wait_for(lambda: box.requests >= 2, "two polls")
         influxdb.query("CREATE DATABASE goe")
         all_there(influxdb, box)
         log = stop(agent)
-    assert (log.count("delivery fails"), log.count("delivery works again")) == (1, 1)
+    assert (log.count("delivery failed"), log.count("delivery recovered")) == (1, 1)
 
 
 def whole(influxdb: InfluxDB, box: Box, polls: int, until: float) -> None:
@@ -471,7 +471,7 @@ def test_a_server_that_comes_later(
     influxdb = InfluxDB(tmp_path)
     before = time.time()
     agent = push(launch, push_config(tmp_path, influxdb.url, {"garage": box.address}))
-    agent.line("delivery fails.*reason=refused")
+    agent.line("delivery failed.*reason=refused")
     wait_for(lambda: box.requests >= 3, "three polls")
     polls, until = box.requests, time.time()
     with influxdb.up():
@@ -490,14 +490,14 @@ def test_a_server_that_goes_and_comes(
         agent = push(launch, push_config(tmp_path, influxdb.url, {"garage": box.address}))
         wait_for(lambda: influxdb.points() != [], "the first point")
     # A server that ends may also break off its answer, so the reason is left open.
-    agent.line("delivery fails")
+    agent.line("delivery failed")
     outage = box.requests
     wait_for(lambda: box.requests >= outage + 2, "polls during the outage")
     polls, until = box.requests, time.time()
     with influxdb.up():
         whole(influxdb, box, polls, until)
         log = stop(agent)
-    assert (log.count("delivery fails"), log.count("delivery works again")) == (1, 1)
+    assert (log.count("delivery failed"), log.count("delivery recovered")) == (1, 1)
 
 
 def test_victoria_metrics_that_comes_later(
@@ -508,7 +508,7 @@ def test_victoria_metrics_that_comes_later(
     server = VictoriaMetrics(tmp_path)
     config = push_config(tmp_path, server.url, {"garage": box.address}, api="v2")
     agent = push(launch, config)
-    agent.line("delivery fails.*reason=refused")
+    agent.line("delivery failed.*reason=refused")
     wait_for(lambda: box.requests >= 2, "two polls")
     with server.up():
 
