@@ -17,6 +17,7 @@ from goe_exporter.http_server.server import Server
 from goe_exporter.http_server.web_config import WebSettings
 from goe_exporter.service.config import RunConfig, load
 from goe_exporter.service.service import Service
+from goe_exporter.web.app import HEALTH_PATHS
 
 
 @click.command("push")
@@ -60,6 +61,8 @@ def command(
     first = loaded()
     server = None
     if listen is not None:
-        server = Server(*listen, WebSettings(web_config), open_health=open_health)
+        server = Server(
+            *listen, WebSettings(web_config), open_paths=HEALTH_PATHS if open_health else ()
+        )
     logs.configure(log_format, log_level)
     Service(first, loaded, server).run()

@@ -16,6 +16,7 @@ from goe_exporter.http_server.server import Limits, Server
 from goe_exporter.http_server.web_config import WebSettings
 from goe_exporter.service.config import Config, RunConfig, load
 from goe_exporter.service.service import Service
+from goe_exporter.web.app import HEALTH_PATHS
 from goe_exporter.web.history import History
 
 
@@ -86,5 +87,5 @@ def command(
         return
     logs.configure(log_format, log_level)
     limits = Limits(max_connections, request_timeout)
-    server = Server(*listen, web, limits, open_health=open_health)
+    server = Server(*listen, web, limits, open_paths=HEALTH_PATHS if open_health else ())
     Service(first, loaded, server, History()).run()

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from goe_exporter.channels.model import Cycle, InfluxVitals
 from goe_exporter.durable.clock import utc
 from goe_exporter.influx.sender import Sender
 from goe_exporter.influx.settings import InfluxSettings
+from goe_exporter.influx.stats import DeliveryStats
 from goe_exporter.influx.store import Store
 from goe_exporter.influx.write_api import Access, ServerV1, ServerV2, WriteResult, WriteServer
-from goe_exporter.logs import Episode, logger
+from goe_exporter.logs import Incident, logger
+from goe_exporter.polling.view import Poll
 
 PAUSE_SECONDS = 0.01
 """Pause between two batches of stamped points, so that a poll gets the lock: locks are not fair."""
@@ -35,7 +36,7 @@ class Agent:
         """Open the store; raises `UsageError`."""
         self.store = Store(directory, limit_bytes)
         self._tags = tags
-        self._failures = Episode(_log, "spool failed", "spool recovered")
+        self._failures = Incident(_log, "spool failed", "spool recovered")
         self.sender = Sender(
             self.store.queue,
             server,
@@ -47,22 +48,22 @@ class Agent:
             needs_answer=lambda: self.store.has_unstamped,
         )
 
-    def take(self, cycle: Cycle) -> None:
+    def take(self, poll: Poll) -> None:
         """Put a poll on disk; a full disk costs the oldest lines, never the poll."""
         try:
-            self.store.add(cycle, self._tags)
+            self.store.add(poll, self._tags)
         except OSError as error:
-            self._failures.shows(error=str(error))
+            self._failures.begins(error=str(error))
         else:
             self._failures.ends()
         finally:
             self.store.log_losses()
             self.sender.wake()
 
-    def vitals(self) -> InfluxVitals:
+    def stats(self) -> DeliveryStats:
         """Return the statistics of delivery."""
         sender, store = self.sender, self.store
-        return InfluxVitals(
+        return DeliveryStats(
             written=sender.written,
             rejected=sender.rejected + store.untimed,
             dropped=store.dropped,
@@ -109,7 +110,7 @@ class Agent:
         return ""
 
     def _failing(self) -> str:
-        failing, apart = self.vitals().failing, self.store.clock.disagreement
+        failing, apart = self.stats().failing, self.store.clock.disagreement
         if failing != "clock" or apart is None:
             return failing
         return f"the clock shows {utc(apart[0])}, the server's {utc(apart[1])}"

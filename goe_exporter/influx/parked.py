@@ -17,7 +17,7 @@ from pathlib import Path
 from goe_exporter.errors import UsageError
 from goe_exporter.influx.dead_letters import packed, unpacked
 from goe_exporter.influx.write_api import WriteResult
-from goe_exporter.logs import Episode, logger
+from goe_exporter.logs import Incident, logger
 from goe_exporter.spool.queue import Spool
 from goe_exporter.spool.segments import FRAME_BYTES
 
@@ -63,7 +63,7 @@ class ParkedLines:
         self._waiting: deque[ParkedLine] = deque()
         self._on_disk: deque[ParkedLine] = deque()
         self._decided: set[ParkedLine] = set()
-        self._failures = Episode(_log, "parked lines are in memory only", "parked lines on disk")
+        self._failures = Incident(_log, "parked lines are in memory only", "parked lines on disk")
         try:
             found = self.spool.read(self.spool.pending)
         except OSError as error:
@@ -137,10 +137,10 @@ class ParkedLines:
         try:
             written = self.spool.extend([stored], make_room=False)
         except OSError as error:
-            self._failures.shows(error=str(error))
+            self._failures.begins(error=str(error))
             return None
         if not written:
-            self._failures.shows(error="no room")
+            self._failures.begins(error="no room")
             return None
         self._failures.ends()
         return self.spool.end

@@ -18,7 +18,7 @@ from goe_exporter.influx.line_protocol import timestamp
 from goe_exporter.influx.parked import ParkedLines
 from goe_exporter.influx.trial import Trial, Undelivered
 from goe_exporter.influx.write_api import WriteResult, WriteServer
-from goe_exporter.logs import Episode, logger
+from goe_exporter.logs import Incident, logger
 from goe_exporter.spool.queue import Spool
 
 MAX_BATCH_LINES = 5000
@@ -80,9 +80,9 @@ class Sender:
         self._new_lines = threading.Event()
         self._stopping = threading.Event()
         self._retry_now = threading.Event()
-        self._outage = Episode(_log, "delivery failed", "delivery recovered")
-        self._parkings = Episode(_log, "lines parked", "no more lines parked")
-        self._rejections = Episode(_log, "lines rejected", "no more lines rejected")
+        self._outage = Incident(_log, "delivery failed", "delivery recovered")
+        self._parkings = Incident(_log, "lines parked", "no more lines parked")
+        self._rejections = Incident(_log, "lines rejected", "no more lines rejected")
         self._rejected_at = 0.0
         self._consecutive_failures = 0
         self._last_accepted: bytes | None = None
@@ -263,7 +263,7 @@ class Sender:
         """Park a line; raises `Undelivered` if there is no room, so that it stays in the queue."""
         if not self._parked.put(line, result.message):
             raise Undelivered(WriteResult("retry", "parked_full", result.message))
-        self._parkings.shows(words=result.message[:200])
+        self._parkings.begins(words=result.message[:200])
 
     def _try_parked(self) -> None:
         """Send the parked lines that are due; those that remain undecided wait again."""
@@ -285,13 +285,13 @@ class Sender:
     def _reject(self, line: bytes, result: WriteResult) -> None:
         self._dead_letters.put(line, result.message)
         self.rejected += 1
-        self._rejections.shows(words=result.message[:200])
+        self._rejections.begins(words=result.message[:200])
         self._rejected_at = time.monotonic()
 
     def _back_off(self, result: WriteResult) -> float:
         """Count a failure and return how long to wait."""
         self.failures[result.reason] += 1
-        self._outage.shows(reason=result.reason, words=result.message[:200])
+        self._outage.begins(reason=result.reason, words=result.message[:200])
         if self._sent_lines and result.too_slow and self._too_slow:
             self._batch_lines = max(self._sent_lines // 2, 1)
         self.failing, self._too_slow = result.reason, result.too_slow

@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from goe_exporter.channels.model import Cycle
 from goe_exporter.durable.clock import Timekeeper, boot
 from goe_exporter.influx import line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters, Requeued
 from goe_exporter.influx.parked import ParkedLines
 from goe_exporter.influx.unstamped import UnstampedPoints
 from goe_exporter.logs import Losses, logger
+from goe_exporter.polling.view import Poll
 from goe_exporter.spool.queue import Spool
 from goe_exporter.spool.segments import FRAME_BYTES, Dropped, stored_dropped, survey
 
@@ -102,18 +102,18 @@ class Store:
         """Return why points wait in memory instead of on disk, "" if they do not."""
         return next((spool.unavailable for spool in self._spools if spool.unavailable), "")
 
-    def add(self, cycle: Cycle, tags: Mapping[str, str]) -> None:
+    def add(self, poll: Poll, tags: Mapping[str, str]) -> None:
         """Put a poll's point on disk; raises `OSError` if the disk fails."""
         for spool in self._spools:
             spool.check_directory()
         with self._lock:
             trusted = self.clock.trusted()
             if self.has_unstamped or not trusted:
-                self._add_unstamped(line_protocol.point(cycle, tags))
+                self._add_unstamped(line_protocol.point(poll, tags))
                 if trusted:
                     self._stamp_some()
                 return
-            stamped = replace(cycle, time=self.clock.stamp(cycle.time))
+            stamped = replace(poll, time=self.clock.stamp(poll.time))
         self.queue.append(line_protocol.line(stamped, tags).encode())
 
     def log_losses(self) -> None:

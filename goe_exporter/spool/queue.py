@@ -24,7 +24,7 @@ from goe_exporter.spool.segments import Batch, Position
 from goe_exporter.spool.storage import TRANSIENT, Storage
 
 MAX_LINE_BYTES = 1024 * 1024
-MAX_MEMORY_BYTES = 8 * 1024 * 1024
+MAX_MEMORY_BYTES = 16 * 1024 * 1024
 """Maximum size of the segments in memory while the directory is unusable."""
 
 _log = logger(__name__)

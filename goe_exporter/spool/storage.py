@@ -118,7 +118,10 @@ class Storage:
         """Return whether the directory and the segment that is written to are at their paths."""
         if self._home is None or not self._home.in_place():
             return False
-        return self.descriptor is None or leads_to(self._path(self.newest), self.descriptor)
+        last = self.segments.get(self.newest)
+        if self.descriptor is None or last is None or last.path is None:
+            return True
+        return leads_to(last.path, self.descriptor)
 
     def fate(self) -> tuple[str, dict[str, str]]:
         """Return what happened to the directory that was open, and `to` where it was moved.

@@ -1,4 +1,4 @@
-"""A bad answer costs its cycle, is counted by its reason, and shows on `/metrics` at once."""
+"""A bad answer fails its poll, is counted by reason, and is visible on `/metrics` at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from goe_exporter.charger.client import Client
-from goe_exporter.polling.poller import Collector
+from goe_exporter.polling.poller import Poller
 from goe_exporter.prometheus.exposition import render_readings
 from goe_exporter.simulator import FAULTS, Charger, Simulator
 
@@ -34,7 +34,7 @@ INTERVAL_SECONDS = 5.0
 
 
 class Clock:
-    """A monotonic clock that the test moves."""
+    """A monotonic clock that the test sets."""
 
     now = 1000.0
 
@@ -42,8 +42,8 @@ class Clock:
         return self.now
 
 
-def samples(collector: Collector) -> dict[str, float]:
-    """Return what `/metrics` shows of the charger, by name and the first further label."""
+def samples(collector: Poller) -> dict[str, float]:
+    """Return the charger's samples on `/metrics`, by name and the first other label."""
     text = render_readings([collector.view()])
     return {
         " ".join([sample.name, *(v for k, v in sample.labels.items() if k != "charger")]): (
@@ -55,23 +55,23 @@ def samples(collector: Collector) -> dict[str, float]:
 
 
 def test_every_fault_is_here() -> None:
-    """The list above names each of the simulator's faults but the one that is a success."""
+    """The list above has all of the simulator's faults, except the one that is a success."""
     assert set(REASONS) == set(FAULTS) - {"bad_request"}
 
 
 @pytest.mark.parametrize("api", ["1", "2"])
 @pytest.mark.parametrize("fault", REASONS)
 def test_bad_answer(simulator: Simulator, fault: str, api: str) -> None:
-    """Down at once, readings for three intervals more and no longer, and back by itself."""
+    """Down at once, readings for three more intervals, and up again without help."""
     clock = Clock()
     box = simulator.add(Charger("V3"))
     client = Client(box.address, api, deadline_seconds=1.0)  # type: ignore[arg-type]
-    collector = Collector("garage", box.address, client, INTERVAL_SECONDS, clock=clock)
-    collector.cycle()
+    collector = Poller("garage", box.address, client, INTERVAL_SECONDS, clock=clock)
+    collector.poll()
     assert samples(collector)["goe_up"] == 1
     box.fault = fault
     clock.now += INTERVAL_SECONDS
-    collector.cycle()
+    collector.poll()
     shown = samples(collector)
     assert shown["goe_up"] == 0
     assert shown[f"goe_poll_failures_total {REASONS[fault]}"] == 1
@@ -89,18 +89,18 @@ def test_bad_answer(simulator: Simulator, fault: str, api: str) -> None:
         "goe_poll_failures_total",
     }
     box.fault = None
-    collector.cycle()
+    collector.poll()
     back = samples(collector)
     assert (back["goe_up"], back["goe_max_current_amperes"]) == (1, 16)
     assert (back["goe_polls_total"], sum(_failures(back))) == (3, 1)
 
 
 def test_400_with_an_object_is_a_success(simulator: Simulator) -> None:
-    """What PRO answers to an unknown key counts as a good poll (PROTOCOL.md §1)."""
+    """PRO's answer to an unknown key is a good poll (docs/protocol.md §1)."""
     box = simulator.add(Charger("V3"))
     box.fault = "bad_request"
-    collector = Collector("garage", box.address, Client(box.address))
-    collector.cycle()
+    collector = Poller("garage", box.address, Client(box.address))
+    collector.poll()
     shown = samples(collector)
     assert (shown["goe_up"], shown["goe_max_current_amperes"]) == (1, 16)
 

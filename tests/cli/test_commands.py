@@ -546,20 +546,20 @@ def test_no_room_for_the_output() -> None:
 def test_read_of_a_host_without_address(goe: Goe) -> None:
     """A name that does not resolve is named."""
     outcome = goe("read", "charger.invalid")
-    assert outcome == (1, "", "goe-exporter: charger.invalid: the name cannot be resolved\n")
+    assert outcome == (1, "", "goe-exporter: charger.invalid: the host name cannot be resolved\n")
 
 
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("html", "no JSON: 44 bytes, HTML"),
+        ("html", "not JSON: 44 bytes, HTML"),
         ("unauthorized", "Unauthorized"),
         ("busy", "couldn't take api lock"),
         ("not_found", "This URI does not exist"),
         ("huge", "an answer of more than 1048576 bytes"),
-        ("deep", "no JSON"),
-        ("array", "no JSON object"),
-        ("reset", "broke off its answer"),
+        ("deep", "not JSON"),
+        ("array", "expected a JSON object"),
+        ("reset", "closed the connection before the answer was complete"),
     ],
 )
 def test_read_of_a_strange_answer(goe: Goe, fault: str, words: str) -> None:

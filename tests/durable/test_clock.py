@@ -18,7 +18,7 @@ from fake_influx import FakeInflux, Reply
 from paths import FIXTURES
 from servers import wait_for
 
-from goe_exporter.channels.model import Cycle, Reading, Snapshot
+from goe_exporter.channels.snapshot import Reading, Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.durable import clock
 from goe_exporter.durable.clock import EARLIEST, Timekeeper
@@ -29,6 +29,7 @@ from goe_exporter.influx.agent import Agent, open_agent, open_server
 from goe_exporter.influx.dead_letters import letters
 from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.influx.write_api import ServerV1, ServerV2, WriteResult
+from goe_exporter.polling.view import Poll
 from goe_exporter.spool.segments import survey
 
 WITHOUT_VERSION = FIXTURES / "spool_without_version" / "spool"
@@ -446,7 +447,7 @@ class World:
             value = float(len(self.measured))
             self.measured.append(round(self.true * 1000))
             snapshot = Snapshot("garage", 2, self.clocks.wall, 0.0, (Reading(POWER, "", value),))
-            self.agent.take(Cycle("garage", "012345", self.clocks.wall, snapshot))
+            self.agent.take(Poll("garage", "012345", self.clocks.wall, snapshot))
 
     def deliver(self) -> None:
         """Let the sender do all it can, as far as it would not wait."""
@@ -491,8 +492,8 @@ def test_right_clock(world: World) -> None:
     world.poll(3)
     world.deliver()
     assert world.points() == world.right(0, 6)
-    vitals = started.vitals()
-    assert (vitals.written, vitals.spooled, vitals.dropped, vitals.rejected) == (6, 0, 0, 0)
+    stats = started.stats()
+    assert (stats.written, stats.spooled, stats.dropped, stats.rejected) == (6, 0, 0, 0)
 
 
 def test_restart_with_a_right_clock(world: World) -> None:
@@ -520,7 +521,7 @@ def test_agent_boots_in_1970(world: World) -> None:
     assert world.server.pings > 0
     assert world.points() == []
     assert started.store.has_unstamped
-    assert started.vitals().spooled == 12
+    assert started.stats().spooled == 12
     world.clocks.wall = world.true
     world.poll(2)
     assert world.points() == []
@@ -529,7 +530,7 @@ def test_agent_boots_in_1970(world: World) -> None:
     world.deliver()
     assert world.points() == world.right(0, 16)
     assert not started.store.has_unstamped
-    assert started.vitals().spooled == 0
+    assert started.stats().spooled == 0
 
 
 def test_agent_years_ahead(world: World) -> None:
@@ -618,7 +619,7 @@ def test_held_in_1970_by_an_earlier_boot(world: World) -> None:
         (f"{n}.0", f"measured before a restart, when the clock showed 1970-01-01 00:00:{s} UTC")
         for n, s in enumerate(("05", "10", "15"))
     ]
-    assert started.vitals().rejected == 3
+    assert started.stats().rejected == 3
     assert started.store.dead_letters.requeue(started.store.queue) == (0, 3, 0)
 
 
@@ -634,7 +635,7 @@ def test_held_by_an_earlier_boot_with_a_clock_of_its_own(world: World) -> None:
     world.deliver()
     assert world.points() == world.right(0, 25)
     assert letters_of(world) == []
-    assert (started.vitals().rejected, started.vitals().spooled) == (0, 0)
+    assert (started.stats().rejected, started.stats().spooled) == (0, 0)
 
 
 @pytest.mark.parametrize("off", [-3 * DAY, 2 * DAY, 9 * YEAR], ids=["before", "days", "years"])
@@ -705,14 +706,14 @@ def test_server_whose_clock_is_off(world: World) -> None:
     world.server.clock = lambda: world.true + 3 * DAY
     world.poll(3)
     world.deliver()
-    assert (started.vitals().failing, started.vitals().spooled) == ("clock", 3)
+    assert (started.stats().failing, started.stats().spooled) == ("clock", 3)
     assert started.drain(lambda _waiting: None) == (
         "the clock shows 2026-05-28 20:26:55 UTC, the server's 2026-05-31 20:26:55 UTC"
     )
     world.server.clock = lambda: world.true
     world.deliver()
     world.deliver()
-    assert (started.vitals().failing, started.vitals().spooled) == ("", 0)
+    assert (started.stats().failing, started.stats().spooled) == ("", 0)
     assert world.points() == world.right(0, 3)
 
 
@@ -723,7 +724,7 @@ def test_clock_put_right_between_poll_and_stamp(world: World) -> None:
     world.deliver()
     world.clocks.go(5)
     world.clocks.synchronised = True
-    started.take(Cycle("garage", "012345", 75.0, None))
+    started.take(Poll("garage", "012345", 75.0, None))
     world.deliver()
     assert world.server.taken[-1].endswith(b" up=false %d" % round(world.clocks.wall * 1000))
 
@@ -863,7 +864,7 @@ def test_held_points_are_bounded(world: World) -> None:
     world.agent = Agent(world.folder, 128 * 1024, world.server, {"site": "home"}, 5000)
     world.poll(1500)
     assert 90 * 1024 < on_disk(world) <= 128 * 1024
-    dropped = world.agent.vitals().dropped
+    dropped = world.agent.stats().dropped
     assert dropped > 0
     world.clocks.wall = world.true
     world.deliver()
@@ -887,15 +888,15 @@ def test_the_bound_is_one(world: World) -> None:
             started.store.clock.compare(world.true)
         for _ in range(5200):
             world.poll()
-            worst = max(worst, started.vitals().spool_bytes)
+            worst = max(worst, started.stats().spool_bytes)
         assert on_disk(world) <= limit
     assert 0.9 * limit < worst <= limit
-    vitals = started.vitals()
-    assert vitals.spool_bytes == on_disk(world)
+    stats = started.stats()
+    assert stats.spool_bytes == on_disk(world)
     world.server.up = True
     world.deliver()
     world.deliver()
-    assert len(world.points()) + vitals.dropped - started.store.dead_letters.spool.dropped == len(
+    assert len(world.points()) + stats.dropped - started.store.dead_letters.spool.dropped == len(
         world.measured
     )
 
@@ -916,11 +917,11 @@ def test_spool_that_fails_costs_a_point_not_the_poll(
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", fail)
         world.poll(5)
-    assert started.vitals().dropped == 5
+    assert started.stats().dropped == 5
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", fail)
         world.poll(2)
-    assert started.vitals().dropped == 5
+    assert started.stats().dropped == 5
     world.poll(3)
     world.deliver()
     assert [number for number, _ in world.points()] == [0, 6, 7, 8, 9, 10]
@@ -937,7 +938,7 @@ def test_failed_polls_are_points(world: World) -> None:
     world.poll()
     world.deliver()
     world.clocks.go(5)
-    started.take(Cycle("garage", "012345", world.clocks.wall, None))
+    started.take(Poll("garage", "012345", world.clocks.wall, None))
     world.deliver()
     assert world.server.taken[-1] == (
         b"goe_charger,charger=garage,serial=012345,site=home up=false %d"
@@ -950,7 +951,7 @@ def test_newline_in_a_name_reaches_the_server(world: World) -> None:
     started = world.start()
     world.poll()
     world.deliver()
-    started.take(Cycle("two\nlines", "", world.clocks.wall, None))
+    started.take(Poll("two\nlines", "", world.clocks.wall, None))
     world.deliver()
     assert (
         b'charger=two\\ lines,site=home up=false,charger_name="two\\\\nlines"'
@@ -959,7 +960,7 @@ def test_newline_in_a_name_reaches_the_server(world: World) -> None:
 
 
 def test_vitals(world: World) -> None:
-    """The vitals count what waits, since when, and what fails."""
+    """The stats count what waits, since when, and what fails."""
     started = world.start()
     world.poll()
     world.deliver()
@@ -967,13 +968,13 @@ def test_vitals(world: World) -> None:
     world.poll(4)
     world.deliver()
     world.deliver()
-    vitals = started.vitals()
-    assert (vitals.written, vitals.spooled, vitals.rejected, vitals.dropped) == (1, 4, 0, 0)
-    assert vitals.oldest == world.measured[1] / 1000
-    assert vitals.failing == "refused"
-    assert vitals.failures == {"refused": 2}
-    assert vitals.spool_bytes > 400
-    assert vitals.damaged == 0
+    stats = started.stats()
+    assert (stats.written, stats.spooled, stats.rejected, stats.dropped) == (1, 4, 0, 0)
+    assert stats.oldest == world.measured[1] / 1000
+    assert stats.failing == "refused"
+    assert stats.failures == {"refused": 2}
+    assert stats.spool_bytes > 400
+    assert stats.damaged == 0
 
 
 def test_second_agent(world: World) -> None:
@@ -1020,7 +1021,7 @@ def test_spool_of_the_release_before(
     world.clocks.wall = 1_769_905_000.0
     fake.rule = lambda _request: Reply(date=1_769_905_000.0)
     pusher = open_agent(made)
-    assert pusher.vitals().spooled == 14
+    assert pusher.stats().spooled == 14
     while pusher.sender.deliver_once() is not None:
         pass
     start = b"goe_charger,charger=garage,serial=012345,site=home up=true,power_w="
@@ -1065,7 +1066,7 @@ def test_spool_of_a_newer_release(world: World, part: str) -> None:
     file.write_bytes(stored)
     world.start()
     assert world.agent is not None
-    assert world.agent.vitals().spooled == 1
+    assert world.agent.stats().spooled == 1
 
 
 @pytest.mark.parametrize("part", [".", "held", "dead"])
@@ -1083,9 +1084,9 @@ def test_part_that_is_moved(world: World, part: str) -> None:
     elsewhere = world.folder.with_name("elsewhere")
     subprocess.run(["mv", "-T", str(world.folder / part), str(elsewhere)], check=True)
     world.poll(5)
-    vitals = started.vitals()
-    assert (vitals.dropped, started.unavailable()) == (0, "")
-    assert vitals.spooled == (10 if part == "dead" else 5)
+    stats = started.stats()
+    assert (stats.dropped, started.unavailable()) == (0, "")
+    assert stats.spooled == (10 if part == "dead" else 5)
     world.stop()
     moved = {".": elsewhere / "held", "held": elsewhere, "dead": elsewhere}[part]
     assert survey(moved).pending == (1 if part == "dead" else 5)
@@ -1111,7 +1112,7 @@ def test_agent_over_http(settings: tuple[InfluxSettings, FakeInflux]) -> None:
     def poll(name: str) -> None:
         for number in range(50):
             snapshot = Snapshot(name, 2, time.time(), 0.0, (Reading(POWER, "", float(number)),))
-            pusher.take(Cycle(name, name, time.time(), snapshot))
+            pusher.take(Poll(name, name, time.time(), snapshot))
 
     threads = [threading.Thread(target=poll, args=(f"box-{n}",)) for n in range(8)]
     for thread in threads:
@@ -1125,7 +1126,7 @@ def test_agent_over_http(settings: tuple[InfluxSettings, FakeInflux]) -> None:
         mine = [line for line in fake.taken if b"charger=box-%d," % name in line]
         values = [float(line.split(b"power_w=")[1].split(b" ")[0]) for line in mine]
         assert values == [float(number) for number in range(50)]
-    assert pusher.vitals().written == 400
+    assert pusher.stats().written == 400
 
 
 def test_stop_in_an_outage(settings: tuple[InfluxSettings, FakeInflux]) -> None:
@@ -1138,7 +1139,7 @@ def test_stop_in_an_outage(settings: tuple[InfluxSettings, FakeInflux]) -> None:
     pusher = open_agent(made)
     pusher.start()
     for _ in range(10):
-        pusher.take(Cycle("garage", "", time.time(), None))
+        pusher.take(Poll("garage", "", time.time(), None))
     wait_for(lambda: bool(fake.received), "a request")
     pusher.stop(20)
     assert not pusher.sender._thread.is_alive()

@@ -17,7 +17,9 @@ import bcrypt
 import click
 
 from goe_exporter import logs
-from goe_exporter.channels.model import Answer, Range
+from goe_exporter.channels import writable
+from goe_exporter.channels.model import Choices
+from goe_exporter.channels.snapshot import Answer
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import write
 from goe_exporter.charger.connection import Connection, connection
@@ -28,6 +30,7 @@ from goe_exporter.config import values as config
 from goe_exporter.errors import ConfigError, GoeExporterError, UsageError
 from goe_exporter.http_server import auth
 from goe_exporter.http_server.web_config import TlsServer, WebConfig
+from goe_exporter.influx import settings
 from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.influx.write_api import Access, ServerV1
 from goe_exporter.prometheus import text_format
@@ -53,11 +56,11 @@ def _trust(cafile: str | None = None) -> None:
 @contextlib.contextmanager
 def _without_certificates() -> Iterator[None]:
     stand_in = types.SimpleNamespace(create_default_context=_trust, SSLError=ssl.SSLError)
-    before, config.ssl = config.ssl, stand_in  # type: ignore[assignment, attr-defined]
+    before, settings.ssl = settings.ssl, stand_in  # type: ignore[assignment, attr-defined]
     try:
         yield
     finally:
-        config.ssl = before  # type: ignore[attr-defined]
+        settings.ssl = before  # type: ignore[attr-defined]
 
 
 def _says(error: ConfigError) -> None:
@@ -214,9 +217,9 @@ def _usable_web(found: WebConfig) -> None:
         bcrypt.checkpw(b"x", f"{hashed[:4]}04{hashed[6:]}".encode())
     for text in found.http_server_config.headers.by_name().values():
         text.encode("latin-1")
-    found.welcomes({"subjectAltName": (("DNS", "a"), ("IP Address", "::1"))})
     if found.tls_server_config is not None:
-        found.tls_server_config.context(_ROOT)
+        found.tls_server_config.allows({"subjectAltName": (("DNS", "a"), ("IP Address", "::1"))})
+        found.tls_server_config.context(_FILE)
 
 
 class _Shows:
@@ -241,25 +244,26 @@ def values(data: bytes) -> None:
     """What a person wants written is refused, or is in the range; then it means the same again."""
     source = Source(data)
     channel = source.pick(_WRITABLE)
-    spec = source.pick(tuple(channel.write.values()))
-    high = write._own_limit(spec, {"ama": source.json(1)}) if source.below(4) == 0 else None
+    api = source.pick(tuple(channel.write))
+    limit = source.json(1) if source.below(4) == 0 else None
     text = source.text() if source.below(4) == 0 else source.rest().decode("utf-8", "replace")
     try:
-        value = write.parse(channel, spec, text, high)
+        write = writable.parse(channel, text, CHANNELS).through(api)
+        write.check_limit({"ama": limit})
     except UsageError as error:
         assert str(error).isprintable(), error
         return
-    if not isinstance(spec, Range):
-        assert value in spec.values.values()
-        return
-    if value is None:
-        assert spec.off
-        return
-    assert isinstance(value, int | float)
-    assert spec.low <= value <= spec.high
-    assert high is None or value <= high
-    assert abs(value / spec.step - round(value / spec.step)) < 1e-6
-    assert write.parse(channel, spec, f"{value}") == value
+    value = write.value
+    if isinstance(write.allowed, Choices):
+        assert value in write.allowed.values.values()
+    elif value is None:
+        assert write.allowed.off
+    else:
+        assert isinstance(value, int | float)
+        assert write.allowed.low <= value <= write.allowed.high
+        step = write.allowed.step
+        assert abs(value / step - round(value / step)) < 1e-6
+        assert writable.parse(channel, f"{value}").through(api).value == value
 
 
 def writes(data: bytes) -> None:
@@ -276,18 +280,18 @@ def writes(data: bytes) -> None:
         else source.text()  # fmt: skip
     times = iter(range(100))
     try:
+        change = writable.parse(channel, text, CHANNELS)
         written = write.write(
-            client, channel, text, channels=CHANNELS,
-            clock=lambda: float(next(times)), sleep=lambda _seconds: None,
-        )  # fmt: skip
+            client, change, clock=lambda: float(next(times)), sleep=lambda _seconds: None
+        )
     except GoeExporterError as error:
         assert str(error).isprintable(), error
     else:
-        assert client.sent == [written.value]
+        assert client.sent == [written.write.value]
 
 
 def _listens(text: str) -> None:
-    host, port = values.listen_address(text)
+    host, port = config.listen_address(text)
     assert 0 <= port <= 65_535
     assert "\0" not in host
     host.encode("idna")
@@ -295,12 +299,12 @@ def _listens(text: str) -> None:
 
 _ARGUMENTS: tuple[Callable[[str], object], ...] = (
     lambda text: _usable_host(connection(text)),
-    lambda text: _within(values.interval(text), 1, 86_400),
-    lambda text: _within(values.timeout_seconds(text), 0.1, 600),
-    lambda text: _within(values.size(text), 1024 * 1024, 2**50),
+    lambda text: _within(config.interval(text), 1, 86_400),
+    lambda text: _within(config.timeout_seconds(text), 0.1, 600),
+    lambda text: _within(config.size(text), 1024 * 1024, 2**50),
     _listens,
-    values.host,
-    lambda text: write.find(CHANNELS, text),
+    config.host,
+    lambda text: writable.find(CHANNELS, text),
     lambda text: _within(options.FiniteRange(1, 1000).convert(text, None, None), 1, 1000),
 )
 
@@ -332,14 +336,14 @@ def texts(data: bytes) -> None:
     """A log line is a line of plain text whatever it says; no header of a request is too odd."""
     source = Source(data)
     values = {"reason": source.text(), "words": source.json(2), "at": source.number()}
-    event = logs.logging.LogRecord("n", 20, "p", 1, "charger fails", None, None)
+    event = logs.logging.LogRecord("n", 20, "p", 1, "poll failed", None, None)
     event.values = values
     for form in _FORMATS:
         line = form.format(event)
         assert line.isascii()
         assert line.isprintable()
     raw = source.rest()
-    given = auth._credentials({"type": "http", "headers": [(b"authorization", b"Basic " + raw)]})
+    given = auth._login({"type": "http", "headers": [(b"authorization", b"Basic " + raw)]})
     assert given is None or all(isinstance(text.encode(), bytes) for text in given)
     header = raw.decode("latin-1")
     assert locale.preferred(header).tag[:2] in locale.LANGUAGES

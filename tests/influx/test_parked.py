@@ -571,9 +571,9 @@ def test_killed_with_parked_lines(
     section = config.load(str(settings)).influxdb
     assert section is not None
     pusher = open_agent(section)
-    assert pusher.vitals().spooled >= len(found)
+    assert pusher.stats().spooled >= len(found)
     pusher.store.queue.append(line(0))
-    while pusher.vitals().spooled:
+    while pusher.stats().spooled:
         pusher.sender.deliver_once()
     pusher.stop(0)
     assert {letter.line.encode() for letter in found} <= set(fake.taken)

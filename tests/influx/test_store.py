@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from goe_exporter.channels.model import Cycle
 from goe_exporter.errors import UsageError
 from goe_exporter.influx import store as store_module
 from goe_exporter.influx.store import Contents, Store, contents
+from goe_exporter.polling.view import Poll
 from goe_exporter.spool.queue import Spool
 from goe_exporter.spool.segments import Dropped
 
@@ -54,7 +54,7 @@ def test_queue_gets_what_unstamped_points_leave(store: Store, tmp_path: Path) ->
         store.queue.extend([line(0)] * 500)
     full = store.queue.size_bytes
     store.unstamped.spool.extend([b"x" * 1000] * 600)
-    store.add(Cycle("garage", "012345", 0.0, None), {})
+    store.add(Poll("garage", "012345", 0.0, None), {})
     assert store.has_unstamped
     assert store.unstamped.spool.pending == 601
     assert store.queue.size_bytes <= 960 * 1024 - store.unstamped.spool.size_bytes

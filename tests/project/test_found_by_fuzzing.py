@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from conftest import Launch, Speaker
 
-from goe_exporter.channels.model import Answer, Cycle
+from goe_exporter.channels.snapshot import Answer
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.charger import write
+from goe_exporter.channels.writable import find, parse
 from goe_exporter.charger.client import Client
 from goe_exporter.charger.connection import connection
+from goe_exporter.charger.write import write
 from goe_exporter.config import strict_yaml, values
 from goe_exporter.durable.clock import Timekeeper
 from goe_exporter.errors import ConfigError, RefusedError, TransportError
@@ -26,6 +27,7 @@ from goe_exporter.influx import line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters, letters
 from goe_exporter.influx.unstamped import UnstampedPoints
 from goe_exporter.influx.write_api import result
+from goe_exporter.polling.view import Poll
 from goe_exporter.service import config as service_config
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.spool import segments
@@ -189,7 +191,7 @@ def test_timestamp_beyond_all_measure(digits: int) -> None:
 
 def test_tags_that_differ_only_in_what_no_tag_holds() -> None:
     """A server refuses a line with a tag twice; the charger's own comes first."""
-    cycle = Cycle("garage", "1", NOW, None)
+    cycle = Poll("garage", "1", NOW, None)
     point = line_protocol.point(cycle, {"charger ": "x", "site": "a", "site\\": "b", "site\n": "c"})
     assert point == "goe_charger,charger=garage,serial=1,site=a up=false"
 
@@ -344,7 +346,7 @@ def test_listen_address_that_no_socket_can_have(text: str) -> None:
 def test_cipher_suite_that_is_no_text(suite: object) -> None:
     """It is refused, whatever it is."""
     section = {"cert_file": "a", "key_file": "a", "cipher_suites": [suite]}
-    with pytest.raises(ConfigError, match=r"cipher_suites\[0\]: one of TLS_"):
+    with pytest.raises(ConfigError, match=r"cipher_suites\[0\]: must be one of TLS_"):
         strict_yaml.validated(WebConfig, {"tls_server_config": section}, "web.yml")
 
 
@@ -364,7 +366,7 @@ def test_secret_in_place_of_its_section() -> None:
 def test_hash_that_bcrypt_cannot_check() -> None:
     """It looks like one, but every request with a password would fail over it."""
     users = {"basic_auth_users": {"me": "$2y$10$" + "a" * 53}}
-    with pytest.raises(ConfigError, match=r"basic_auth_users\.me: a bcrypt hash"):
+    with pytest.raises(ConfigError, match=r"basic_auth_users\.me: must be a bcrypt hash"):
         strict_yaml.validated(WebConfig, users, "web.yml")
 
 
@@ -383,13 +385,12 @@ class _Shows:
 
 @pytest.mark.parametrize("shown", [{"ama": HUGE, "amp": 6}, {"ama": 32, "amp": HUGE}])
 def test_number_too_long_for_a_float(shown: dict[str, object]) -> None:
-    """A charger that shows one is one that did not take the write."""
+    """A charger that reports such a number has not applied the write."""
     ticks = iter(range(100))
-    with pytest.raises(RefusedError, match="the charger took max-current without effect"):
-        write.write(
+    with pytest.raises(RefusedError, match="max-current did not change"):
+        write(
             _Shows(shown),
-            write.find(CHANNELS, "max-current"),
-            "16",
+            parse(find(CHANNELS, "max-current"), "16"),
             clock=lambda: float(next(ticks)),
             sleep=lambda _seconds: None,
         )

@@ -1,46 +1,32 @@
-"""What stands on `/metrics`: whole outputs, and the promises behind them."""
+"""The exposition of `/metrics`: complete outputs, and their properties."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import subprocess
 from collections.abc import Iterable
-from dataclasses import replace
+from functools import partial
 
 import pytest
+from exposed import FIXTURES, OPENMETRICS, TIME, Samples, down, lint, samples, view
 from hostile import TEXTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paths import TESTS
+from paths import GOLDEN
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
 )
-from prometheus_client.parser import text_string_to_metric_families
-from servers import binary
 
 from goe_exporter import __version__
-from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import (
-    ChargerView,
-    Distribution,
-    InfluxVitals,
-    Kind,
-    Reload,
-    Snapshot,
-    Vitals,
-)
+from goe_exporter.channels.model import Kind
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.charger import api_v1
 from goe_exporter.errors import REASONS
+from goe_exporter.polling.scheduler import Scheduler
+from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.exposition import Exposition, render_readings
-
-HERE = TESTS
-FIXTURES = tuple(path.stem for path in sorted((HERE / "fixtures").glob("v[12]_*.json")))
-TIME = 1_700_000_000.25
-OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+from goe_exporter.prometheus.process import process_metrics
+from goe_exporter.service.self_metrics import polling
 
 BAD_KEYS_OF_EVIL = set(
     """
@@ -48,55 +34,6 @@ BAD_KEYS_OF_EVIL = set(
     rbt rssi pgrid ppv var awp fup rbc c0e c1e cards
     """.split()
 )
-
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def status_of(fixture: str) -> dict[str, object]:
-    text = (HERE / "fixtures" / f"{fixture}.json").read_text(encoding="utf-8")
-    return dict(json.loads(text))
-
-
-def view(fixture: str, name: str = "garage") -> ChargerView:
-    """Return a charger that has answered with a fixture, at a fixed time."""
-    api = 1 if fixture.startswith("v1") else 2
-    status = status_of(fixture)
-    readings, failed = decode(api_v1.status(status) if api == 1 else status, api)
-    vitals = Vitals(
-        up=True,
-        polls=120,
-        failures={"timeout": 2, "busy": 1},
-        decode_failures=dict.fromkeys(failed, 3),
-        last_success=TIME,
-        last_duration=0.125,
-    )
-    return ChargerView(name, "192.0.2.7", vitals, Snapshot(name, api, TIME, 50.0, readings), 0.5)
-
-
-def down(name: str = "garage") -> ChargerView:
-    """Return a charger that has not answered for long."""
-    vitals = Vitals(
-        up=False,
-        reason="timeout",
-        message="no answer",
-        polls=9,
-        failures={"timeout": 4},
-        failures_in_row=4,
-        last_success=TIME,
-        last_duration=4.0,
-    )
-    return ChargerView(name, "192.0.2.8", vitals, None, 300.0)
-
-
-def samples(text: str) -> Samples:
-    """Parse an exposition into name and labels → value; a sample given twice fails."""
-    found: Samples = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            key = (sample.name, frozenset(sample.labels.items()))
-            assert key not in found
-            found[key] = sample.value
-    return found
 
 
 def value(found: Samples, name: str, **labels: str) -> float | None:
@@ -109,25 +46,10 @@ def labels_of(found: Samples, name: str) -> list[dict[str, str]]:
 
 
 def exposition(views: Iterable[ChargerView]) -> Exposition:
-    """Return an endpoint whose polls have taken 20 ms and 3 s, and were late by 1 ms."""
-    duration, lateness = Distribution((0.05, 0.5, 5)), Distribution((0.01, 0.1, 1))
-    duration.observe(0.02)
-    duration.observe(3.0)
-    lateness.observe(0.001)
+    """Return an endpoint with these chargers, the polling's families and those of the process."""
     views = tuple(views)
-    return Exposition(lambda: views, duration, lateness, lambda: 2)
-
-
-def lint(text: str) -> None:
-    """Let promtool look at an exposition: it must find nothing."""
-    done = subprocess.run(
-        [binary("promtool"), "check", "metrics"],
-        input=text.encode("utf-8"),
-        capture_output=True,
-        timeout=30,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    own = partial(polling, Scheduler(()))
+    return Exposition(lambda: views, [own, process_metrics()])
 
 
 # Whole outputs
@@ -135,8 +57,8 @@ def lint(text: str) -> None:
 
 @pytest.mark.parametrize("fixture", FIXTURES)
 def test_golden(fixture: str, update_golden: bool) -> None:
-    """A status gives exactly this exposition; `pytest --update-golden` writes it anew."""
-    golden = HERE / "golden" / f"{fixture}.prom"
+    """A status gives exactly this exposition; `pytest --update-golden` updates it."""
+    golden = GOLDEN / f"{fixture}.prom"
     text = render_readings([view(fixture)])
     if update_golden:
         golden.write_text(text, encoding="utf-8", newline="\n")
@@ -144,8 +66,8 @@ def test_golden(fixture: str, update_golden: bool) -> None:
 
 
 def test_golden_of_two_chargers_and_one_that_is_down(update_golden: bool) -> None:
-    """Several chargers stand in the same families, each under its name."""
-    golden = HERE / "golden" / "three_chargers.prom"
+    """Several chargers share families, each with its name."""
+    golden = GOLDEN / "three_chargers.prom"
     text = render_readings(
         [view("v2_v4_one_phase_noise", "left"), down("middle"), view("v1_legacy_v3_idle", "right")]
     )
@@ -155,22 +77,22 @@ def test_golden_of_two_chargers_and_one_that_is_down(update_golden: bool) -> Non
 
 
 def test_every_golden_file_has_its_test() -> None:
-    """No golden file is left over from a fixture that is gone."""
+    """Every golden file has a fixture."""
     assert len(FIXTURES) == 6
-    names = {path.stem for path in (HERE / "golden").glob("*.prom")}
+    names = {path.stem for path in (GOLDEN).glob("*.prom")}
     assert names == {*FIXTURES, "three_chargers"}
 
 
 @pytest.mark.server
 @pytest.mark.parametrize("golden", [*FIXTURES, "three_chargers"])
 def test_promtool_finds_nothing_in_golden_files(golden: str) -> None:
-    """`promtool check metrics` has nothing to say about any golden file."""
-    lint((HERE / "golden" / f"{golden}.prom").read_bytes().decode("utf-8"))
+    """`promtool check metrics` accepts every golden file."""
+    lint((GOLDEN / f"{golden}.prom").read_bytes().decode("utf-8"))
 
 
 @pytest.mark.server
 def test_promtool_finds_nothing_on_the_endpoint() -> None:
-    """Nor about all of `/metrics`, the exporter's own metrics and the process's included."""
+    """`promtool check metrics` accepts all of `/metrics`, including process metrics."""
     views = [view(fixture, fixture) for fixture in FIXTURES]
     lint(exposition([*views, down()]).render()[0].decode("utf-8"))
 
@@ -178,13 +100,15 @@ def test_promtool_finds_nothing_on_the_endpoint() -> None:
 @pytest.mark.server
 @pytest.mark.parametrize("name", [text for text in TEXTS if text.isprintable() or "\n" in text])
 def test_promtool_reads_hostile_names(name: str) -> None:
-    """Prometheus's own parser takes the names that ours does."""
+    """Prometheus' parser accepts hostile names of chargers."""
     lint(render_readings([view("v2_v4_one_phase_noise", name)]))
 
 
 # Numbers, typed by hand
 
-DEVICE_OF_NOBODY = dict.fromkeys(("serial", "model", "variant", "firmware", "name"), "")
+DEVICE_OF_NOBODY = dict.fromkeys(
+    ("serial", "model", "variant", "firmware", "name", "revision", "style"), ""
+)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +249,7 @@ DEVICE_OF_NOBODY = dict.fromkeys(("serial", "model", "variant", "firmware", "nam
     ],
 )
 def test_number(fixture: str, sample: str, expected: float | None) -> None:
-    """A fixture's number is exported in base units; None: there is no such sample."""
+    """A number of a fixture is exported in base units; None means no sample."""
     name, *label = sample.split()
     labels = dict(pair.split("=") for pair in label)
     got = value(samples(render_readings([view(fixture)])), name, **labels)
@@ -360,7 +284,7 @@ def test_number(fixture: str, sample: str, expected: float | None) -> None:
     ],
 )
 def test_device(fixture: str, expected: dict[str, str]) -> None:
-    """One sample names the device; what it does not say of itself is an empty label."""
+    """One sample identifies the device; unknown labels are empty."""
     found = samples(render_readings([view(fixture)]))
     assert labels_of(found, "goe_device_info") == [
         {"charger": "garage", **DEVICE_OF_NOBODY, **expected}
@@ -372,7 +296,7 @@ def test_device(fixture: str, expected: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("fixture", FIXTURES)
 def test_state_sets(fixture: str) -> None:
-    """A state set has one series per state, `unknown` among them, exactly one of them 1."""
+    """A state set has one series per state, including `unknown`; exactly one is 1."""
     found = samples(render_readings([view(fixture)]))
     present = {reading.channel.name for reading in view(fixture).snapshot.readings}  # type: ignore[union-attr]
     seen = 0
@@ -413,7 +337,7 @@ def test_states_of_the_car_and_of_forcing() -> None:
 
 @pytest.mark.parametrize("fixture", FIXTURES)
 def test_types_and_help(fixture: str) -> None:
-    """Each family is announced once with help and type; what ends in `_total` is a counter."""
+    """Each family has HELP and TYPE once; only names with `_total` are counters."""
     text = render_readings([view(fixture)])
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
     helped = re.findall(r"^# HELP (\S+) \S.*\.$", text, re.MULTILINE)
@@ -428,14 +352,14 @@ def test_types_and_help(fixture: str) -> None:
 
 @pytest.mark.parametrize("fixture", FIXTURES)
 def test_every_series_carries_the_charger(fixture: str) -> None:
-    """Every series of a charger is labelled with its name, and every number is finite."""
+    """Every series of a charger has its name as a label, and every number is finite."""
     found = samples(render_readings([view(fixture, "links")]))
     assert {dict(labels).get("charger") for _, labels in found} == {"links"}
     assert all(math.isfinite(number) for number in found.values())
 
 
 def test_families_are_not_torn() -> None:
-    """All chargers' samples of a family stand together, as the text format demands."""
+    """The samples of a family are contiguous, as the text format requires."""
     text = render_readings([view(fixture, fixture) for fixture in FIXTURES])
     names = [line.split("{")[0] for line in text.splitlines() if line.startswith("goe_")]
     runs = [name for name, before in zip(names, ["", *names], strict=False) if name != before]
@@ -443,17 +367,17 @@ def test_families_are_not_torn() -> None:
 
 
 def test_secrets_do_not_reach_the_exposition() -> None:
-    """What the fixtures hold of WiFi names, keys and card ids is nowhere on `/metrics`."""
+    """WiFi names, keys and card ids of the fixtures are not on `/metrics`."""
     text = exposition([view(fixture, fixture) for fixture in FIXTURES]).render()[0].decode("utf-8")
     for secret in ("not-to-be-seen", "Fritz", "04A1B2C3", "Grace"):
         assert secret not in text
 
 
-# Vitals
+# Poll statistics
 
 
-def test_a_charger_without_snapshot_has_vitals_only() -> None:
-    """No reading of a charger that is down: its series vanish, `goe_up` is 0."""
+def test_a_charger_without_snapshot_has_poll_statistics_only() -> None:
+    """A charger that is down has no readings, and `goe_up` is 0."""
     found = samples(render_readings([down()]))
     assert {name for name, _ in found} == {
         "goe_up",
@@ -471,14 +395,14 @@ def test_a_charger_without_snapshot_has_vitals_only() -> None:
 
 
 def test_a_charger_that_was_never_polled() -> None:
-    """Before the first poll has ended there is no `goe_up` to alert on, only zero counters."""
-    found = samples(render_readings([ChargerView("garage", "192.0.2.7", Vitals(), None, None)]))
+    """Before the first poll has ended there is no `goe_up`, only counters of zero."""
+    found = samples(render_readings([ChargerView("garage", "192.0.2.7", PollStats(), None, None)]))
     assert {name for name, _ in found} == {"goe_polls_total", "goe_poll_failures_total"}
     assert set(found.values()) == {0.0}
 
 
-def test_vitals_of_a_healthy_charger() -> None:
-    """Counters are there from the start: one per reason, out of the closed set."""
+def test_poll_statistics_of_a_healthy_charger() -> None:
+    """Failure counters exist from the start, one per reason of the closed set."""
     found = samples(render_readings([view("v2_evil")]))
     assert value(found, "goe_up") == 1
     assert value(found, "goe_polls_total") == 120
@@ -494,7 +418,7 @@ def test_vitals_of_a_healthy_charger() -> None:
 
 
 def test_decode_failures_are_counted_by_key() -> None:
-    """Each key that held something unreadable has its counter, and no other key has."""
+    """Each key with an undecodable value has a counter, and no other key."""
     found = samples(render_readings([view("v2_evil")]))
     keys = {labels["key"] for labels in labels_of(found, "goe_decode_failures_total")}
     assert keys == BAD_KEYS_OF_EVIL
@@ -504,14 +428,14 @@ def test_decode_failures_are_counted_by_key() -> None:
 
 
 def test_no_chargers_no_output() -> None:
-    """Nobody to speak of: an empty text."""
+    """Without chargers the text is empty."""
     assert render_readings([]) == ""
 
 
 def test_nothing_is_kept_between_scrapes() -> None:
-    """A charger whose snapshot grew too old has no reading in the next scrape."""
+    """A charger whose snapshot is too old has no readings in the next scrape."""
     views = [view("v2_v4_one_phase_noise")]
-    endpoint = Exposition(lambda: views, Distribution((1,)), Distribution((1,)))
+    endpoint = Exposition(lambda: views)
     assert b"goe_power_watts{" in endpoint.render()[0]
     views[:] = [down()]
     text = endpoint.render()[0]
@@ -525,7 +449,7 @@ def test_nothing_is_kept_between_scrapes() -> None:
 
 
 def test_endpoint_in_the_text_format() -> None:
-    """Without a wish the body is Prometheus's text format, and says so."""
+    """Without an Accept header the body and its content type are Prometheus' text format."""
     body, content_type = exposition([view("v2_v4_one_phase_noise")]).render()
     assert content_type.startswith("text/plain; version=")
     assert "charset=utf-8" in content_type
@@ -533,93 +457,14 @@ def test_endpoint_in_the_text_format() -> None:
     assert render_readings([view("v2_v4_one_phase_noise")]) in text
     found = samples(text)
     assert found["goe_exporter_build_info", frozenset({("version", __version__)})] == 1
-    assert found["goe_exporter_defects_total", frozenset()] == 2
+    assert found["goe_exporter_defects_total", frozenset()] == 0
     assert ("process_start_time_seconds", frozenset()) in found
     assert any(name == "python_info" for name, _ in found)
 
 
-@pytest.mark.parametrize(("successful", "number"), [(True, 1), (False, 0)])
-def test_reload_of_the_configuration(successful: bool, number: int) -> None:
-    """What came of reading the configuration last, and when it was right last."""
-    none = Distribution([1.0])
-    endpoint = Exposition(list, none, none, reload=lambda: Reload(successful, 1_750_000_000.5))
-    found = samples(endpoint.render()[0].decode("utf-8"))
-    assert found["goe_config_last_reload_successful", frozenset()] == number
-    moment = found["goe_config_last_reload_success_timestamp_seconds", frozenset()]
-    assert moment == 1_750_000_000.5
-
-
-def test_histograms() -> None:
-    """Poll durations and lateness are cumulative histograms over all chargers, unlabelled."""
-    found = samples(exposition([]).render()[0].decode("utf-8"))
-    buckets = {
-        dict(labels)["le"]: count
-        for (name, labels), count in found.items()
-        if name == "goe_exporter_poll_duration_seconds_bucket"
-    }
-    assert buckets == {"0.05": 1.0, "0.5": 1.0, "5": 2.0, "+Inf": 2.0}
-    assert found["goe_exporter_poll_duration_seconds_count", frozenset()] == 2
-    assert found["goe_exporter_poll_duration_seconds_sum", frozenset()] == pytest.approx(3.02)
-    late = ("goe_exporter_poll_lateness_seconds_bucket", frozenset({("le", "0.01")}))
-    assert found[late] == 1
-
-
-INFLUX = InfluxVitals(
-    written=1000,
-    rejected=2,
-    dropped=3,
-    damaged=1,
-    spooled=40,
-    spool_bytes=4096,
-    oldest=TIME,
-    failing="timeout",
-    failures={"timeout": 5},
-)
-
-
-def with_influx(vitals: InfluxVitals) -> str:
-    """Return the endpoint's text where points are delivered to InfluxDB."""
-    nothing = Distribution((1,))
-    endpoint = Exposition(tuple, nothing, nothing, influx=lambda: vitals)
-    return endpoint.render()[0].decode("utf-8")
-
-
-def test_delivery_to_influx() -> None:
-    """With InfluxDB on, what was delivered, what waits and what fails is told."""
-    found = samples(with_influx(INFLUX))
-    told = {(name, *labels): n for (name, labels), n in found.items() if "_influx_" in name}
-    assert (
-        told.items()
-        >= {
-            ("goe_influx_points_total", ("result", "written")): 1000,
-            ("goe_influx_points_total", ("result", "rejected")): 2,
-            ("goe_influx_points_total", ("result", "dropped")): 3,
-            ("goe_influx_spooled_points",): 40,
-            ("goe_influx_oldest_spooled_timestamp_seconds",): TIME,
-            ("goe_influx_write_failures_total", ("reason", "timeout")): 5,
-        }.items()
-    )
-
-
-def test_an_empty_spool_has_no_oldest_point() -> None:
-    """Nothing waits: no timestamp, rather than 0."""
-    assert "goe_influx_oldest" not in with_influx(replace(INFLUX, spooled=0, oldest=None))
-
-
-def test_without_influx_nothing_is_told_of_it() -> None:
-    """Who delivers nothing to InfluxDB has no metrics of it."""
-    assert b"goe_influx" not in exposition([]).render()[0]
-
-
-@pytest.mark.server
-def test_promtool_finds_nothing_with_influx() -> None:
-    """Nor has promtool anything to say about the delivery's metrics."""
-    lint(with_influx(INFLUX))
-
-
 @pytest.mark.parametrize("fixture", FIXTURES)
 def test_openmetrics(fixture: str) -> None:
-    """A scraper that asks for OpenMetrics gets it: the strict parser takes every byte."""
+    """A scraper that accepts OpenMetrics gets it, and the strict parser accepts the body."""
     body, content_type = exposition([view(fixture), down("other")]).render(OPENMETRICS)
     assert content_type.startswith("application/openmetrics-text")
     text = body.decode("utf-8")
@@ -654,14 +499,14 @@ def test_both_formats_say_the_same() -> None:
     "name", [text for text in TEXTS if "\ud83d" not in text and "\udc00" not in text]
 )
 def test_hostile_charger_name(name: str) -> None:
-    """Whatever a charger is called, its name comes back from the text format as it was."""
+    """Any name of a charger can be parsed back from the text format."""
     found = samples(render_readings([view("v2_v4_one_phase_noise", name)]))
     assert {dict(labels)["charger"] for _, labels in found} == {name}
     assert len(found) == len(samples(render_readings([view("v2_v4_one_phase_noise")])))
 
 
 def test_hostile_charger_name_in_openmetrics() -> None:
-    """The same in OpenMetrics."""
+    """A hostile name can be parsed back from OpenMetrics."""
     name = 'a"b\\c\n} 1 # {x="🚗"}'
     body = exposition([view("v2_v4_one_phase_noise", name)]).render(OPENMETRICS)[0]
     named = {
@@ -676,13 +521,13 @@ def test_hostile_charger_name_in_openmetrics() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=30))
 def test_any_charger_name(name: str) -> None:
-    """The same for any text."""
+    """Any text as a name can be parsed back."""
     found = samples(render_readings([down(name)]))
     assert {dict(labels)["charger"] for _, labels in found} == {name}
 
 
 def test_chargers_do_not_mix() -> None:
-    """Each charger's numbers stand under its own name."""
+    """Each charger's numbers have its own name."""
     found = samples(
         render_readings(
             [view("v2_v4_one_phase_noise", "a"), view("v1_v2hardware_charging", "b"), down("c")]

@@ -21,16 +21,17 @@ DEADLINE_SECONDS = 2.0
 """For an answer; a twentieth of the real 4 s would measure the machine instead of the exporter."""
 
 SHORTENED = (
-    ("config", "SHORTEST_INTERVAL_SECONDS"),
-    ("schedule", "FIRST_SECONDS"),
-    ("collector", "SLOW_SECONDS"),
-    ("collector", "LONGEST_BACK_OFF_SECONDS"),
-    ("delivery", "MIN_WAIT_SECONDS"),
-    ("delivery", "MAX_WAIT_SECONDS"),
-    ("delivery", "MAX_RETRY_AFTER_SECONDS"),
-    ("delivery", "QUIET_SECONDS"),
-    ("parked", "RETRY_SECONDS"),
-    ("timekeeping", "KEEP_SECONDS"),
+    ("config.values", "MIN_INTERVAL_SECONDS"),
+    ("polling.scheduler", "FIRST_SECONDS"),
+    ("polling.slow_rows", "SLOW_SECONDS"),
+    ("polling.poller", "SLOW_SECONDS"),
+    ("polling.poller", "MAX_BACK_OFF_SECONDS"),
+    ("influx.sender", "MIN_WAIT_SECONDS"),
+    ("influx.sender", "MAX_WAIT_SECONDS"),
+    ("influx.sender", "MAX_RETRY_AFTER_SECONDS"),
+    ("influx.sender", "QUIET_SECONDS"),
+    ("influx.parked", "RETRY_SECONDS"),
+    ("durable.clock", "SAVE_SECONDS"),
 )
 
 
@@ -65,14 +66,15 @@ def compress(wall: Callable[[], float]) -> None:
 
     modules: dict[str, Any] = {
         name: importlib.import_module(f"goe_exporter.{name}")
-        for name in (*dict(SHORTENED), "agent", "service", "cli")
+        for name in (*dict(SHORTENED), "influx.store", "service.service", "charger.connection")
     }
     for module, name in SHORTENED:
         setattr(modules[module], name, getattr(modules[module], name) / FACTOR)
-    agent, service = modules["agent"], modules["service"]
-    agent.Timekeeper = partial(agent.Timekeeper, wall=wall, synchronised=lambda: False)
-    service.Collector = partial(service.Collector, wall=wall)
-    service.Client = partial(service.Client, deadline_seconds=DEADLINE_SECONDS)
+    store, service = modules["influx.store"], modules["service.service"]
+    store.Timekeeper = partial(store.Timekeeper, wall=wall, synchronised=lambda: False)
+    service.Poller = partial(service.Poller, wall=wall)
+    connection = modules["charger.connection"]
+    connection.Client = partial(connection.Client, deadline_seconds=DEADLINE_SECONDS)
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from power import WAYS, Disk
 
-from goe_exporter.channels.model import Cycle
 from goe_exporter.durable.clock import Timekeeper
 from goe_exporter.influx import store as store_module
 from goe_exporter.influx.agent import Agent
@@ -20,6 +19,7 @@ from goe_exporter.influx.dead_letters import DeadLetters, letters
 from goe_exporter.influx.parked import ParkedLines
 from goe_exporter.influx.sender import Sender
 from goe_exporter.influx.write_api import WriteResult
+from goe_exporter.polling.view import Poll
 from goe_exporter.spool.queue import Spool
 
 LIMIT = 1024 * 1024
@@ -208,7 +208,7 @@ def test_held_points(watch: Watch, folder: Path, monkeypatch: pytest.MonkeyPatch
     pusher.store.unstamped.spool._storage.segment_bytes = 400
     for number in range(100, 112):
         clock["wall"], clock["up"] = clock["wall"] + 5, clock["up"] + 5
-        pusher.take(Cycle(str(number), "", clock["wall"], None))
+        pusher.take(Poll(str(number), "", clock["wall"], None))
         names.append(b"%d" % number)
     clock["wall"] = NOW
     pusher._answered(WriteResult("written", server_time=NOW))

@@ -937,7 +937,7 @@ def test_version(opened: Open, folder: Path) -> None:
 
 
 def test_newer_version(opened: Open, folder: Path) -> None:
-    """A spool of a newer release is refused, by whoever reads it, and stays as it is."""
+    """Neither an agent nor a status reads a spool of a newer release, and it stays as it is."""
     fill(opened(SMALL), 0, 10)
     opened(SMALL, folder.with_name("other"))
     (folder / "version").write_bytes(b"2\n")

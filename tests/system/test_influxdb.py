@@ -322,7 +322,7 @@ def test_a_type_conflict(
     assert section is not None
     drained = open_agent(section)
     drained.store.queue.append(b"another up=true %d" % (time.time() * 1000))
-    while drained.vitals().spooled:
+    while drained.stats().spooled:
         drained.sender.deliver_once()
     drained.stop(0)
     found = list(letters(folder / "dead"))

@@ -107,7 +107,7 @@ class Exporter:
         """Return a sample, 0 where it is absent."""
         return self.value(sample) or 0
 
-    def vitals(self) -> dict[str, Any]:
+    def stats(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.get("api/v1/influx"))
         return found
 
@@ -347,26 +347,26 @@ def test_how_delivery_goes(launch: Launch, standing_still: Simulator, tmp_path: 
         assert exporter.value("damaged_records_total") == 0
         wait_for(lambda: exporter.value("spooled_points") == 0, "an empty spool")
         wait_for(lambda: exporter.value("oldest_spooled_timestamp_seconds") is None, "no oldest")
-        wait_for(lambda: exporter.vitals()["oldest"] is None, "no oldest in JSON")
-        vitals = exporter.vitals()
-        assert {*vitals} == {*COUNTS, "oldest", "failing", "failures"}
-        assert all(type(vitals[name]) is int for name in COUNTS)
-        assert (vitals["failing"], vitals["failures"]) == ("", {})
+        wait_for(lambda: exporter.stats()["oldest"] is None, "no oldest in JSON")
+        stats = exporter.stats()
+        assert {*stats} == {*COUNTS, "oldest", "failing", "failures"}
+        assert all(type(stats[name]) is int for name in COUNTS)
+        assert (stats["failing"], stats["failures"]) == ("", {})
         last = influxdb.points()[-1]["time"] / 1000
     wait_for(lambda: exporter.count("spooled_points") >= 2, "points that wait")
-    wait_for(lambda: exporter.vitals()["failing"] == "refused", "a failed write")
+    wait_for(lambda: exporter.stats()["failing"] == "refused", "a failed write")
     oldest = exporter.value("oldest_spooled_timestamp_seconds")
     assert oldest is not None
     assert 0 < oldest - last < 5
     assert exporter.count("spool_bytes") > 1000
-    vitals = exporter.vitals()
+    stats = exporter.stats()
     # A server that ends may break off its answer first.
-    assert {*vitals["failures"]} <= {"refused", "truncated", "timeout", "server_error"}
-    refused = vitals["failures"]["refused"]
+    assert {*stats["failures"]} <= {"refused", "truncated", "timeout", "server_error"}
+    refused = stats["failures"]["refused"]
     assert type(refused) is int
     assert 1 <= refused <= exporter.count('write_failures_total{reason="refused"}')
-    assert vitals["oldest"] == oldest
-    assert vitals["spooled"] >= 2
+    assert stats["oldest"] == oldest
+    assert stats["spooled"] >= 2
     promtool = [binary("promtool"), "check", "metrics"]
     body = exporter.get("metrics").encode()
     checked = subprocess.run(promtool, input=body, capture_output=True, check=False)
@@ -377,7 +377,7 @@ def test_how_delivery_goes(launch: Launch, standing_still: Simulator, tmp_path: 
             "delivery of all that waited",
         )
         assert exporter.value('points_total{result="dropped"}') == 0
-        wait_for(lambda: exporter.vitals()["failing"] == "", "the end of the failure")
+        wait_for(lambda: exporter.stats()["failing"] == "", "the end of the failure")
     exporter.command.end(signal.SIGTERM)
 
 
@@ -424,7 +424,7 @@ def test_web_server_of_push(launch: Launch, standing_still: Simulator, tmp_path:
         exporter.password = "prometheus:p"
         wait_for(lambda: exporter.count('points_total{result="written"}') > 1, "written points")
         assert 'goe_up{charger="garage"} 1.0' in exporter.get("metrics")
-        assert exporter.vitals()["written"] > 1
+        assert exporter.stats()["written"] > 1
         for path in ("", "charger/garage", "api/v1/chargers", "assets/style.css"):
             assert exporter.status(path) == 404
         assert exporter.command.end(signal.SIGTERM).status == 0

@@ -310,7 +310,7 @@ def test_serve(
     said = list(pages(command))
     assert any("goe_up{" in text for text in said)
     found.web.write_text(f"basic_auth_users: [alice:{WEB}]\n")
-    command.line("web configuration not taken up")
+    command.line("web configuration reload failed")
     document = found.config.read_text()
     found.config.write_text(f"influxdb: [{{token: {INFLUX}}}]\n")
     command.process.send_signal(signal.SIGHUP)
@@ -326,8 +326,8 @@ def test_serve(
     files = [path for path in (found.config.parent / "spool").rglob("*") if path.is_file()]
     assert len(files) >= 3
     said += [path.read_text("utf-8", "replace") for path in files]
-    assert "charger fails" in outcome.err
-    assert "unreadable value" in outcome.err
+    assert "poll failed" in outcome.err
+    assert "value could not be decoded" in outcome.err
     nothing_in([*said, outcome.out, outcome.err], secrets)
 
 
@@ -374,7 +374,7 @@ def proxied(launch: Launch, tmp_path: Path, fakes: Fakes) -> Proxied:
 def test_proxy(proxied: Proxied, url: str) -> None:
     """The password of a proxy in the environment is in no log and no metric."""
     command = proxied(url)
-    command.line("charger fails")
+    command.line("poll failed")
     with urllib.request.urlopen(command.line(r"url=(\S+)")[1] + "metrics", timeout=20) as answer:
         metrics = answer.read().decode()
     nothing_in([metrics, *command.end(signal.SIGTERM)[1:]])
@@ -518,7 +518,7 @@ def broken(*arguments, **options):
     raise ZeroDivisionError("a defect")
 
 goe_exporter.{place} = broken
-from goe_exporter.cli import main
+from goe_exporter.cli.main import main
 main()
 """
 """The command line with a defect in what handles a status, a cycle or an answer."""
@@ -532,7 +532,7 @@ def crashing(place: str, *arguments: str) -> list[str]:
 @pytest.mark.parametrize("debug", ["", "1"])
 def test_a_crash(fakes: Fakes, token: str, debug: str) -> None:
     """A defect's report, and its traceback for those who debug, hold no values."""
-    command = crashing("collector.decode", "read", fakes(good).host, "--token-file", token)
+    command = crashing("polling.poller.decode", "read", fakes(good).host, "--token-file", token)
     environment = os.environ | {"GOE_EXPORTER_DEBUG": debug}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stdout) == (1, "")
@@ -541,7 +541,7 @@ def test_a_crash(fakes: Fakes, token: str, debug: str) -> None:
     nothing_in([done.stderr])
 
 
-@pytest.mark.parametrize("place", ["collector.decode", "influx.point"])
+@pytest.mark.parametrize("place", ["polling.poller.decode", "influx.line_protocol.point"])
 def test_a_defect_while_serving(
     everything: Callable[[str], Set], tmp_path: Path, place: str
 ) -> None:
@@ -551,5 +551,5 @@ def test_a_defect_while_serving(
     config = str(everything("v2").config)
     with running(crashing(place, "serve", "--config", config, *options), log):
         wait_for(lambda: "traceback=" in log.read_text(), "the defect")
-    assert 'event="a refresh cycle broke"' in log.read_text()
+    assert 'event="poll aborted by an internal error"' in log.read_text()
     nothing_in([log.read_text()])

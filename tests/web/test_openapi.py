@@ -1,9 +1,10 @@
-"""The JSON API against its own description: OpenAPI 3.1, and real answers of all kinds."""
+"""The JSON API against its own OpenAPI 3.1 description."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,11 +16,13 @@ from paths import FIXTURES
 from sites import Site
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import ChargerView, Cycle, InfluxVitals, Snapshot, Vitals
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.api_v1 import status as translated
 from goe_exporter.charger.client import Client
-from goe_exporter.polling.poller import Collector
+from goe_exporter.influx.stats import DeliveryStats
+from goe_exporter.polling.poller import Poller
+from goe_exporter.polling.view import ChargerView, Poll, PollStats
 from goe_exporter.simulator import Car, Charger, Simulator
 from goe_exporter.web import json_api
 from goe_exporter.web.history import History
@@ -37,14 +40,14 @@ NAMES = (
 
 @pytest.fixture(scope="module")
 def description() -> dict[str, Any]:
-    """Return the description as it is served."""
+    """Return the description as the server sends it."""
     with Site(list) as site:
         found: dict[str, Any] = json.loads(site.ask("/api/v1/openapi.json").body)
     return found
 
 
 def check(description: dict[str, Any], schema: str, body: bytes) -> Any:
-    """Hold an answer against a schema of the description, and return it."""
+    """Validate a response against a schema of the description, and return it."""
     answer = json.loads(body)
     reference = {"$ref": f"#/components/schemas/{schema}"} | description
     Draft202012Validator(reference).validate(answer)
@@ -53,7 +56,7 @@ def check(description: dict[str, Any], schema: str, body: bytes) -> Any:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    """Yield a site of simulated chargers with hostile names, one dead, one not asked yet."""
+    """Yield a site of simulated chargers with hostile names, one down, one not polled yet."""
     history = History()
     with Simulator(speed=20) as simulator:
         collectors = []
@@ -62,20 +65,20 @@ def site() -> Iterator[Site]:
             charger.plug(Car(wait_s=1))
             charger.advance(60)
             box = simulator.add(charger)
-            one = Collector(name, box.address, Client(box.address), sink=history.take)
+            one = Poller(name, box.address, Client(box.address), sink=history.take)
             while not one.complete:
-                one.cycle()
+                one.poll()
             collectors.append(one)
             if name == "%2F":
                 box.close()
-                one.cycle()
-        collectors.append(Collector("new", "192.0.2.1", Client("192.0.2.1")))
+                one.poll()
+        collectors.append(Poller("new", "192.0.2.1", Client("192.0.2.1")))
         with Site(lambda: [one.view() for one in collectors], history) as running:
             yield running
 
 
 def test_it_is_openapi(description: dict[str, Any]) -> None:
-    """The description is valid OpenAPI 3.1, and every path of the API stands in it."""
+    """The description is valid OpenAPI 3.1 and contains every path of the API."""
     validate(description)
     assert description["openapi"] == "3.1.0"
     assert set(description["paths"]) == {
@@ -86,10 +89,10 @@ def test_it_is_openapi(description: dict[str, Any]) -> None:
 
 
 def test_every_channel_is_described(description: dict[str, Any]) -> None:
-    """Each row of the table is a property, with its help."""
+    """Each channel is a property with its help text."""
     charger = description["components"]["schemas"]["Charger"]
     readings = charger["properties"]["readings"]["properties"]
-    assert list(readings) == [channel.name for channel in CHANNELS]
+    assert list(readings) == [each.name for each in CHANNELS if not each.info_only]
     assert readings["power"] == {
         "description": "Active power of all phases. In W.",
         "type": "number",
@@ -97,7 +100,7 @@ def test_every_channel_is_described(description: dict[str, Any]) -> None:
 
 
 def test_chargers(site: Site, description: dict[str, Any]) -> None:
-    """All chargers, of every model, dead or not asked yet, are as described."""
+    """All chargers, of every model, down or not polled yet, match the description."""
     answer = check(description, "Chargers", site.ask("/api/v1/chargers").body)
     assert [charger["name"] for charger in answer["chargers"]] == [*NAMES, "new"]
     assert [charger["up"] for charger in answer["chargers"]] == [
@@ -114,7 +117,7 @@ def test_chargers(site: Site, description: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_charger(site: Site, description: dict[str, Any], name: str) -> None:
-    """One charger by its name, whatever characters it is made of."""
+    """A charger is found by its name, whatever characters it has."""
     answer = check(
         description, "Charger", site.ask(f"/api/v1/chargers/{quote(name, safe='')}").body
     )
@@ -123,7 +126,7 @@ def test_one_charger(site: Site, description: dict[str, Any], name: str) -> None
 
 @pytest.mark.parametrize("name", [*NAMES, "new"])
 def test_history(site: Site, description: dict[str, Any], name: str) -> None:
-    """The history of each, as described, every list as long as the times."""
+    """The history matches the description, and every list is as long as the times."""
     reply = site.ask(f"/api/v1/chargers/{quote(name, safe='')}/history?minutes=1")
     answer = check(description, "History", reply.body)
     assert (answer["charger"], answer["minutes"]) == (name, 1)
@@ -141,52 +144,52 @@ def test_history(site: Site, description: dict[str, Any], name: str) -> None:
     "minutes", ["0", "61", "-1", "1.5", "x", "", "1e1", "٣", "9" * 5000, "1&minutes=0"]
 )
 def test_wrong_minutes(site: Site, description: dict[str, Any], minutes: str) -> None:
-    """Anything but a whole number from 1 to 60 is 400, with the rule in the answer."""
+    """Anything else than a whole number from 1 to 60 is 400, with the rule in the error."""
     reply = site.ask(f"/api/v1/chargers/garage/history?minutes={quote(minutes, safe='&=')}")
     assert reply.status == 400
     answer = check(description, "Error", reply.body)
-    assert answer["error"].startswith("minutes: a whole number from 1 to 60, not '")
+    assert answer["error"].startswith("minutes: must be a whole number from 1 to 60, not '")
     assert len(answer["error"]) < 150
 
 
 def test_the_default_is_an_hour(site: Site) -> None:
-    """Without `minutes` it is the whole hour."""
+    """Without `minutes` the response covers the whole hour."""
     assert json.loads(site.ask("/api/v1/chargers/garage/history").body)["minutes"] == 60
 
 
 @pytest.mark.parametrize("path", ["nobody", "nobody/history", "nobody/history?minutes=x"])
 def test_unknown_charger(site: Site, description: dict[str, Any], path: str) -> None:
-    """An unknown name is 404, as JSON."""
+    """An unknown name is 404 with a JSON error."""
     reply = site.ask(f"/api/v1/chargers/{path}")
     assert reply.status == 404
     assert check(description, "Error", reply.body) == {"error": "no charger is named 'nobody'"}
 
 
 def test_influx(description: dict[str, Any]) -> None:
-    """With InfluxDB and without it."""
-    vitals = InfluxVitals(1, 2, 3, 4, 5, 6, 1_750_000_000.5, "timeout", {"timeout": 2})
-    for influx in (None, lambda: vitals):
+    """The response matches the description with InfluxDB and without it."""
+    stats = DeliveryStats(1, 2, 3, 4, 5, 6, 1_750_000_000.5, "timeout", {"timeout": 2})
+    for influx in (None, lambda: asdict(stats)):
         with Site(list, influx=influx) as site:
             check(description, "Influx", site.ask("/api/v1/influx").body)
 
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
 def test_fixtures(description: dict[str, Any], path: Path) -> None:
-    """The answers of real and of evil chargers become JSON as described."""
+    """The status of real and of hostile chargers becomes JSON that matches the description."""
     raw = json.loads(path.read_text("utf-8"))
     api = 1 if path.stem.startswith("v1") else 2
     status = translated(raw) if api == 1 else raw
     readings = decode(status, api, CHANNELS).readings
-    view = ChargerView("x", "h", Vitals(up=True), Snapshot("x", api, 1.0, 1.0, readings), 1.0)
+    view = ChargerView("x", "h", PollStats(up=True), Snapshot("x", api, 1.0, 1.0, readings), 1.0)
     check(description, "Charger", json.dumps(json_api.as_json(view)).encode())
     history = History()
-    history.take(Cycle("x", "", 1.0, view.snapshot))
+    history.take(Poll("x", "", 1.0, view.snapshot))
     answer = json_api.history_json(view, 60, history.timeline("x", 60, 5.0))
     check(description, "History", json.dumps(answer).encode())
 
 
 def test_the_check_can_fail(description: dict[str, Any]) -> None:
-    """A number where a text belongs, or a property too many, is found."""
+    """The check fails for a wrong type and for an unknown property."""
     body = json.dumps({"error": 1}).encode()
     with pytest.raises(ValidationError):
         check(description, "Error", body)
