@@ -25,8 +25,8 @@ from goe_exporter.errors import ConfigError, RefusedError, TransportError
 from goe_exporter.http_server.web_config import WebConfig
 from goe_exporter.influx import line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters, letters
-from goe_exporter.influx.unstamped import Held
-from goe_exporter.influx.write_api import judge
+from goe_exporter.influx.unstamped import UnstampedPoints
+from goe_exporter.influx.write_api import result
 from goe_exporter.polling.view import Poll
 from goe_exporter.service import config as service_config
 from goe_exporter.simulator import Charger, Simulator
@@ -71,7 +71,7 @@ def test_refusal_with_keys_that_cannot_be_printed() -> None:
 @pytest.mark.parametrize("text", ["\x1d8 ", "8\x1c", "\x1f8"])
 def test_retry_after_between_separators(text: str) -> None:
     """What `str.strip` takes for a space and `float` does not costs nothing."""
-    assert judge(503, {"Retry-After": text}, "").retry_after_seconds == 8.0
+    assert result(503, {"Retry-After": text}, "").retry_after_seconds == 8.0
 
 
 @pytest.mark.parametrize("zone", ["-0000", ""])
@@ -80,7 +80,7 @@ def test_date_without_a_zone(zone: str, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     time.tzset()
     try:
-        said = judge(204, {"Date": f"Fri, 15 Jan 2027 08:00:00 {zone}".strip()}, "")
+        said = result(204, {"Date": f"Fri, 15 Jan 2027 08:00:00 {zone}".strip()}, "")
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -216,11 +216,11 @@ def _keeper(file: Path) -> Timekeeper:
 )
 def test_held_record_without_a_time(tmp_path: Path, record: bytes) -> None:
     """It is kept apart with a word why, and those behind it are stamped."""
-    held = Held(tmp_path / "held", LIMIT, _keeper(tmp_path / "clock"), 0.0)
+    held = UnstampedPoints(tmp_path / "held", LIMIT, _keeper(tmp_path / "clock"), 0.0)
     held.spool.extend([record, b"boot-2 4000.0 1.0 1.0 p f=2"])
     found, end = held.stamped()
     assert found.lines == [b"p f=2 1799999000000"]
-    assert len(found.timeless) == 1
+    assert len(found.untimed) == 1
     assert held.done(end)
     held.spool.close()
 
@@ -232,7 +232,7 @@ def test_held_record_without_a_time(tmp_path: Path, record: bytes) -> None:
 def test_clock_file_that_no_exporter_wrote(tmp_path: Path, text: str) -> None:
     """A time that cannot have been is none: it would make every later point one without a time."""
     (tmp_path / "clock").write_text(text)
-    assert _keeper(tmp_path / "clock").last_right in (0.0, NOW)
+    assert _keeper(tmp_path / "clock").last_trusted in (0.0, NOW)
 
 
 # strict_yaml, config, web_config

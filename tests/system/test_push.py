@@ -140,7 +140,7 @@ def test_sigterm_during_an_outage(
     with influxdb.up():
         agent = launch(command, "--config", str(config), *place)
         wait_for(lambda: influxdb.points() != [], "the first point")
-    agent.line("delivery fails")
+    agent.line("delivery failed")
     during = box.requests
     wait_for(lambda: box.requests >= during + 2, "polls during the outage")
     started = time.monotonic()
@@ -424,7 +424,7 @@ def test_web_server_of_push(launch: Launch, standing_still: Simulator, tmp_path:
         exporter.password = "prometheus:p"
         wait_for(lambda: exporter.count('points_total{result="written"}') > 1, "written points")
         assert 'goe_up{charger="garage"} 1.0' in exporter.get("metrics")
-        assert exporter.vitals()["written"] > 1
+        assert exporter.stats()["written"] > 1
         for path in ("", "charger/garage", "api/v1/chargers", "assets/style.css"):
             assert exporter.status(path) == 404
         assert exporter.command.end(signal.SIGTERM).status == 0

@@ -303,8 +303,10 @@ def test_serve(
     listen = ("--web.listen-address", "127.0.0.1:0", "--web.config.file", str(found.web))
     command = launch("serve", "--config", str(found.config), *listen, *options)
     wait_for_all(found)
-    dead = found.config.parent / "spool" / "dead"
-    wait_for(lambda: any(b"[secret]" in each.read_bytes() for each in dead.glob("*.log")), "dead")
+    parked = found.config.parent / "spool" / "parked"
+    wait_for(
+        lambda: any(b"[secret]" in each.read_bytes() for each in parked.glob("*.log")), "words"
+    )
     said = list(pages(command))
     assert any("goe_up{" in text for text in said)
     found.web.write_text(f"basic_auth_users: [alice:{WEB}]\n")
