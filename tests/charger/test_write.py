@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
 import pytest
+from clocks import Clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -305,19 +306,6 @@ def test_not_the_same(shown: object, value: object) -> None:
     assert not write.same(shown, value)
 
 
-class Clock:
-    """A clock that moves when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 class Scripted:
     """A client that answers by a script and notes what was asked of it."""
 
@@ -341,7 +329,7 @@ def written(client: Scripted, name: str, text: str, clock: Clock) -> write.Writt
 
 def test_a_write_counts_once_the_charger_shows_it() -> None:
     """First the charger's own limit is read, then written, then read back until it shows."""
-    clock = Clock()
+    clock = Clock(100.0)
     client = Scripted(lambda _keys: {"ama": 16, "amp": 10 if clock.now >= 101 else 16})
     assert written(client, "max-current", "10", clock) == (2, 10, 1.0)
     assert client.calls == [("ama",), (2, "amp", 10), ("amp",), ("amp",), ("amp",)]
@@ -349,7 +337,7 @@ def test_a_write_counts_once_the_charger_shows_it() -> None:
 
 def test_a_write_without_effect() -> None:
     """After five seconds without the value the write has failed, and what is shown is named."""
-    clock = Clock()
+    clock = Clock(100.0)
     client = Scripted(lambda _keys: {"ama": 16, "amp": 16})
     with pytest.raises(RefusedError) as refused:
         written(client, "max-current", "10", clock)
@@ -360,7 +348,7 @@ def test_a_write_without_effect() -> None:
 
 def test_a_charger_that_stumbles_during_the_read_back() -> None:
     """A failed read-back is tried again; the write counts when the charger shows it."""
-    clock = Clock()
+    clock = Clock(100.0)
 
     def status(_keys: Sequence[str]) -> dict[str, object]:
         if 100 < clock.now < 103:
@@ -372,7 +360,7 @@ def test_a_charger_that_stumbles_during_the_read_back() -> None:
 
 def test_a_charger_that_goes_during_the_read_back() -> None:
     """If it does not come back within five seconds, that is the error."""
-    clock = Clock()
+    clock = Clock(100.0)
 
     def status(_keys: Sequence[str]) -> dict[str, object]:
         if clock.now > 100:

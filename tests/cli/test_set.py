@@ -12,7 +12,7 @@ from goe_exporter.simulator import Box, Charger, Simulator
 from goe_exporter.simulator.settings import SETTINGS, Setting
 
 if TYPE_CHECKING:
-    from conftest import Goe, Launch
+    from commands import Goe, Launch
 
 # Our name or openHAB's, the text, how it is shown, the simulated charger's attribute and its value,
 # the requests.

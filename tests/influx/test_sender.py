@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from fake_influx import FakeInflux, Received, Reply, http_date
+from log_records import recorded
 from servers import free_port, wait_for
 
 from goe_exporter.influx import sender as delivery
@@ -89,15 +90,8 @@ def sender(spool: Spool, server: Scripted, dead: DeadLetters) -> Sender:
 @pytest.fixture
 def events() -> Iterator[list[logging.LogRecord]]:
     """Yield what delivery logs from now on."""
-    kept: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = kept.append  # type: ignore[method-assign]
-    target = logging.getLogger("goe_exporter.influx.sender")
-    target.addHandler(handler)
-    target.setLevel(logging.DEBUG)
-    yield kept
-    target.removeHandler(handler)
-    target.setLevel(logging.NOTSET)
+    with recorded("goe_exporter.influx.sender") as kept:
+        yield kept
 
 
 @pytest.fixture
@@ -271,7 +265,7 @@ def test_a_thread_that_ended_of_itself(
     sender = Sender(spool, server, dead)
     assert not sender.hangs()
     monkeypatch.setattr(sender, "_run", lambda: None)
-    delivery._thread = threading.Thread(target=delivery._run)
+    sender._thread = threading.Thread(target=sender._run)
     sender.start()
     wait_for(sender.hangs, "a thread that is gone")
     sender.stop(1)
@@ -422,7 +416,7 @@ def test_rejection_is_logged(
     (event,) = events
     assert event.getMessage() == "lines rejected"
     assert vars(event)["values"] == {"words": "HTTP 400: field type conflict"}
-    delivery._refused_at -= delivery.QUIET_SECONDS
+    sender._refused_at -= delivery.QUIET_SECONDS
     fill(spool, 300, 301)
     deliver(sender)
     assert [event.getMessage() for event in events[1:]] == ["no more lines rejected"]
@@ -692,7 +686,7 @@ def test_backlog_that_is_too_old(
 ) -> None:
     """Thousands of points beyond the server's retention do not keep back the newest ones."""
     fill(spool, 0, 1200)
-    delivery._most_lines = delivery._at_once = 100
+    sender._most_lines = sender._at_once = 100
     old = set(lines(0, 1100))
     server.rule = lambda sent: REJECTED if old & set(sent) else WRITTEN
     deliver(sender)
@@ -757,7 +751,7 @@ def test_requests_grow_while_they_are_quick(
 ) -> None:
     """Requests double up to the most, but not beyond what takes half of the time allowed."""
     now = [0.0]
-    monkeypatch.setattr(sender.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(delivery.time, "monotonic", lambda: now[0])
     fill(spool, 0, 4000)
 
     def slow(sent: Sequence[bytes]) -> Verdict:
@@ -945,7 +939,7 @@ def started(sender: Sender) -> Iterator[Sender]:
     sender.start()
     yield sender
     sender.stop(5)
-    assert not delivery._thread.is_alive()
+    assert not sender._thread.is_alive()
 
 
 def test_wake(spool: Spool, server: Scripted, started: Sender) -> None:
@@ -976,7 +970,7 @@ def test_stop_when_idle(sender: Sender) -> None:
     """A sender with nothing to do stops at once."""
     sender.start()
     sender.stop(20)
-    assert not delivery._thread.is_alive()
+    assert not sender._thread.is_alive()
 
 
 def test_stop_in_a_back_off(spool: Spool, server: Scripted, sender: Sender) -> None:
@@ -986,7 +980,7 @@ def test_stop_in_a_back_off(spool: Spool, server: Scripted, sender: Sender) -> N
     sender.start()
     wait_for(lambda: bool(server.requests), "a request")
     sender.stop(20)
-    assert not delivery._thread.is_alive()
+    assert not sender._thread.is_alive()
     assert spool.pending == 5
 
 
@@ -998,10 +992,10 @@ def test_stop_in_a_request(spool: Spool, dead: DeadLetters, fake: FakeInflux) ->
     sender.start()
     wait_for(lambda: bool(fake.received), "a request")
     sender.stop(0.1)
-    assert delivery._thread.is_alive()
+    assert sender._thread.is_alive()
     assert spool.pending == 5
-    delivery._thread.join(20)
-    assert not delivery._thread.is_alive()
+    sender._thread.join(20)
+    assert not sender._thread.is_alive()
 
 
 def test_stop_in_the_search_for_bad_lines(
@@ -1014,7 +1008,7 @@ def test_stop_in_the_search_for_bad_lines(
     sender.start()
     wait_for(lambda: sender.rejected > 5, "refused lines")
     sender.stop(20)
-    assert not delivery._thread.is_alive()
+    assert not sender._thread.is_alive()
     asked, left = len(server.requests), spool.pending
     assert left > 0
     assert refused(dead) == lines(0, 3001 - left)
@@ -1038,8 +1032,8 @@ def test_answer_after_the_end(spool: Spool, server: Scripted, sender: Sender) ->
     spool.close()
     later = Spool(spool.directory, 64 * 1024 * 1024)
     answer.set()
-    delivery._thread.join(20)
-    assert not delivery._thread.is_alive()
+    sender._thread.join(20)
+    assert not sender._thread.is_alive()
     assert not (spool.directory / "cursor").exists()
     assert later.read(10).lines == lines(0, 5)
     later.close()
@@ -1050,15 +1044,15 @@ def test_stop_between_two_rounds(sender: Sender, monkeypatch: pytest.MonkeyPatch
 
     class Late(threading.Event):
         def clear(self) -> None:
-            delivery._stopping.set()
+            sender._stopping.set()
             self.set()
             super().clear()
 
     monkeypatch.setattr(sender, "_work", Late())
     sender.start()
-    delivery._thread.join(20)
-    alive = delivery._thread.is_alive()
-    delivery._work.set()
+    sender._thread.join(20)
+    alive = sender._thread.is_alive()
+    sender._work.set()
     assert not alive
 
 
@@ -1071,7 +1065,7 @@ def test_a_defect_does_not_end_delivery(
 ) -> None:
     """An exception nobody foresaw is logged with its traceback, and delivery goes on later."""
     fill(spool, 0, 5)
-    monkeypatch.setattr(sender, "LONGEST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(delivery, "LONGEST_WAIT_SECONDS", 0.01)
     broken = iter([True, True])
 
     def rule(_sent: Sequence[bytes]) -> Verdict:
@@ -1200,7 +1194,7 @@ def test_server_that_comes_and_goes(spool: Spool, dead: DeadLetters) -> None:
     assert sender.deliver_once()
     assert sender.failing == "refused"
     with FakeInflux() as fake:
-        delivery._server = v2(fake.url)
+        sender._server = v2(fake.url)
         deliver(sender)
         assert fake.taken == lines(0, 5)
 

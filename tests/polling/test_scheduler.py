@@ -6,44 +6,18 @@ import logging
 import statistics
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from servers import wait_for
+from tickers import Ticker, running
 
 from goe_exporter.charger.client import Client
 from goe_exporter.polling import scheduler as schedule_module
 from goe_exporter.polling.poller import Collector
-from goe_exporter.polling.scheduler import Schedule, next_tick
+from goe_exporter.polling.scheduler import next_tick
 from goe_exporter.simulator import Charger, Simulator
-
-
-class Ticker:
-    """Stands for a collector: notes when its cycles begin, and how many run at once."""
-
-    def __init__(self, interval_seconds: float = 0.1, cycle_seconds: float = 0.0) -> None:
-        self.name = "ticker"
-        self.interval_seconds = interval_seconds
-        self.wait_seconds = interval_seconds
-        self.begun: list[float] = []
-        self.ended = 0
-        self.most_at_once = 0
-        self.release = threading.Event()
-        if not cycle_seconds:
-            self.release.set()
-        self._cycle_seconds = cycle_seconds
-        self.under_way = 0
-
-    def cycle(self) -> None:
-        """Last for `cycle_seconds`, or until released."""
-        self.begun.append(time.monotonic())
-        self.under_way += 1
-        self.most_at_once = max(self.most_at_once, self.under_way)
-        self.release.wait(self._cycle_seconds)
-        self.under_way -= 1
-        self.ended += 1
 
 
 class Broken(Ticker):
@@ -53,25 +27,6 @@ class Broken(Ticker):
         """Raise what no collector should."""
         super().cycle()
         raise ZeroDivisionError("a mistake")
-
-
-@pytest.fixture
-def records() -> Iterator[list[logging.LogRecord]]:
-    """Yield what the schedule logs from now on."""
-    kept: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = kept.append  # type: ignore[method-assign]
-    root = logging.getLogger("goe_exporter")
-    root.addHandler(handler)
-    yield kept
-    root.removeHandler(handler)
-
-
-def running(*tickers: Ticker | Collector) -> Schedule:
-    """Return a schedule of these, begun."""
-    begun = Schedule(tickers)  # type: ignore[arg-type]
-    begun.start()
-    return begun
 
 
 def workers() -> int:

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Launch, Speaker
+from commands import Launch
+from exporters import LISTEN, Exporter
+from speaker import Speaker
 
 from goe_exporter.channels.model import Answer, Cycle
 from goe_exporter.channels.table import CHANNELS
@@ -20,7 +22,7 @@ from goe_exporter.charger.client import Client
 from goe_exporter.charger.connection import connection
 from goe_exporter.config import strict_yaml, values
 from goe_exporter.durable.clock import Timekeeper
-from goe_exporter.errors import ChargerError, ConfigError, RefusedError
+from goe_exporter.errors import ConfigError, RefusedError, TransportError
 from goe_exporter.http_server.web_config import WebConfig
 from goe_exporter.influx import line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters, letters
@@ -44,7 +46,7 @@ def test_chunk_of_minus_one(speak: Callable[..., Speaker]) -> None:
     """The library reads such a chunk to the end of the connection; the memory has a bound."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n"
     speaker = speak(head, endless=b"x" * 65_536)
-    with pytest.raises(ChargerError) as caught:
+    with pytest.raises(TransportError) as caught:
         Transport(speaker.address, deadline_seconds=60).get("/")
     assert caught.value.reason == "too_large"
 
@@ -402,16 +404,15 @@ def test_number_too_long_for_a_float(shown: dict[str, object]) -> None:
 def test_body_that_is_no_chunk(launch: Launch, simulator: Simulator, method: str) -> None:
     """The connection ends; nothing is logged, for anybody could fill the disk with it."""
     box = simulator.add(Charger("V4"))
-    site = launch("serve", f"a={box.address}", "--web.listen-address", "127.0.0.1:0")
-    port = int(site.line(r"url=http://127\.0\.0\.1:(\d+)/")[1])
+    site = Exporter(launch("serve", f"a={box.address}", *LISTEN))
     head = f"{method} /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     for body in (b"3\r\nabc\x16\n", b"3\r\na\0\0\0\0\0bc\r\n", b"x\r\n"):
         for _ in range(5):
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", site.port), timeout=20) as connection:
                 connection.sendall(head + body)
                 while connection.recv(65_536):
                     pass
-    outcome = site.end(signal.SIGTERM)
+    outcome = site.command.end(signal.SIGTERM)
     assert outcome.status == 0
     assert "Traceback" not in outcome.err
     assert "Exception" not in outcome.err

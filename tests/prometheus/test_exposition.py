@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import subprocess
@@ -10,10 +9,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
+from expositions import FIXTURES, INFLUX, OPENMETRICS, TIME, down, view
 from hostile import TEXTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paths import TESTS
+from paths import GOLDEN
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
@@ -22,25 +22,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from servers import binary
 
 from goe_exporter import __version__
-from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import (
     ChargerView,
     Distribution,
     InfluxVitals,
     Kind,
     Reload,
-    Snapshot,
     Vitals,
 )
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.charger import api_v1
 from goe_exporter.errors import REASONS
 from goe_exporter.prometheus.exposition import Exposition, render_readings
-
-HERE = TESTS
-FIXTURES = tuple(path.stem for path in sorted((HERE / "fixtures").glob("v[12]_*.json")))
-TIME = 1_700_000_000.25
-OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 BAD_KEYS_OF_EVIL = set(
     """
@@ -50,42 +42,6 @@ BAD_KEYS_OF_EVIL = set(
 )
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def status_of(fixture: str) -> dict[str, object]:
-    text = (HERE / "fixtures" / f"{fixture}.json").read_text(encoding="utf-8")
-    return dict(json.loads(text))
-
-
-def view(fixture: str, name: str = "garage") -> ChargerView:
-    """Return a charger that has answered with a fixture, at a fixed time."""
-    api = 1 if fixture.startswith("v1") else 2
-    status = status_of(fixture)
-    readings, failed = decode(api_v1.status(status) if api == 1 else status, api)
-    vitals = Vitals(
-        up=True,
-        polls=120,
-        failures={"timeout": 2, "busy": 1},
-        decode_failures=dict.fromkeys(failed, 3),
-        last_success=TIME,
-        last_duration=0.125,
-    )
-    return ChargerView(name, "192.0.2.7", vitals, Snapshot(name, api, TIME, 50.0, readings), 0.5)
-
-
-def down(name: str = "garage") -> ChargerView:
-    """Return a charger that has not answered for long."""
-    vitals = Vitals(
-        up=False,
-        reason="timeout",
-        message="no answer",
-        polls=9,
-        failures={"timeout": 4},
-        failures_in_row=4,
-        last_success=TIME,
-        last_duration=4.0,
-    )
-    return ChargerView(name, "192.0.2.8", vitals, None, 300.0)
 
 
 def samples(text: str) -> Samples:
@@ -136,7 +92,7 @@ def lint(text: str) -> None:
 @pytest.mark.parametrize("fixture", FIXTURES)
 def test_golden(fixture: str, update_golden: bool) -> None:
     """A status gives exactly this exposition; `pytest --update-golden` writes it anew."""
-    golden = HERE / "golden" / f"{fixture}.prom"
+    golden = GOLDEN / f"{fixture}.prom"
     text = render_readings([view(fixture)])
     if update_golden:
         golden.write_text(text, encoding="utf-8", newline="\n")
@@ -145,7 +101,7 @@ def test_golden(fixture: str, update_golden: bool) -> None:
 
 def test_golden_of_two_chargers_and_one_that_is_down(update_golden: bool) -> None:
     """Several chargers stand in the same families, each under its name."""
-    golden = HERE / "golden" / "three_chargers.prom"
+    golden = GOLDEN / "three_chargers.prom"
     text = render_readings(
         [view("v2_v4_one_phase_noise", "left"), down("middle"), view("v1_legacy_v3_idle", "right")]
     )
@@ -157,7 +113,7 @@ def test_golden_of_two_chargers_and_one_that_is_down(update_golden: bool) -> Non
 def test_every_golden_file_has_its_test() -> None:
     """No golden file is left over from a fixture that is gone."""
     assert len(FIXTURES) == 6
-    names = {path.stem for path in (HERE / "golden").glob("*.prom")}
+    names = {path.stem for path in (GOLDEN).glob("*.prom")}
     assert names == {*FIXTURES, "three_chargers"}
 
 
@@ -165,7 +121,7 @@ def test_every_golden_file_has_its_test() -> None:
 @pytest.mark.parametrize("golden", [*FIXTURES, "three_chargers"])
 def test_promtool_finds_nothing_in_golden_files(golden: str) -> None:
     """`promtool check metrics` has nothing to say about any golden file."""
-    lint((HERE / "golden" / f"{golden}.prom").read_bytes().decode("utf-8"))
+    lint((GOLDEN / f"{golden}.prom").read_bytes().decode("utf-8"))
 
 
 @pytest.mark.server
@@ -562,19 +518,6 @@ def test_histograms() -> None:
     assert found["goe_exporter_poll_duration_seconds_sum", frozenset()] == pytest.approx(3.02)
     late = ("goe_exporter_poll_lateness_seconds_bucket", frozenset({("le", "0.01")}))
     assert found[late] == 1
-
-
-INFLUX = InfluxVitals(
-    written=1000,
-    rejected=2,
-    dropped=3,
-    damaged=1,
-    spooled=40,
-    spool_bytes=4096,
-    oldest=TIME,
-    failing="timeout",
-    failures={"timeout": 5},
-)
 
 
 def with_influx(vitals: InfluxVitals) -> str:

@@ -9,11 +9,11 @@ from threading import Thread
 
 import pytest
 from by_library import Fixed, encoded, families
+from expositions import FIXTURES, INFLUX, OPENMETRICS, down, view
 from hostile import ANY_JSON, TEXTS
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
-from test_exposition import FIXTURES, INFLUX, OPENMETRICS, down, view
 
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import ChargerView, Distribution, Snapshot, Vitals
