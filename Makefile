@@ -84,10 +84,10 @@ $(OLDEST)/tested: pyproject.toml tests/oldest.txt
 		'check-jsonschema<0.38' # the first that wants a newer click
 	touch $@
 
-$(RELEASE)/installed: pyproject.toml
+$(RELEASE)/installed: pyproject.toml .ci/release-tools.txt
 	$(PYTHON) -m venv $(RELEASE)
 	$(RELEASE)/bin/python -m pip install --quiet --disable-pip-version-check \
-		build==1.6.1 twine==7.0.0 pip-audit==2.10.1 --editable .
+		--requirement .ci/release-tools.txt --editable .
 	touch $@
 
 clean:

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
-from goe_exporter.channels.model import ChargerView
 from goe_exporter.charger.client import Client
-from goe_exporter.polling.poller import Collector
+from goe_exporter.polling.poller import Poller
+from goe_exporter.polling.view import ChargerView
 from goe_exporter.simulator import Car, Charger, Simulator
 
 PORT = 18_080
@@ -27,16 +27,16 @@ def address(number: int) -> str:
 
 
 @contextlib.contextmanager
-def one() -> Iterator[Collector]:
+def one() -> Iterator[Poller]:
     """Yield the collector of a charging V4 in this process, all of whose rows were read."""
     with Simulator() as simulator:
         charger = Charger(model="V4")
         charger.plug(Car())
         charger.advance(60)
         host = simulator.add(charger).address
-        collector = Collector("one", host, Client(host))
+        collector = Poller("one", host, Client(host))
         while not collector.complete:
-            collector.cycle()
+            collector.poll()
         yield collector
 
 

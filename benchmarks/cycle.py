@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 
 from benchmarks import chargers
 from goe_exporter.channels.decode import decode
+from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
-from goe_exporter.polling.poller import LIVE_KEYS, Collector
+from goe_exporter.polling.poller import Poller
+from goe_exporter.polling.slow_rows import keys_of
 
 ROUNDS = 15
 CALLS = 100
@@ -30,12 +32,13 @@ def measure() -> Iterator[tuple[str, str, str]]:
 
 
 def _measure(host: str) -> Iterator[tuple[str, str, str]]:
-    collector = Collector("one", host, Client(host))
-    while not collector.complete:
-        collector.cycle()
+    poller = Poller("one", host, Client(host))
+    while not poller.complete:
+        poller.poll()
     client = Client(host)
-    answer = client.status(LIVE_KEYS)
-    target = f"/api/status?filter={','.join(LIVE_KEYS)}"
+    live_keys = keys_of(channel for channel in CHANNELS if not channel.slow)
+    answer = client.status(live_keys)
+    target = f"/api/status?filter={','.join(live_keys)}"
 
     def floor() -> None:
         connection = http.client.HTTPConnection(host, timeout=4)
@@ -45,13 +48,13 @@ def _measure(host: str) -> Iterator[tuple[str, str, str]]:
 
     work: dict[str, Callable[[], object]] = {
         "floor: http.client, json.loads": floor,
-        "request and parse": lambda: client.status(LIVE_KEYS),
+        "request and parse": lambda: client.status(live_keys),
         "decode": lambda: decode(answer.status, 2),
-        "refresh cycle": collector.cycle,
+        "refresh cycle": poller.poll,
     }
     costs = side_by_side(work)
     bare = costs["floor: http.client, json.loads"]
-    readings = len(collector.view().snapshot.readings)  # type: ignore[union-attr]
+    readings = len(poller.view().snapshot.readings)  # type: ignore[union-attr]
     for name, seconds in costs.items():
         what = f"{name} ({readings} readings)" if name == "refresh cycle" else name
         yield what, f"{seconds * 1e6:.0f} µs", f"{seconds / bare:.2f} × floor"

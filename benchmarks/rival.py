@@ -43,12 +43,12 @@ def measure() -> Iterator[tuple[str, str, str]]:
 
 def _measure(python: str, host: str) -> Iterator[tuple[str, str, str]]:
     from goe_exporter.charger.client import Client
-    from goe_exporter.polling.poller import Collector
+    from goe_exporter.polling.poller import Poller
     from goe_exporter.prometheus.exposition import render_readings
 
-    collector = Collector("one", host, Client(host))
+    collector = Poller("one", host, Client(host))
     while not collector.complete:
-        collector.cycle()
+        collector.poll()
 
     def scrape() -> str:
         return render_readings([collector.view()])
@@ -61,7 +61,7 @@ def _measure(python: str, host: str) -> Iterator[tuple[str, str, str]]:
         series = {"ours": _series(scrape()), "theirs": int(rival.stdout.readline())}
         times: dict[tuple[str, str], list[float]] = {}
         for _round in range(ROUNDS):
-            for work, call in (("poll", collector.cycle), ("scrape", scrape)):
+            for work, call in (("poll", collector.poll), ("scrape", scrape)):
                 print(work, CALLS, file=rival.stdin, flush=True)
                 theirs = float(rival.stdout.readline())
                 times.setdefault(("theirs", work), []).append(theirs)

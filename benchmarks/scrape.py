@@ -13,15 +13,19 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks import chargers
 from benchmarks.cycle import side_by_side
 from benchmarks.processes import cpu_seconds
-from goe_exporter.channels.model import ChargerView, Distribution
-from goe_exporter.polling.poller import Collector
-from goe_exporter.polling.scheduler import DURATION_BOUNDS, LATENESS_BOUNDS
+from goe_exporter.polling.poller import Poller
+from goe_exporter.polling.scheduler import Scheduler
+from goe_exporter.polling.view import ChargerView
 from goe_exporter.prometheus.exposition import Exposition
+from goe_exporter.prometheus.families import Provider
+from goe_exporter.prometheus.process import process_metrics
+from goe_exporter.service.self_metrics import polling
 
 SAMPLES = 10_000
 COUNTS = (1, 100, 1000)
@@ -31,18 +35,22 @@ HTTP_SECONDS = 3.0
 
 def measure() -> Iterator[tuple[str, str, str]]:
     """Yield (what, figure, ratio) rows."""
-    with chargers.one() as collector:
-        view = collector.view()
+    with chargers.one() as poller:
+        view = poller.view()
         yield from _render(f"{SAMPLES} samples", chargers.fleet(view, _chargers(view)))
         for count in COUNTS:
             yield from _render(f"{count} chargers", chargers.fleet(view, count))
         for count in COUNTS:
             yield from _over_http(count)
-        yield from _memory(collector)
+        yield from _memory(poller)
 
 
 def _exposition(views: Sequence[ChargerView]) -> Exposition:
-    return Exposition(lambda: views, Distribution(DURATION_BOUNDS), Distribution(LATENESS_BOUNDS))
+    return Exposition(lambda: views, _own())
+
+
+def _own() -> list[Provider]:
+    return [partial(polling, Scheduler(())), process_metrics()]
 
 
 def _samples(views: Sequence[ChargerView]) -> int:
@@ -59,13 +67,14 @@ def _chargers(view: ChargerView) -> int:
 def _render(name: str, views: Sequence[ChargerView]) -> Iterator[tuple[str, str, str]]:
     """Render chargers, none of which a render before has seen in this state, with nothing kept."""
     sys.path.append(str(Path(__file__).parent.parent / "tests" / "tools"))
+    import by_library
     from by_library import encoded, families
 
-    exposition = _exposition(views)
+    exposition, own = _exposition(views), _own()[:1]
     body, _content_type = exposition.render()
     work = {
         "render": exposition.render,
-        "library": lambda: encoded([*families(views), *exposition.collect()]),
+        "library": lambda: encoded([*families(views), *by_library.provided(own)]),
     }
     with _drained() as ours:
         work["write"] = lambda: ours.sendall(body)
@@ -123,15 +132,15 @@ def _over_http(count: int) -> Iterator[tuple[str, str, str]]:
         served.terminate()
 
 
-def _memory(collector: Collector) -> Iterator[tuple[str, str, str]]:
+def _memory(poller: Poller) -> Iterator[tuple[str, str, str]]:
     tracemalloc.start()
     # The simulator in this process remembers its last thousand requests.
     for _cycle in range(2 * CYCLES // 10):
-        collector.cycle()
+        poller.poll()
     gc.collect()
     early, _peak = tracemalloc.get_traced_memory()
     for _cycle in range(CYCLES):
-        collector.cycle()
+        poller.poll()
     gc.collect()
     late, _peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -19,7 +19,7 @@ from goe_exporter.influx.dead_letters import DeadLetters
 from goe_exporter.influx.line_protocol import line
 from goe_exporter.influx.sender import Sender
 from goe_exporter.influx.write_api import Access, ServerV2
-from goe_exporter.polling.poller import Collector
+from goe_exporter.polling.poller import Poller
 from goe_exporter.spool.queue import Spool
 
 APPENDS = 1000
@@ -32,9 +32,9 @@ def measure() -> Iterator[tuple[str, str, str]]:
     """Yield (what, figure, ratio) rows."""
     with chargers.one() as collector:
         with tempfile.TemporaryDirectory() as folder:
-            yield from _append(Path(folder), line(collector.last_cycle(), {}).encode())
+            yield from _append(Path(folder), line(collector.last_poll(), {}).encode())
         with tempfile.TemporaryDirectory() as folder:
-            yield from _outage(Path(folder), line(collector.last_cycle(), {}).encode())
+            yield from _outage(Path(folder), line(collector.last_poll(), {}).encode())
         with tempfile.TemporaryDirectory() as folder:
             yield from _end_to_end(Path(folder), collector)
 
@@ -85,7 +85,7 @@ def _outage(folder: Path, point: bytes) -> Iterator[tuple[str, str, str]]:
     yield "memory after the outage, at its peak", f"{peak:.0f} MB", ""
 
 
-def _end_to_end(folder: Path, collector: Collector) -> Iterator[tuple[str, str, str]]:
+def _end_to_end(folder: Path, collector: Poller) -> Iterator[tuple[str, str, str]]:
     """From the collector's cycle to the socket, a point at a time, against the poll itself."""
     spool = Spool(folder / "spool", LIMIT_BYTES)
     command = [sys.executable, "-m", "benchmarks.sink"]
@@ -97,10 +97,10 @@ def _end_to_end(folder: Path, collector: Collector) -> Iterator[tuple[str, str, 
         sender = Sender(spool, target, dead)
 
         def push() -> None:
-            spool.append(line(collector.last_cycle(), {}).encode())
+            spool.append(line(collector.last_poll(), {}).encode())
             assert sender.deliver_once() == 0
 
-        costs = side_by_side({"poll": collector.cycle, "push": push})
+        costs = side_by_side({"poll": collector.poll, "push": push})
         process.communicate()
     dead.close()
     spool.close()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dashboards import influxql, looks, promql
-from dashboards.grafana import Board, Json, Panel, Row
+from dashboards.grafana import Board, Json, Panel, Row, single
 from dashboards.panels import (
     STACKED,
     STEPS,
@@ -19,7 +19,6 @@ from dashboards.panels import (
     time_series,
 )
 
-PHASES = ("L1", "L2", "L3")
 LIVE_VOLTS = 50
 """Below this a phase is not connected; chargers on one phase have two of them."""
 
@@ -74,7 +73,8 @@ def prometheus() -> Board:
     return Board(
         uid="goe-charger", title="go-e Charger", source=promql.SOURCE, refresh="10s",
         description="What a go-eCharger does now, why, and what it did before.",
-        variables=promql.variables(), rows=_rows(_promql(), age_panel), time_from="now-6h",
+        variables=one_charger(promql.variables()), rows=_rows(_promql(), age_panel),
+        time_from="now-6h", overview=False,
     )  # fmt: skip
 
 
@@ -91,9 +91,14 @@ def influxdb() -> Board:
     return Board(
         uid="goe-influx-charger", title="go-e Charger (InfluxDB)", source=influxql.SOURCE,
         description="What a go-eCharger does now, why, and what it did before.",
-        variables=influxql.variables(), rows=_rows(_influxql(), age_panel),
-        time_from="now-6h", refresh="10s",
+        variables=one_charger(influxql.variables()), rows=_rows(_influxql(), age_panel),
+        time_from="now-6h", refresh="10s", overview=False,
     )  # fmt: skip
+
+
+def one_charger(variables: Sequence[Json]) -> list[Json]:
+    """Return the variables with one charger to choose, the first one until the user does."""
+    return [single(each) if each["name"] == "charger" else each for each in variables]
 
 
 def car_state() -> str:
@@ -119,8 +124,8 @@ def _promql() -> Queries:
         temperatures=[now(series("temperature"), "{{sensor}}")],
         phases=[now(series("phases"))],
         signal=[now(series("wifi_signal"))],
-        phase_power=[past(series("phase_power", phase=PHASES), "{{phase}}")],
-        phase_current=[past(series("phase_current", phase=PHASES), "{{phase}}")],
+        phase_power=[past(series("phase_power", phase=looks.L123), "{{phase}}")],
+        phase_current=[past(series("phase_current", phase=looks.L123), "{{phase}}")],
         phase_voltage=[past(live, "{{phase}}")],
         past_limits=[past(series(name), word) for word, name in reversed(LIMITS.items())],
         past_states=[
@@ -154,8 +159,8 @@ def _influxql() -> Queries:
         temperatures=[last({word: each}) for word, each in sensors.items()],
         phases=[last({"phases": field("phases")})],
         signal=[last({"signal": field("wifi_signal")})],
-        phase_power=[past(influxql.columns("phase_power", PHASES))],
-        phase_current=[past(influxql.columns("phase_current", PHASES))],
+        phase_power=[past(influxql.columns("phase_power", looks.L123))],
+        phase_current=[past(influxql.columns("phase_current", looks.L123))],
         phase_voltage=[_live_voltage(phase) for phase in looks.PHASES],
         past_limits=[past({word: each}, "last") for word, each in reversed(limits.items())],
         past_states=[
@@ -185,7 +190,7 @@ def _live_voltage(phase: str) -> Json:
 
 def _rows(queries: Queries, age: Panel) -> Sequence[Row]:
     lines = [_headline(queries), _bounds(queries, age), *_graphs(queries), *_rest(queries)]
-    return [Row("$charger", lines, repeat="charger")]
+    return [Row("$charger", lines)]
 
 
 def _headline(queries: Queries) -> list[Panel]:
@@ -343,8 +348,7 @@ def _rest(queries: Queries) -> list[list[Panel]]:
 def _timeline_overrides() -> list[Json]:
     errors = [
         override(name, displayName="Error", mappings=[looks.present(text)])
-        for name, text in looks.ERRORS.items()
-        if name != "none"
+        for name, (text, _color) in looks.FAULTS.items()
     ]
     return [
         override("Charger", mappings=looks.ANSWERS),

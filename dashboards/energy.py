@@ -8,6 +8,8 @@ month has. Both look ahead (`offset -1d`), so that a bar stands where its day or
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from dashboards import looks, promql
 from dashboards.grafana import Board, Json, Panel, Row, textbox
 from dashboards.panels import (
@@ -15,8 +17,8 @@ from dashboards.panels import (
     bar_gauge,
     colored,
     columns,
-    latest_first,
     override,
+    sorted_by,
     stat,
     table,
     time_series,
@@ -29,7 +31,11 @@ DAY_LIMITS = (
     "Days begin at midnight where you are. After a change to or from summer time, days before it "
     "are off by an hour."
 )
-DAYS = f"By charger. {DAY_LIMITS} After a reset the counter counts on from what it shows then."
+JUMPS = (
+    "If the meter is reset or jumps, only what the charger's power allows is counted: at most "
+    "3.75 kWh in 5 minutes."
+)
+DAYS = f"By charger. {DAY_LIMITS} {JUMPS}"
 LENGTHS = (31, 30, 29, 28)
 SAME_DATE = "vector(time() + 13 * 3600)"
 """Thirteen hours after midnight it is the same date in UTC as where the viewer is.
@@ -39,6 +45,26 @@ That holds from Hawaii to New Zealand in summer, ten hours behind UTC to thirtee
 
 LONGEST_SESSION = "14d"
 SESSION_STEP = "1m"
+MOST_WATTS = 45_000
+"""More than a charger gives, and than a meter of whole kWh can show within five minutes."""
+
+
+class Step(NamedTuple):
+    """How far apart Prometheus reads a counter that jumped, and the longest gap that it bridges.
+
+    `samples` is the resolution at which it reads other counters; empty for every sample.
+    """
+
+    step: str
+    twice: str
+    gap: str
+    most_joules: int
+    samples: str = ""
+
+
+FINE = Step("5m", "10m", "1h", MOST_WATTS * 300)
+HOURLY = Step("1h", "2h", "12h", MOST_WATTS * 3600, ":1h")
+
 PLUGGED = ("charging", "waiting_for_car", "complete")
 METER = "All the chargers' meters together: what they charged since they were made."
 USE = (
@@ -68,14 +94,32 @@ def prometheus() -> Board:
     )  # fmt: skip
 
 
+def charged(counter: str, span: str, by: Step = FINE, ahead: str = "") -> str:
+    """Return the PromQL for the energy (J) by which a counter rose in a span, by series.
+
+    A meter that was reset, or that jumped ahead by more than the charger's power allows, has risen
+    by the sum of its rises from step to step, each bounded by what the power allows in a step.
+    That sum lacks what was charged in longer gaps of the readings, so it is only used then.
+    `ahead` is a modifier of the windows.
+    """
+    steps, window = f"[{span}:{by.step}]{ahead}", f"[{span}{by.samples}]{ahead}"
+    around = f"increase({counter}[{by.twice}{by.samples}])"
+    jumped = (
+        f"resets({counter}{window}) > 0 or max_over_time({around}{steps}) > {2 * by.most_joules}"
+    )
+    before = f"last_over_time({counter}[{by.gap}:{by.step}] offset {by.step})"
+    bounded = f"sum_over_time(clamp({counter} - {before}, 0, {by.most_joules}){steps})"
+    return f"(increase({counter}{window}) unless ({jumped}) or {bounded})"
+
+
 def rise(span: str) -> str:
     """Return the PromQL for the energy (kWh) all selected chargers gave in a span."""
-    return f"sum(increase({promql.series('energy')}[{span}])) / {promql.JOULES_PER_KWH}"
+    return f"sum({charged(promql.series('energy'), span)}) / {promql.JOULES_PER_KWH}"
 
 
 def per_day() -> str:
     """Return the PromQL for the energy (kWh) of the day that begins at a step, by charger."""
-    day = f"increase({promql.series('energy')}[1d] offset -1d)"
+    day = charged(promql.series("energy"), "1d", ahead=" offset -1d")
     return f"sum by (charger) ({day}) / {promql.JOULES_PER_KWH}"
 
 
@@ -83,11 +127,12 @@ def per_month() -> str:
     """Return the PromQL for the energy (kWh) of the month that begins at a step, by charger.
 
     An hourly sample is fine enough for a month, to a part in 700, and spares Prometheus a second
-    and more for each charger.
+    and more for each charger. Prometheus 3 leaves out what is at the beginning of a window, hence
+    the second more, which makes the first hour count.
     """
     energy = promql.series("energy")
     months = [
-        f"(increase({energy}[{days}d:1h] offset -{days}d)"
+        f"({charged(energy, f'{days}d1s', HOURLY, f' offset -{days}d')}"
         f" and on () (day_of_month({SAME_DATE}) == 1 and days_in_month({SAME_DATE}) == {days}))"
         for days in LENGTHS
     ]
@@ -104,31 +149,42 @@ def session_energy() -> str:
     """Return the PromQL for the energy (kWh) of a session, at the step at which it has ended.
 
     With API v2 it is the difference of the meter, because the session's counter restarts on a
-    change of phases; with API v1, whose meter may count whole kWh, it is the session's counter.
+    change of phases. It is the session's counter if the difference is negative or more than the
+    charger's power allows, as after a reset of the meter, and with API v1, whose meter may count
+    whole kWh.
     """
-    energy = promql.series("energy")
-    of_session = promql.series("session_energy")
-    metered = f"({energy} - {_when_last_idle(f'{energy} and {promql.SAME_CHARGER} {_idle()}')})"
-    fine = f"{metered} and {promql.SAME_CHARGER} {promql.device(api=2)}"
-    counted = f"({of_session} and {promql.SAME_CHARGER} {_when_last_idle(_idle())})"
-    ended = f"(({fine}) or {counted}) and {promql.SAME_CHARGER} {_ended()}"
+    energy = promql.once(promql.series("energy"))
+    device = promql.once(promql.device(api=2))
+    metered = f"({energy} - {_when_last_idle(f'{energy} and {_idle()}')})"
+    fine = f"(({metered} >= 0) <= {MOST_WATTS} * {_plugged_in()} and {device})"
+    of_session = promql.once(promql.series("session_energy"))
+    counted = f"({of_session} and {_when_last_idle(_idle())})"
+    ended = f"({fine} or {counted}) and {_ended()}"
     return f"sum by (charger) ({ended}) / {promql.JOULES_PER_KWH}"
 
 
 def session_duration() -> str:
     """Return the PromQL for the seconds a car was plugged in, at the step at which it has gone."""
-    begun = _when_last_idle(f"timestamp({_idle()})")
-    return f"sum by (charger) ((time() - {begun}) and {promql.SAME_CHARGER} {_ended()})"
+    return f"sum by (charger) ({_plugged_in()} and {_ended()})"
+
+
+def _plugged_in() -> str:
+    """Return the PromQL for the seconds since no car was plugged in."""
+    return f"(time() - {_when_last_idle(f'timestamp({_idle()})')})"
 
 
 def _idle() -> str:
-    return f"{promql.series('car_state', state='idle')} == 1"
+    return f"({_no_car()} == 1)"
+
+
+def _no_car() -> str:
+    return promql.once(promql.series("car_state", state="idle"))
 
 
 def _ended() -> str:
     """Return the PromQL that has a sample where no car is plugged in, but one was a step before."""
-    idle = promql.series("car_state", state="idle")
-    return f"(({idle} == 1) and (last_over_time({idle}[1h] offset $__interval) == 0))"
+    before = f"last_over_time({_no_car()}[1h:$__interval] offset $__interval)"
+    return f"({_idle()} and {before} == 0)"
 
 
 def _when_last_idle(expression: str) -> str:
@@ -145,7 +201,8 @@ def energy_stat(title: str, description: str, target: Json, since: str = "") -> 
 
 
 def _totals() -> list[Panel]:
-    ever = f"sum(last_over_time({promql.series('energy')}[$__range])) / {promql.JOULES_PER_KWH}"
+    last = promql.once(f"last_over_time({promql.series('energy')}[$__range])")
+    ever = f"sum({last}) / {promql.JOULES_PER_KWH}"
     used = f"sum({hours('[$__range:1m]', 'charging')})"
     charged = promql.now(rise("$__range"))
     return [
@@ -205,7 +262,7 @@ def _months() -> Panel:
         transformations=[
             transformation("merge"),
             columns(titles),
-            latest_first("Month"),
+            sorted_by("Month", greatest_first=True),
         ],
         overrides=[*month_columns("Energy", "Cost"), override("Month", unit="time:YYYY-MM")],
         defaults={"noValue": "Nothing charged"},
@@ -225,7 +282,7 @@ def month_columns(energy: str, cost: str) -> list[Json]:
 
 def hours_of_use(targets: list[Json], description: str) -> Panel:
     """Return the panel of the hours per day in each of the states of `PLUGGED`."""
-    words = {name: looks.CAR_WORDS[name] for name in PLUGGED}
+    words = {name: looks.CAR[name] for name in PLUGGED}
     names = [override(name, displayName=text) for name, (text, _color) in words.items()]
     return time_series(
         title="Hours of use per day", description=description, targets=targets,
@@ -237,19 +294,18 @@ def hours_of_use(targets: list[Json], description: str) -> Panel:
 
 def by_charger(width: int) -> Panel:
     """Return the panel of the energy each charger gave."""
-    energy = f"sum by (charger) (increase({promql.series('energy')}[$__range]))"
-    most = f"sort_desc(topk(20, {energy})) / {promql.JOULES_PER_KWH}"
+    energy = f"sum by (charger) ({charged(promql.series('energy'), '$__range')})"
     return energy_bars(
         "By charger",
-        "Charged in the time chosen above; the twenty that gave most.",
-        promql.now(most, "{{charger}}"),
+        "Charged in the time chosen above, all chargers, the one that gave most first.",
+        promql.now(f"sort_desc({energy}) / {promql.JOULES_PER_KWH}", "{{charger}}"),
         "Nothing charged",
         width,
     )
 
 
 def _by_card() -> Panel:
-    energy = f"sum by (card) (increase({promql.series('card_energy')}[$__range]))"
+    energy = f"sum by (card) ({charged(promql.series('card_energy'), '$__range')})"
     used = f"sort_desc({energy} > 0) / {promql.JOULES_PER_KWH}"
     description = "Charged in the time chosen above with each RFID card of the chargers."
     return energy_bars(
@@ -261,7 +317,7 @@ def energy_bars(title: str, description: str, target: Json, nothing: str, width:
     """Return the panel with a bar of energy (kWh) for each series; `nothing` if there is none."""
     return bar_gauge(
         title=title, description=description, targets=[target], unit=looks.KWH,
-        width=width, height=7, thresholds=looks.COUNT,
+        width=width, height=8, thresholds=looks.COUNT,
         defaults={"min": 0, "noValue": nothing, "decimals": 1},
     )  # fmt: skip
 
@@ -290,7 +346,7 @@ def _sessions() -> Panel:
         transformations=[
             transformation("merge"),
             columns(titles),
-            latest_first("Ended"),
+            sorted_by("Ended", greatest_first=True),
         ],
         overrides=[
             override("Ended", unit="dateTimeAsLocal"),

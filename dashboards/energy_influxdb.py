@@ -1,7 +1,7 @@
 """The dashboard of energy, money and hours from InfluxDB.
 
 InfluxQL knows days, in a time zone that it is told, but no months: those are made of the days by
-Grafana. All energy is the difference of the meter between buckets of time, see `charged_wh`.
+Grafana. All energy is the sum of the meter's rises from one small bucket of time to the next.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dashboards import influxql
 from dashboards.energy import (
     METER,
+    MOST_WATTS,
     PLUGGED,
     PRICE,
     THIS_MONTH,
@@ -25,17 +26,18 @@ from dashboards.energy import (
 )
 from dashboards.grafana import Board, Json, Panel, Row
 from dashboards.panels import (
-    latest_first,
     override,
+    sorted_by,
     table,
     transformation,
 )
 
 DAYS = (
-    "By charger. Days begin at midnight in the time zone chosen above. What was charged while no "
-    "point was written counts for the day of the next point; a meter that goes back is left out."
+    "By charger, up to the last full five minutes. Days begin at midnight in the time zone chosen "
+    "above. What was charged while no point was written counts for the day of the next point. "
+    "Where the meter goes back, or ahead by more than the charger's power allows, nothing is "
+    "counted."
 )
-CHARGED = influxql.charged_wh("10m")
 MINUTES_PER_HOUR = 60
 MINUTES = "Minutes with a point that says so are counted."
 
@@ -58,17 +60,34 @@ def board() -> Board:
     )  # fmt: skip
 
 
+def charged(columns: str, groups: str = "", bucket: str = "5m") -> str:
+    """Return a query for columns made of `wh`, the energy (Wh) a charger gave in each bucket.
+
+    A bucket's energy is the difference of its first counter to that of the bucket before, so that
+    the first point there is counts, and nothing gets lost while a charger is away. The buckets end
+    a second before the full minute: the last one of a day ends, and is labelled, on that day.
+    """
+    meter = f"first({influxql.field('energy')})"
+    rises = (
+        f'SELECT non_negative_difference({meter}) AS "wh",'
+        f' non_negative_derivative({meter}, 1h) AS "w" {influxql.FROM} {influxql.SHOWN}'
+        f' GROUP BY time({bucket}, -1s), "charger" fill(none)'
+    )
+    allowed = f'WHERE $timeFilter AND "w" <= {MOST_WATTS}'
+    return f"SELECT {columns} FROM ({rises}) {allowed} {groups}".rstrip()
+
+
 def _totals() -> list[Panel]:
-    total = f'SELECT sum("wh") / 1000 AS "kWh" FROM ({CHARGED})'
-    cost = f'SELECT sum("wh") / 1000 * $price AS "cost" FROM ({CHARGED})'
+    total = charged('sum("wh") / 1000 AS "kWh"')
+    cost = charged('sum("wh") / 1000 * $price AS "cost"')
     last = f'SELECT last({influxql.field("energy")}) AS "wh" {influxql.FROM} {influxql.SHOWN}'
     meter = f'SELECT sum("wh") / 1000 AS "kWh" FROM ({last} GROUP BY "charger")'
     minutes = f'SELECT count("any") / {MINUTES_PER_HOUR} AS "h" FROM ({_minutes("charging")})'
-    charged = influxql.target(total)
+    energy = influxql.target(total)
     return [
-        energy_stat("Today", "Charged since midnight.", charged, TODAY),
-        energy_stat("This month", "Charged since the first.", charged, THIS_MONTH),
-        energy_stat("In this time", "Charged in the time chosen above.", charged),
+        energy_stat("Today", "Charged since midnight.", energy, TODAY),
+        energy_stat("This month", "Charged since the first.", energy, THIS_MONTH),
+        energy_stat("In this time", "Charged in the time chosen above.", energy),
         cost_stat([influxql.target(cost)]),
         hours_stat([influxql.target(minutes)]),
         energy_stat("Meter", METER, influxql.target(meter)),
@@ -76,9 +95,8 @@ def _totals() -> list[Panel]:
 
 
 def _days() -> Json:
-    per_day = f"{influxql.charged_wh('1d')} {influxql.ZONE}"
-    by_charger = f'SELECT "wh" / 1000 FROM ({per_day}) GROUP BY "charger"'
-    return influxql.target(by_charger, "$tag_charger")
+    groups = f'GROUP BY time(1d), "charger" fill(none) {influxql.ZONE}'
+    return influxql.target(charged('sum("wh") / 1000', groups), "$tag_charger")
 
 
 def _minutes(state: str) -> str:
@@ -95,16 +113,17 @@ def _hours(state: str) -> Json:
 
 
 def _months() -> Panel:
-    per_day = f"{influxql.charged_wh('1d')} {influxql.ZONE}"
-    query = (
-        f'SELECT sum("wh") / 1000 AS "Energy", sum("wh") / 1000 * $price AS "Cost"'
-        f" FROM ({per_day}) WHERE $timeFilter GROUP BY time(1d) fill(none) {influxql.ZONE}"
+    query = charged(
+        'sum("wh") / 1000 AS "Energy", sum("wh") / 1000 * $price AS "Cost"',
+        f"GROUP BY time(1d) fill(none) {influxql.ZONE}",
+        "1h",
     )
     summed = {"aggregations": ["sum"], "operation": "aggregate"}
     return table(
         title="Months",
-        description="The last twelve months, all chargers together, the present one first, at the "
-        "price of today. The time zone chosen above should be the one you are in.",
+        description="The last twelve months, all chargers together, the present one first and up "
+        "to its last full hour, at the price of today. The time zone chosen above should be the "
+        "one you are in.",
         targets=[influxql.target(query, rows=True)], width=12, height=9,
         time_from=YEAR, interval="1d", points=2000,
         transformations=[
@@ -119,7 +138,7 @@ def _months() -> Panel:
                     "Cost": summed,
                 },
             ),
-            latest_first("Time"),
+            sorted_by("Time", greatest_first=True),
         ],
         overrides=[
             override("Time", displayName="Month"),
@@ -130,7 +149,7 @@ def _months() -> Panel:
 
 
 def _by_charger() -> Panel:
-    query = f'SELECT sum("wh") / 1000 AS "kWh" FROM ({CHARGED}) GROUP BY "charger"'
+    query = charged('sum("wh") / 1000 AS "kWh"', 'GROUP BY "charger"')
     target = influxql.target(query, "$tag_charger")
     description = "Charged in the time chosen above."
     return energy_bars("By charger", description, target, "Nothing charged", 24)

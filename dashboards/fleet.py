@@ -5,19 +5,20 @@ from __future__ import annotations
 from dashboards import looks, promql
 from dashboards.charger import car_state
 from dashboards.energy import TODAY, by_charger, energy_stat, rise
-from dashboards.grafana import Board, Json, Panel, Row, Thresholds
+from dashboards.grafana import Board, Json, Panel, Row, Thresholds, textbox
 from dashboards.panels import (
     STACKED,
     colored,
     columns,
     override,
+    sorted_by,
     stat,
     table,
     time_series,
     transformation,
 )
 
-OF_CHARGER = "by (job, charger)"
+LIMIT = textbox("limit", "Limit per phase", "63", "In A, such as the rating of the common fuse: 63")
 NO_ANSWER = "no answer"
 CHARGER_LINK = {
     "targetBlank": False,
@@ -32,26 +33,22 @@ def board() -> Board:
     return Board(
         uid="goe-fleet", title="go-e Fleet", source=promql.SOURCE, refresh="30s",
         description="All go-eChargers at a glance; a click on a name shows that charger.",
-        variables=promql.variables(), time_from="now-24h",
+        variables=[*promql.variables(), LIMIT], time_from="now-24h",
         rows=[Row("Fleet", [
             _counts(),
             [_chargers()],
-            [_power(), _states()],
-            [by_charger(12), _firmware()],
+            [_power(), _current()],
+            [_states(), by_charger(12)],
+            [_firmware()],
         ])],
     )  # fmt: skip
 
 
-def once(expression: str) -> str:
-    """Return the PromQL with a sample per charger, however many exporters of a job watch it."""
-    return f"max {OF_CHARGER} ({expression})"
-
-
 def _counts() -> list[Panel]:
-    up, error = once(promql.polled("goe_up")), promql.series("error", but="none")
-    charging = once(promql.series("car_state", state="charging"))
-    configured = f"count({once(promql.polled('goe_polls_total'))})"
-    power = once(promql.series("power"))
+    up, error = promql.once(promql.polled("goe_up")), promql.series("error", but="none")
+    charging = promql.once(promql.series("car_state", state="charging"))
+    configured = f"count({promql.once(promql.polled('goe_polls_total'))})"
+    power = promql.once(promql.series("power"))
     return [
         _count("Chargers", "Chargers the exporter is told to ask.", configured, looks.COUNT),
         _count(
@@ -61,7 +58,7 @@ def _counts() -> list[Panel]:
         _count("Charging", "Chargers that charge a car now.", f"sum({charging})", looks.GOOD),
         _count(
             "With an error", "Chargers that report an error.",
-            f"count({once(f'{error} == 1')})", looks.ANY,
+            f"count({promql.once(f'{error} == 1')})", looks.ANY,
         ),
         stat(
             title="Power now", description="Active power of all chargers together.",
@@ -82,18 +79,28 @@ def _count(title: str, description: str, expression: str, thresholds: Thresholds
     )  # fmt: skip
 
 
+def urgency() -> str:
+    """Return the PromQL that is 2 for a charger with an error, 1 without an answer, else 0."""
+    up, error = (
+        promql.once(promql.polled("goe_up")),
+        promql.once(promql.series("error", but="none")),
+    )
+    return f"2 * ({error} or 0 * {up}) + (1 - {up})"
+
+
 def _chargers() -> Panel:
     """Return the table; what a charger does not tell is an empty cell."""
     identity = promql.device("model", "firmware", "serial")
     age = f"time() - {promql.polled('goe_last_success_timestamp_seconds')}"
     session = f"{promql.series('session_energy')} / {promql.JOULES_PER_KWH}"
     expressions = (
-        once(car_state()),
-        once(promql.series("power")),
-        once(session),
+        promql.once(car_state()),
+        promql.once(promql.series("power")),
+        promql.once(session),
         f"max by (job, charger, error) ({promql.series('error')} == 1)",
-        once(age),
+        promql.once(age),
         f"max by (job, charger, model, firmware, serial) ({identity})",
+        urgency(),
     )
     titles = {
         "charger": "Charger",
@@ -108,13 +115,15 @@ def _chargers() -> Panel:
     }
     return table(
         title="Every charger",
-        description="A row for each charger; its name leads to its dashboard. What it does not "
-        "tell is left empty.",
+        description="A row for each charger, those with an error first, then those without an "
+        "answer; the name leads to the charger's dashboard. Unknown values are left empty.",
         targets=[promql.now(expression, rows=True) for expression in expressions],
-        width=24, height=8, overrides=_looks_of_columns(),
+        width=24, height=12, overrides=_looks_of_columns(),
         transformations=[
             transformation("merge"),
-            columns(titles, hidden=("Time", "job", "Value #D", "Value #F")),
+            sorted_by("charger"),
+            sorted_by("Value #G", greatest_first=True),
+            columns(titles, hidden=("Time", "job", "Value #D", "Value #F", "Value #G")),
         ],
         defaults={"noValue": ""},
     )  # fmt: skip
@@ -143,7 +152,7 @@ def _looks_of_columns() -> list[Json]:
 
 
 def _power() -> Panel:
-    power = f"sum by (charger) ({once(promql.series('power'))})"
+    power = f"sum by (charger) ({promql.once(promql.series('power'))})"
     return time_series(
         title="Power", description="Active power, the chargers one upon another.",
         targets=[promql.past(power, "{{charger}}")], unit="watt", width=12, height=8,
@@ -151,13 +160,33 @@ def _power() -> Panel:
     )  # fmt: skip
 
 
+def _current() -> Panel:
+    phases = f"max by (job, charger, phase) ({promql.series('phase_current', phase=looks.L123)})"
+    dashed = {"dash": [10, 10], "fill": "dash"}
+    return time_series(
+        title="Current per phase",
+        description="Current of all chargers together, and the limit per phase set above. L1 of "
+        "every charger is taken for the same phase of the grid.",
+        targets=[
+            promql.past(f"sum by (phase) ({phases})", "{{phase}}"),
+            promql.past("vector($limit)", "limit"),
+        ],
+        unit="amp", width=12, height=8,
+        overrides=[
+            *colored(looks.PHASES | {"limit": looks.RED}),
+            override("limit", custom__lineStyle=dashed),
+        ],
+        defaults={"min": 0, "noValue": "No data"},
+    )  # fmt: skip
+
+
 def _states() -> Panel:
-    words = looks.CAR_WORDS | {NO_ANSWER: ("No answer", looks.SILENT)}
+    words = looks.CAR | {NO_ANSWER: looks.NO_ANSWER}
     names = [override(name, displayName=text) for name, (text, _color) in words.items()]
     states = f"max by (job, charger, state) ({promql.series('car_state')})"
     per_state = f"sum by (state) ({states}) > 0"
-    down = f"{once(promql.polled('goe_up'))} == 0"
-    silent = f"count(({down}) unless {once(promql.code('car_state'))})"
+    down = f"{promql.once(promql.polled('goe_up'))} == 0"
+    silent = f"count(({down}) unless {promql.once(promql.code('car_state'))})"
     return time_series(
         title="Chargers by state", description="How many chargers were in which state.",
         targets=[promql.past(per_state, "{{state}}"), promql.past(silent, NO_ANSWER)],
@@ -174,8 +203,8 @@ def _firmware() -> Panel:
     per_version = f"count by (model, firmware, api) ({devices})"
     titles = {"model": "Model", "firmware": "Firmware", "api": "API", "Value": "Chargers"}
     return table(
-        title="Firmware", description="Chargers by model, firmware and the API they are asked by.",
-        targets=[promql.now(per_version, rows=True)], width=12, height=7,
+        title="Firmware", description="Chargers by model, firmware and the API they are polled by.",
+        targets=[promql.now(per_version, rows=True)], width=24, height=7,
         transformations=[columns(titles, hidden=("Time",))],
         overrides=[override("Chargers", unit="none")], defaults={"noValue": ""},
     )  # fmt: skip

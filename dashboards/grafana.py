@@ -17,7 +17,13 @@ Json = dict[str, Any]
 SCHEMA_VERSION = 39
 PLUGIN_VERSION = "11.0.0"
 COLUMNS = 24
-TAG = "go-e"
+TAG, OVERVIEW = "go-e", "go-e-overview"
+CHARGER = {
+    "prometheus": "/d/goe-charger?${datasource:queryparam}&${job:queryparam}",
+    "influxdb": "/d/goe-influx-charger?${datasource:queryparam}",
+}
+"""The dashboard of one charger, by source. It is not told which chargers are chosen: All of them,
+from a link, would override its own choice of one."""
 
 NO_THRESHOLDS = ((None, "green"),)
 Thresholds = Sequence[tuple[float | None, str]]
@@ -54,16 +60,18 @@ class Panel:
 
 @dataclass(frozen=True)
 class Row:
-    """A titled section of lines of panels; shown once per value of the variable `repeat`."""
+    """A titled section of lines of panels."""
 
     title: str
     lines: Sequence[Sequence[Panel]]
-    repeat: str = ""
 
 
 @dataclass(frozen=True)
 class Board:
-    """A dashboard; `source` is the type of its data source, `variables` follow that one."""
+    """A dashboard; `source` is the type of its data source, `variables` follow that one.
+
+    An `overview` shows any number of chargers, other dashboards a single one.
+    """
 
     uid: str
     title: str
@@ -73,6 +81,7 @@ class Board:
     rows: Sequence[Row]
     time_from: str
     refresh: str
+    overview: bool = True
 
 
 def datasource(source: str) -> Json:
@@ -89,12 +98,12 @@ def dashboard(board: Board) -> Json:
         "fiscalYearStartMonth": 0,
         "graphTooltip": 1,
         "id": None,
-        "links": [_links(board.source)],
+        "links": _links(board),
         "liveNow": False,
         "panels": _panels(board),
         "refresh": board.refresh,
         "schemaVersion": SCHEMA_VERSION,
-        "tags": [TAG, board.source],
+        "tags": [TAG, board.source, *([OVERVIEW] if board.overview else [])],
         "templating": {"list": [_choice(board.source), *board.variables]},
         "time": {"from": board.time_from, "to": "now"},
         "timepicker": {},
@@ -128,6 +137,12 @@ def variable(name: str, label: str, source: str, query: str | Json, definition: 
     }
 
 
+def single(several: Json) -> Json:
+    """Return the same variable with one value, the first of its list until the user chooses."""
+    one: Json = {"allValue": None, "current": {}, "includeAll": False, "multi": False}
+    return several | one
+
+
 def textbox(name: str, label: str, value: str, description: str) -> Json:
     """Return a variable that the user types."""
     chosen = {"selected": True, "text": value, "value": value}
@@ -156,18 +171,25 @@ def _annotations() -> Json:
     }
 
 
-def _links(source: str) -> Json:
+def _links(board: Board) -> list[Json]:
+    overviews = _link("go-e", type="dashboards", includeVars=True)
+    overviews["tags"] = [TAG, board.source, OVERVIEW]
+    charger = _link("go-e Charger", type="link", url=CHARGER[board.source])
+    return [overviews, *([charger] if board.overview else [])]
+
+
+def _link(title: str, **properties: object) -> Json:
     return {
         "asDropdown": False,
         "icon": "external link",
-        "includeVars": True,
+        "includeVars": False,
         "keepTime": True,
-        "tags": [TAG, source],
+        "tags": [],
         "targetBlank": False,
-        "title": "go-e",
+        "title": title,
         "tooltip": "",
-        "type": "dashboards",
         "url": "",
+        **properties,
     }
 
 
@@ -208,7 +230,7 @@ def _panels(board: Board) -> list[Json]:
 
 
 def _row(row: Row, number: int, y: int) -> Json:
-    shown: Json = {
+    return {
         "collapsed": False,
         "gridPos": {"h": 1, "w": COLUMNS, "x": 0, "y": y},
         "id": number,
@@ -216,7 +238,6 @@ def _row(row: Row, number: int, y: int) -> Json:
         "title": row.title,
         "type": "row",
     }
-    return shown | ({"repeat": row.repeat} if row.repeat else {})
 
 
 def _panel(panel: Panel, source: str, number: int, place: Json) -> Json:

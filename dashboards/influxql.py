@@ -49,18 +49,6 @@ def past(columns: dict[str, str], function: str = "mean", fill: str = "null") ->
     return target(f"SELECT {chosen} {FROM} {SHOWN} {BY_TIME} fill({fill})")
 
 
-def charged_wh(bucket: str) -> str:
-    """Return a query for the energy (Wh) charged in each time bucket, by charger.
-
-    It compares the last counter of a bucket with that of the bucket before, so that nothing gets
-    lost while a charger is away, and leaves out a counter that went back. For the first bucket
-    the server itself reads the one before the time shown.
-    """
-    difference = f"non_negative_difference(last({field('energy')}))"
-    groups = f'GROUP BY time({bucket}), "charger" fill(none)'
-    return f'SELECT {difference} AS "wh" {FROM} {SHOWN} {groups}'
-
-
 def target(query: str, alias: str = "$col", *, rows: bool = False) -> Json:
     """Return a query; with `rows` its columns are those of a table."""
     return {

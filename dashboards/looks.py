@@ -1,4 +1,4 @@
-"""How things look on every dashboard: one colour for one thing, and words for codes."""
+"""How things look on every dashboard: one colour for one thing; the texts are the page's."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from dashboards.panels import (
     values,
 )
 from goe_exporter.channels import codes
+from goe_exporter.web.translations import WORDS
 
 GREEN, YELLOW, ORANGE, RED = "#56A64B", "#E0B400", "#FF9830", "#E02F44"
 SILENT = "#FF780A"
 BLUE, PURPLE, GREY, DARK = "#5794F2", "#B877D9", "#8E8E99", "#464C54"
 
 PHASES = {"L1": "#FF9830", "L2": "#5794F2", "L3": "#B877D9", "N": GREY}
+L123 = ("L1", "L2", "L3")
 
 LIMITS = {
     "set": GREEN,
@@ -36,7 +38,7 @@ SENSORS = {
     "mid_meter": GREY,
 }
 
-SENSOR_NAMES = [override(name, displayName=name.replace("_", " ").capitalize()) for name in SENSORS]
+SENSOR_NAMES = [override(name, displayName=WORDS[f"sensor.{name}"][0]) for name in SENSORS]
 
 KWH, HOURS = "suffix:kWh", "suffix:h"
 """Grafana's own units turn 1100 kWh into 1.1 MWh and 26 hours into 1.1 days."""
@@ -45,89 +47,36 @@ UNREACHABLE = -1
 """What a charger's state is while it does not answer."""
 
 _CAR = {
-    "charging": ("Charging", GREEN),
-    "waiting_for_car": ("Waiting for car", YELLOW),
-    "complete": ("Finished", BLUE),
-    "idle": ("No car", GREY),
-    "error": ("Error", RED),
-    "initializing": ("Starting", PURPLE),
-    "unknown": ("Unknown", DARK),
+    GREEN: "charging",
+    YELLOW: "waiting_for_car",
+    BLUE: "complete",
+    GREY: "idle",
+    RED: "error",
+    PURPLE: "initializing",
+    DARK: "unknown",
 }
 
 _REASONS = {
-    "no_charge_ctrl_data": ("No data from the charge controller", RED),
-    "over_temperature": ("Too hot", RED),
-    "access_control_wait": ("Waits for card or app", YELLOW),
-    "force_state_on": ("Forced on", GREEN),
-    "force_state_off": ("Forced off", YELLOW),
-    "scheduler": ("Scheduler says no", YELLOW),
-    "energy_limit": ("Energy limit reached", BLUE),
-    "awattar_price_low": ("Price is low", GREEN),
-    "automatic_stop_test": ("Daily trip: test", GREEN),
-    "automatic_stop_not_enough_time": ("Daily trip: hurry", GREEN),
-    "automatic_stop": ("Daily trip", GREEN),
-    "automatic_stop_no_clock": ("Daily trip: no clock", GREEN),
-    "pv_surplus": ("PV surplus", GREEN),
-    "fallback_goe_default": ("Free to charge (go-e)", GREEN),
-    "fallback_goe_scheduler": ("Scheduler says yes", GREEN),
-    "fallback_default": ("Free to charge", GREEN),
-    "fallback_goe_awattar": ("Price is high (go-e)", YELLOW),
-    "fallback_awattar": ("Price is high", YELLOW),
-    "fallback_automatic_stop": ("Daily trip: waits", YELLOW),
-    "car_compatibility_keep_alive": ("Keeps the car awake", GREEN),
-    "charge_pause_not_allowed": ("Car allows no pause", GREEN),
-    "simulate_unplugging": ("Simulates unplugging", YELLOW),
-    "phase_switch": ("Switching phases", PURPLE),
-    "min_pause_duration": ("Pauses a while", YELLOW),
-    "error": ("Error", RED),
-    "load_management": ("Load management says no", YELLOW),
-    "ocpp": ("OCPP says no", YELLOW),
-    "reconnect_delay": ("Reconnecting", YELLOW),
-    "adapter_blocking": ("Adapter blocks", RED),
-    "underfrequency_control": ("Grid frequency too low", ORANGE),
-    "unbalanced_load": ("Unbalanced load", ORANGE),
-    "discharging_pv_battery": ("Uses the house battery", GREEN),
-    "grid_monitoring": ("Watches the grid", ORANGE),
-    "ocpp_fallback": ("OCPP fallback", YELLOW),
-    "floor_detected": ("Floor detected", YELLOW),
-    "ocpp_inoperable": ("Made inoperable by OCPP", YELLOW),
-    "undervoltage": ("Grid voltage too low", ORANGE),
-    "zero_setpoint": ("Set to zero", YELLOW),
-    "initializing": ("Starting", PURPLE),
-    "failsafe_limit": ("Failsafe limit", YELLOW),
-    "unknown": ("Unknown reason", DARK),
-}
-
-ERRORS = {
-    "none": "No error",
-    "fi_ac": "Residual current (AC)",
-    "fi_dc": "Residual current (DC)",
-    "phase": "Phase fault",
-    "overvoltage": "Overvoltage",
-    "overcurrent": "Overcurrent",
-    "diode": "Diode fault in the car",
-    "pp_invalid": "Cable not recognized",
-    "gnd_invalid": "Ground fault",
-    "contactor_stuck": "Contactor stuck",
-    "contactor_missing": "Contactor missing",
-    "fi_unknown": "Residual current sensor",
-    "unknown": "Unknown error",
-    "over_temperature": "Too hot",
-    "no_communication": "No communication inside",
-    "lock_stuck_open": "Lock stuck open",
-    "lock_stuck_locked": "Lock stuck closed",
-    "cp_invalid": "Control pilot invalid",
-    "rdc_self_test_failed": "Self-test of the residual current sensor",
-    "internal": "Internal error",
+    GREEN: "force_state_on awattar_price_low automatic_stop_test automatic_stop_not_enough_time"
+    " automatic_stop automatic_stop_no_clock pv_surplus fallback_goe_default"
+    " fallback_goe_scheduler fallback_default car_compatibility_keep_alive"
+    " charge_pause_not_allowed discharging_pv_battery",
+    YELLOW: "access_control_wait force_state_off scheduler fallback_goe_awattar fallback_awattar"
+    " fallback_automatic_stop simulate_unplugging min_pause_duration load_management ocpp"
+    " reconnect_delay ocpp_fallback floor_detected ocpp_inoperable zero_setpoint failsafe_limit",
+    ORANGE: "underfrequency_control unbalanced_load grid_monitoring undervoltage",
+    RED: "no_charge_ctrl_data over_temperature error adapter_blocking",
+    BLUE: "energy_limit",
+    PURPLE: "phase_switch initializing",
+    DARK: "unknown",
 }
 
 _LOCKS = {
-    "unknown": ("Unknown", DARK),
-    "unlocked": ("Unlocked", GREY),
-    "unlock_failed": ("Unlocking failed", RED),
-    "locked": ("Locked", BLUE),
-    "lock_failed": ("Locking failed", RED),
-    "power_out": ("No power", ORANGE),
+    DARK: "unknown",
+    GREY: "unlocked",
+    BLUE: "locked",
+    RED: "unlock_failed lock_failed",
+    ORANGE: "power_out",
 }
 
 AGE: Thresholds = ((None, GREEN), (30, YELLOW), (120, RED))
@@ -142,31 +91,37 @@ VOLTAGE: Thresholds = ((None, RED), (207, "transparent"), (253, RED))
 FREQUENCY: Thresholds = ((None, RED), (49.8, "transparent"), (50.2, RED))
 
 
-def _numbered(states: codes.CodeSet, words: Mapping[str, tuple[str, str]]) -> Json:
-    """Return a mapping of the charger's numbers to words; KeyError for a state without words."""
+def words(group: str, colors: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return the page's English text and the colour of each state; KeyError without a text."""
+    return {
+        name: (WORDS[f"{group}.{name}"][0], color)
+        for color, names in colors.items()
+        for name in names.split()
+    }
+
+
+def _numbered(states: codes.CodeSet, texts: Mapping[str, tuple[str, str]]) -> Json:
+    """Return a mapping of the charger's numbers to texts; KeyError for a state without one."""
     numbering = states.select(2, None)
-    return values({str(number): words[name] for number, name in numbering.items()})
+    return values({str(number): texts[name] for number, name in numbering.items()})
 
 
-def _no_answer() -> Json:
-    return values({str(UNREACHABLE): ("Unreachable", SILENT)})
-
-
-CAR_STATE = [_numbered(codes.CAR, _CAR), _no_answer()]
-CAR_WORDS = {name: _CAR[name] for name in codes.CAR.names}
-REASON = [_numbered(codes.CHARGING_REASON, _REASONS)]
-CABLE_LOCK = [_numbered(codes.CABLE_LOCK, _LOCKS)]
-ERROR = [
-    values(
-        {name: (ERRORS[name], GREEN if name == "none" else RED) for name in codes.ERROR.names},
-    )
+NO_ANSWER = (WORDS["condition.unreachable"][0], SILENT)
+CAR = words("car_state", _CAR)
+CAR_STATE = [
+    _numbered(codes.CAR, CAR),
+    values({str(UNREACHABLE): NO_ANSWER}),
 ]
+REASON = [_numbered(codes.CHARGING_REASON, words("charging_reason", _REASONS))]
+CABLE_LOCK = [_numbered(codes.CABLE_LOCK, words("cable_lock", _LOCKS))]
+FAULTS = words("error", {RED: " ".join(name for name in codes.ERROR.names if name != "none")})
+ERROR = [values(words("error", {GREEN: "none"}) | FAULTS)]
 ANSWERS = [
     values(
         {
-            "0": ("No answer", SILENT),
+            "0": NO_ANSWER,
             "1": ("Answers", GREEN),
-            "false": ("No answer", SILENT),
+            "false": NO_ANSWER,
             "true": ("Answers", GREEN),
         }
     )

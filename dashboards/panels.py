@@ -127,9 +127,10 @@ def columns(titles: Mapping[str, str], hidden: Sequence[str] = ()) -> Json:
     )
 
 
-def latest_first(column: str) -> Json:
-    """Return the step that sorts a table's rows by a column, the greatest first."""
-    return transformation("sortBy", fields={}, sort=[{"field": column, "desc": True}])
+def sorted_by(column: str, *, greatest_first: bool = False) -> Json:
+    """Return the step that sorts a table's rows by a column; equal rows keep their order."""
+    sort = {"field": column, "desc": greatest_first}
+    return transformation("sortBy", fields={}, sort=[sort])
 
 
 SHOWN = {"legend": False, "tooltip": False, "viz": False}

@@ -1,7 +1,7 @@
 """PromQL that names metrics and labels through the channel table.
 
 A metric, label or state that the exporter does not have is a KeyError while the dashboards are
-built. Names of the polling and of the delivery are those of the families the exporter makes.
+built. The names of polling and delivery metrics are those of the exporter's own families.
 """
 
 from __future__ import annotations
@@ -11,21 +11,19 @@ from functools import cache
 from prometheus_client.parser import text_string_to_metric_families
 
 from dashboards.grafana import Json, variable
-from goe_exporter.channels.model import (
-    Channel,
-    ChargerView,
-    Distribution,
-    InfluxVitals,
-    Kind,
-    Vitals,
-)
+from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.influx.stats import DeliveryStats
+from goe_exporter.polling.scheduler import Scheduler
+from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.exposition import DEVICE_LABELS, Exposition
+from goe_exporter.prometheus.process import process_metrics
+from goe_exporter.service.self_metrics import Reload, providers
 
 SOURCE = "prometheus"
 OF_JOB = 'job=~"$job"'
 SELECTED = f'{OF_JOB},charger=~"$charger"'
-SAME_CHARGER = "on (job, instance, charger)"
+OF_CHARGER = "by (job, charger)"
 JOULES_PER_KWH = "3.6e6"
 
 _CHANNELS = {channel.name: channel for channel in CHANNELS}
@@ -87,6 +85,15 @@ def exporter(name: str, labels: str = "") -> str:
     return f"{name}{{{OF_JOB}{',' if labels else ''}{labels}}}"
 
 
+def once(expression: str) -> str:
+    """Return the PromQL with a sample per charger.
+
+    Two exporters of a job that watch a charger, or the series before and after a change of other
+    labels, count as one.
+    """
+    return f"max {OF_CHARGER} ({expression})"
+
+
 def now(expression: str, legend: str = "", *, rows: bool = False) -> Json:
     """Return a query for the present; with `rows` its labels are the columns of a table."""
     shape = "table" if rows else "time_series"
@@ -139,16 +146,16 @@ def _bare(name: str) -> str:
 @cache
 def _exposed() -> dict[str, frozenset[str]]:
     """Return all samples' names with their labels, of an exporter that has seen everything."""
-    vitals = Vitals(
+    stats = PollStats(
         up=True, decode_failures={"nrg": 1}, last_success=0.0, last_duration=0.0
     )  # fmt: skip
-    influx = InfluxVitals(
+    influx = DeliveryStats(
         written=0, rejected=0, dropped=0, damaged=0, spooled=0, spool_bytes=0, oldest=0.0,
         failing="", failures={"timeout": 1},
     )  # fmt: skip
-    view = ChargerView("", "", vitals, None, None)
-    nothing = Distribution(())
-    exposition = Exposition(lambda: [view], nothing, nothing, influx=lambda: influx)
+    view = ChargerView("", "", stats, None, None)
+    own = providers(Scheduler(()), lambda: Reload(True, 0.0), lambda: influx)
+    exposition = Exposition(lambda: [view], [*own, process_metrics()])
     return {
         sample.name: frozenset(sample.labels)
         for family in text_string_to_metric_families(exposition.render()[0].decode())

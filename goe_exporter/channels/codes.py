@@ -1,4 +1,4 @@
-"""The charger's code tables (PROTOCOL.md §2, Codes). All sets are open: firmware adds values."""
+"""The charger's code tables (docs/protocol.md §2). All sets are open: new firmware adds codes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class CodeSet:
-    """Words for the numbers of one key.
+    """The names of the codes of one key.
 
-    `names` holds every word that can occur, `unknown` among them; `select` returns the numbering
-    in force for an API (1 or 2) and a firmware's major number (None where it cannot be told).
+    `names` holds every possible name, including `unknown`. `select` returns the numbering for an
+    API (1 or 2) and a firmware's major version (None if unknown). `other` returns the name of an
+    unlisted code.
     """
 
     names: tuple[str, ...]
@@ -21,7 +22,7 @@ class CodeSet:
     other: Callable[[int], str] = lambda _api: UNKNOWN
 
     def name(self, code: int, api: int, firmware: int | None) -> str:
-        """Return the word for `code`; an unlisted number is `unknown`, never an error."""
+        """Return the name of `code`; an unlisted code is `unknown`, never an error."""
         return self.select(api, firmware).get(code) or self.other(api)
 
 
@@ -30,8 +31,8 @@ def _one(numbering: Mapping[int, str]) -> CodeSet:
     return CodeSet(names, lambda _api, _firmware: numbering)
 
 
-def _numbered(words: str, first: int = 0) -> dict[int, str]:
-    return dict(enumerate(words.split(), first))
+def _numbered(names: str, first: int = 0) -> dict[int, str]:
+    return dict(enumerate(names.split(), first))
 
 
 CAR = _one(_numbered("unknown idle charging waiting_for_car complete error initializing"))
@@ -46,7 +47,7 @@ ACCESS = CodeSet(
     ("open", "wait", "evcms", "automatic", "scheduler", UNKNOWN),
     lambda api, _firmware: ACCESS_V1 if api == 1 else ACCESS_V2,
 )
-"""v1's `ast` and v2's `acs` agree on 0 and 1 only."""
+"""v1's `ast` and v2's `acs` share only the codes 0 and 1."""
 
 _ERROR_TO_10 = _numbered(
     "none fi_ac fi_dc phase overvoltage overcurrent diode pp_invalid gnd_invalid"
@@ -81,7 +82,10 @@ ERROR = CodeSet(
     _errors,
     lambda api: "internal" if api == 1 else UNKNOWN,
 )
-"""0 to 10 are alike everywhere; above 10 the firmware decides, and v1 calls the rest internal."""
+"""Codes 0 to 10 are the same everywhere; above 10 the meaning depends on the firmware.
+
+API v1 documents 1, 3 and 8, and calls all other codes internal.
+"""
 
 CHARGING_REASON = _one(
     _numbered(
@@ -103,7 +107,7 @@ CHARGING_REASON = _one(
 
 
 def firmware_major(text: object) -> int | None:
-    """Return the major number of a firmware text ("055.7" → 55, "020-rc1" → 20), else None."""
+    """Return the major version of a firmware ("055.7" → 55, "020-rc1" → 20), None if unknown."""
     if not isinstance(text, str):
         return None
     digits = text[: len(text) - len(text.lstrip("0123456789"))]

@@ -1,8 +1,8 @@
-"""Status → readings, by the table.
+"""Decode a status into readings by the channel table.
 
-Pure: no I/O, no clock. A value that is missing or null is no reading; one that is not what its
-row holds (the wrong type, not finite, implausible) is no reading either and its key is named, so
-that the collector can count it. Nothing a charger sends makes `decode` raise.
+Pure: no I/O, no clock. A missing or null value has no reading. A value that does not fit its row
+(wrong type, not finite, implausible) has no reading either, and its key is returned, so that the
+poller can count it. `decode` never raises, whatever a charger sends.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from functools import cache, partial
 from typing import NamedTuple, TypeGuard
 
 from goe_exporter.channels.codes import firmware_major
-from goe_exporter.channels.model import Channel, Kind, Reading, Status
+from goe_exporter.channels.model import Channel, Kind
+from goe_exporter.channels.snapshot import Reading, Status
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import UnreadableError
 
-LONGEST_TEXT = 512
-"""Characters of a charger's text that are kept; a longer one is cut and ends in an ellipsis."""
+MAX_TEXT_LENGTH = 512
+"""Maximum characters of a charger's text; a longer text is cut and ends in an ellipsis."""
 
 
 class Decoded(NamedTuple):
-    """The readings of a status, in table order, and the keys that held something unreadable."""
+    """The readings of a status, in table order, and the keys whose values could not be decoded."""
 
     readings: tuple[Reading, ...]
     failed: frozenset[str]
@@ -32,23 +33,23 @@ class _Context(NamedTuple):
     firmware: int | None
 
 
-_Reader = Callable[[Channel, str, object, _Context], Reading | None]
+_Decoder = Callable[[Channel, str, object, _Context], Reading | None]
 
 _reading: Callable[[tuple[Channel, str, float | bool | str, int | None]], Reading]
 _reading = partial(tuple.__new__, Reading)
-"""Makes a reading, at half the cost of calling its class, which is most of a decode."""
+"""Creates a reading at half the cost of calling the class, which dominates decoding."""
 
 
 def decode(status: Status, api: int, channels: tuple[Channel, ...] = CHANNELS) -> Decoded:
-    """Return the readings of `status`, which is in v2's words and came through API `api`.
+    """Return the readings of `status`, which is in v2's terms and was returned by API `api`.
 
-    Units are those of the rows. The error's word depends on the API and on the firmware in
-    `fwv` (PROTOCOL.md §2).
+    Units are those of the rows. The name of an error depends on the API and on the firmware in
+    `fwv` (docs/protocol.md §2).
     """
     context = _Context(api, firmware_major(status.get("fwv")))
     readings: list[Reading] = []
     failed: set[str] = set()
-    for channel, label, places, reader in _plan(channels):
+    for channel, label, places, decoder in _plan(channels):
         for key, index, steps in places:
             raw = status.get(key)
             if raw is None:
@@ -60,7 +61,7 @@ def decode(status: Status, api: int, channels: tuple[Channel, ...] = CHANNELS) -
                     raw = _inside(raw, steps)
                 if raw is None:
                     continue
-                reading = reader(channel, label, raw, context)
+                reading = decoder(channel, label, raw, context)
             except UnreadableError:
                 failed.add(key)
                 continue
@@ -71,24 +72,24 @@ def decode(status: Status, api: int, channels: tuple[Channel, ...] = CHANNELS) -
 
 
 _Place = tuple[str, int, tuple[str | int, ...]]
-"""A key of a status, and the steps from its value to the one wanted.
+"""A key of a status, an index, and the steps from the key's value to the part's value.
 
-Between them, if a single index is all the steps there are, that index, else -1: most parts are
-elements of an array, and this saves a call for each.
+The index is that of a part reached by a single index, else -1. Most parts are elements of an
+array, and the index saves a function call for each.
 """
 
 
 @cache
 def _plan(
     channels: tuple[Channel, ...],
-) -> list[tuple[Channel, str, tuple[_Place, ...], _Reader]]:
-    """Return every part of every row with the function that reads it."""
+) -> list[tuple[Channel, str, tuple[_Place, ...], _Decoder]]:
+    """Return every part of every row with the function that decodes it."""
     return [
         (
             channel,
             part.label,
             tuple((str(path[0]), _only_index(path[1:]), path[1:]) for path in part.paths),
-            _READERS[channel.kind],
+            _DECODERS[channel.kind],
         )
         for channel in channels
         for part in channel.parts
@@ -101,7 +102,7 @@ def _only_index(steps: tuple[str | int, ...]) -> int:
 
 
 def _inside(value: object, steps: tuple[str | int, ...]) -> object:
-    """Return what stands at `steps` in a list or an object, None where nothing does."""
+    """Return the value at `steps` in a list or an object, None if there is none."""
     for step in steps:
         if type(step) is int:
             if type(value) is not list:
@@ -122,14 +123,14 @@ def _number(channel: Channel, label: str, raw: object, _context: _Context) -> Re
     if raw == channel.absent:
         return None
     low, high = channel.bounds
-    # Compared before any conversion: an integer may be too long for a float, and NaN fails.
+    # Compare before converting: an integer may be too large for a float. NaN fails the comparison.
     if not low <= raw <= high:
         raise UnreadableError
     return _reading((channel, label, raw / channel.divide, None))
 
 
 def _count(channel: Channel, label: str, raw: object, context: _Context) -> Reading | None:
-    """Read a number of phases, or count the phases that are live after the contactor."""
+    """Decode a number of phases, or count the phases that are live after the contactor."""
     if isinstance(raw, list):
         live = raw[:3]
         if len(live) < 3 or not all(isinstance(item, bool) for item in live):
@@ -151,8 +152,8 @@ def _state(channel: Channel, label: str, raw: object, context: _Context) -> Read
         raise UnreadableError
     assert channel.states is not None
     code = int(raw)
-    word = channel.states.name(code, context.api, context.firmware)
-    return _reading((channel, label, word, code))
+    name = channel.states.name(code, context.api, context.firmware)
+    return _reading((channel, label, name, code))
 
 
 def _text(channel: Channel, label: str, raw: object, _context: _Context) -> Reading | None:
@@ -160,10 +161,10 @@ def _text(channel: Channel, label: str, raw: object, _context: _Context) -> Read
         raw = str(int(raw)) if abs(raw) < 1e12 else None
     if not isinstance(raw, str):
         raise UnreadableError
-    # JSON can spell half a surrogate pair, which no encoder takes later.
+    # JSON may contain half a surrogate pair, which cannot be encoded later.
     text = raw.encode("utf-8", "replace").decode("utf-8").strip()
-    if len(text) > LONGEST_TEXT:
-        text = text[: LONGEST_TEXT - 1] + "…"
+    if len(text) > MAX_TEXT_LENGTH:
+        text = text[: MAX_TEXT_LENGTH - 1] + "…"
     return _reading((channel, label, text, None)) if text else None
 
 
@@ -171,7 +172,7 @@ def _is_integral(raw: object) -> TypeGuard[int | float]:
     return type(raw) is int or (type(raw) is float and raw.is_integer())
 
 
-_READERS: dict[Kind, _Reader] = {
+_DECODERS: dict[Kind, _Decoder] = {
     Kind.GAUGE: _number,
     Kind.COUNTER: _number,
     Kind.COUNT: _count,

@@ -1,8 +1,8 @@
-"""API v1 in v2's words: one pure translation of a status, and of a write back (PROTOCOL.md §2).
+"""Translate API v1 into v2's terms: a status, and a write back (docs/protocol.md §2). Pure.
 
-v1 speaks in strings and scaled integers; v2's keys, types and units are what the channel table
-knows. A value that cannot be translated is passed on as it is, so that decoding refuses it and
-counts its key: this module never raises on a charger's answer.
+v1 uses strings and scaled integers; the channel table has v2's keys, types and units. A value that
+cannot be translated is passed on unchanged, so that decoding rejects it and counts its key. The
+translation of a status never raises.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ _Convert = Callable[[object], object]
 
 
 def status(v1: Mapping[str, object]) -> dict[str, object]:
-    """Return a v1 status in v2's words: real types, V, A, W, Wh, `None` where v1 says "none"."""
-    words = {key: convert(v1[v1_key]) for key, (v1_key, convert) in _KEYS.items() if v1_key in v1}
+    """Return a v1 status in v2's terms: JSON types, V, A, W, Wh, and `None` for absent values."""
+    v2 = {key: convert(v1[v1_key]) for key, (v1_key, convert) in _KEYS.items() if v1_key in v1}
     if _number(v1.get("stp")) == 2:
-        # Without stp=2 there is no limit, whatever `dwo` shows (PROTOCOL.md §3.3).
-        words["dwo"] = _times(100)(v1.get("dwo"))
+        # Without stp=2 there is no limit, whatever the value of `dwo` (docs/protocol.md §3.3).
+        v2["dwo"] = _times(100)(v1.get("dwo"))
     if _number(v1.get("loe")) != 0:
-        words["loa"] = _number(v1.get("loa"))
-    words["tma"] = _temperatures(v1)
-    return words
+        v2["loa"] = _number(v1.get("loa"))
+    v2["tma"] = _temperatures(v1)
+    return v2
 
 
 def writes(key: str, value: object) -> list[str]:
-    """Return the payloads of `/mqtt?payload=…` that write `value` (in v2's words) to `key`.
+    """Return the payloads of `/mqtt?payload=…` that write `value` to `key`, in v2's terms.
 
-    Raises `UsageError` for a key that v1 has no words for.
+    Raises `UsageError` for a key that v1 does not have.
     """
     if key == "dwo":
         return ["dwo=0", "stp=0"] if value is None else [f"dwo={_tenths_kwh(value)}", "stp=2"]
@@ -46,12 +46,12 @@ def writes(key: str, value: object) -> list[str]:
 def _tenths_kwh(watt_hours: object) -> int:
     limit = float(str(watt_hours)) / 100
     if limit < 1 or not limit.is_integer():
-        raise UsageError(f"API v1 takes energy limits in steps of 100 Wh, not {watt_hours!r}")
+        raise UsageError(f"API v1 accepts energy limits in steps of 100 Wh, not {watt_hours!r}")
     return int(limit)
 
 
 def _number(raw: object) -> object:
-    """Turn the text of a number into the number; an empty text is nothing."""
+    """Return the number of a text; an empty text is absent."""
     if not isinstance(raw, str):
         return raw
     if _NUMBER.fullmatch(raw):
@@ -84,7 +84,7 @@ def _zero_is_none(raw: object) -> object:
 
 
 def _bits(raw: object) -> object:
-    """Turn `pha`'s bits 0 to 5 into v2's list (PROTOCOL.md §3.6)."""
+    """Return the bits 0 to 5 of `pha` as v2's list (docs/protocol.md §3.6)."""
     number = _number(raw)
     if type(number) is int and 0 <= number < 64:
         return [bool(number >> bit & 1) for bit in range(6)]
@@ -92,7 +92,7 @@ def _bits(raw: object) -> object:
 
 
 def _nrg(raw: object) -> object:
-    """Scale the array: 0.1 A, 0.1 kW per phase, 0.01 kW in all, also where it holds floats."""
+    """Scale the array: 0.1 A, 0.1 kW per phase, 0.01 kW in total, for integers and floats."""
     if not isinstance(raw, list):
         return raw
     scales = [(1, 1)] * 4 + [(1, 10)] * 3 + [(100, 1)] * 4 + [(10, 1)] + [(1, 1)] * 4
@@ -102,8 +102,8 @@ def _nrg(raw: object) -> object:
 def _temperatures(v1: Mapping[str, object]) -> object:
     """Return v2's `tma`: type 2 port, board.
 
-    V3 and later send just that. V2 hardware sends four or six sensors in an undocumented order,
-    and `tmp`, which stays at 0 or -15 on those where nothing measures it (PROTOCOL.md §2).
+    V3 and later send exactly that. V2 hardware sends four or six sensors in an undocumented order,
+    and `tmp`, which stays at 0 or -15 without a sensor (docs/protocol.md §2).
     """
     tma = v1.get("tma")
     if "tmp" not in v1:
@@ -134,4 +134,4 @@ _KEYS: dict[str, tuple[str, _Convert]] = {
     "sse": ("sse", _as_is),
     **{f"c{n}e": (key, _times(100)) for n, key in enumerate(_CARDS)},
 }
-"""v2's key → v1's key and how to translate its value."""
+"""v2's key → v1's key, and the function that translates its value."""

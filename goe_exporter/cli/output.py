@@ -7,17 +7,7 @@ import sys
 
 import click
 
-from goe_exporter.channels.model import Channel, Words
 from goe_exporter.cli.printable import printable
-
-
-def written(channel: Channel, text: str, value: object) -> str:
-    """Return a value that was written, with its unit; a word stays as it was typed."""
-    word = printable(text.strip().lower())
-    spelled = any(word in spec.values for spec in channel.write.values() if isinstance(spec, Words))
-    if spelled or not isinstance(value, int | float):
-        return word
-    return f"{value:.10g} {channel.unit.symbol}".rstrip()
 
 
 def print_lines(text: str) -> None:

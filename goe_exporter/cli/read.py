@@ -9,7 +9,7 @@ from goe_exporter.charger.connection import connection
 from goe_exporter.cli import options, output
 from goe_exporter.cli.options import option
 from goe_exporter.errors import ChargerError
-from goe_exporter.polling.poller import Collector
+from goe_exporter.polling.poller import Poller
 
 INTERVAL_SECONDS = 60.0
 """Long enough for every channel to be polled in the first cycle."""
@@ -26,9 +26,9 @@ INTERVAL_SECONDS = 60.0
 def command(host: str, api: Api, token_file: str | None, form: str) -> None:
     """Poll the charger at [NAME=]HOST once and print its readings."""
     place = connection(host, api, token_file)
-    collector = Collector(place.name, place.host, place.client(), INTERVAL_SECONDS)
-    _poll_all(collector)
-    view = collector.view()
+    poller = Poller(place.name, place.host, place.client(), INTERVAL_SECONDS)
+    _poll_all(poller)
+    view = poller.view()
     # Each format is a sink of its own; only the one printed is imported.
     if form == "table":
         from goe_exporter.cli import tables
@@ -45,13 +45,13 @@ def command(host: str, api: Api, token_file: str | None, form: str) -> None:
     else:
         from goe_exporter.influx.line_protocol import line
 
-        output.print_lines(line(collector.last_cycle(), {}, nanoseconds=True) + "\n")
+        output.print_lines(line(poller.last_poll(), {}, nanoseconds=True) + "\n")
 
 
-def _poll_all(collector: Collector) -> None:
+def _poll_all(poller: Poller) -> None:
     """Poll until the slow channels are in too; raises `ChargerError` for the first failure."""
-    while not collector.complete:
-        collector.cycle()
-        vitals = collector.view().vitals
-        if not vitals.up:
-            raise ChargerError(vitals.reason, vitals.message)
+    while not poller.complete:
+        poller.poll()
+        stats = poller.view().stats
+        if not stats.up:
+            raise ChargerError(stats.reason, stats.message)

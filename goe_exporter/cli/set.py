@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import click
 
-from goe_exporter.channels.model import Channel
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.charger import write
+from goe_exporter.channels.writable import find, parse
 from goe_exporter.charger.client import Api, write_targets
-from goe_exporter.charger.connection import Connection, connection
-from goe_exporter.cli import options, output
+from goe_exporter.charger.connection import connection
+from goe_exporter.charger.write import write
+from goe_exporter.cli import options
 from goe_exporter.cli.options import option
 from goe_exporter.cli.printable import printable
-from goe_exporter.errors import UsageError
 
 
 @click.command("set", context_settings={"ignore_unknown_options": True})
@@ -30,35 +29,17 @@ def command(
     CHANNEL is a name of ours or of openHAB's (max-current or maxCurrent), VALUE a number with an
     optional unit (10A, 5kWh), or a word. `goe-exporter channels` lists what can be set.
     """
-    row = write.find(CHANNELS, channel)
+    change = parse(find(CHANNELS, channel), value, CHANNELS)
     place = connection(host, api, token_file)
-    if api != "auto":
-        spec = write.specification(row, int(api), CHANNELS)
-        write.parse(row, spec, value)
+    writes = change.writes if api == "auto" else {int(api): change.through(int(api))}
     if dry_run:
-        _show_requests(row, value, place)
+        for number, each in writes.items():
+            for target in write_targets(number, each.key, each.value):
+                click.echo(f"API v{number}: GET {place.url}{target}")
         return
-    written = write.write(place.client(), row, value, channels=CHANNELS)
-    shown = output.written(row, value, written.value)
+    written = write(place.client(), change)
     click.echo(
-        f"{printable(place.name)}: {row.option} is now {shown}"
+        f"{printable(place.name)}: {change.channel.option} is now"
+        f" {written.write.describe(written.write.value)}"
         f" (shown by the charger after {written.seconds:.1f} s, API v{written.api})"
     )
-
-
-def _show_requests(row: Channel, value: str, place: Connection) -> None:
-    """Print what a write would send, for each API in question, without sending anything."""
-    refusal: UsageError | None = None
-    shown = False
-    for api in (1, 2) if place.api == "auto" else (int(place.api),):
-        try:
-            spec = write.specification(row, api)
-            wire = write.parse(row, spec, value)
-        except UsageError as error:
-            refusal = error
-            continue
-        for target in write_targets(api, write.written_key(row, spec), wire):
-            click.echo(f"API v{api}: GET {place.url}{target}")
-            shown = True
-    if refusal and not shown:
-        raise refusal

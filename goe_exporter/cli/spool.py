@@ -63,13 +63,13 @@ def status(config_file: str) -> None:
 def drain(config_file: str) -> None:
     """Deliver what waits, now, with a progress bar; the agent must not be running."""
     pusher = agent(_settings(config_file))
-    total = pusher.vitals().spooled
+    total = pusher.stats().spooled
     try:
         with progress(total) as show:
             while (wait := pusher.sender.deliver_once()) is not None:
                 if wait and not pusher.sender.shrinking:
                     break
-                show(total - pusher.vitals().spooled)
+                show(total - pusher.stats().spooled)
         why = pusher.why()
     finally:
         pusher.stop(0)

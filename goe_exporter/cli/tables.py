@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from goe_exporter.channels.model import ChargerView, Reading
+from goe_exporter.channels.snapshot import Reading
 from goe_exporter.cli.channel_table import Row
 from goe_exporter.cli.printable import printable
+from goe_exporter.polling.view import ChargerView
 
 
 def print_readings(view: ChargerView) -> None:

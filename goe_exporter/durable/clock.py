@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from goe_exporter.durable import files
 from goe_exporter.errors import UsageError
-from goe_exporter.logs import Episode, logger
+from goe_exporter.logs import Incident, logger
 
 EARLIEST = 1_767_225_600.0
 """2026-01-01, before the first release: no clock that shows less is right."""
@@ -103,7 +103,7 @@ class Timekeeper:
         self._may_keep = may_keep
         self._lock = threading.Lock()
         self._offset: float | None = None
-        self._apart = Episode(_log, "clock and server disagree", "clock and server agree")
+        self._apart = Incident(_log, "clock and server disagree", "clock and server agree")
         self._kept = self._read()
         if self._kept.boot == self.boot:
             kept = self._kept.wall - self._kept.since_boot
@@ -151,7 +151,7 @@ class Timekeeper:
                 return
             if server_time is not None and abs(now - server_time) > TOLERANCE_SECONDS:
                 self.disagreement = now, server_time
-                self._apart.shows(clock=shown(now), server=shown(server_time))
+                self._apart.begins(clock=shown(now), server=shown(server_time))
                 if not self._synchronised():
                     self._offset = None
                 return

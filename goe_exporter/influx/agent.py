@@ -9,15 +9,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from goe_exporter.channels.model import Cycle, InfluxVitals
 from goe_exporter.durable.clock import Timekeeper, boot, shown
 from goe_exporter.influx import dead_letters, line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters
 from goe_exporter.influx.sender import Sender
 from goe_exporter.influx.settings import InfluxSettings
+from goe_exporter.influx.stats import DeliveryStats
 from goe_exporter.influx.unstamped import Held
 from goe_exporter.influx.write_api import Access, ServerV1, ServerV2, Verdict, WriteServer
-from goe_exporter.logs import Episode, Losses, logger
+from goe_exporter.logs import Incident, Losses, logger
+from goe_exporter.polling.view import Poll
 from goe_exporter.spool import segments
 from goe_exporter.spool.queue import Spool
 
@@ -66,7 +67,7 @@ class Agent:
         self._closed = False
         self._holding = self._held.spool.pending > 0
         self._losses = Losses(_log)
-        self._failures = Episode(_log, "spool fails", "spool works again")
+        self._failures = Incident(_log, "spool failed", "spool recovered")
         self.sender = Sender(
             self.spool,
             server,
@@ -77,11 +78,11 @@ class Agent:
             wants_answer=self.clock_unsure,
         )
 
-    def take(self, cycle: Cycle) -> None:
+    def take(self, cycle: Poll) -> None:
         """Put a cycle on disk; a full disk costs the oldest lines, never the poll."""
         try:
             for spool in self._spools:
-                spool.attend()
+                spool.check_directory()
             with self._lock:
                 trusted = self.timekeeper.trusted()
                 if self._holding or not trusted:
@@ -92,18 +93,18 @@ class Agent:
                 stamped = replace(cycle, time=self.timekeeper.stamp(cycle.time))
             self.spool.append(line_protocol.line(stamped, self._tags).encode())
         except OSError as error:
-            self._failures.shows(error=str(error))
+            self._failures.begins(error=str(error))
         else:
             self._failures.ends()
         finally:
             self._note_losses()
             self.sender.wake()
 
-    def vitals(self) -> InfluxVitals:
+    def stats(self) -> DeliveryStats:
         """Return how delivery goes."""
         sender, spools = self.sender, self._spools
         unsure = self.clock_unsure() and self.timekeeper.disagreement is not None
-        return InfluxVitals(
+        return DeliveryStats(
             written=sender.written,
             rejected=sender.rejected + self._timeless,
             dropped=sum(spool.dropped for spool in spools),
@@ -148,7 +149,7 @@ class Agent:
 
     def why(self) -> str:
         """Return why not everything is delivered, in a few words."""
-        failing, apart = self.vitals().failing, self.timekeeper.disagreement
+        failing, apart = self.stats().failing, self.timekeeper.disagreement
         if failing != "clock" or apart is None:
             return failing
         return f"the clock shows {shown(apart[0])}, the server's {shown(apart[1])}"
@@ -157,7 +158,7 @@ class Agent:
         full = self.spool.full or self._held.spool.full
         self._losses.note(sum(spool.dropped for spool in self._spools), full=full)
 
-    def _hold(self, cycle: Cycle) -> None:
+    def _hold(self, cycle: Poll) -> None:
         if not self._holding:
             _log.info("points wait on disk until the clock is confirmed")
         self._holding = True

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from goe_exporter.channels.model import Cycle, Kind, Reading
+from goe_exporter.channels.model import Kind
+from goe_exporter.channels.snapshot import Reading
+from goe_exporter.polling.view import Poll
 
 MEASUREMENT = "goe_charger"
 LONGEST_STAMP = 19
@@ -21,7 +23,7 @@ _TREACHEROUS = re.compile(r"\\+(?=[\\ ,=]|$)")
 _STRING_ESCAPES = str.maketrans({'"': '\\"', "\\": "\\\\"})
 
 
-def point(cycle: Cycle, tags: Mapping[str, str]) -> str:
+def point(cycle: Poll, tags: Mapping[str, str]) -> str:
     """Return a cycle's point without its timestamp; a failed poll's is `up=false` alone.
 
     A name that no tag can hold (`tag_text`) stands unchanged in the field `charger_name`, beside
@@ -42,7 +44,7 @@ def point(cycle: Cycle, tags: Mapping[str, str]) -> str:
     return f"{','.join(names)} {','.join(fields)}"
 
 
-def line(cycle: Cycle, tags: Mapping[str, str], *, nanoseconds: bool = False) -> str:
+def line(cycle: Poll, tags: Mapping[str, str], *, nanoseconds: bool = False) -> str:
     """Return a cycle's point with its timestamp, in ms or, as Telegraf reads it, in ns."""
     stamp = milliseconds(cycle.time) * (1_000_000 if nanoseconds else 1)
     return f"{point(cycle, tags)} {stamp}"
@@ -88,6 +90,8 @@ def _tag(text: str) -> str:
 
 def _fields(reading: Reading) -> list[str]:
     channel, value = reading.channel, reading.value
+    if channel.info_only:
+        return []
     name = channel.field(reading.label if channel.label else "")
     if channel.kind is Kind.TEXT:
         return [] if channel.name == "serial" else [f"{channel.name}={string(str(value))}"]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from goe_exporter.influx.dead_letters import DeadLetters
 from goe_exporter.influx.line_protocol import timestamp
 from goe_exporter.influx.write_api import Verdict, WriteServer
-from goe_exporter.logs import Episode, logger
+from goe_exporter.logs import Incident, logger
 from goe_exporter.spool.queue import Spool
 
 MOST_LINES = 5000
@@ -85,8 +85,8 @@ class Sender:
         self._work = threading.Event()
         self._stopping = threading.Event()
         self._hurry = threading.Event()
-        self._outage = Episode(_log, "delivery fails", "delivery works again")
-        self._refusals = Episode(_log, "lines rejected", "no more lines rejected")
+        self._outage = Incident(_log, "delivery fails", "delivery works again")
+        self._refusals = Incident(_log, "lines rejected", "no more lines rejected")
         self._refused_at = 0.0
         self._breaks = 0
         self._passing: bytes | None = None
@@ -144,7 +144,7 @@ class Sender:
         if not batch.lines:
             self._spool.commit(batch.end)
             return self._ask() if self._wants_answer() else None
-        gone = self._spool.lend(batch.ends)
+        gone = self._spool.mark_in_flight(batch.ends)
         if gone == len(batch.lines):
             return 0.0
         try:
@@ -154,7 +154,7 @@ class Sender:
         except Stopped:
             return None
         finally:
-            self._spool.lend(())
+            self._spool.mark_in_flight(())
         self._well()
         return 0.0
 
@@ -254,13 +254,13 @@ class Sender:
     def _give_up(self, line: bytes, verdict: Verdict) -> None:
         self._dead.put(line, verdict.words)
         self.rejected += 1
-        self._refusals.shows(words=verdict.words[:200])
+        self._refusals.begins(words=verdict.words[:200])
         self._refused_at = time.monotonic()
 
     def _later(self, verdict: Verdict) -> float:
         """Count a failure and return how long to wait."""
         self.failures[verdict.reason] += 1
-        self._outage.shows(reason=verdict.reason, words=verdict.words[:200])
+        self._outage.begins(reason=verdict.reason, words=verdict.words[:200])
         if self._sent and verdict.reason in _TOO_SLOW and self.failing in _TOO_SLOW:
             self._at_once = max(self._sent // 2, 1)
         self.failing = verdict.reason

@@ -15,20 +15,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
 from goe_exporter import __version__
-from goe_exporter.channels.model import ChargerView, Cycle, Reload
 from goe_exporter.charger.client import Client
 from goe_exporter.charger.connection import Connection
 from goe_exporter.errors import GoeExporterError, UsageError
 from goe_exporter.influx.settings import InfluxSettings
-from goe_exporter.logs import Episode, logger
-from goe_exporter.polling.poller import Collector
-from goe_exporter.polling.scheduler import Schedule
-from goe_exporter.service import systemd
+from goe_exporter.logs import Incident, logger
+from goe_exporter.polling.poller import Poller
+from goe_exporter.polling.scheduler import Scheduler
+from goe_exporter.polling.view import ChargerView, Poll
+from goe_exporter.service import self_metrics, systemd
 from goe_exporter.service.config import RunConfig
+from goe_exporter.service.self_metrics import Reload
 from goe_exporter.web.history import History
 
 if TYPE_CHECKING:
@@ -63,8 +65,8 @@ class Service:
         self._wishes = wishes
         self._agent = _agent(wishes.influxdb)
         self._hangups: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._reached: dict[Collector, Connection] = {}
-        self._schedule = Schedule(self._collectors(wishes, self._reaches(wishes)))
+        self._reached: dict[Poller, Connection] = {}
+        self._schedule = Scheduler(self._pollers(wishes, self._reaches(wishes)))
         self._last_reload = Reload(successful=True, last_success=time.time())
 
     def run(self, *, reloads_at_hangup: bool = True) -> None:
@@ -113,7 +115,7 @@ class Service:
             _log.warning("configuration refused, the old one stays", error=str(error))
         else:
             deliver()
-            self._schedule.replace(self._collectors(wishes, reaches))
+            self._schedule.replace(self._pollers(wishes, reaches))
             if self._history is not None:
                 self._history.keep(charger.name for charger in wishes.chargers)
             self._wishes = wishes
@@ -121,21 +123,25 @@ class Service:
             _log.info("configuration reloaded", chargers=len(wishes.chargers))
         systemd.notify("READY=1", self._status())
 
-    def hangs(self) -> str:
-        """Return which part has come to a stand, "" if all is well."""
-        parts = {"polls": self._schedule, "delivery": self._agent, "web": self._server}
-        return next((name for name, part in parts.items() if part and part.hangs()), "")
+    def stalled_component(self) -> str:
+        """Return the name of a component that is stalled, "" if all of them work."""
+        checks = {"polls": self._schedule.is_stalled}
+        if self._agent is not None:
+            checks["delivery"] = self._agent.hangs
+        if self._server is not None:
+            checks["web"] = self._server.hangs
+        return next((name for name, is_stalled in checks.items() if is_stalled()), "")
 
     def unwell(self) -> str:
-        """Return what is wrong, "" if all is well; unlike a part that hangs, no restart helps."""
-        if part := self.hangs():
-            return f"hangs: {part}"
+        """Return what is wrong, "" if nothing is: a stalled component, or an unavailable spool."""
+        if component := self.stalled_component():
+            return f"stalled: {component}"
         return self._agent.unavailable() if self._agent is not None else ""
 
     def watch(self) -> None:
         """Reload after each SIGHUP, and show life as long as nothing hangs; never returns."""
         seconds = systemd.watchdog_seconds()
-        hanging = Episode(_log, "something hangs", "nothing hangs any more")
+        hanging = Incident(_log, "component stalled", "no component stalled any more")
         while True:
             try:
                 self._hangups.get(timeout=seconds)
@@ -143,8 +149,8 @@ class Service:
                 pass
             else:
                 self._reload_or_log()
-            if part := self.hangs():
-                hanging.shows(part=part)
+            if part := self.stalled_component():
+                hanging.begins(part=part)
             else:
                 hanging.ends()
                 systemd.notify("WATCHDOG=1")
@@ -154,7 +160,7 @@ class Service:
             self.reload()
         except Exception:  # noqa: BLE001, the top of a thread
             self._last_reload = self._last_reload._replace(successful=False)
-            _log.exception("a reload broke")
+            _log.exception("reload failed (bug)")
 
     def _reaches(self, wishes: RunConfig) -> dict[Connection, Client | None]:
         """Return how each charger is reached, with a client where that is not as before.
@@ -165,26 +171,26 @@ class Service:
         reaches = [charger.connection(wishes.environment_proxies) for charger in wishes.chargers]
         return {each: None if each in known else each.client() for each in reaches}
 
-    def _collectors(
+    def _pollers(
         self, wishes: RunConfig, reaches: Mapping[Connection, Client | None]
-    ) -> tuple[Collector, ...]:
-        """Return the chargers' collectors; one with the name and host of an earlier one goes on."""
+    ) -> tuple[Poller, ...]:
+        """Return the chargers' pollers; one with the name and host of an earlier one goes on."""
         before = {(each.name, each.host): each for each in self._reached}
-        found: dict[Collector, Connection] = {}
+        found: dict[Poller, Connection] = {}
         for charger, (way, client) in zip(wishes.chargers, reaches.items(), strict=True):
             interval = charger.refresh_interval or wishes.interval_seconds
-            collector = before.get((charger.name, charger.host))
-            if collector is None:
+            poller = before.get((charger.name, charger.host))
+            if poller is None:
                 assert client is not None
-                collector = Collector(charger.name, charger.host, client, interval, sink=self._take)
+                poller = Poller(charger.name, charger.host, client, interval, sink=self._take)
             else:
-                collector.interval_seconds = interval
-                collector.client = client or collector.client
-            found[collector] = way
+                poller.interval_seconds = interval
+                poller.client = client or poller.client
+            found[poller] = way
         self._reached = found
         return tuple(found)
 
-    def _take(self, cycle: Cycle) -> None:
+    def _take(self, cycle: Poll) -> None:
         """Hand a cycle to those who keep it."""
         if self._agent is not None:
             self._agent.take(cycle)
@@ -197,22 +203,18 @@ class Service:
     def _application(self) -> Application:
         # The web, half of all there is to import, is for those who serve.
         from goe_exporter.prometheus.exposition import Exposition
+        from goe_exporter.prometheus.process import process_metrics
         from goe_exporter.web.app import application
 
         schedule = self._schedule
 
         def views() -> list[ChargerView]:
-            return [each.view() for each in schedule.collectors]
+            return [each.view() for each in schedule.pollers]
 
-        influx = self._agent.vitals if self._agent is not None else None
-        exposition = Exposition(
-            views,
-            schedule.duration,
-            schedule.lateness,
-            lambda: schedule.defects,
-            influx,
-            lambda: self._last_reload,
-        )
+        delivery = self._agent.stats if self._agent is not None else None
+        own = self_metrics.providers(schedule, lambda: self._last_reload, delivery)
+        exposition = Exposition(views, [*own, process_metrics()])
+        influx = None if delivery is None else lambda: asdict(delivery())
         return application(views, exposition, self._history, influx, self.unwell)
 
 

@@ -44,29 +44,28 @@ class Directory:
 
     def _open(self, opened: contextlib.ExitStack) -> None:
         has_version = segments.check_version(self.path)
-        # As long as these are open, no other file can get their inode numbers.
+        # As long as it is open, no other directory can get its inode number.
         self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         opened.callback(os.close, self._descriptor)
-        lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, files.FILE_MODE)
-        opened.callback(os.close, lock)
+        self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, files.FILE_MODE)
+        opened.callback(os.close, self._lock)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UsageError(
                 f"the spool {self.path} is in use by another process; give each its own directory"
             ) from None
-        self._identity, self._lock = os.fstat(self._descriptor), os.fstat(lock)
         if not has_version:
             with contextlib.suppress(OSError):  # such as a full disk
                 files.replace(self.path / "version", b"%d\n" % segments.VERSION)
 
     def in_place(self) -> bool:
-        """Return whether the path still leads to this directory, with the lock in it."""
-        return self.at_its_path() and _leads_to(self.path / "lock", self._lock)
+        """Return whether the path still leads to this directory, and the lock was not deleted."""
+        return self.at_its_path() and os.fstat(self._lock).st_nlink > 0
 
     def at_its_path(self) -> bool:
         """Return whether the path still leads to this directory, whatever is in it."""
-        return _leads_to(self.path, self._identity)
+        return leads_to(self.path, self._descriptor)
 
     def deleted(self) -> bool:
         """Return whether the directory was deleted; it may also have been moved, or unmounted."""
@@ -82,17 +81,13 @@ class Directory:
             path = Path(f"/proc/self/fd/{self._descriptor}").readlink()
         except OSError:
             return None
-        return path if _leads_to(path, self._identity) else None
+        return path if leads_to(path, self._descriptor) else None
 
 
 def leads_to(path: Path, descriptor: int) -> bool:
-    """Return whether a path leads to an open file."""
-    return _leads_to(path, os.fstat(descriptor))
-
-
-def _leads_to(path: Path, wanted: os.stat_result) -> bool:
+    """Return whether a path leads to an open file or directory."""
     try:
-        return os.path.samestat(os.stat(path), wanted)  # noqa: PTH116, as the calls around it
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
     except OSError:
         return False
 

@@ -5,8 +5,7 @@ Everything is read-only and answered from memory: no request ever reaches a char
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,8 +18,8 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from goe_exporter.channels.model import ChargerView, InfluxVitals
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.polling.view import ChargerView
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.web import json_api, pages
 from goe_exporter.web.history import LONGEST_MINUTES, History
@@ -49,7 +48,7 @@ def application(
     views: Views,
     exposition: Exposition,
     history: History | None,
-    influx: Callable[[], InfluxVitals] | None = None,
+    influx: Callable[[], Mapping[str, object]] | None = None,
     unwell: Callable[[], str] = lambda: "",
 ) -> Application:
     """Return the web application over what `views` shows and `exposition` renders.
@@ -66,7 +65,7 @@ def application(
         return Response(body, headers={"Content-Type": content_type})
 
     def delivery(_request: Request) -> Response:
-        return JSONResponse(None if influx is None else asdict(influx()))
+        return JSONResponse(None if influx is None else influx())
 
     routes = {
         "/metrics": metrics,
@@ -94,7 +93,7 @@ def _health(views: Views, unwell: Callable[[], str]) -> _Handlers:
     """Return whether it lives, and whether every charger was polled once."""
 
     def ready(_request: Request) -> Response:
-        waiting = [view.name for view in views() if view.vitals.up is None]
+        waiting = [view.name for view in views() if view.stats.up is None]
         if waiting:
             return PlainTextResponse(f"{len(waiting)} not polled yet\n", status_code=503)
         return PlainTextResponse("ready\n")

@@ -12,7 +12,8 @@ from array import array
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from goe_exporter.channels.model import Cycle, Reading
+from goe_exporter.channels.snapshot import Reading
+from goe_exporter.polling.view import Poll
 
 ROWS = 720
 SPACING_SECONDS = 4.5
@@ -81,7 +82,7 @@ class History:
         self._wall = wall
         self._rings: dict[str, _Ring] = {}
 
-    def take(self, cycle: Cycle) -> None:
+    def take(self, cycle: Poll) -> None:
         """Keep what came of a cycle; a row of failed ones alone is a gap."""
         ring = self._rings.get(cycle.charger)
         if ring is None:

@@ -6,8 +6,10 @@ import time
 from collections.abc import Sequence
 
 from goe_exporter import __version__
-from goe_exporter.channels.model import Channel, ChargerView, Kind, Reading
+from goe_exporter.channels.model import Channel, Kind
+from goe_exporter.channels.snapshot import Reading
 from goe_exporter.errors import REASONS
+from goe_exporter.polling.view import ChargerView
 from goe_exporter.web.history import CHANNELS as KEPT
 from goe_exporter.web.history import LONGEST_MINUTES, Timeline
 
@@ -22,15 +24,16 @@ def as_json(view: ChargerView) -> Json:
     """
     readings: Json = {}
     for reading in view.snapshot.readings if view.snapshot else ():
-        _put(readings, reading)
+        if not reading.channel.info_only:
+            _put(readings, reading)
     return {
         "name": view.name,
         "host": view.host,
-        "up": view.vitals.up,
-        "failure": view.vitals.reason or None,
+        "up": view.stats.up,
+        "failure": view.stats.reason or None,
         "api": view.snapshot.api if view.snapshot else None,
         "age_seconds": view.age,
-        "last_success_timestamp_seconds": view.vitals.last_success,
+        "last_success_timestamp_seconds": view.stats.last_success,
         "readings": readings,
     }
 
@@ -138,6 +141,7 @@ def _object(required: Json, optional: Json | None = None) -> Json:
 
 def _schemas(channels: Sequence[Channel]) -> Json:
     text: Json = {"type": "string"}
+    shown: Json = {each.name: _reading(each) for each in channels if not each.info_only}
     count: Json = {"type": "integer", "minimum": 0}
     charger = {
         "name": text,
@@ -147,7 +151,7 @@ def _schemas(channels: Sequence[Channel]) -> Json:
         "api": {"enum": [1, 2, None]},
         "age_seconds": _nullable("Age of the last answer."),
         "last_success_timestamp_seconds": _nullable("When it last answered, in Unix time."),
-        "readings": _object({}, {channel.name: _reading(channel) for channel in channels}),
+        "readings": _object({}, shown),
     }
     values: Json = {"type": "array", "items": {"type": ["number", "null"]}}
     kept = [channel for channel in channels if channel.name in KEPT]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from goe_exporter import __version__
-from goe_exporter.channels.model import ChargerView
+from goe_exporter.polling.view import ChargerView
 from goe_exporter.web.locale import Language
 from goe_exporter.web.view_model import SENSORS, portrait
 
@@ -86,7 +86,7 @@ def missing(language: Language) -> str:
 def fingerprint(views: Sequence[ChargerView], language: Language) -> str:
     """Return an entity tag that changes whenever the page says something new, but for ages."""
     known = [
-        (view.name, view.vitals.up, view.vitals.polls, view.age is None, view.snapshot is None)
+        (view.name, view.stats.up, view.stats.polls, view.age is None, view.snapshot is None)
         for view in views
     ]
     text = repr((_process(), language.tag, known))
@@ -107,7 +107,7 @@ def due_seconds(views: Sequence[ChargerView]) -> float:
     due = shortest_interval(views)
     if len(views) == 1:
         view = views[0]
-        due = due - view.age if view.vitals.up and view.age is not None else 1.0
+        due = due - view.age if view.stats.up and view.age is not None else 1.0
     return min(max(due, SHORTEST_DUE_SECONDS), LONGEST_DUE_SECONDS)
 
 

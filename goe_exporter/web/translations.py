@@ -221,7 +221,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "error.overcurrent": ("Overcurrent", "Überstrom"),
     "error.diode": ("Diode fault", "Diodenfehler"),
     "error.pp_invalid": ("Cable coding invalid", "Kabelcodierung ungültig"),
-    "error.gnd_invalid": ("Earth fault", "Erdungsfehler"),
+    "error.gnd_invalid": ("Ground fault", "Erdungsfehler"),
     "error.contactor_stuck": ("Contactor stuck", "Schütz klebt"),
     "error.contactor_missing": ("Contactor missing", "Schütz fehlt"),
     "error.over_temperature": ("Too hot", "Übertemperatur"),

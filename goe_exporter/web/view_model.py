@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote
 
-from goe_exporter.channels.model import ChargerView, Kind, Reading
+from goe_exporter.channels.model import Kind
+from goe_exporter.channels.snapshot import Reading
+from goe_exporter.polling.view import ChargerView
 from goe_exporter.web.current_limit import current_limit
 from goe_exporter.web.locale import NO_BREAK_SPACE, Language
 from goe_exporter.web.units import ABSENT, Quantity, duration, energy, power
@@ -84,7 +86,7 @@ def portrait(view: ChargerView, language: Language) -> Portrait:
     condition = _condition(view)
     error = _fault(values)
     state, mood = _state(values, condition, error is not None)
-    failure = view.vitals.reason if view.vitals.up is False else ""
+    failure = view.stats.reason if view.stats.up is False else ""
     return Portrait(
         name=view.name,
         path=url_part(view.name),
@@ -158,10 +160,10 @@ def _part(reading: Reading) -> str:
 
 
 def _condition(view: ChargerView) -> str:
-    if view.vitals.up is None:
+    if view.stats.up is None:
         return "waiting"
     if view.snapshot is not None:
-        if not view.vitals.up:
+        if not view.stats.up:
             return "stale"
         return "live" if view.snapshot.readings else "blank"
     return "never" if view.age is None else "unreachable"

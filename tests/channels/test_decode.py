@@ -12,16 +12,18 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from goe_exporter.channels.decode import Decoded, decode
-from goe_exporter.channels.model import Channel, ChargerView, Kind, Reading, Snapshot, Vitals
+from goe_exporter.channels.model import Channel, Kind
+from goe_exporter.channels.snapshot import Reading, Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import api_v1
+from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.exposition import render_readings
 
 BY_NAME = {row.name: row for row in CHANNELS}
 
 V2_KEYS = """
 nrg tpa fhz eto wh dwo car err modelStatus alw frc psm cus trx pnp pha amp acu cbl amt loa ama adi
-tma rbt rssi fwv sse pgrid ppv pakku typ var fna acs lmo awp fup rbc
+tma rbt rssi fwv sse pgrid ppv pakku typ var fna rev styp acs lmo awp fup rbc
 c0e c1e c2e c3e c4e c5e c6e c7e c8e c9e cards
 """.split()
 V1_KEYS = """
@@ -471,8 +473,8 @@ def check_reading(row: Channel, reading: Reading) -> None:
 def check_exposition(decoded: Decoded, api: int) -> None:
     """Check that a scrape of these readings parses and holds finite numbers only."""
     snapshot = Snapshot("garage", api, 1.7e9, 100.0, decoded.readings)
-    vitals = Vitals(up=True, polls=1, decode_failures=dict.fromkeys(decoded.failed, 1))
-    text = render_readings([ChargerView("garage", "192.0.2.1", vitals, snapshot, 0.0)])
+    stats = PollStats(up=True, polls=1, decode_failures=dict.fromkeys(decoded.failed, 1))
+    text = render_readings([ChargerView("garage", "192.0.2.1", stats, snapshot, 0.0)])
     text.encode("utf-8")
     samples = [
         sample for family in text_string_to_metric_families(text) for sample in family.samples

@@ -8,8 +8,14 @@ from collections import Counter
 import pytest
 from paths import GOLDEN
 
-from goe_exporter.channels.model import Channel, Kind, Range, Words
+from goe_exporter.channels.decode import decode
+from goe_exporter.channels.model import Channel, Choices, Kind, Range
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.influx.line_protocol import point
+from goe_exporter.polling.view import ChargerView, Poll, PollStats
+from goe_exporter.prometheus.exposition import render_readings
+from goe_exporter.web.json_api import as_json
 
 GOLDEN = GOLDEN / "channels.txt"
 
@@ -60,7 +66,7 @@ goe_charging_reason_info{reason}
 goe_pv_grid_power_watts goe_pv_power_watts goe_pv_battery_power_watts
 goe_uptime_seconds goe_reboots_total goe_wifi_signal_dbm
 goe_device_info{serial} goe_device_info{model} goe_device_info{variant} goe_device_info{firmware}
-goe_device_info{name}
+goe_device_info{name} goe_device_info{revision} goe_device_info{style}
 """
 """What DESIGN §6 promises of the charger's readings."""
 
@@ -115,6 +121,8 @@ def metric(row: Channel) -> str:
 
 def fields(row: Channel) -> list[str]:
     """Return the names and types of a row's Influx fields, as in `power_w float`."""
+    if row.info_only:
+        return []
     if row.name == "serial":
         return ["serial tag"]
     if row.kind in {Kind.STATE, Kind.REASON}:
@@ -142,6 +150,17 @@ def test_families_are_unique() -> None:
     coded = [row for row in CHANNELS if row.kind in {Kind.STATE, Kind.REASON}]
     numbers = [f"goe_{row.name}_code" for row in coded]
     assert repeated([*families, *numbers, "goe_device_info"]) == []
+
+
+def test_revision_and_style_are_labels_only() -> None:
+    """Hardware revision and subtype (firmware 60.4) are labels of `goe_device_info` alone."""
+    status = {"rev": "V2.1", "styp": "fixed", "amp": 16}
+    snapshot = Snapshot("garage", 2, 1.0, 1.0, decode(status, 2).readings)
+    view = ChargerView("garage", "192.0.2.1", PollStats(up=True), snapshot, 0.0)
+    assert 'revision="V2.1",serial="",style="fixed",variant=""' in render_readings([view])
+    assert as_json(view)["readings"] == {"max_current": 16.0}
+    poll = Poll("garage", "", 1.0, snapshot)
+    assert point(poll, {}) == "goe_charger,charger=garage up=true,max_current_a=16.0"
 
 
 def test_our_names_are_nobody_elses_openhab_ids() -> None:
@@ -224,7 +243,7 @@ def test_writable_row_is_coherent(row: Channel) -> None:
         if isinstance(spec, Range):
             assert 0 < spec.step <= spec.high - spec.low
         else:
-            assert isinstance(spec, Words)
+            assert isinstance(spec, Choices)
             assert spec.values
             assert all(word == word.lower() for word in spec.values)
 
@@ -351,7 +370,7 @@ def test_written_current_is_limited_by_the_charger(name: str) -> None:
 def test_written_words(name: str, api: int, key: str, values: dict[str, object]) -> None:
     """The words that may be written, and what each is on the wire."""
     spec = BY_NAME[name].write[api]
-    assert isinstance(spec, Words)
+    assert isinstance(spec, Choices)
     assert (dict(spec.values), spec.key) == (values, key)
 
 

@@ -7,9 +7,11 @@ from hostile import TEXTS
 from prometheus_client.parser import text_string_to_metric_families
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import ChargerView, Kind, Snapshot, Vitals
+from goe_exporter.channels.model import Kind
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import api_v1
+from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.exposition import render_readings
 
 BY_NAME = {row.name: row for row in CHANNELS}
@@ -35,7 +37,7 @@ def _values(status: dict[str, object], api: int) -> dict[str, object]:
 def scraped(status: dict[str, object], api: int = 2) -> str:
     """Return the exposition of a v2 status."""
     snapshot = Snapshot("garage", api, 1.7e9, 0.0, decode(status, api).readings)
-    return render_readings([ChargerView("garage", "192.0.2.1", Vitals(), snapshot, 0.0)])
+    return render_readings([ChargerView("garage", "192.0.2.1", PollStats(), snapshot, 0.0)])
 
 
 # 1: nrg's length, nulls and floats
@@ -312,7 +314,7 @@ def test_trap_12_photovoltaics_keep_their_sign() -> None:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_trap_13_a_name_cannot_forge_a_sample(text: str) -> None:
-    """Whatever somebody calls the charger, it stays one label's value of one sample."""
+    """Any name of a charger is the value of one label of one sample."""
     exposition = scraped({"fna": text, "amp": 16})
     samples = [
         sample for family in text_string_to_metric_families(exposition) for sample in family.samples
@@ -320,7 +322,7 @@ def test_trap_13_a_name_cannot_forge_a_sample(text: str) -> None:
     assert not [sample for sample in samples if sample.labels.get("charger") == "forged"]
     (info,) = [sample for sample in samples if sample.name == "goe_device_info"]
     assert set(info.labels) == {
-        *("charger", "serial", "model", "variant", "firmware", "name", "api"),
+        *("charger", "serial", "model", "variant", "firmware", "name", "api", "revision", "style"),
     }
     assert len(info.labels["name"]) <= 512
     assert (

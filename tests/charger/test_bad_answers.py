@@ -8,14 +8,14 @@ from faults import REASON_BY_FAULT
 from prometheus_client.parser import text_string_to_metric_families
 
 from goe_exporter.charger.client import Client
-from goe_exporter.polling.poller import Collector
+from goe_exporter.polling.poller import Poller
 from goe_exporter.prometheus.exposition import render_readings
 from goe_exporter.simulator import Charger, Simulator
 
 INTERVAL_SECONDS = 5.0
 
 
-def samples(collector: Collector) -> dict[str, float]:
+def samples(collector: Poller) -> dict[str, float]:
     """Return what `/metrics` shows of the charger, by name and the first further label."""
     text = render_readings([collector.view()])
     return {
@@ -34,12 +34,12 @@ def test_bad_answer(simulator: Simulator, fault: str, api: str) -> None:
     clock = Clock()
     box = simulator.add(Charger("V3"))
     client = Client(box.address, api, deadline_seconds=1.0)  # type: ignore[arg-type]
-    collector = Collector("garage", box.address, client, INTERVAL_SECONDS, clock=clock)
-    collector.cycle()
+    collector = Poller("garage", box.address, client, INTERVAL_SECONDS, clock=clock)
+    collector.poll()
     assert samples(collector)["goe_up"] == 1
     box.fault = fault
     clock.now += INTERVAL_SECONDS
-    collector.cycle()
+    collector.poll()
     shown = samples(collector)
     assert shown["goe_up"] == 0
     assert shown[f"goe_poll_failures_total {REASON_BY_FAULT[fault]}"] == 1
@@ -57,7 +57,7 @@ def test_bad_answer(simulator: Simulator, fault: str, api: str) -> None:
         "goe_poll_failures_total",
     }
     box.fault = None
-    collector.cycle()
+    collector.poll()
     back = samples(collector)
     assert (back["goe_up"], back["goe_max_current_amperes"]) == (1, 16)
     assert (back["goe_polls_total"], sum(_failures(back))) == (3, 1)
@@ -67,8 +67,8 @@ def test_400_with_an_object_is_a_success(simulator: Simulator) -> None:
     """What PRO answers to an unknown key counts as a good poll (PROTOCOL.md §1)."""
     box = simulator.add(Charger("V3"))
     box.fault = "bad_request"
-    collector = Collector("garage", box.address, Client(box.address))
-    collector.cycle()
+    collector = Poller("garage", box.address, Client(box.address))
+    collector.poll()
     shown = samples(collector)
     assert (shown["goe_up"], shown["goe_max_current_amperes"]) == (1, 16)
 

@@ -10,7 +10,7 @@ import pytest
 from faults import HARMLESS, REASON_BY_FAULT
 from speaker import Speak, Speaker
 
-from goe_exporter.channels.model import Answer
+from goe_exporter.channels.snapshot import Answer
 from goe_exporter.charger.client import Client, write_targets
 from goe_exporter.errors import ChargerError, RefusedError, UsageError
 from goe_exporter.simulator import FAULTS, Box, Car, Charger, Simulator
@@ -35,7 +35,7 @@ def client(host: Box | Speaker, api: str = "auto", **options: object) -> Client:
 
 
 def answer(status: int, body: bytes) -> bytes:
-    return f"HTTP/1.1 {status} Words\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    return f"HTTP/1.1 {status} Choices\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def reason(asker: Client) -> str:
@@ -166,13 +166,13 @@ def test_chunked_answer(speak: Speak) -> None:
         (
             200,
             b'{"wke":"wifi-password","cak":"cloud-key",,}',
-            "no JSON: 43 bytes, beginning with '{'",
+            "not JSON: 43 bytes, beginning with '{'",
         ),
-        (200, b"<html>wifi-password</html>", "no JSON: 26 bytes, HTML"),
-        (200, b"wifi-password\nsecond\x1b[31m", "no JSON: 25 bytes, beginning with 'w'"),
+        (200, b"<html>wifi-password</html>", "not JSON: 26 bytes, HTML"),
+        (200, b"wifi-password\nsecond\x1b[31m", "not JSON: 25 bytes, beginning with 'w'"),
         (503, b'{"wke":"wifi-password"}', "HTTP 503: 23 bytes, beginning with '{'"),
         (503, b"a" * 5000, "HTTP 503: 5000 bytes, beginning with 'a'"),
-        (503, b"", "HTTP 503: nothing"),
+        (503, b"", "HTTP 503: empty"),
         (503, b"Service Unavailable", "HTTP 503: 'Service Unavailable'"),
         (500, b"couldn't take api lock in 3s, please try again later", "HTTP 500: \"couldn't take"),
     ],

@@ -552,13 +552,13 @@ def test_read_of_a_host_without_address(goe: Goe) -> None:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("html", "no JSON: 44 bytes, HTML"),
+        ("html", "not JSON: 44 bytes, HTML"),
         ("unauthorized", "Unauthorized"),
         ("busy", "couldn't take api lock"),
         ("not_found", "This URI does not exist"),
         ("huge", "an answer of more than 1048576 bytes"),
-        ("deep", "no JSON"),
-        ("array", "no JSON object"),
+        ("deep", "not JSON"),
+        ("array", "expected a JSON object"),
         ("reset", "broke off its answer"),
     ],
 )

@@ -15,9 +15,10 @@ from paths import ROOT
 from servers import wait_for
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import ChargerView, Snapshot, Vitals
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.cli.printable import printable
 from goe_exporter.cli.tables import print_readings
+from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.simulator import Charger, Simulator
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def test_numbered_parts_are_told_from_their_values(capsys: pytest.CaptureFixture
     status = {"cards": [{"energy": 1500}, {"energy": 0}], "nrg": [230, 231, 229] + [0] * 13}
     readings = decode(status, 2).readings
     snapshot = Snapshot("garage", 2, 1.0, 1.0, readings)
-    print_readings(ChargerView("garage", "192.0.2.1", Vitals(), snapshot, 0.0))
+    print_readings(ChargerView("garage", "192.0.2.1", PollStats(), snapshot, 0.0))
     shown = capsys.readouterr().out
     assert "1: 1500  2: 0" in shown
     assert "L1 230  L2 231  L3 229" in shown

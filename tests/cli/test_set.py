@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.channels.writable import find
 from goe_exporter.charger import write
 from goe_exporter.simulator import Box, Charger, Simulator
 from goe_exporter.simulator.settings import SETTINGS, Setting
@@ -94,7 +95,7 @@ def test_on_v3(
     box = simulator.add(contrary("V3"))
     outcome = goe("set", f"garage={box.address}", channel, text)
     assert (outcome.status, outcome.err) == (0, "")
-    name = write.find(CHANNELS, channel).option
+    name = find(CHANNELS, channel).option
     assert outcome.out.startswith(f"garage: {name} is now {shown} (shown by the charger after ")
     assert outcome.out.endswith(" s, API v2)\n")
     assert getattr(box.charger, attribute) == value
@@ -126,7 +127,7 @@ def test_on_v2_hardware(
 def test_the_cases_cover_the_table() -> None:
     """Every channel that can be written is written above, through each of its APIs."""
     tried = {
-        (write.find(CHANNELS, name).option, api)
+        (find(CHANNELS, name).option, api)
         for api, cases in ((2, ON_V3), (1, ON_V2))
         for name, *_rest in cases
     }
@@ -158,7 +159,8 @@ def test_a_v1_charger_that_refuses_by_silence(simulator: Simulator, goe: Goe) ->
     outcome = goe("set", box.address, "max-current-temporary", "10")
     assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err == (
-        "goe-exporter: the charger took max-current-temporary without effect: it is still absent\n"
+        "goe-exporter: max-current-temporary did not change:"
+        " the charger accepted the request but still reports no value\n"
     )
     assert writes(box) == ["/mqtt?payload=amx=10"]
 
@@ -170,7 +172,8 @@ def test_a_v2_charger_that_ignores_a_write(goe: Goe) -> None:
         outcome = goe("set", box.address, "max-current", "10")
     assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err == (
-        "goe-exporter: the charger took max-current without effect: it is still 16\n"
+        "goe-exporter: max-current did not change:"
+        " the charger accepted the request but still reports 16 A\n"
     )
     assert writes(box) == ["/api/set?amp=10"]
 
@@ -252,9 +255,9 @@ def test_a_v1_channel_on_a_v2_charger(simulator: Simulator, goe: Goe) -> None:
 @pytest.mark.parametrize(
     ("channel", "text", "message"),
     [
-        ("power", "1", "power can only be read; what can be written: session-energy-limit, "),
-        ("powerAll", "1", "power can only be read; what can be written: session-energy-limit, "),
-        ("nosuch", "1", "no channel 'nosuch'; what can be written: session-energy-limit, "),
+        ("power", "1", "power is read-only; writable channels: session-energy-limit, "),
+        ("powerAll", "1", "power is read-only; writable channels: session-energy-limit, "),
+        ("nosuch", "1", "unknown channel 'nosuch'; writable channels: session-energy-limit, "),
         ("max-current", "NaN", "max-current: 6 to 32 A, not 'NaN'\n"),
         ("max-current", "10 bananas", "max-current: 6 to 32 A, not '10 bananas'\n"),
         ("max-current", "33", "max-current: 6 to 32 A, not '33'\n"),

@@ -20,7 +20,7 @@ from log_records import recorded
 from paths import FIXTURES
 from servers import wait_for
 
-from goe_exporter.channels.model import Cycle, Reading, Snapshot
+from goe_exporter.channels.snapshot import Reading, Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.durable import clock
 from goe_exporter.durable.clock import EARLIEST, Timekeeper
@@ -30,6 +30,7 @@ from goe_exporter.influx.agent import Agent, agent, open_server
 from goe_exporter.influx.dead_letters import letters
 from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.influx.write_api import ServerV1, ServerV2, Verdict
+from goe_exporter.polling.view import Poll
 from goe_exporter.spool.segments import survey
 
 WITHOUT_VERSION = FIXTURES / "spool_without_version" / "spool"
@@ -426,7 +427,7 @@ class World:
             value = float(len(self.measured))
             self.measured.append(round(self.true * 1000))
             snapshot = Snapshot("garage", 2, self.clocks.wall, 0.0, (Reading(POWER, "", value),))
-            self.agent.take(Cycle("garage", "012345", self.clocks.wall, snapshot))
+            self.agent.take(Poll("garage", "012345", self.clocks.wall, snapshot))
 
     def deliver(self) -> None:
         """Let the sender do all it can, as far as it would not wait."""
@@ -471,8 +472,8 @@ def test_right_clock(world: World) -> None:
     world.poll(3)
     world.deliver()
     assert world.points() == world.right(0, 6)
-    vitals = started.vitals()
-    assert (vitals.written, vitals.spooled, vitals.dropped, vitals.rejected) == (6, 0, 0, 0)
+    stats = started.stats()
+    assert (stats.written, stats.spooled, stats.dropped, stats.rejected) == (6, 0, 0, 0)
 
 
 def test_restart_with_a_right_clock(world: World) -> None:
@@ -500,7 +501,7 @@ def test_agent_boots_in_1970(world: World) -> None:
     assert world.server.pings > 0
     assert world.points() == []
     assert started.clock_unsure()
-    assert started.vitals().spooled == 12
+    assert started.stats().spooled == 12
     world.clocks.wall = world.true
     world.poll(2)
     assert world.points() == []
@@ -509,7 +510,7 @@ def test_agent_boots_in_1970(world: World) -> None:
     world.deliver()
     assert world.points() == world.right(0, 16)
     assert not started.clock_unsure()
-    assert started.vitals().spooled == 0
+    assert started.stats().spooled == 0
 
 
 def test_agent_years_ahead(world: World) -> None:
@@ -598,7 +599,7 @@ def test_held_in_1970_by_an_earlier_boot(world: World) -> None:
         (f"{n}.0", f"measured before a restart, when the clock showed 1970-01-01 00:00:{s} UTC")
         for n, s in enumerate(("05", "10", "15"))
     ]
-    assert started.vitals().rejected == 3
+    assert started.stats().rejected == 3
     assert started.dead.requeue(started.spool) == (0, 3, 0)
 
 
@@ -614,7 +615,7 @@ def test_held_by_an_earlier_boot_with_a_clock_of_its_own(world: World) -> None:
     world.deliver()
     assert world.points() == world.right(0, 25)
     assert letters_of(world) == []
-    assert (started.vitals().rejected, started.vitals().spooled) == (0, 0)
+    assert (started.stats().rejected, started.stats().spooled) == (0, 0)
 
 
 @pytest.mark.parametrize("off", [-3 * DAY, 2 * DAY, 9 * YEAR], ids=["before", "days", "years"])
@@ -685,14 +686,14 @@ def test_server_whose_clock_is_off(world: World) -> None:
     world.server.clock = lambda: world.true + 3 * DAY
     world.poll(3)
     world.deliver()
-    assert (started.vitals().failing, started.vitals().spooled) == ("clock", 3)
+    assert (started.stats().failing, started.stats().spooled) == ("clock", 3)
     assert started.why() == (
         "the clock shows 2026-05-28 20:26:55 UTC, the server's 2026-05-31 20:26:55 UTC"
     )
     world.server.clock = lambda: world.true
     world.deliver()
     world.deliver()
-    assert (started.vitals().failing, started.vitals().spooled) == ("", 0)
+    assert (started.stats().failing, started.stats().spooled) == ("", 0)
     assert world.points() == world.right(0, 3)
 
 
@@ -703,7 +704,7 @@ def test_clock_put_right_between_poll_and_stamp(world: World) -> None:
     world.deliver()
     world.clocks.go(5)
     world.clocks.synchronised = True
-    started.take(Cycle("garage", "012345", 75.0, None))
+    started.take(Poll("garage", "012345", 75.0, None))
     world.deliver()
     assert world.server.taken[-1].endswith(b" up=false %d" % round(world.clocks.wall * 1000))
 
@@ -841,7 +842,7 @@ def test_held_points_are_bounded(world: World) -> None:
     world.agent = Agent(world.folder, 128 * 1024, world.server, {"site": "home"}, 5000)
     world.poll(1500)
     assert 90 * 1024 < on_disk(world) <= 128 * 1024
-    dropped = world.agent.vitals().dropped
+    dropped = world.agent.stats().dropped
     assert dropped > 0
     world.clocks.wall = world.true
     world.deliver()
@@ -865,15 +866,15 @@ def test_the_bound_is_one(world: World) -> None:
             started.timekeeper.server_says(world.true)
         for _ in range(5200):
             world.poll()
-            worst = max(worst, started.vitals().spool_bytes)
+            worst = max(worst, started.stats().spool_bytes)
         assert on_disk(world) <= limit
     assert 0.9 * limit < worst <= limit
-    vitals = started.vitals()
-    assert vitals.spool_bytes == on_disk(world)
+    stats = started.stats()
+    assert stats.spool_bytes == on_disk(world)
     world.server.up = True
     world.deliver()
     world.deliver()
-    assert len(world.points()) + vitals.dropped - started.dead.spool.dropped == len(world.measured)
+    assert len(world.points()) + stats.dropped - started.dead.spool.dropped == len(world.measured)
 
 
 def test_spool_that_fails_costs_a_point_not_the_poll(
@@ -892,18 +893,18 @@ def test_spool_that_fails_costs_a_point_not_the_poll(
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", fail)
         world.poll(5)
-    assert started.vitals().dropped == 5
+    assert started.stats().dropped == 5
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", fail)
         world.poll(2)
-    assert started.vitals().dropped == 5
+    assert started.stats().dropped == 5
     world.poll(3)
     world.deliver()
     assert [number for number, _ in world.points()] == [0, 6, 7, 8, 9, 10]
     assert [event.getMessage() for event in caplog.records] == [
-        "spool fails",
+        "spool failed",
         "points dropped",
-        "spool works again",
+        "spool recovered",
     ]
 
 
@@ -913,7 +914,7 @@ def test_failed_polls_are_points(world: World) -> None:
     world.poll()
     world.deliver()
     world.clocks.go(5)
-    started.take(Cycle("garage", "012345", world.clocks.wall, None))
+    started.take(Poll("garage", "012345", world.clocks.wall, None))
     world.deliver()
     assert world.server.taken[-1] == (
         b"goe_charger,charger=garage,serial=012345,site=home up=false %d"
@@ -926,7 +927,7 @@ def test_newline_in_a_name_reaches_the_server(world: World) -> None:
     started = world.start()
     world.poll()
     world.deliver()
-    started.take(Cycle("two\nlines", "", world.clocks.wall, None))
+    started.take(Poll("two\nlines", "", world.clocks.wall, None))
     world.deliver()
     assert (
         b'charger=two\\ lines,site=home up=false,charger_name="two\\\\nlines"'
@@ -935,7 +936,7 @@ def test_newline_in_a_name_reaches_the_server(world: World) -> None:
 
 
 def test_vitals(world: World) -> None:
-    """The vitals count what waits, since when, and what fails."""
+    """The stats count what waits, since when, and what fails."""
     started = world.start()
     world.poll()
     world.deliver()
@@ -943,13 +944,13 @@ def test_vitals(world: World) -> None:
     world.poll(4)
     world.deliver()
     world.deliver()
-    vitals = started.vitals()
-    assert (vitals.written, vitals.spooled, vitals.rejected, vitals.dropped) == (1, 4, 0, 0)
-    assert vitals.oldest == world.measured[1] / 1000
-    assert vitals.failing == "refused"
-    assert vitals.failures == {"refused": 2}
-    assert vitals.spool_bytes > 400
-    assert vitals.damaged == 0
+    stats = started.stats()
+    assert (stats.written, stats.spooled, stats.rejected, stats.dropped) == (1, 4, 0, 0)
+    assert stats.oldest == world.measured[1] / 1000
+    assert stats.failing == "refused"
+    assert stats.failures == {"refused": 2}
+    assert stats.spool_bytes > 400
+    assert stats.damaged == 0
 
 
 def test_second_agent(world: World) -> None:
@@ -1078,7 +1079,7 @@ def test_agent_over_http(settings: tuple[InfluxSettings, FakeInflux]) -> None:
     def poll(name: str) -> None:
         for number in range(50):
             snapshot = Snapshot(name, 2, time.time(), 0.0, (Reading(POWER, "", float(number)),))
-            pusher.take(Cycle(name, name, time.time(), snapshot))
+            pusher.take(Poll(name, name, time.time(), snapshot))
 
     threads = [threading.Thread(target=poll, args=(f"box-{n}",)) for n in range(8)]
     for thread in threads:
@@ -1092,7 +1093,7 @@ def test_agent_over_http(settings: tuple[InfluxSettings, FakeInflux]) -> None:
         mine = [line for line in fake.taken if b"charger=box-%d," % name in line]
         values = [float(line.split(b"power_w=")[1].split(b" ")[0]) for line in mine]
         assert values == [float(number) for number in range(50)]
-    assert pusher.vitals().written == 400
+    assert pusher.stats().written == 400
 
 
 def test_stop_in_an_outage(settings: tuple[InfluxSettings, FakeInflux]) -> None:
@@ -1105,7 +1106,7 @@ def test_stop_in_an_outage(settings: tuple[InfluxSettings, FakeInflux]) -> None:
     pusher = agent(made)
     pusher.start()
     for _ in range(10):
-        pusher.take(Cycle("garage", "", time.time(), None))
+        pusher.take(Poll("garage", "", time.time(), None))
     wait_for(lambda: bool(fake.received), "a request")
     pusher.stop(20)
     assert not pusher.sender._thread.is_alive()

@@ -186,11 +186,24 @@ _WALLS = (_NOW, EARLIEST, 0.0, EARLIEST - 1, _NOW - 86_400, _NOW + 86_400)
 
 
 def clock(data: bytes) -> None:
-    """A file with the last good time never makes the clock raise, nor trust what it should not."""
+    """A file with the last good time never makes the clock raise, nor trust what it should not.
+
+    That of a newer version is refused.
+    """
     folder = _fresh()
     (folder / "clock").write_bytes(data)
     for wall in _WALLS[:2]:
-        keeper = Timekeeper(folder / "clock", _BOOT, lambda: wall, lambda: 5000.0, lambda: False)  # noqa: B023
+        try:
+            keeper = Timekeeper(
+                folder / "clock",
+                _BOOT,
+                lambda: wall,  # noqa: B023
+                lambda: 5000.0,
+                lambda: False,
+            )
+        except UsageError:
+            assert data.split()[0].startswith(b"v")
+            return
         assert math.isfinite(keeper.last_right)
         keeper.trusted()
         assert math.isfinite(keeper.time_at(10.0))

@@ -6,12 +6,14 @@ import json
 import math
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import ChargerView, Cycle, Kind, Reading, Snapshot, Vitals
+from goe_exporter.channels.model import Kind
+from goe_exporter.channels.snapshot import Reading, Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import api_v1
 from goe_exporter.charger.client import _parse as parse_json
 from goe_exporter.errors import ChargerError
 from goe_exporter.influx import line_protocol
+from goe_exporter.polling.view import ChargerView, Poll, PollStats
 from goe_exporter.prometheus.exposition import render_readings
 from goe_exporter.web import json_api, pages
 from goe_exporter.web.history import History
@@ -137,9 +139,9 @@ def outputs(data: bytes) -> None:
     readings = decode(status, api).readings
     time = source.below(65_536) * 1e6 + source.byte() / 7
     snapshot = Snapshot(name, api, time, 0.0, readings)
-    cycle = Cycle(name, source.text(12), time, snapshot if source.below(8) else None)
+    cycle = Poll(name, source.text(12), time, snapshot if source.below(8) else None)
     _check_line(cycle, tags)
-    view = ChargerView(name, "h", Vitals(up=True), snapshot, 0.0)
+    view = ChargerView(name, "h", PollStats(up=True), snapshot, 0.0)
     json.loads(json.dumps(json_api.as_json(view), allow_nan=False).encode("ascii"))
     past = History()
     past.take(cycle)
@@ -155,7 +157,7 @@ def outputs(data: bytes) -> None:
         assert pages.overview([view], Language("en")).encode()
 
 
-def _check_line(cycle: Cycle, tags: dict[str, str]) -> None:
+def _check_line(cycle: Poll, tags: dict[str, str]) -> None:
     raw = line_protocol.line(cycle, tags).encode()
     assert b"\n" not in raw
     assert b"\0" not in raw

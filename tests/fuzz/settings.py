@@ -17,7 +17,9 @@ import bcrypt
 import click
 
 from goe_exporter import logs
-from goe_exporter.channels.model import Answer, Range
+from goe_exporter.channels import writable
+from goe_exporter.channels.model import Choices
+from goe_exporter.channels.snapshot import Answer
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import write
 from goe_exporter.charger.connection import Connection, connection
@@ -241,25 +243,26 @@ def values(data: bytes) -> None:
     """What a person wants written is refused, or is in the range; then it means the same again."""
     source = Source(data)
     channel = source.pick(_WRITABLE)
-    spec = source.pick(tuple(channel.write.values()))
-    high = write._own_limit(spec, {"ama": source.json(1)}) if source.below(4) == 0 else None
+    api = source.pick(tuple(channel.write))
+    limit = source.json(1) if source.below(4) == 0 else None
     text = source.text() if source.below(4) == 0 else source.rest().decode("utf-8", "replace")
     try:
-        value = write.parse(channel, spec, text, high)
+        write = writable.parse(channel, text, CHANNELS).through(api)
+        write.check_limit({"ama": limit})
     except UsageError as error:
         assert str(error).isprintable(), error
         return
-    if not isinstance(spec, Range):
-        assert value in spec.values.values()
-        return
-    if value is None:
-        assert spec.off
-        return
-    assert isinstance(value, int | float)
-    assert spec.low <= value <= spec.high
-    assert high is None or value <= high
-    assert abs(value / spec.step - round(value / spec.step)) < 1e-6
-    assert write.parse(channel, spec, f"{value}") == value
+    value = write.value
+    if isinstance(write.allowed, Choices):
+        assert value in write.allowed.values.values()
+    elif value is None:
+        assert write.allowed.off
+    else:
+        assert isinstance(value, int | float)
+        assert write.allowed.low <= value <= write.allowed.high
+        step = write.allowed.step
+        assert abs(value / step - round(value / step)) < 1e-6
+        assert writable.parse(channel, f"{value}").through(api).value == value
 
 
 def writes(data: bytes) -> None:
@@ -276,14 +279,14 @@ def writes(data: bytes) -> None:
         else source.text()  # fmt: skip
     times = iter(range(100))
     try:
+        change = writable.parse(channel, text, CHANNELS)
         written = write.write(
-            client, channel, text, channels=CHANNELS,
-            clock=lambda: float(next(times)), sleep=lambda _seconds: None,
-        )  # fmt: skip
+            client, change, clock=lambda: float(next(times)), sleep=lambda _seconds: None
+        )
     except GoeExporterError as error:
         assert str(error).isprintable(), error
     else:
-        assert client.sent == [written.value]
+        assert client.sent == [written.write.value]
 
 
 def _listens(text: str) -> None:
@@ -300,7 +303,7 @@ _ARGUMENTS: tuple[Callable[[str], object], ...] = (
     lambda text: _within(values.size(text), 1024 * 1024, 2**50),
     _listens,
     values.host,
-    lambda text: write.find(CHANNELS, text),
+    lambda text: writable.find(CHANNELS, text),
     lambda text: _within(options.FiniteRange(1, 1000).convert(text, None, None), 1, 1000),
 )
 
@@ -332,7 +335,7 @@ def texts(data: bytes) -> None:
     """A log line is a line of plain text whatever it says; no header of a request is too odd."""
     source = Source(data)
     values = {"reason": source.text(), "words": source.json(2), "at": source.number()}
-    event = logs.logging.LogRecord("n", 20, "p", 1, "charger fails", None, None)
+    event = logs.logging.LogRecord("n", 20, "p", 1, "poll failed", None, None)
     event.values = values
     for form in _FORMATS:
         line = form.format(event)

@@ -12,11 +12,12 @@ import h11
 import uvicorn
 
 from goe_exporter.channels import decode
-from goe_exporter.channels.model import ChargerView, Cycle, Distribution, Snapshot, Vitals
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.http_server import server
 from goe_exporter.http_server.auth import Guard
 from goe_exporter.http_server.server import HEAD_BYTES, Limits
 from goe_exporter.http_server.web_config import WebConfig, WebSettings
+from goe_exporter.polling.view import ChargerView, Poll, PollStats
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.web.app import application
 from goe_exporter.web.history import History
@@ -24,7 +25,7 @@ from tests.fuzz.source import Source
 
 _STATUS = {"car": 2, "amp": 16, "nrg": [230] * 16, "fna": "<b>&\u2028", "fwv": "055.7"}
 _SNAPSHOT = Snapshot("a/b <ü>", 2, 1.8e9, 0.0, decode.decode(_STATUS, 2).readings)
-_VIEW = ChargerView("a/b <ü>", "box", Vitals(up=True, polls=1), _SNAPSHOT, 1.0)
+_VIEW = ChargerView("a/b <ü>", "box", PollStats(up=True, polls=1), _SNAPSHOT, 1.0)
 _LOOP = asyncio.new_event_loop()
 atexit.register(_LOOP.close)
 
@@ -42,8 +43,8 @@ class _Defects(logging.Handler):
 
 def _application() -> Any:
     past = History()
-    past.take(Cycle(_VIEW.name, "1", 1.8e9, _SNAPSHOT))
-    exposition = Exposition(lambda: [_VIEW], Distribution([1.0]), Distribution([1.0]))
+    past.take(Poll(_VIEW.name, "1", 1.8e9, _SNAPSHOT))
+    exposition = Exposition(lambda: [_VIEW])
     return application(lambda: [_VIEW], exposition, past)
 
 

@@ -15,9 +15,11 @@ from line_parser import parsed
 from paths import GOLDEN
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import Channel, Cycle, Kind, Reading, Snapshot
+from goe_exporter.channels.model import Channel, Kind
+from goe_exporter.channels.snapshot import Reading, Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.influx import line_protocol
+from goe_exporter.polling.view import Poll
 
 GOLDEN = GOLDEN / "influx_fields.json"
 STAMP = 1_780_000_000.1234
@@ -63,8 +65,8 @@ NAMES = [
 
 def cycle(
     *readings: Reading, name: str = "garage", serial: str = "012345", time: float = STAMP
-) -> Cycle:
-    return Cycle(name, serial, time, Snapshot(name, 2, time, 0.0, readings))
+) -> Poll:
+    return Poll(name, serial, time, Snapshot(name, 2, time, 0.0, readings))
 
 
 def fields(*readings: Reading) -> dict[str, float | bool | str]:
@@ -222,14 +224,14 @@ def test_absent_is_no_field() -> None:
 
 def test_failed_poll() -> None:
     """A failed poll is `up=false` alone, with the tags of the good ones."""
-    failed = Cycle("garage", "012345", STAMP, None)
+    failed = Poll("garage", "012345", STAMP, None)
     line = line_protocol.line(failed, {"site": "home"})
     assert line == "goe_charger,charger=garage,serial=012345,site=home up=false 1780000000123"
 
 
 def test_charger_that_never_answered() -> None:
     """Without a serial number there is no such tag."""
-    assert line_protocol.line(Cycle("garage", "", STAMP, None), {}) == (
+    assert line_protocol.line(Poll("garage", "", STAMP, None), {}) == (
         "goe_charger,charger=garage up=false 1780000000123"
     )
 

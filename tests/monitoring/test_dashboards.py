@@ -23,6 +23,7 @@ from dashboards.panels import (
     stat,
 )
 from goe_exporter.channels import codes
+from goe_exporter.web.translations import WORDS
 
 ROOT = FOLDER.parent
 PROVISIONED = {name: json.loads((FOLDER / name).read_text("utf-8")) for name in BOARDS}
@@ -177,17 +178,37 @@ def test_grafana_com_copy_asks_for_its_data_source(name: str) -> None:
 # Variables and links
 
 
+def of_query(made: Json) -> dict[str, Json]:
+    """Return the variables whose values are those of a query."""
+    listed = made["templating"]["list"]
+    return {each["name"]: each for each in listed if each["type"] == "query"}
+
+
 @every_dashboard
 def test_variables_take_several_and_all(made: Json) -> None:
-    """`charger`, and for Prometheus `job`, take several values or all, which match anything."""
-    variables = {each["name"]: each for each in made["templating"]["list"]}
-    of_query = {name: each for name, each in variables.items() if each["type"] == "query"}
+    """`charger`, and for Prometheus `job`, take several values or all, which match anything.
+
+    Only the dashboard of one charger takes one charger.
+    """
+    variables = of_query(made)
     expected = {"charger"} if "influxdb" in made["tags"] else {"charger", "job"}
-    assert set(of_query) == expected
-    for each in of_query.values():
+    assert set(variables) == expected
+    assert {each["refresh"] for each in variables.values()} == {2}
+    if made["title"].startswith("go-e Charger"):
+        variables.pop("charger")
+    for each in variables.values():
         assert (each["multi"], each["includeAll"], each["allValue"]) == (True, True, ".*")
-        assert each["refresh"] == 2
         assert each["current"]["value"] == ["$__all"]
+
+
+@pytest.mark.parametrize("name", ["prometheus/charger.json", "influxdb/charger.json"])
+def test_charger_opens_on_one_charger(name: str) -> None:
+    """It takes one charger, the first one of the list until the user chooses, and never all."""
+    made = PROVISIONED[name]
+    charger = of_query(made)["charger"]
+    assert (charger["multi"], charger["includeAll"], charger["allValue"]) == (False, False, None)
+    assert charger["current"] == {}
+    assert [row.get("repeat") for row in made["panels"] if row["type"] == "row"] == [None]
 
 
 @every_dashboard
@@ -202,12 +223,30 @@ def test_variables_are_used_and_defined(made: Json) -> None:
 
 @every_dashboard
 def test_links_among_the_dashboards_keep_time_and_variables(made: Json) -> None:
-    """Each links to those of its data source; all bear the tag `go-e`."""
+    """Each links to those of its data source that show any number of chargers."""
+    source = made["tags"][1]
+    link = made["links"][0]
     assert made["tags"][0] == "go-e"
-    (link,) = made["links"]
     assert link["type"] == "dashboards"
-    assert link["tags"] == made["tags"]
+    assert link["tags"] == ["go-e", source, "go-e-overview"]
     assert (link["keepTime"], link["includeVars"]) == (True, True)
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_no_link_opens_one_charger_on_all(name: str) -> None:
+    """The link to the dashboard of one charger leaves out the variable `charger`."""
+    made = PROVISIONED[name]
+    source, is_charger = made["tags"][1], name.endswith("/charger.json")
+    assert ("go-e-overview" in made["tags"]) is not is_charger
+    urls = {
+        "prometheus": "/d/goe-charger?${datasource:queryparam}&${job:queryparam}",
+        "influxdb": "/d/goe-influx-charger?${datasource:queryparam}",
+    }
+    expected = [] if is_charger else [("link", urls[source], True, False)]
+    assert [
+        (link["type"], link["url"], link["keepTime"], link["includeVars"])
+        for link in made["links"][1:]
+    ] == expected
 
 
 def test_fleet_leads_to_the_charger() -> None:
@@ -333,7 +372,7 @@ def test_rates_fit_the_scrape_interval(made: Json) -> None:
         for window in re.findall(r"rate\([^()]*\[([^\]]+)\]", query):
             assert window == "$__rate_interval"
         for window in re.findall(r"increase\([^()]*\[([^\]]+)\]", query):
-            assert re.fullmatch(r"\$__range|1d|(31|30|29|28)d:1h", window)
+            assert re.fullmatch(r"\$__range|1d|10m|2h:1h|(31|30|29|28)d1s:1h", window)
 
 
 @pytest.mark.parametrize("name", ["prometheus/charger.json", "influxdb/charger.json"])
@@ -362,18 +401,52 @@ def test_voltage_shows_the_band_of_en_50160(name: str) -> None:
     assert defaults["custom"]["thresholdsStyle"] == {"mode": "area"}
 
 
-# Words
+# Choices
+
+
+def texts(mappings: list[Json]) -> dict[str, str]:
+    """Return the text of each value in a panel's mappings."""
+    return {
+        value: shown["text"] for mapping in mappings for value, shown in mapping["options"].items()
+    }
 
 
 def test_every_state_has_its_words() -> None:
     """No code the table knows is shown as a number, and no word is for a code that is not there."""
-    assert set(looks.ERRORS) == set(codes.ERROR.names)
-    (car, _no_answer) = looks.CAR_STATE
-    assert set(car["options"]) == {str(number) for number in range(7)}
-    assert car["options"]["2"]["text"] == "Charging"
-    (reason,) = looks.REASON
-    assert set(reason["options"]) == {str(number) for number in range(42) if number not in (21, 25)}
-    assert reason["options"]["12"]["text"] == "PV surplus"
+    assert set(texts(looks.ERROR)) == set(codes.ERROR.names)
+    car = texts(looks.CAR_STATE)
+    assert set(car) == {"-1", *map(str, range(7))}
+    assert car["2"] == "Charging"
+    reason = texts(looks.REASON)
+    assert set(reason) == {str(number) for number in range(42) if number not in (21, 25)}
+    assert reason["12"] == "Allowed: solar surplus"
+
+
+@pytest.mark.parametrize(
+    "name", ["prometheus/charger.json", "prometheus/fleet.json", "influxdb/charger.json"]
+)
+def test_errors_are_called_as_on_the_page(name: str) -> None:
+    """A dashboard has the page's English text for every error, and calls a ground fault one."""
+    page = {error: WORDS[f"error.{error}"][0] for error in codes.ERROR.names}
+    shown = [
+        {error: each["text"] for error, each in value.items()}
+        for path, value in leaves(PROVISIONED[name])
+        if path[-1:] == ("options",) and isinstance(value, dict) and "gnd_invalid" in value
+    ]
+    assert shown
+    assert all(each == page for each in shown)
+    assert page["gnd_invalid"] == "Ground fault"
+
+
+def test_a_fault_to_earth_is_a_ground_fault_everywhere() -> None:
+    """Code, dashboards, alerts and documentation use one term."""
+    folders = ("goe_exporter", "dashboards", "deploy", "docs")
+    paths = [*ROOT.glob("*.md"), *(path for each in folders for path in (ROOT / each).rglob("*"))]
+    kinds = {".py", ".md", ".json", ".yaml", ".yml", ".js", ".html"}
+    written = [path for path in paths if path.suffix in kinds]
+    assert len(written) > 80
+    wrong = re.compile(r"earth[\s-]+fault", re.IGNORECASE)
+    assert [str(path) for path in written if wrong.search(path.read_text("utf-8"))] == []
 
 
 # A name that is none does not get into a dashboard
@@ -428,17 +501,30 @@ def test_too_wide_a_line_stops_the_build() -> None:
         dashboard(board)
 
 
-# Two exporters of the same chargers
+# The fleet, whose chargers two exporters watch
 
-SEEN_TWICE = {
-    "goe_polls_total": (("garage", "", 9), ("yard", "", 9)),
-    "goe_up": (("garage", "", 1), ("yard", "", 0)),
-    "goe_power_watts": (("garage", "", 7000),),
-    "goe_car_state": (("garage", 'state="charging"', 1),),
-    "goe_error": (("garage", 'error="phase"', 1),),
+HOSTS = ("pi:10332", "nas:10332")
+GARAGE, YARD, BARN = "garage", "yard", "barn"
+WATCHED = {
+    "goe_polls_total": ((GARAGE, "", 9), (YARD, "", 9), (BARN, "", 9)),
+    "goe_up": ((GARAGE, "", 1), (YARD, "", 0), (BARN, "", 1)),
+    "goe_power_watts": ((GARAGE, "", 7000),),
+    "goe_car_state": ((GARAGE, 'state="charging"', 1),),
+    "goe_error": (
+        (GARAGE, 'error="none"', 1),
+        (GARAGE, 'error="phase"', 0),
+        (BARN, 'error="none"', 0),
+        (BARN, 'error="phase"', 1),
+    ),
+    "goe_phase_current_amperes": (
+        (GARAGE, 'phase="L1"', 16),
+        (GARAGE, 'phase="L2"', 15),
+        (GARAGE, 'phase="N"', 1),
+        (BARN, 'phase="L1"', 10),
+    ),
 }
 COUNTED = {
-    "Chargers": 2,
+    "Chargers": 3,
     "Without an answer": 1,
     "Charging": 1,
     "With an error": 1,
@@ -446,27 +532,111 @@ COUNTED = {
 }
 
 
-def test_fleet_counts_a_charger_once(tmp_path: Path) -> None:
-    """A charger that two exporters of a job watch is one, and its power flows once."""
+def promtool_finds(folder: Path, series: list[Json], checks: list[Json]) -> None:
+    """Have promtool compare queries on series, of a sample each 15 seconds, with what they find."""
+    path = folder / "test.json"
+    tests = {"interval": "15s", "input_series": series, "promql_expr_test": checks}
+    path.write_text(json.dumps({"tests": [tests]}), "utf-8")
+    command = [binary("promtool"), "test", "rules", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def check_fleet(folder: Path, expected: dict[tuple[str, str], dict[str, float]]) -> None:
+    """Have promtool compare queries (panel, letter) of the fleet with labels → value."""
     series = [
         {
             "series": f'{name}{{job="goe",instance="{host}",charger="{charger}",{label}}}',
             "values": f"{value}",
         }
-        for name, samples in SEEN_TWICE.items()
+        for name, samples in WATCHED.items()
         for charger, label, value in samples
-        for host in ("pi:10332", "nas:10332")
+        for host in HOSTS
     ]
     now = Moment(0, 0, 15)
     checks = [
-        {"expr": now.fill(query.text), "eval_time": "0s", "exp_samples": [{"value": value}]}
-        for title, value in COUNTED.items()
-        for query in queries("prometheus/fleet.json", title)
+        {
+            "expr": now.fill(query.text),
+            "eval_time": "0s",
+            "exp_samples": [
+                {"labels": f"{{{labels}}}", "value": value} for labels, value in samples.items()
+            ],
+        }
+        for (panel, letter), samples in expected.items()
+        for query in queries("prometheus/fleet.json", panel)
+        if query.letter == letter
     ]
-    path = tmp_path / "test.json"
-    path.write_text(
-        json.dumps({"tests": [{"input_series": series, "promql_expr_test": checks}]}), "utf-8"
+    assert len(checks) == len(expected)
+    promtool_finds(folder, series, checks)
+
+
+def test_fleet_counts_a_charger_once(tmp_path: Path) -> None:
+    """A charger that two exporters of a job watch is one, and its power flows once."""
+    check_fleet(tmp_path, {(title, "A"): {"": value} for title, value in COUNTED.items()})
+
+
+def test_fleet_puts_errors_first(tmp_path: Path) -> None:
+    """The table is sorted by a hidden column: an error is 2, no answer 1; then by name."""
+    (chargers,) = [
+        panel for panel in panels(PROVISIONED["prometheus/fleet.json"])
+        if panel["title"] == "Every charger"
+    ]  # fmt: skip
+    merge, *sorts, organize = chargers["transformations"]
+    assert (merge["id"], organize["id"]) == ("merge", "organize")
+    # Grafana sorts by one column; rows that are equal in it keep the order they had.
+    assert [each["options"]["sort"] for each in sorts] == [
+        [{"field": "charger", "desc": False}],
+        [{"field": "Value #G", "desc": True}],
+    ]
+    assert organize["options"]["excludeByName"]["Value #G"]
+    urgency = {
+        f'job="goe",charger="{charger}"': value
+        for charger, value in ((BARN, 2), (YARD, 1), (GARAGE, 0))
+    }
+    check_fleet(tmp_path, {("Every charger", "G"): urgency})
+
+
+def test_fleet_compares_the_current_with_the_limit(tmp_path: Path) -> None:
+    """The currents of a phase are added up, each charger's once, beside the limit."""
+    sums = {'phase="L1"': 26, 'phase="L2"': 15}
+    check_fleet(tmp_path, {("Current per phase", "A"): sums, ("Current per phase", "B"): {"": 63}})
+    limit = PROVISIONED["prometheus/fleet.json"]["templating"]["list"][-1]
+    assert (limit["name"], limit["type"], limit["query"]) == ("limit", "textbox", "63")
+
+
+def test_no_panel_leaves_out_chargers() -> None:
+    """Only the panel that shows the five slowest chargers, and says so, shows fewer than all."""
+    cut = {
+        (query.panel, query.text.partition("topk(")[2].partition(",")[0])
+        for name in BOARDS
+        for query in queries(name)
+        if re.search(r"topk|bottomk|limitk|\bLIMIT\b", query.text)
+    }
+    assert cut == {("Slowest chargers", "5")}
+
+
+# What the README says of PromQL
+
+
+def test_the_rate_of_a_meter_of_whole_kwh_is_not_the_power(tmp_path: Path) -> None:
+    """At 11 kW the rate of such a meter is 0 or 12.6 kW, as the README warns."""
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    warning = "`rate(goe_energy_joules_total[5m])` is not the power on hardware V1 and V2"
+    assert warning in readme
+    assert "while a car draws 11 kW, it alternates between 0 and 12.6 kW" in readme
+    assert "Use `goe_power_watts`" in readme
+    # 11 kW give the first kilowatt-hour after 327 seconds, the second after 655.
+    values = "3240000000x21 3243600000x21 3247200000x5"
+    meter = {"series": 'goe_energy_joules_total{charger="yard"}', "values": values}
+    promtool_finds(
+        tmp_path,
+        [meter],
+        [
+            {
+                "expr": "round(rate(goe_energy_joules_total[5m]))",
+                "eval_time": f"{time}s",
+                "exp_samples": [{"labels": '{charger="yard"}', "value": watts}],
+            }
+            for time, watts in ((310, 0), (610, 12632), (650, 0))
+        ],
     )
-    command = [binary("promtool"), "test", "rules", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr

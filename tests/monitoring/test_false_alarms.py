@@ -14,8 +14,9 @@ from paths import ROOT
 from servers import binary
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import ChargerView, Reading, Snapshot, Vitals
+from goe_exporter.channels.snapshot import Reading, Snapshot
 from goe_exporter.charger import api_v1
+from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.simulator import Charger, story
 from goe_exporter.simulator.speech_v1 import status_v1
 from goe_exporter.simulator.speech_v2 import status_v2
@@ -30,8 +31,8 @@ Samples = dict[str, float]
 
 def scraped(readings: tuple[Reading, ...], moment: float) -> Samples:
     """Return what Prometheus would read of a charger, by the series' text."""
-    vitals = Vitals(up=True, polls=int(moment), last_success=moment, last_duration=0.1)
-    view = ChargerView("garage", "", vitals, Snapshot("garage", 2, moment, 0.0, readings), 0.0)
+    stats = PollStats(up=True, polls=int(moment), last_success=moment, last_duration=0.1)
+    view = ChargerView("garage", "", stats, Snapshot("garage", 2, moment, 0.0, readings), 0.0)
     samples = {"up": 1.0, 'goe_exporter_build_info{version="1"}': 1.0}
     for family in families([view]):
         for sample in family.samples:

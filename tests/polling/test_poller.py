@@ -9,14 +9,14 @@ from urllib.parse import unquote
 import pytest
 from clocks import Clock
 
-from goe_exporter.channels.model import Answer, Snapshot
+from goe_exporter.channels.snapshot import Answer, Snapshot
 from goe_exporter.charger.client import Client
 from goe_exporter.errors import ChargerError
-from goe_exporter.polling.poller import Collector
+from goe_exporter.polling.poller import Poller
 from goe_exporter.simulator import Box, Car, Charger, Simulator
 
 SLOW_KEYS = {
-    *("ama", "adi", "typ", "var", "fna", "acs", "lmo", "awp", "fup", "rbc", "cards"),
+    *("ama", "adi", "typ", "var", "fna", "acs", "lmo", "awp", "fup", "rbc", "cards", "rev", "styp"),
     *("c0e", "c1e", "c2e", "c3e", "c4e", "c5e", "c6e", "c7e", "c8e", "c9e"),
 }
 LIVE_KEYS = {"nrg", "eto", "wh", "dwo", "car", "err", "alw", "frc", "amp", "acu", "tma", "sse"}
@@ -34,8 +34,8 @@ class Script:
         """Return the next answer; a text is the reason of a failure."""
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, str):
-            raise ChargerError(answer, f"it was told to be {answer}")
-        return Answer(self._api, dict(answer))
+            raise ChargerError(answer, f"scripted failure: {answer}")
+        return Answer(self._api, dict(answer), complete=self._api == 1)
 
 
 @pytest.fixture
@@ -59,16 +59,16 @@ def box(simulator: Simulator) -> Box:
 
 def collector(
     client: Client | Script | Box, clock: Clock, wall: Clock, interval_seconds: float = 5.0
-) -> Collector:
+) -> Poller:
     if isinstance(client, Box):
         client = Client(client.address, deadline_seconds=0.3)
-    return Collector("garage", "192.0.2.1", client, interval_seconds, clock=clock, wall=wall)
+    return Poller("garage", "192.0.2.1", client, interval_seconds, clock=clock, wall=wall)
 
 
-def cycles(polled: Collector, clock: Clock, count: int) -> None:
+def cycles(polled: Poller, clock: Clock, count: int) -> None:
     """Let cycles begin one interval after the other; the clock stands at the next one's begin."""
     for _ in range(count):
-        polled.cycle()
+        polled.poll()
         clock.now += polled.interval_seconds
 
 
@@ -78,13 +78,13 @@ def asked(box: Box) -> list[set[str]]:
     return [set(keys.split(",")) for keys in filters if keys]
 
 
-def snapshot(polled: Collector) -> Snapshot:
+def snapshot(polled: Poller) -> Snapshot:
     found = polled.view().snapshot
     assert found is not None
     return found
 
 
-def values(polled: Collector) -> dict[str, object]:
+def values(polled: Poller) -> dict[str, object]:
     """Return what a sink is shown, by the rows' names; of several parts the last."""
     shown = polled.view().snapshot
     return {each.channel.name: each.value for each in shown.readings} if shown else {}
@@ -141,7 +141,7 @@ def test_v1_is_complete_at_once(simulator: Simulator, clock: Clock, wall: Clock)
     """A v1 charger says everything in one answer."""
     box = simulator.add(Charger("V2"))
     polled = collector(box, clock, wall)
-    polled.cycle()
+    polled.poll()
     assert polled.complete
     assert box.requests == 2
 
@@ -158,11 +158,11 @@ def test_slow_readings_stay_between_the_answers(box: Box, clock: Clock, wall: Cl
 def test_slow_reading_that_went_away_is_absent(clock: Clock, wall: Clock) -> None:
     """A slow key that the next answer lacks is no reading any more."""
     polled = collector(Script({"fna": "garage", "car": 1}, {"car": 1}), clock, wall, 60)
-    polled.cycle()
+    polled.poll()
     assert values(polled)["device_name"] == "garage"
     clock.now += 60
     for _cycle in range(4):
-        polled.cycle()
+        polled.poll()
     assert "device_name" not in values(polled)
     assert values(polled)["car_state"] == "idle"
 
@@ -171,10 +171,10 @@ def test_another_charger_at_the_same_address(clock: Clock, wall: Clock) -> None:
     """With another serial number, nothing that the former charger said is shown any more."""
     first = {"sse": "111111", "fna": "garage", "typ": "go-eCharger_V4"}
     polled = collector(Script(first, {"sse": "222222"}), clock, wall, 5)
-    polled.cycle()
+    polled.poll()
     assert values(polled)["device_name"] == "garage"
     clock.now += 5
-    polled.cycle()
+    polled.poll()
     assert values(polled)["serial"] == "222222"
     assert {"device_name", "model"}.isdisjoint(values(polled))
 
@@ -187,9 +187,9 @@ def test_before_the_first_poll(clock: Clock, wall: Clock) -> None:
     view = collector(Script({}), clock, wall).view()
     assert (view.name, view.host) == ("garage", "192.0.2.1")
     assert (view.snapshot, view.age) == (None, None)
-    vitals = view.vitals
-    assert (vitals.up, vitals.polls, vitals.failures) == (None, 0, {})
-    assert (vitals.last_success, vitals.last_duration) == (None, None)
+    stats = view.stats
+    assert (stats.up, stats.polls, stats.failures) == (None, 0, {})
+    assert (stats.last_success, stats.last_duration) == (None, None)
 
 
 def test_good_poll(clock: Clock, wall: Clock) -> None:
@@ -202,12 +202,12 @@ def test_good_poll(clock: Clock, wall: Clock) -> None:
             return super().status(keys)
 
     polled = collector(Slow({"amp": 16, "car": 2}), clock, wall)
-    polled.cycle()
+    polled.poll()
     clock.now += 2
     view = polled.view()
-    assert (view.vitals.up, view.vitals.polls, view.vitals.failures) == (True, 1, {})
-    assert view.vitals.last_success == 1_750_000_000.25
-    assert view.vitals.last_duration == 0.25
+    assert (view.stats.up, view.stats.polls, view.stats.failures) == (True, 1, {})
+    assert view.stats.last_success == 1_750_000_000.25
+    assert view.stats.last_duration == 0.25
     assert view.age == 2
     assert snapshot(polled).time == 1_750_000_000.25
     assert (snapshot(polled).charger, snapshot(polled).api) == ("garage", 2)
@@ -222,12 +222,12 @@ def test_failed_poll_is_down_at_once(box: Box, clock: Clock, wall: Clock) -> Non
     polled = collector(box, clock, wall)
     cycles(polled, clock, 1)
     box.fault = "busy"
-    polled.cycle()
-    vitals = polled.view().vitals
-    assert (vitals.up, vitals.reason, vitals.failures_in_row) == (False, "busy", 1)
-    assert "api lock" in vitals.message
-    assert (vitals.polls, vitals.failures) == (2, {"busy": 1})
-    assert vitals.last_success == 1_750_000_000.0
+    polled.poll()
+    stats = polled.view().stats
+    assert (stats.up, stats.reason, stats.failures_in_row) == (False, "busy", 1)
+    assert "api lock" in stats.message
+    assert (stats.polls, stats.failures) == (2, {"busy": 1})
+    assert stats.last_success == 1_750_000_000.0
 
 
 def test_failures_are_counted_by_reason(box: Box, clock: Clock, wall: Clock) -> None:
@@ -238,10 +238,10 @@ def test_failures_are_counted_by_reason(box: Box, clock: Clock, wall: Clock) -> 
         cycles(polled, clock, 1)
     box.close()
     cycles(polled, clock, 2)
-    vitals = polled.view().vitals
+    stats = polled.view().stats
     expected = {"busy": 2, "timeout": 1, "not_json": 1, "unauthorized": 1, "refused": 2}
-    assert vitals.failures == expected
-    assert (vitals.polls, vitals.failures_in_row) == (8, 3)
+    assert stats.failures == expected
+    assert (stats.polls, stats.failures_in_row) == (8, 3)
 
 
 def test_charger_that_is_off_at_the_start(box: Box, clock: Clock, wall: Clock) -> None:
@@ -250,8 +250,8 @@ def test_charger_that_is_off_at_the_start(box: Box, clock: Clock, wall: Clock) -
     polled = collector(box, clock, wall)
     cycles(polled, clock, 3)
     view = polled.view()
-    assert (view.vitals.up, view.snapshot, view.age) == (False, None, None)
-    assert view.vitals.last_success is None
+    assert (view.stats.up, view.snapshot, view.age) == (False, None, None)
+    assert view.stats.last_success is None
 
 
 @pytest.mark.parametrize("interval_seconds", [1.0, 5.0, 30.0])
@@ -260,11 +260,11 @@ def test_snapshot_goes_after_three_intervals(
 ) -> None:
     """The last good readings are shown for three intervals and not a moment longer."""
     polled = collector(box, clock, wall, interval_seconds)
-    polled.cycle()
+    polled.poll()
     box.fault = "busy"
     for _ in range(2):
         clock.now += interval_seconds
-        polled.cycle()
+        polled.poll()
         assert values(polled)["max_current"] == 16
     clock.now = 1000 + 3 * interval_seconds
     assert values(polled)["max_current"] == 16
@@ -276,10 +276,10 @@ def test_snapshot_goes_after_three_intervals(
 def test_snapshot_goes_even_if_nobody_polls(clock: Clock, wall: Clock) -> None:
     """Readings grow old by the clock, not by the next poll, which may hang."""
     polled = collector(Script({"amp": 16}), clock, wall)
-    polled.cycle()
+    polled.poll()
     clock.now += 15.001
     assert polled.view().snapshot is None
-    assert polled.view().vitals.up is True
+    assert polled.view().stats.up is True
 
 
 def test_recovery(box: Box, clock: Clock, wall: Clock) -> None:
@@ -291,11 +291,11 @@ def test_recovery(box: Box, clock: Clock, wall: Clock) -> None:
     box.fault = None
     box.charger.amp = 10
     wall.now += 1000
-    polled.cycle()
+    polled.poll()
     view = polled.view()
-    assert (view.vitals.up, view.vitals.reason, view.vitals.message) == (True, "", "")
-    assert (view.vitals.failures, view.vitals.failures_in_row) == ({"http_status": 5}, 0)
-    assert view.vitals.last_success == 1_750_001_000.0
+    assert (view.stats.up, view.stats.reason, view.stats.message) == (True, "", "")
+    assert (view.stats.failures, view.stats.failures_in_row) == ({"http_status": 5}, 0)
+    assert view.stats.last_success == 1_750_001_000.0
     assert values(polled)["max_current"] == 10
 
 
@@ -374,13 +374,13 @@ def test_bad_value_costs_one_channel(clock: Clock, wall: Clock) -> None:
         clock,
         wall,
     )
-    polled.cycle()
+    polled.poll()
     assert values(polled) == {"car_state": "charging"}
-    polled.cycle()
-    polled.cycle()
-    vitals = polled.view().vitals
-    assert vitals.decode_failures == {"amp": 1, "fhz": 2}
-    assert (vitals.up, vitals.failures) == (True, {})
+    polled.poll()
+    polled.poll()
+    stats = polled.view().stats
+    assert stats.decode_failures == {"amp": 1, "fhz": 2}
+    assert (stats.up, stats.failures) == (True, {})
     assert values(polled) == {"max_current": 16, "car_state": "charging", "grid_frequency": 50}
 
 
@@ -393,14 +393,14 @@ def test_bad_slow_value_counts_when_it_was_sent(clock: Clock, wall: Clock) -> No
 
     polled = collector(OnlyAsked({}), clock, wall)
     cycles(polled, clock, 24)
-    assert polled.view().vitals.decode_failures == {"fna": 2}
+    assert polled.view().stats.decode_failures == {"fna": 2}
 
 
 def test_bad_value_of_v1_counts_too(clock: Clock, wall: Clock) -> None:
     """The same holds for what v1 says."""
     polled = collector(Script({"amp": "x", "car": 2}, api=1), clock, wall)
     cycles(polled, clock, 2)
-    assert polled.view().vitals.decode_failures == {"amp": 2}
+    assert polled.view().stats.decode_failures == {"amp": 2}
     assert values(polled) == {"car_state": "charging"}
 
 
@@ -423,7 +423,7 @@ def test_back_off(clock: Clock, wall: Clock, interval_seconds: float, waits: lis
     assert polled.wait_seconds == interval_seconds
     seen = []
     for _ in waits:
-        polled.cycle()
+        polled.poll()
         seen.append(polled.wait_seconds)
     assert seen == waits
 
@@ -432,7 +432,7 @@ def test_back_off_never_overflows(clock: Clock, wall: Clock) -> None:
     """Thousands of failures later the wait is still 60 s."""
     polled = collector(Script("refused"), clock, wall)
     for _ in range(3000):
-        polled.cycle()
+        polled.poll()
     assert polled.wait_seconds == 60
 
 
@@ -442,7 +442,7 @@ def test_one_success_ends_the_back_off(clock: Clock, wall: Clock) -> None:
     polled = collector(script, clock, wall)
     seen = []
     for _ in range(9):
-        polled.cycle()
+        polled.poll()
         seen.append(polled.wait_seconds)
     assert seen == [5, 5, 10, 20, 40, 5, 5, 5, 10]
 
@@ -460,17 +460,15 @@ def test_outage_is_logged_when_it_begins_and_when_it_ends(
     cycles(polled, clock, 2)
     assert records == []
     cycles(polled, clock, 4)
-    assert [(each.levelname, each.getMessage()) for each in records] == [
-        ("WARNING", "charger fails")
-    ]
+    assert [(each.levelname, each.getMessage()) for each in records] == [("WARNING", "poll failed")]
     assert records[0].__dict__["values"] == {
         "charger": "garage",
         "reason": "timeout",
-        "error": "it was told to be timeout",
+        "error": "scripted failure: timeout",
     }
     cycles(polled, clock, 2)
     assert [(each.levelname, each.getMessage()) for each in records[1:]] == [
-        ("INFO", "charger answers again")
+        ("INFO", "poll succeeded again")
     ]
     assert records[1].__dict__["values"] == {"charger": "garage", "failures": 4}
     cycles(polled, clock, 2)
@@ -482,7 +480,7 @@ def test_charger_off_at_the_start_is_logged_once(
 ) -> None:
     """An outage that began before us is one line too."""
     cycles(collector(Script("refused"), clock, wall), clock, 5)
-    assert [each.getMessage() for each in records] == ["charger fails"]
+    assert [each.getMessage() for each in records] == ["poll failed"]
 
 
 def test_unreadable_value_is_logged_once(
@@ -491,7 +489,7 @@ def test_unreadable_value_is_logged_once(
     """A key that cannot be read is a line at its first time, without the value."""
     polled = collector(Script({"amp": "s3cret", "car": "s3cret"}), clock, wall)
     cycles(polled, clock, 5)
-    assert [each.getMessage() for each in records] == ["unreadable value"] * 2
+    assert [each.getMessage() for each in records] == ["value could not be decoded"] * 2
     assert sorted(each.__dict__["values"]["key"] for each in records) == ["amp", "car"]
     assert "s3cret" not in str([each.__dict__ for each in records])
 
@@ -500,7 +498,7 @@ def test_unreadable_value_is_logged_once(
 
 
 def test_view_is_consistent(clock: Clock, wall: Clock) -> None:
-    """A view taken at any moment belongs to one cycle: vitals and snapshot fit each other."""
+    """A view taken at any moment belongs to one cycle: stats and snapshot fit each other."""
 
     class Turns(Script):
         polls = 0
@@ -519,12 +517,12 @@ def test_view_is_consistent(clock: Clock, wall: Clock) -> None:
     def look() -> None:
         while not ended.is_set():
             view = polled.view()
-            failures = sum(view.vitals.failures.values())
-            polls = view.vitals.polls
+            failures = sum(view.stats.failures.values())
+            polls = view.stats.polls
             fits = (
                 failures == polls // 3
-                and (view.vitals.up is not False) == (polls % 3 != 0 or polls == 0)
-                and (view.snapshot and view.snapshot.time) == view.vitals.last_success
+                and (view.stats.up is not False) == (polls % 3 != 0 or polls == 0)
+                and (view.snapshot and view.snapshot.time) == view.stats.last_success
             )
             if not fits:
                 torn.append(view)
@@ -533,12 +531,12 @@ def test_view_is_consistent(clock: Clock, wall: Clock) -> None:
     for watcher in watchers:
         watcher.start()
     for _ in range(600):
-        polled.cycle()
+        polled.poll()
     ended.set()
     for watcher in watchers:
         watcher.join()
     assert torn == []
-    assert polled.view().vitals.polls == 600
+    assert polled.view().stats.polls == 600
 
 
 @pytest.mark.parametrize("interval_seconds", [60.0, 600.0])
@@ -547,9 +545,9 @@ def test_rare_cycles_ask_for_everything(
 ) -> None:
     """With a minute or more between cycles each has all rows, in two requests of few keys."""
     asker = Client(box.address)
-    collector = Collector("garage", box.address, asker, interval_seconds, clock=clock, wall=wall)
+    collector = Poller("garage", box.address, asker, interval_seconds, clock=clock, wall=wall)
     for cycle in range(1, 4):
-        collector.cycle()
+        collector.poll()
         assert collector.complete
         assert box.requests == 2 * cycle
         asked = [unquote(target).partition("filter=")[2].split(",") for _, target in box.log]

@@ -15,7 +15,7 @@ from tickers import Ticker, running
 
 from goe_exporter.charger.client import Client
 from goe_exporter.polling import scheduler as schedule_module
-from goe_exporter.polling.poller import Collector
+from goe_exporter.polling.poller import Poller
 from goe_exporter.polling.scheduler import next_tick
 from goe_exporter.simulator import Charger, Simulator
 
@@ -23,9 +23,9 @@ from goe_exporter.simulator import Charger, Simulator
 class Broken(Ticker):
     """Fails by a mistake of ours in every cycle."""
 
-    def cycle(self) -> None:
+    def poll(self) -> None:
         """Raise what no collector should."""
-        super().cycle()
+        super().poll()
         raise ZeroDivisionError("a mistake")
 
 
@@ -92,7 +92,7 @@ def test_phases_are_spread() -> None:
 
 def test_grid_does_not_drift() -> None:
     """Polls begin on a fixed grid, however long each takes."""
-    ticker = Ticker(interval_seconds=0.2, cycle_seconds=0.08)
+    ticker = Ticker(interval_seconds=0.2, poll_seconds=0.08)
     start = time.monotonic()
     polling = running(ticker)
     wait_for(lambda: len(ticker.begun) >= 15, "15 polls")
@@ -103,7 +103,7 @@ def test_grid_does_not_drift() -> None:
 
 def test_no_two_cycles_of_a_charger_at_once() -> None:
     """A poll longer than the interval skips ticks; the next begins on the grid after its end."""
-    slow, quick = Ticker(0.2, cycle_seconds=0.5), Ticker(0.2)
+    slow, quick = Ticker(0.2, poll_seconds=0.5), Ticker(0.2)
     polling = running(slow, quick)
     wait_for(lambda: slow.ended >= 4, "four long polls")
     polling.stop(1)
@@ -135,7 +135,7 @@ def test_replaced_chargers() -> None:
     wait_for(lambda: stays.ended >= 3 and goes.ended >= 3, "three rounds")
     first = stays.begun[1]
     polling.replace((comes, stays))  # type: ignore[arg-type]
-    assert polling.collectors == (comes, stays)
+    assert polling.pollers == (comes, stays)
     gone = goes.ended + goes.under_way
     wait_for(lambda: comes.ended >= 5 and stays.ended >= 8, "further rounds")
     assert goes.ended == gone
@@ -152,7 +152,7 @@ def test_replaced_chargers() -> None:
 
 def test_replaced_while_under_way() -> None:
     """A poll that runs while its charger goes and comes back has no other beside it."""
-    ticker, other = Ticker(0.05, cycle_seconds=30), Ticker(0.05)
+    ticker, other = Ticker(0.05, poll_seconds=30), Ticker(0.05)
     polling = running(ticker, other)
     wait_for(lambda: ticker.under_way == 1, "a poll under way")
     for _ in range(5):
@@ -180,7 +180,7 @@ def test_a_shorter_interval_counts_at_once() -> None:
 def test_more_chargers_get_more_threads() -> None:
     """The pool grows with the chargers that come."""
     before = workers()
-    stuck = [Ticker(0.05, cycle_seconds=30) for _ in range(4)]
+    stuck = [Ticker(0.05, poll_seconds=30) for _ in range(4)]
     polling = running(stuck[0])
     wait_for(lambda: stuck[0].under_way == 1, "a poll under way")
     polling.replace(tuple(stuck))  # type: ignore[arg-type]
@@ -194,7 +194,7 @@ def test_more_chargers_get_more_threads() -> None:
 # A charger that hangs
 
 
-def oldest(collectors: list[Collector], seconds: float = 4) -> float:
+def oldest(collectors: list[Poller], seconds: float = 4) -> float:
     """Return the greatest age of a reading that is seen for some time."""
     age, end = 0.0, time.monotonic() + seconds
     while time.monotonic() < end:
@@ -207,25 +207,25 @@ def test_hanging_charger_delays_nobody(simulator: Simulator) -> None:
     """With one of 50 chargers hanging, no other's reading is older than interval + 250 ms."""
     boxes = [simulator.add(Charger("V4", serial=f"{number:06}")) for number in range(50)]
     collectors = [
-        Collector(f"{number}", box.address, Client(box.address), 1.0)
+        Poller(f"{number}", box.address, Client(box.address), 1.0)
         for number, box in enumerate(boxes)
     ]
     others = [each for each in collectors if each.name != "17"]
     polling = running(*collectors)
     try:
-        wait_for(lambda: all(each.view().vitals.polls for each in collectors), "first polls")
+        wait_for(lambda: all(each.view().stats.polls for each in collectors), "first polls")
         calm = oldest(others)
         boxes[17].fault = "hang"
-        wait_for(lambda: collectors[17].view().vitals.up is False, "the first failure")
+        wait_for(lambda: collectors[17].view().stats.up is False, "the first failure")
         meanwhile = oldest(others)
     finally:
         boxes[17].close()
         polling.stop(5)
     # On a machine that is busy with other things the calm is no better.
     assert meanwhile <= max(1.0, calm) + 0.25
-    assert collectors[17].view().vitals.failures.keys() <= {"timeout", "truncated", "refused"}
-    assert collectors[17].view().vitals.up is False
-    assert all(each.view().vitals.failures == {} for each in others)
+    assert collectors[17].view().stats.failures.keys() <= {"timeout", "truncated", "refused"}
+    assert collectors[17].view().stats.up is False
+    assert all(each.view().stats.failures == {} for each in others)
     assert max(box.most_at_once for box in boxes) == 1
 
 
@@ -234,10 +234,10 @@ def test_hanging_charger_delays_nobody(simulator: Simulator) -> None:
 
 def test_pool_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many chargers hang, no more polls run at once than the pool has threads."""
-    assert schedule_module.WORKERS_LIMIT == 256
-    monkeypatch.setattr(schedule_module, "WORKERS_LIMIT", 3)
+    assert schedule_module.MAX_WORKERS == 256
+    monkeypatch.setattr(schedule_module, "MAX_WORKERS", 3)
     before = workers()
-    tickers = [Ticker(0.05, cycle_seconds=10) for _ in range(12)]
+    tickers = [Ticker(0.05, poll_seconds=10) for _ in range(12)]
     polling = running(*tickers)
     wait_for(lambda: sum(len(each.begun) for each in tickers) >= 3, "three polls")
     watcher = Ticker(0.01)
@@ -272,7 +272,7 @@ def test_broken_cycle_is_logged_counted_and_repeated(records: list[logging.LogRe
     polling = running(broken, sound)
     wait_for(lambda: broken.ended >= 4 and sound.ended >= 4, "four rounds")
     polling.stop(1)
-    assert polling.defects == broken.ended
+    assert polling.internal_errors == broken.ended
     assert len(records) == broken.ended
     assert records[0].levelname == "ERROR"
     assert records[0].__dict__["values"] == {"charger": "ticker"}
@@ -285,7 +285,7 @@ def test_broken_cycle_is_logged_counted_and_repeated(records: list[logging.LogRe
 
 def test_stop_waits_for_a_poll_under_way() -> None:
     """A poll that runs at the end may end."""
-    ticker = Ticker(0.1, cycle_seconds=0.2)
+    ticker = Ticker(0.1, poll_seconds=0.2)
     polling = running(ticker)
     wait_for(lambda: bool(ticker.begun), "the first poll")
     started = time.monotonic()
@@ -296,7 +296,7 @@ def test_stop_waits_for_a_poll_under_way() -> None:
 
 def test_stop_waits_no_longer_than_its_grace() -> None:
     """A poll that does not end is given up when the grace has passed."""
-    ticker = Ticker(0.1, cycle_seconds=10)
+    ticker = Ticker(0.1, poll_seconds=10)
     polling = running(ticker)
     wait_for(lambda: bool(ticker.begun), "the first poll")
     started = time.monotonic()
@@ -335,7 +335,7 @@ def test_stop_between_polls_is_immediate() -> None:
 
 def test_every_poll_is_measured() -> None:
     """Each poll counts once in the histograms of duration and of lateness."""
-    quick, slow = Ticker(0.1), Ticker(0.1, cycle_seconds=0.06)
+    quick, slow = Ticker(0.1), Ticker(0.1, poll_seconds=0.06)
     polling = running(quick, slow)
     wait_for(lambda: quick.ended >= 4 and slow.ended >= 4, "four rounds")
     polling.stop(1)
@@ -351,4 +351,4 @@ def test_without_chargers_nothing_happens() -> None:
     """A schedule of nothing starts and stops."""
     polling = running()
     polling.stop(1)
-    assert polling.defects == 0
+    assert polling.internal_errors == 0

@@ -79,6 +79,21 @@ def test_images_are_pinned(service: str) -> None:
     assert name != "goe-exporter" or tag == __version__
 
 
+@pytest.mark.parametrize(
+    ("service", "oldest"),
+    [
+        ("prometheus", (3, 13, 5)),
+        ("alertmanager", (0, 35, 0)),
+        ("influxdb", (2, 9, 1)),
+        ("grafana", (13, 2, 3)),
+    ],
+)
+def test_images_are_current(service: str, oldest: tuple[int, int, int]) -> None:
+    """No image is older than the newest patched release of November 2026."""
+    _name, _colon, tag = EVERYTHING["services"][service]["image"].partition(":")
+    assert tuple(map(int, tag.removeprefix("v").split("."))) >= oldest
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_services_are_unprivileged(service: str) -> None:
     """A service writes only to volumes and /tmp, has no capability, and gains none."""

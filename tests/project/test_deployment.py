@@ -44,6 +44,12 @@ LEFT_OPEN = {
 }
 """What the unit does not shut, and why."""
 
+OPERATOR_LABELS = (
+    *("namespace", "service", "endpoint", "job", "instance"),
+    *("pod", "container", "node"),
+)
+"""Labels that the Prometheus operator gives to a target; the last three change with the pod."""
+
 VARIABLES = {parameter.envvar: parameter.default for parameter in serve.command.params}
 
 
@@ -272,9 +278,13 @@ def test_manifests_find_each_other() -> None:
     (port,) = service["spec"]["ports"]
     assert [endpoint["port"] for endpoint in monitor["endpoints"]] == [port["name"]]
     assert monitor["endpoints"][0]["path"] == "/metrics"
-    (relabeling,) = monitor["endpoints"][0]["relabelings"]
+    relabeling, drop = monitor["endpoints"][0]["relabelings"]
     assert relabeling["targetLabel"] == "instance"
     assert relabeling["sourceLabels"] == ["__meta_kubernetes_service_name"]
+    assert drop["action"] == "labeldrop"
+    assert [name for name in OPERATOR_LABELS if not re.fullmatch(drop["regex"], name)] == [
+        *("namespace", "service", "endpoint", "job", "instance"),
+    ]
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"].items() <= labels.items()
     assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()

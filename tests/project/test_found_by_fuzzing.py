@@ -15,11 +15,12 @@ from commands import Launch
 from exporters import LISTEN, Exporter
 from speaker import Speaker
 
-from goe_exporter.channels.model import Answer, Cycle
+from goe_exporter.channels.snapshot import Answer
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.charger import write
+from goe_exporter.channels.writable import find, parse
 from goe_exporter.charger.client import Client
 from goe_exporter.charger.connection import connection
+from goe_exporter.charger.write import write
 from goe_exporter.config import strict_yaml, values
 from goe_exporter.durable.clock import Timekeeper
 from goe_exporter.errors import ConfigError, RefusedError, TransportError
@@ -28,6 +29,7 @@ from goe_exporter.influx import line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters, letters
 from goe_exporter.influx.unstamped import Held
 from goe_exporter.influx.write_api import judge
+from goe_exporter.polling.view import Poll
 from goe_exporter.service import config as service_config
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.spool import segments
@@ -191,7 +193,7 @@ def test_timestamp_beyond_all_measure(digits: int) -> None:
 
 def test_tags_that_differ_only_in_what_no_tag_holds() -> None:
     """A server refuses a line with a tag twice; the charger's own comes first."""
-    cycle = Cycle("garage", "1", NOW, None)
+    cycle = Poll("garage", "1", NOW, None)
     point = line_protocol.point(cycle, {"charger ": "x", "site": "a", "site\\": "b", "site\n": "c"})
     assert point == "goe_charger,charger=garage,serial=1,site=a up=false"
 
@@ -385,13 +387,12 @@ class _Shows:
 
 @pytest.mark.parametrize("shown", [{"ama": HUGE, "amp": 6}, {"ama": 32, "amp": HUGE}])
 def test_number_too_long_for_a_float(shown: dict[str, object]) -> None:
-    """A charger that shows one is one that did not take the write."""
+    """A charger that reports such a number has not applied the write."""
     ticks = iter(range(100))
-    with pytest.raises(RefusedError, match="the charger took max-current without effect"):
-        write.write(
+    with pytest.raises(RefusedError, match="max-current did not change"):
+        write(
             _Shows(shown),
-            write.find(CHANNELS, "max-current"),
-            "16",
+            parse(find(CHANNELS, "max-current"), "16"),
             clock=lambda: float(next(ticks)),
             sleep=lambda _seconds: None,
         )

@@ -57,11 +57,11 @@ def test_logfmt(capsys: pytest.CaptureFixture[str]) -> None:
     """A logfmt line has time, level and event, then the values; plain ones are not quoted."""
     logs.configure("logfmt", "info")
     values = {"charger": "garage", "reason": "timeout", "failures": 3, "seconds": 0.25}
-    logs.logger("goe_exporter.test").warning("charger fails", **values)
+    logs.logger("goe_exporter.test").warning("poll failed", **values)
     text = line(capsys)
     assert re.match(r"time=20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ level=warning ", text)
     assert text.endswith(
-        ' event="charger fails" charger=garage reason=timeout failures=3 seconds=0.250'
+        ' event="poll failed" charger=garage reason=timeout failures=3 seconds=0.250'
     )
 
 
@@ -83,7 +83,7 @@ def test_hostile_value_stays_on_its_line_and_in_its_field(
 ) -> None:
     """No value can begin a line, forge a field or send a control character to a terminal."""
     logs.configure(log_format, "info")
-    logs.logger("goe_exporter.test").warning("charger fails", charger=value, reason="dns")
+    logs.logger("goe_exporter.test").warning("poll failed", charger=value, reason="dns")
     text = line(capsys)
     assert text.isprintable()
     found = json.loads(text) if log_format == "json" else fields(text)
@@ -118,7 +118,7 @@ def test_defect_has_its_traceback_on_the_same_line(
     try:
         raise ZeroDivisionError("hostile\nlevel=info\x1b[31m")  # noqa: TRY301
     except ZeroDivisionError:
-        log.exception("a refresh cycle broke", charger="garage")
+        log.exception("poll aborted by an internal error", charger="garage")
     text = line(capsys)
     assert text.isprintable()
     found = json.loads(text) if log_format == "json" else fields(text)

@@ -19,6 +19,15 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REVIEW = (ROOT / "docs" / "dependencies.md").read_text()
 
 
+FIRST_ON_NODE_24 = {
+    "actions/checkout": 5,
+    "actions/download-artifact": 7,
+    "actions/setup-python": 6,
+    "actions/upload-artifact": 6,
+}
+"""Action → its first major version whose `action.yml` says `using: node24`."""
+
+
 def workflow(name: str) -> dict[str, Any]:
     """Return a workflow; YAML 1.1 reads its key `on` as True."""
     found: dict[str, Any] = yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text())
@@ -49,6 +58,43 @@ def test_workflows_trust_nobody(path: Path) -> None:
             assert "${{" not in step.get("run", "")
             if step.get("uses", "").startswith("actions/checkout@"):
                 assert step["with"] == {"persist-credentials": False}
+
+
+def test_actions_run_on_a_current_runtime() -> None:
+    """GitHub's actions are of versions that run on Node 24."""
+    pinned = re.findall(
+        r"uses: (actions/[\w-]+)@[0-9a-f]{40} # v(\d+)\.\d+\.\d+",
+        "".join(path.read_text() for path in WORKFLOWS),
+    )
+    assert {name for name, _major in pinned} == set(FIRST_ON_NODE_24)
+    for name, major in pinned:
+        assert int(major) >= FIRST_ON_NODE_24[name], name
+
+
+def test_dependabot_follows_the_schema() -> None:
+    """The service's own schema accepts its configuration."""
+    checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
+    command = [*checker, "vendor.dependabot", str(ROOT / ".github" / "dependabot.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_dependabot_updates_everything_that_is_pinned() -> None:
+    """Images, base image, actions and Python packages are updated where they are pinned."""
+    configuration = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())
+    folders = {
+        each["package-ecosystem"]: each.get("directories", [each.get("directory")])
+        for each in configuration["updates"]
+    }
+    assert folders == {
+        "docker-compose": ["/"],
+        "docker": ["/"],
+        "github-actions": ["/"],
+        "pip": ["/", "/.ci"],
+    }
+    tools = (ROOT / ".ci" / "release-tools.txt").read_text().split()
+    assert [tool.partition("==")[0] for tool in tools] == ["build", "pip-audit", "twine"]
+    assert "==" not in (ROOT / "Makefile").read_text()
 
 
 def test_a_release_is_tested_built_and_published() -> None:

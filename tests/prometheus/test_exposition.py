@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-import subprocess
 from collections.abc import Iterable
-from dataclasses import replace
+from functools import partial
 
 import pytest
-from expositions import FIXTURES, INFLUX, OPENMETRICS, TIME, down, view
+from exposed import FIXTURES, OPENMETRICS, TIME, Samples, down, lint, samples, view
 from hostile import TEXTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,21 +17,16 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
 )
-from prometheus_client.parser import text_string_to_metric_families
-from servers import binary
 
 from goe_exporter import __version__
-from goe_exporter.channels.model import (
-    ChargerView,
-    Distribution,
-    InfluxVitals,
-    Kind,
-    Reload,
-    Vitals,
-)
+from goe_exporter.channels.model import Kind
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import REASONS
+from goe_exporter.polling.scheduler import Scheduler
+from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.exposition import Exposition, render_readings
+from goe_exporter.prometheus.process import process_metrics
+from goe_exporter.service.self_metrics import polling
 
 BAD_KEYS_OF_EVIL = set(
     """
@@ -40,19 +34,6 @@ BAD_KEYS_OF_EVIL = set(
     rbt rssi pgrid ppv var awp fup rbc c0e c1e cards
     """.split()
 )
-
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def samples(text: str) -> Samples:
-    """Parse an exposition into name and labels → value; a sample given twice fails."""
-    found: Samples = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            key = (sample.name, frozenset(sample.labels.items()))
-            assert key not in found
-            found[key] = sample.value
-    return found
 
 
 def value(found: Samples, name: str, **labels: str) -> float | None:
@@ -65,25 +46,10 @@ def labels_of(found: Samples, name: str) -> list[dict[str, str]]:
 
 
 def exposition(views: Iterable[ChargerView]) -> Exposition:
-    """Return an endpoint whose polls have taken 20 ms and 3 s, and were late by 1 ms."""
-    duration, lateness = Distribution((0.05, 0.5, 5)), Distribution((0.01, 0.1, 1))
-    duration.observe(0.02)
-    duration.observe(3.0)
-    lateness.observe(0.001)
+    """Return an endpoint with these chargers, the polling's families and those of the process."""
     views = tuple(views)
-    return Exposition(lambda: views, duration, lateness, lambda: 2)
-
-
-def lint(text: str) -> None:
-    """Let promtool look at an exposition: it must find nothing."""
-    done = subprocess.run(
-        [binary("promtool"), "check", "metrics"],
-        input=text.encode("utf-8"),
-        capture_output=True,
-        timeout=30,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    own = partial(polling, Scheduler(()))
+    return Exposition(lambda: views, [own, process_metrics()])
 
 
 # Whole outputs
@@ -140,7 +106,9 @@ def test_promtool_reads_hostile_names(name: str) -> None:
 
 # Numbers, typed by hand
 
-DEVICE_OF_NOBODY = dict.fromkeys(("serial", "model", "variant", "firmware", "name"), "")
+DEVICE_OF_NOBODY = dict.fromkeys(
+    ("serial", "model", "variant", "firmware", "name", "revision", "style"), ""
+)
 
 
 @pytest.mark.parametrize(
@@ -405,10 +373,10 @@ def test_secrets_do_not_reach_the_exposition() -> None:
         assert secret not in text
 
 
-# Vitals
+# Poll statistics
 
 
-def test_a_charger_without_snapshot_has_vitals_only() -> None:
+def test_a_charger_without_snapshot_has_poll_statistics_only() -> None:
     """No reading of a charger that is down: its series vanish, `goe_up` is 0."""
     found = samples(render_readings([down()]))
     assert {name for name, _ in found} == {
@@ -428,12 +396,12 @@ def test_a_charger_without_snapshot_has_vitals_only() -> None:
 
 def test_a_charger_that_was_never_polled() -> None:
     """Before the first poll has ended there is no `goe_up` to alert on, only zero counters."""
-    found = samples(render_readings([ChargerView("garage", "192.0.2.7", Vitals(), None, None)]))
+    found = samples(render_readings([ChargerView("garage", "192.0.2.7", PollStats(), None, None)]))
     assert {name for name, _ in found} == {"goe_polls_total", "goe_poll_failures_total"}
     assert set(found.values()) == {0.0}
 
 
-def test_vitals_of_a_healthy_charger() -> None:
+def test_poll_statistics_of_a_healthy_charger() -> None:
     """Counters are there from the start: one per reason, out of the closed set."""
     found = samples(render_readings([view("v2_evil")]))
     assert value(found, "goe_up") == 1
@@ -467,7 +435,7 @@ def test_no_chargers_no_output() -> None:
 def test_nothing_is_kept_between_scrapes() -> None:
     """A charger whose snapshot grew too old has no reading in the next scrape."""
     views = [view("v2_v4_one_phase_noise")]
-    endpoint = Exposition(lambda: views, Distribution((1,)), Distribution((1,)))
+    endpoint = Exposition(lambda: views)
     assert b"goe_power_watts{" in endpoint.render()[0]
     views[:] = [down()]
     text = endpoint.render()[0]
@@ -489,75 +457,9 @@ def test_endpoint_in_the_text_format() -> None:
     assert render_readings([view("v2_v4_one_phase_noise")]) in text
     found = samples(text)
     assert found["goe_exporter_build_info", frozenset({("version", __version__)})] == 1
-    assert found["goe_exporter_defects_total", frozenset()] == 2
+    assert found["goe_exporter_defects_total", frozenset()] == 0
     assert ("process_start_time_seconds", frozenset()) in found
     assert any(name == "python_info" for name, _ in found)
-
-
-@pytest.mark.parametrize(("successful", "number"), [(True, 1), (False, 0)])
-def test_reload_of_the_configuration(successful: bool, number: int) -> None:
-    """What came of reading the configuration last, and when it was right last."""
-    none = Distribution([1.0])
-    endpoint = Exposition(list, none, none, reload=lambda: Reload(successful, 1_750_000_000.5))
-    found = samples(endpoint.render()[0].decode("utf-8"))
-    assert found["goe_config_last_reload_successful", frozenset()] == number
-    moment = found["goe_config_last_reload_success_timestamp_seconds", frozenset()]
-    assert moment == 1_750_000_000.5
-
-
-def test_histograms() -> None:
-    """Poll durations and lateness are cumulative histograms over all chargers, unlabelled."""
-    found = samples(exposition([]).render()[0].decode("utf-8"))
-    buckets = {
-        dict(labels)["le"]: count
-        for (name, labels), count in found.items()
-        if name == "goe_exporter_poll_duration_seconds_bucket"
-    }
-    assert buckets == {"0.05": 1.0, "0.5": 1.0, "5": 2.0, "+Inf": 2.0}
-    assert found["goe_exporter_poll_duration_seconds_count", frozenset()] == 2
-    assert found["goe_exporter_poll_duration_seconds_sum", frozenset()] == pytest.approx(3.02)
-    late = ("goe_exporter_poll_lateness_seconds_bucket", frozenset({("le", "0.01")}))
-    assert found[late] == 1
-
-
-def with_influx(vitals: InfluxVitals) -> str:
-    """Return the endpoint's text where points are delivered to InfluxDB."""
-    nothing = Distribution((1,))
-    endpoint = Exposition(tuple, nothing, nothing, influx=lambda: vitals)
-    return endpoint.render()[0].decode("utf-8")
-
-
-def test_delivery_to_influx() -> None:
-    """With InfluxDB on, what was delivered, what waits and what fails is told."""
-    found = samples(with_influx(INFLUX))
-    told = {(name, *labels): n for (name, labels), n in found.items() if "_influx_" in name}
-    assert (
-        told.items()
-        >= {
-            ("goe_influx_points_total", ("result", "written")): 1000,
-            ("goe_influx_points_total", ("result", "rejected")): 2,
-            ("goe_influx_points_total", ("result", "dropped")): 3,
-            ("goe_influx_spooled_points",): 40,
-            ("goe_influx_oldest_spooled_timestamp_seconds",): TIME,
-            ("goe_influx_write_failures_total", ("reason", "timeout")): 5,
-        }.items()
-    )
-
-
-def test_an_empty_spool_has_no_oldest_point() -> None:
-    """Nothing waits: no timestamp, rather than 0."""
-    assert "goe_influx_oldest" not in with_influx(replace(INFLUX, spooled=0, oldest=None))
-
-
-def test_without_influx_nothing_is_told_of_it() -> None:
-    """Who delivers nothing to InfluxDB has no metrics of it."""
-    assert b"goe_influx" not in exposition([]).render()[0]
-
-
-@pytest.mark.server
-def test_promtool_finds_nothing_with_influx() -> None:
-    """Nor has promtool anything to say about the delivery's metrics."""
-    lint(with_influx(INFLUX))
 
 
 @pytest.mark.parametrize("fixture", FIXTURES)

@@ -8,19 +8,24 @@ from dataclasses import replace
 from threading import Thread
 
 import pytest
-from by_library import Fixed, encoded, families
-from expositions import FIXTURES, INFLUX, OPENMETRICS, down, view
+from by_library import encoded, families, provided
+from exposed import FIXTURES, INFLUX, OPENMETRICS, down, view
 from hostile import ANY_JSON, TEXTS
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import ChargerView, Distribution, Snapshot, Vitals
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import REASONS
+from goe_exporter.polling.scheduler import Scheduler
+from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.exposition import Exposition, render_readings
+from goe_exporter.prometheus.families import Family, Sample
+from goe_exporter.prometheus.process import process_metrics
 from goe_exporter.prometheus.text_format import negotiated, number
+from goe_exporter.service.self_metrics import Reload, providers
 
 KEYS = sorted({key for row in CHANNELS for key in row.key.split()})
 SPELLABLE = st.text(max_size=20) | st.sampled_from(
@@ -30,7 +35,7 @@ COUNTS = st.integers(0, 10**17)
 TIMES = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 
 VITALS = st.builds(
-    Vitals,
+    PollStats,
     up=st.none() | st.booleans(),
     polls=COUNTS,
     failures=st.dictionaries(st.sampled_from(REASONS), COUNTS, max_size=3),
@@ -58,15 +63,15 @@ def mended(text: str) -> str:
 
 
 def endpoint(views: Iterable[ChargerView]) -> tuple[Exposition, list[Metric]]:
-    """Return an endpoint whose process stands still, and all it shows in the library's words."""
+    """Return an endpoint with fixed process metrics, and the same families for the library."""
     views = tuple(views)
-    duration, lateness = Distribution((0.05, 0.5)), Distribution((0.01, 1e7))
-    duration.observe(0.02)
-    lateness.observe(2e7)
-    exposition = Exposition(lambda: views, duration, lateness, lambda: 2, lambda: INFLUX)
-    process = list(exposition._process.collect())
-    exposition._process = Fixed(process)  # type: ignore[assignment]
-    return exposition, [*process, *families(views), *exposition.collect()]
+    scheduler = Scheduler(())
+    scheduler.duration.observe(0.02)
+    scheduler.lateness.observe(2e7)
+    own = providers(scheduler, lambda: Reload(successful=True, last_success=1.7e9), lambda: INFLUX)
+    process = tuple(process_metrics()())
+    own.append(lambda: process)
+    return Exposition(lambda: views, own), [*families(views), *provided(own)]
 
 
 def check(views: Iterable[ChargerView]) -> None:
@@ -103,14 +108,14 @@ def test_any_fleet(views: list[ChargerView]) -> None:
 
 def test_a_family_is_headed_by_escaped_help() -> None:
     """Help with quotes, backslashes and newlines is escaped as each format wants it."""
-    exposition, metrics = endpoint([])
-    odd = Metric("goe_odd", 'say "hi"\\n\nand so on', "gauge")
-    odd.add_sample("goe_odd", {"b": '"\\\n', "a": "é"}, float("nan"))
-    exposition._process = Fixed([odd])  # type: ignore[assignment]
+    labels = {"b": '"\\\n', "a": "é"}
+    odd = Family(
+        "goe_odd", 'say "hi"\\n\nand so on', "gauge", [Sample("goe_odd", labels, float("nan"))]
+    )
+    exposition = Exposition(tuple, [lambda: [odd]])
     for accept in ("", OPENMETRICS):
         shown = exposition.render(accept)[0].decode()
-        assert shown.startswith(encoded([odd], accept).removesuffix("# EOF\n"))
-    assert metrics
+        assert shown == encoded(provided([lambda: [odd]]), accept)
 
 
 def test_scrapes_in_parallel() -> None:

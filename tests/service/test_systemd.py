@@ -21,7 +21,7 @@ from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.http_server import server as server_module
 from goe_exporter.http_server.server import Server
 from goe_exporter.polling import scheduler as schedule_module
-from goe_exporter.polling.scheduler import Schedule
+from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.service import service, systemd
 from goe_exporter.service.config import RunConfig
 from goe_exporter.simulator import Simulator
@@ -158,41 +158,41 @@ def test_a_life(launch: Launch, manager: Manager, tmp_path: Path, simulator: Sim
 
 def test_polls_that_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     """One poll that does not end is a hanging exporter only if no other ends either."""
-    monkeypatch.setattr(schedule_module, "HUNG_SECONDS", 0.5)
-    stuck = Ticker(0.05, cycle_seconds=60)
+    monkeypatch.setattr(schedule_module, "STALL_SECONDS", 0.5)
+    stuck = Ticker(0.05, poll_seconds=60)
     alone = running(stuck)
-    wait_for(alone.hangs, "a schedule that hangs")
+    wait_for(alone.is_stalled, "a schedule that hangs")
     stuck.release.set()
-    wait_for(lambda: not alone.hangs(), "a schedule that goes on")
+    wait_for(lambda: not alone.is_stalled(), "a schedule that goes on")
     alone.stop(1)
-    stuck, sound = Ticker(0.05, cycle_seconds=60), Ticker(0.05)
+    stuck, sound = Ticker(0.05, poll_seconds=60), Ticker(0.05)
     both = running(stuck, sound)
     wait_for(lambda: len(sound.begun) >= 30, "many polls of the other")
     assert stuck.ended == 0
-    assert not both.hangs()
+    assert not both.is_stalled()
     stuck.release.set()
     both.stop(1)
 
 
 def test_a_dead_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tick that nobody works off is seen, though nothing is under way."""
-    monkeypatch.setattr(schedule_module, "HUNG_SECONDS", 0.2)
+    monkeypatch.setattr(schedule_module, "STALL_SECONDS", 0.2)
     moments = [0.0]
-    idle = Schedule((Ticker(3600),), clock=lambda: moments[0])  # type: ignore[arg-type]
-    idle.replace(idle.collectors)
-    assert not idle.hangs()
+    idle = Scheduler((Ticker(3600),), clock=lambda: moments[0])  # type: ignore[arg-type]
+    idle.replace(idle.pollers)
+    assert not idle.is_stalled()
     moments[0] = 10.0
-    assert idle.hangs()
+    assert idle.is_stalled()
 
 
 def test_rare_polls_do_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     """An hour between two polls is no standstill."""
-    monkeypatch.setattr(schedule_module, "HUNG_SECONDS", 0.1)
+    monkeypatch.setattr(schedule_module, "STALL_SECONDS", 0.1)
     rare = running(Ticker(3600))
     wait_for(lambda: sum(rare.duration.counts) == 1, "the first poll")
     end = time.monotonic() + 0.5
     wait_for(lambda: time.monotonic() >= end, "five times the patience")
-    assert not rare.hangs()
+    assert not rare.is_stalled()
     rare.stop(1)
 
 
@@ -210,7 +210,7 @@ def made(hanging: Callable[[], bool]) -> service.Service:
     """Return a service that does not run, whose polls hang or not."""
     wishes = RunConfig((ChargerConfig(name="garage", host="127.0.0.1:1"),), 1.0)
     found = service.Service(wishes, lambda: wishes)
-    found._schedule.hangs = hanging  # type: ignore[method-assign]
+    found._schedule.is_stalled = hanging  # type: ignore[method-assign]
     return found
 
 
@@ -228,11 +228,11 @@ def test_what_hangs_shows_no_life(
         return hanging[0]
 
     watched = made(hangs)
-    assert watched.hangs() == ""
+    assert watched.stalled_component() == ""
     threading.Thread(target=watched.watch, daemon=True).start()
     wait_for(lambda: manager.signs() >= 3, "three signs of life")
     hanging[0] = True
-    assert watched.hangs() == "polls"
+    assert watched.stalled_component() == "polls"
     seen = asked[0]
     wait_for(lambda: asked[0] >= seen + 2, "the watch to see it")
     signs, seen = manager.signs(), asked[0]

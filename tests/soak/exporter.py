@@ -21,15 +21,16 @@ DEADLINE_SECONDS = 2.0
 """For an answer; a twentieth of the real 4 s would measure the machine instead of the exporter."""
 
 SHORTENED = (
-    ("config", "SHORTEST_INTERVAL_SECONDS"),
-    ("schedule", "FIRST_SECONDS"),
-    ("collector", "SLOW_SECONDS"),
-    ("collector", "LONGEST_BACK_OFF_SECONDS"),
-    ("delivery", "FIRST_WAIT_SECONDS"),
-    ("delivery", "LONGEST_WAIT_SECONDS"),
-    ("delivery", "LONGEST_RETRY_AFTER_SECONDS"),
-    ("delivery", "QUIET_SECONDS"),
-    ("timekeeping", "KEEP_SECONDS"),
+    ("config.values", "SHORTEST_INTERVAL_SECONDS"),
+    ("polling.scheduler", "FIRST_SECONDS"),
+    ("polling.slow_rows", "SLOW_SECONDS"),
+    ("polling.poller", "SLOW_SECONDS"),
+    ("polling.poller", "MAX_BACK_OFF_SECONDS"),
+    ("influx.sender", "FIRST_WAIT_SECONDS"),
+    ("influx.sender", "LONGEST_WAIT_SECONDS"),
+    ("influx.sender", "LONGEST_RETRY_AFTER_SECONDS"),
+    ("influx.sender", "QUIET_SECONDS"),
+    ("durable.clock", "KEEP_SECONDS"),
 )
 
 
@@ -64,13 +65,13 @@ def compress(wall: Callable[[], float]) -> None:
 
     modules: dict[str, Any] = {
         name: importlib.import_module(f"goe_exporter.{name}")
-        for name in (*dict(SHORTENED), "agent", "service", "cli")
+        for name in (*dict(SHORTENED), "influx.agent", "service.service", "cli.main")
     }
     for module, name in SHORTENED:
         setattr(modules[module], name, getattr(modules[module], name) / FACTOR)
-    agent, service = modules["agent"], modules["service"]
+    agent, service = modules["influx.agent"], modules["service.service"]
     agent.Timekeeper = partial(agent.Timekeeper, wall=wall, synchronised=lambda: False)
-    service.Collector = partial(service.Collector, wall=wall)
+    service.Poller = partial(service.Poller, wall=wall)
     service.Client = partial(service.Client, deadline_seconds=DEADLINE_SECONDS)
 
 

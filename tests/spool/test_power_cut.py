@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from power import WAYS, Disk
 
-from goe_exporter.channels.model import Cycle
 from goe_exporter.durable.clock import Timekeeper
 from goe_exporter.influx import agent as agent_module
 from goe_exporter.influx.agent import Agent
 from goe_exporter.influx.dead_letters import DeadLetters, letters
 from goe_exporter.influx.sender import Sender
 from goe_exporter.influx.write_api import Verdict
+from goe_exporter.polling.view import Poll
 from goe_exporter.spool.queue import Spool
 
 LIMIT = 1024 * 1024
@@ -88,7 +88,7 @@ def test_spool(watch: Watch, folder: Path) -> None:
 
     disk = watch(check)
     spool = Spool(folder, LIMIT)
-    spool._segment_bytes = 260
+    spool._storage.segment_bytes = 260
     for first in (0, 20, 40):
         for number in range(first, first + 7):
             given.append(number)
@@ -156,7 +156,7 @@ def test_refused_lines(watch: Watch, folder: Path) -> None:
     disk = watch(check)
     spool = Spool(folder, LIMIT)
     dead = DeadLetters(folder / "dead", LIMIT)
-    dead.spool._segment_bytes = 300
+    dead.spool._storage.segment_bytes = 300
     for number in range(9):
         spool.append(line(number))
         taken.add(line(number))
@@ -189,10 +189,10 @@ def test_held_points(watch: Watch, folder: Path, monkeypatch: pytest.MonkeyPatch
 
     disk = watch(check)
     pusher = Agent(folder, LIMIT, Picky(set()), {}, 5000)
-    pusher._held.spool._segment_bytes = 400
+    pusher._held.spool._storage.segment_bytes = 400
     for number in range(100, 112):
         clock["wall"], clock["up"] = clock["wall"] + 5, clock["up"] + 5
-        pusher.take(Cycle(str(number), "", clock["wall"], None))
+        pusher.take(Poll(str(number), "", clock["wall"], None))
         names.append(b"%d" % number)
     clock["wall"] = NOW
     pusher._answered(Verdict("written", server_time=NOW))

@@ -28,7 +28,7 @@ from servers import wait_for
 
 from goe_exporter.errors import UsageError
 from goe_exporter.spool import queue as spool_module
-from goe_exporter.spool.queue import LONGEST_LINE_BYTES, Spool
+from goe_exporter.spool.queue import MAX_LINE_BYTES, Spool
 from goe_exporter.spool.segments import stored_cursor, stored_dropped, survey
 
 LIMIT = 1024 * 1024
@@ -208,10 +208,10 @@ def test_line_beyond_all_measure(opened: Open) -> None:
     """A line of more than 1 MiB is dropped and counted; what waits is not touched."""
     spool = opened(4 * LIMIT)
     spool.append(b"before")
-    assert not spool.append(b"x" * (LONGEST_LINE_BYTES + 1))
-    assert spool.append(b"x" * LONGEST_LINE_BYTES)
+    assert not spool.append(b"x" * (MAX_LINE_BYTES + 1))
+    assert spool.append(b"x" * MAX_LINE_BYTES)
     assert spool.dropped == 1
-    assert [len(text) for text in drained(spool)] == [6, LONGEST_LINE_BYTES]
+    assert [len(text) for text in drained(spool)] == [6, MAX_LINE_BYTES]
 
 
 def test_line_larger_than_the_spool(opened: Open) -> None:
@@ -734,11 +734,11 @@ def test_spool_that_is_replaced(opened: Open, folder: Path) -> None:
     spool = opened(SMALL)
     fill(spool, 0, 300)
     batch = spool.read(300)
-    spool.lend(batch.ends)
+    spool.mark_in_flight(batch.ends)
     move(folder, folder.with_name("elsewhere"))
     move(other, folder)
     spool.commit(batch.ends[150])
-    assert spool.lend(batch.ends) == 300
+    assert spool.mark_in_flight(batch.ends) == 300
     fill(spool, 600, 610)
     spool.commit(batch.end)
     assert drained(spool) == lines(500, 610)
@@ -819,7 +819,7 @@ def test_another_disk_is_mounted(small_disk: Path) -> None:
     umount(small_disk)
     fill(spool, 10, 20)
     mount("-t", "tmpfs", "-o", "size=256k", "tmpfs", str(small_disk))
-    spool.attend()
+    spool.check_directory()
     assert survey(small_disk / "spool").pending == 10
     spool.close()
     spool = Spool(small_disk / "spool", SMALL)
@@ -831,7 +831,7 @@ def test_memory_is_bounded(
     opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
 ) -> None:
     """Beyond the bound the oldest go; they are counted, as is what is left when it is closed."""
-    monkeypatch.setattr(spool_module, "MEMORY_BYTES", 20_000)
+    monkeypatch.setattr(spool_module, "MAX_MEMORY_BYTES", 20_000)
     spool = opened(SMALL)
     move(folder, folder.with_name("elsewhere"))
     folder.write_text("in the way")
@@ -897,7 +897,7 @@ def test_version(opened: Open, folder: Path) -> None:
 
 
 def test_newer_version(opened: Open, folder: Path) -> None:
-    """A spool of a newer release is refused, by whoever reads it, and stays as it is."""
+    """Neither an agent nor a status reads a spool of a newer release, and it stays as it is."""
     fill(opened(SMALL), 0, 10)
     opened(SMALL, folder.with_name("other"))
     (folder / "version").write_bytes(b"2\n")
@@ -1097,14 +1097,14 @@ def test_next_segment_that_cannot_be_begun(opened: Open, monkeypatch: pytest.Mon
     fill(spool, 0, 3)
     before = len([*Path("/proc/self/fd").iterdir()])
     for failing in ("fdatasync", "fsync"):
-        spool._segment_bytes = 1
+        spool._storage.segment_bytes = 1
         with monkeypatch.context() as patch:
             patch.setattr(os, failing, denied)
             for number in range(20):
                 with contextlib.suppress(OSError):
                     spool.append(line(number))
         assert len([*Path("/proc/self/fd").iterdir()]) <= before
-    spool._segment_bytes = 4096
+    spool._storage.segment_bytes = 4096
     waiting = spool.pending
     fill(spool, 30, 40)
     found = drained(opened(SMALL))
@@ -1257,7 +1257,9 @@ def test_real_full_disk(small_disk: Path) -> None:
     """On a disk of 256 KiB appending goes on beyond the disk's end: the oldest goes, counted."""
     folder = small_disk / "spool"
     spool = Spool(folder, 8 * LIMIT)
-    spool._segment_bytes = 27_000  # no whole number of pages: the disk fills within a record
+    spool._storage.segment_bytes = (
+        27_000  # no whole number of pages: the disk fills within a record
+    )
     fill(spool, 0, 6000)
     assert spool.dropped > 2000
     dropped = spool.dropped
@@ -1490,7 +1492,7 @@ def test_against_a_list(steps: list[tuple[str, bytes | int | None]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         spool = Spool(folder, LIMIT)
-        spool._segment_bytes = 1000
+        spool._storage.segment_bytes = 1000
         model: list[bytes] = []
         for step, value in steps:
             if isinstance(value, bytes):
@@ -1507,12 +1509,12 @@ def test_against_a_list(steps: list[tuple[str, bytes | int | None]]) -> None:
                     spool.close()
                 else:
                     # As a kill does it: nothing is flushed, only the descriptors go.
-                    if spool._fd is not None:
-                        os.close(spool._fd)
-                    assert spool._home is not None
-                    spool._home.close()
+                    if spool._storage.descriptor is not None:
+                        os.close(spool._storage.descriptor)
+                    assert spool._storage._home is not None
+                    spool._storage._home.close()
                 spool = Spool(folder, LIMIT)
-                spool._segment_bytes = 1000
+                spool._storage.segment_bytes = 1000
             assert spool.pending == len(model)
             assert survey(folder).pending == len(model)
             assert spool.size_bytes == on_disk(folder)

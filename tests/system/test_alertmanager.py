@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import urllib.request
@@ -49,6 +50,8 @@ def test_amtool_accepts_the_example() -> None:
         ("severity=critical alertname=GoeExporterDown", "everywhere"),
         ("severity=warning alertname=GoeChargerUnreachable charger=garage", "mail"),
         ("severity=info alertname=GoeSessionLimitReached charger=garage", "nobody"),
+        ("severity=warning alertname=GoeChargerUnreachable charger=off-at-night", "mail"),
+        ("severity=critical alertname=GoeGroundFault charger=off-at-night", "everywhere"),
         ("alertname=OfAnotherProgram", "mail"),
     ],
 )
@@ -56,6 +59,26 @@ def test_who_is_told(labels: str, receiver: str) -> None:
     """Danger goes everywhere, warnings by mail, information to nobody."""
     told = amtool("config", "routes", "test", f"--config.file={CONFIG}", *labels.split())
     assert told.strip() == receiver
+
+
+def test_a_charger_that_is_off_at_night() -> None:
+    """Only that it does not answer is muted, only that charger, and only at night."""
+    (route,) = [each for each in example()["route"]["routes"] if "mute_time_intervals" in each]
+    assert route["matchers"][0] == "charger = off-at-night"
+    names = re.fullmatch(r'alertname =~ "(.+)"', route["matchers"][1])
+    assert names is not None
+    assert names[1].split("|") == ["GoeChargerUnreachable", "GoeChargerDataStale"]
+    (night,) = example()["time_intervals"]
+    assert route["mute_time_intervals"] == [night["name"]]
+    assert night["time_intervals"][0]["times"] == [
+        {"start_time": "22:00", "end_time": "24:00"},
+        {"start_time": "00:00", "end_time": "06:30"},
+    ]
+
+
+def test_every_inhibition_compares_labels() -> None:
+    """Without `equal` an alert would mute those of every other exporter and Prometheus."""
+    assert all(rule["equal"] for rule in example()["inhibit_rules"])
 
 
 def test_secrets_stand_in_files() -> None:
@@ -154,7 +177,7 @@ def test_a_fault_reaches_the_webhook(speak: Callable[..., Speaker], tmp_path: Pa
     with Simulator(clock=lambda: 0.0) as simulator, contextlib.ExitStack() as servers:
         box = simulator.add(charger)
         serve = [
-            *(sys.executable, "-m", "goe_exporter.cli", "serve"),
+            *(sys.executable, "-m", "goe_exporter.cli.main", "serve"),
             *(f"garage={box.address}", "--refresh-interval", "1s"),
             *("--web.listen-address", exporter),
         ]

@@ -16,11 +16,12 @@ from servers import wait_for
 from sites import Site
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import ChargerView, Cycle, Snapshot, Vitals
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
-from goe_exporter.polling.poller import Collector
-from goe_exporter.polling.scheduler import Schedule
+from goe_exporter.polling.poller import Poller
+from goe_exporter.polling.scheduler import Scheduler
+from goe_exporter.polling.view import ChargerView, Poll, PollStats
 from goe_exporter.simulator import Car, Charger, Simulator
 from goe_exporter.web import app, pages
 from goe_exporter.web.history import History
@@ -65,14 +66,14 @@ class Garage:
         self.simulator = simulator
         self.box = simulator.add(self.charger)
         self.history = History()
-        self.collector = Collector(
+        self.collector = Poller(
             name,
             self.box.address,
             Client(self.box.address),
             INTERVAL_SECONDS,
             sink=self.history.take,
         )
-        self.schedule = Schedule([self.collector])
+        self.schedule = Scheduler([self.collector])
         self.looks = 0
 
     def views(self) -> list[ChargerView]:
@@ -102,10 +103,10 @@ def garage(simulator: Simulator) -> Iterator[Garage]:
 def shown(name: str, status: dict[str, object] | None, *, age: float | None = 1.0) -> ChargerView:
     """Return a charger as the page sees it: with a status, or silent for `age` seconds."""
     if status is None:
-        vitals = Vitals(up=False, reason="timeout", polls=9, failures_in_row=9)
-        return ChargerView(name, "192.0.2.1", vitals, None, age)
+        stats = PollStats(up=False, reason="timeout", polls=9, failures_in_row=9)
+        return ChargerView(name, "192.0.2.1", stats, None, age)
     snapshot = Snapshot(name, 2, 1_750_000_000.0, 0.0, decode(status, 2, CHANNELS).readings)
-    return ChargerView(name, "192.0.2.1", Vitals(up=True, polls=9), snapshot, age)
+    return ChargerView(name, "192.0.2.1", PollStats(up=True, polls=9), snapshot, age)
 
 
 def an_hour(names: Sequence[str]) -> History:
@@ -118,7 +119,7 @@ def an_hour(names: Sequence[str]) -> History:
             nrg = [noise.gauss(value, value / 200) for value in CHARGING["nrg"]]  # type: ignore[attr-defined]
             status = CHARGING | {"nrg": nrg, "tma": [27 + noise.random(), 29 + noise.random()]}
             snapshot = Snapshot(name, 2, 0.0, 0.0, decode(status, 2, CHANNELS).readings)
-            history.take(Cycle(name, "", 0.0, None if 350 < row < 360 else snapshot))
+            history.take(Poll(name, "", 0.0, None if 350 < row < 360 else snapshot))
         clock[0] += 5
     clock[0] -= 2.5
     return history
@@ -130,7 +131,7 @@ FLEET = (
     shown(HOSTILE, BROKEN),
     shown("yard", None, age=700.0),
     shown("barn", None, age=None),
-    ChargerView("shed", "192.0.2.1", Vitals(), None, None),
+    ChargerView("shed", "192.0.2.1", PollStats(), None, None),
 )
 
 
@@ -214,7 +215,7 @@ def test_a_hidden_page_is_still(browser: Browser, garage: Garage) -> None:
         other = browser.driver.current_window_handle
         try:
             wait_for(lambda: not _grows(garage, 3), "a page that asks nothing")
-            polls = garage.collector.view().vitals.polls
+            polls = garage.collector.view().stats.polls
             browser.driver.close()
         finally:
             browser.driver.switch_to.window(page)
@@ -226,8 +227,8 @@ def test_a_hidden_page_is_still(browser: Browser, garage: Garage) -> None:
 
 def _grows(garage: Garage, cycles: int) -> bool:
     """Tell whether anybody looked while the charger was polled so many times."""
-    looks, polls = garage.looks, garage.collector.view().vitals.polls
-    wait_for(lambda: garage.collector.view().vitals.polls >= polls + cycles, "polls")
+    looks, polls = garage.looks, garage.collector.view().stats.polls
+    wait_for(lambda: garage.collector.view().stats.polls >= polls + cycles, "polls")
     return garage.looks > looks
 
 
@@ -240,16 +241,16 @@ def test_pages_cost_the_charger_nothing(browser: Browser, garage: Garage) -> Non
         for _window in range(2):
             browser.driver.switch_to.new_window("window")
             browser.open(site.url)
-        began, started = time.monotonic(), garage.collector.view().vitals.polls
+        began, started = time.monotonic(), garage.collector.view().stats.polls
         looks = garage.looks
-        wait_for(lambda: garage.collector.view().vitals.polls >= started + 12, "twelve polls")
+        wait_for(lambda: garage.collector.view().stats.polls >= started + 12, "twelve polls")
         seen, cycles = garage.looks - looks, (time.monotonic() - began) / INTERVAL_SECONDS
         for window in browser.driver.window_handles:
             if window != first:
                 browser.driver.switch_to.window(window)
                 browser.driver.close()
         browser.driver.switch_to.window(first)
-    assert garage.box.requests - garage.collector.view().vitals.polls in (0, 1)
+    assert garage.box.requests - garage.collector.view().stats.polls in (0, 1)
     assert garage.box.most_at_once == 1
     # In a cycle each window asks for the page and its piece of history, and twice too soon at most.
     assert 12 <= seen <= 3 * 4 * cycles + 12
@@ -309,10 +310,10 @@ def test_an_error_is_withheld(browser: Browser) -> None:
 
 def test_a_stale_charger_stands_out(browser: Browser) -> None:
     """After a failed poll the hero has the colour of its warning, unless there is an error."""
-    failing = Vitals(up=False, reason="timeout", polls=9)
+    failing = PollStats(up=False, reason="timeout", polls=9)
     browser.be()
     for status, warned in ((CHARGING, True), (BROKEN, False)):
-        stale = replace(shown("garage", status), vitals=failing)
+        stale = replace(shown("garage", status), stats=failing)
         with Site(lambda stale=stale: [stale]) as site:  # type: ignore[misc]
             browser.open(site.url)
             state, fresh = browser.run(

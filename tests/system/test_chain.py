@@ -33,14 +33,14 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 from servers import wait_for
 from sites import ask
 
-from goe_exporter.channels.model import Channel, Distribution, Kind
+from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
 from goe_exporter.cli import main
 from goe_exporter.http_server import server
 from goe_exporter.influx.agent import Agent
 from goe_exporter.influx.write_api import Access, ServerV2
-from goe_exporter.polling.poller import Collector
+from goe_exporter.polling.poller import Poller
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.simulator import Box, Charger, Simulator
 from goe_exporter.simulator.speech import Answer
@@ -227,17 +227,17 @@ class Chain:
         self.port = port
         self.agent = agent
         self.influx = influx
-        self.collectors: list[Collector] = []
+        self.collectors: list[Poller] = []
 
     def become(self, state: State) -> None:
         """Let the charger be in this state, and poll it until all of its rows are in."""
         self.box.charger = charger_of(state)
         self.speech.state = state
         client = Client(self.box.address, state.api)
-        collector = Collector(state.name, self.box.address, client, 60.0, sink=self.agent.take)
+        collector = Poller(state.name, self.box.address, client, 60.0, sink=self.agent.take)
         while not collector.complete:
-            collector.cycle()
-            assert collector.view().vitals.up, collector.view().vitals.message
+            collector.poll()
+            assert collector.view().stats.up, collector.view().stats.message
         self.collectors[:] = [collector]
 
     def whole_status(self, api: int) -> dict[str, Any]:
@@ -288,7 +288,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         writes = ServerV2(influx.url, "", "goe", "", Access(10.0))
         agent = Agent(tmp_path_factory.mktemp("spool"), 2**24, writes, {}, 5000)
         built = Chain(simulator.add(Charger()), web.port, agent, influx)
-        exposition = Exposition(lambda: _views(built), Distribution((1.0,)), Distribution((1.0,)))
+        exposition = Exposition(lambda: _views(built))
         app = application(lambda: _views(built), exposition, History())
         thread = threading.Thread(target=web.run, args=(app,))
         thread.start()

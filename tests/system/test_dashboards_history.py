@@ -23,8 +23,9 @@ from prometheus_server import Found, Prometheus, Sample
 from servers import InfluxDB
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import ChargerView, Cycle, Snapshot, Vitals
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.influx.line_protocol import line
+from goe_exporter.polling.view import ChargerView, Poll, PollStats
 
 FIRST, LAST = unix(2026, 1, 1), unix(2026, 3, 2, hours=12)
 EVERY, HOUR = 300.0, 3600.0
@@ -88,7 +89,7 @@ def share(minutes: float) -> float:
     return min(max(minutes / 60, 0), 1)
 
 
-def cycles() -> Iterator[Cycle]:
+def cycles() -> Iterator[Poll]:
     """Yield what the exporter would have seen, by the project's own decoder."""
     before_wh, time = 500_000.0, FIRST
     while time <= LAST:
@@ -96,7 +97,7 @@ def cycles() -> Iterator[Cycle]:
         for charger, api, says in (("garage", 2, garage), ("yard", 1, yard)):
             status = says(time, before_wh)
             snapshot = Snapshot(charger, api, time, time, decode(status, api).readings)
-            yield Cycle(charger, str(status["sse"]), time, snapshot)
+            yield Poll(charger, str(status["sse"]), time, snapshot)
         if midnight(time + step) != midnight(time):
             before_wh += 1000 * day_of_month(time)
         time += step
@@ -106,7 +107,7 @@ def samples() -> Iterator[Sample]:
     """Yield the history as the exporter would have shown it to Prometheus."""
     scraped = {"job": "goe", "instance": "localhost:10332"}
     for cycle in cycles():
-        view = ChargerView(cycle.charger, "", Vitals(), cycle.snapshot, 0.0)
+        view = ChargerView(cycle.charger, "", PollStats(), cycle.snapshot, 0.0)
         for family in families([view]):
             for name, labels, value, *_rest in family.samples:
                 if name in KEPT or (name == "goe_car_state" and labels["state"] in STATES):
@@ -286,8 +287,15 @@ def test_days_in_influxdb(influxdb: InfluxDB) -> None:
     for day in range(1, 29):
         # What was charged from 0:10 on in Central Europe is still the day before in UTC.
         charged = found[unix(2026, 2, day) * 1000]
-        # The meter of yard went back on the 10th: that day is left out.
-        assert sorted(charged) == pytest.approx([day] if day == 10 else sorted([2, day])), day
+        # The meter of yard went back on the 10th, when nothing was charged.
+        assert sorted(charged) == pytest.approx(sorted([2, day])), day
+
+
+def test_the_first_day_in_influxdb(influxdb: InfluxDB) -> None:
+    """The first day there are points counts from its first hour: 1 kWh from 0:10, 2 from 12:00."""
+    first = rows(influxdb, "Energy per day", Moment(FIRST - DAY, FIRST + DAY, DAY))
+    charged = [row["sum"] for row in first if row["time"] == FIRST * 1000]
+    assert charged == pytest.approx([1, 2])
 
 
 def test_months_in_influxdb(influxdb: InfluxDB) -> None:
@@ -298,14 +306,12 @@ def test_months_in_influxdb(influxdb: InfluxDB) -> None:
     for month, (begin, end) in enumerate(pairwise(ends)):
         for column, total in sums.items():
             total[month] = sum(row[column] for row in days if begin <= row["time"] < end)  # type: ignore[misc, operator]
-    # A meter's first day, 1 and 2 kWh, has nothing to compare with; February lacks the 10th.
-    assert sums["Energy"] == pytest.approx([496 - 1 + 62 - 2, 406 + 54])
-    assert sums["Cost"] == pytest.approx([555 / 4, 460 / 4])
+    assert sums["Energy"] == pytest.approx([496 + 62, 406 + 56])
+    assert sums["Cost"] == pytest.approx([139.5, 115.5])
 
 
 def test_totals_in_influxdb(influxdb: InfluxDB) -> None:
     """The large numbers: energy and cost in February, the meters at its end, hours of four days."""
-    # Only the hour of the 10th in which the meter went back is left out: it had nothing charged.
     assert value(influxdb, "In this time", FEBRUARY) == pytest.approx(462)
     assert value(influxdb, "Cost in this time", FEBRUARY) == pytest.approx(115.5)
     # A point every five minutes stands for one minute here; the exporter writes several a minute.
@@ -313,9 +319,9 @@ def test_totals_in_influxdb(influxdb: InfluxDB) -> None:
     assert value(influxdb, "Meter", FEBRUARY) == pytest.approx(1438)
     today = Moment(unix(2026, 2, 28), unix(2026, 2, 28, hours=20), 60)
     assert value(influxdb, "Today", today) == pytest.approx(30)
-    # From the last point before 0:40 on: 35 of garage's 60 minutes, and yard.
+    # From 0:40 on: half of garage's hour, and yard.
     late = Moment(unix(2026, 2, 19, hours=2 / 3), unix(2026, 2, 19, hours=20), 60)
-    assert value(influxdb, "Today", late) == pytest.approx(19 * 35 / 60 + 2)
+    assert value(influxdb, "Today", late) == pytest.approx(9.5 + 2)
     charged = [row["kWh"] for row in rows(influxdb, "By charger", FEBRUARY)]
     assert charged == pytest.approx([406, 56])
 

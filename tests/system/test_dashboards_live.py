@@ -62,6 +62,9 @@ WHILE_INFLUXDB_FAILS = {
 }
 """Metrics that are not there in this world; the build checks their names."""
 
+LIMIT = "vector($limit)"
+"""The query for a number that the user types."""
+
 COUNTS = ("Chargers", "Without an answer", "Charging", "With an error")
 LABEL_LISTS = re.compile(r"\b(?:by|on|without|ignoring|group_left|group_right) *\(([^()]*)\)")
 
@@ -116,7 +119,15 @@ def charging(model: str) -> Charger:
 def exporter(config: Path, port: int) -> list[str]:
     """Return the command that serves on a port."""
     listen = ("--web.listen-address", f"127.0.0.1:{port}")
-    return [sys.executable, "-m", "goe_exporter.cli", "serve", "--config", str(config), *listen]
+    return [
+        sys.executable,
+        "-m",
+        "goe_exporter.cli.main",
+        "serve",
+        "--config",
+        str(config),
+        *listen,
+    ]
 
 
 def _all_there(world: World) -> bool:
@@ -224,7 +235,7 @@ def test_metrics_and_labels_are_the_exporters(world: World, name: str) -> None:
     known = set().union(*labels.values())
     for text in texts(name):
         used = re.findall(r"\b(up|(?:goe|process)_\w+)(?:\{([^}]*)\})?", text)
-        assert used, text
+        assert used or text == LIMIT, text
         for metric, matchers in used:
             if metric not in WHILE_INFLUXDB_FAILS:
                 assert metric in labels, text
@@ -310,11 +321,11 @@ def test_an_error_has_its_name(world: World) -> None:
 
 
 def test_fleet_has_a_row_for_each_charger(world: World) -> None:
-    """Every charger has a state; the columns of one charger have the same job and name."""
+    """Every charger has a state and an urgency; a charger's columns have the same job and name."""
     table = queries("prometheus/fleet.json", "Every charger")
     columns = [ask(world.prometheus, query, moment(world, query)) for query in table]
-    state, *others = ({each.labels["charger"] for each in column} for column in columns)
-    assert state == {"broken", "dead", "new", "old", "pro"}
+    state, *others, urgency = ({each.labels["charger"] for each in column} for column in columns)
+    assert state == urgency == {"broken", "dead", "new", "old", "pro"}
     assert all(names == {"broken", "new", "old", "pro"} for names in others)
     counts = {
         query.panel: values(ask(world.prometheus, query, moment(world, query)))
@@ -340,14 +351,15 @@ def test_chosen_chargers_only(world: World) -> None:
 
 
 def test_without_chargers_nothing_errs(tmp_path: Path) -> None:
-    """On empty servers every query runs; the fleet counts 0, the rest is empty."""
+    """On empty servers every query runs; the fleet counts 0, and all but the limit is empty."""
     now = time.time()
     with Prometheus(tmp_path).up() as prometheus, InfluxDB(tmp_path).up() as influxdb:
         for query in itertools.chain.from_iterable(queries(name) for name in PROMETHEUS):
             step = max(query.least_step, 60)
             found = ask(prometheus, query, Moment(now - 3600, now, step))
             counts = query.panel in COUNTS and query.board == "prometheus/fleet.json"
-            assert values(found) == ([0] if counts else []), query.name
+            expected = [0] if counts else [63] if query.text == LIMIT else []
+            assert values(found) == expected, query.name
         for query in itertools.chain.from_iterable(queries(name) for name in INFLUXDB):
             assert influxdb.query(Moment(now - 3600, now, 60).fill(query.text)) == []
 

@@ -52,14 +52,14 @@ def test_out_of_descriptors(launch: Launch, simulator: Simulator, tmp_path: Path
             kept.request("GET", "/-/healthy")
             assert kept.getresponse().read() == b"healthy\n"
             resource.prlimit(process, resource.RLIMIT_NOFILE, (3, before[1]))
-            exporter.command.line("charger fails.*reason=unreachable.*Too many open files")
+            exporter.command.line("poll failed.*reason=unreachable.*Too many open files")
             exporter.command.line("delivery fails.*Too many open files")
             kept.request("GET", "/metrics")
             text = kept.getresponse().read().decode()
         assert 'goe_up{charger="garage"} 0.0' in text
         assert 'goe_poll_failures_total{charger="garage",reason="unreachable"} 0.0' not in text
         resource.prlimit(process, resource.RLIMIT_NOFILE, before)
-        exporter.command.line("charger answers again")
+        exporter.command.line("poll succeeded again")
         exporter.command.line("delivery works again")
         exporter.wait('goe_up{charger="garage"}', 1)
         exporter.wait("goe_influx_spooled_points", 0)
@@ -71,7 +71,7 @@ def test_out_of_descriptors(launch: Launch, simulator: Simulator, tmp_path: Path
     assert most < 40
     text = "".join(exporter.command.err)
     assert "Traceback" not in text
-    assert text.count("charger fails") == text.count("delivery fails") == 1
+    assert text.count("poll failed") == text.count("delivery fails") == 1
 
 
 @pytest.mark.parametrize("manner", ["silent", "broken"])
@@ -91,7 +91,7 @@ def test_name_server_dies(
         wait_for(lambda: len(influx.taken) >= 4, "points")
         setattr(names, manner, True)
         exporter.wait('goe_up{charger="named"}', 0)
-        running.line("charger fails.*charger=named reason=dns.*cannot be resolved")
+        running.line("poll failed.*charger=named reason=dns.*cannot be resolved")
         running.line("delivery fails.*reason=dns")
         polls = plain.requests
         wait_for(lambda: plain.requests >= polls + 5, "polls of the other")

@@ -32,9 +32,9 @@ HOSTILE += '"} 1\ngoe_forged{a="\x1b[31m\x1b]0;title\x07\u202e\u2066\x9b2J\b\x7f
 """Line ends of all kinds with a line of a log and of metrics, and orders to a terminal."""
 
 EVENTS = {
-    "charger fails",
-    "charger answers again",
-    "unreadable value",
+    "poll failed",
+    "poll succeeded again",
+    "value could not be decoded",
     "delivery fails",
     "delivery works again",
     "lines rejected",
@@ -163,11 +163,11 @@ def test_serve(launch: Launch, fakes: Fakes, tmp_path: Path, log_format: str) ->
     found = metrics(port)
     lines = logged(command, log_format)
     assert {line["event"] for line in lines} <= EVENTS
-    assert {"charger fails", "unreadable value", "delivery fails", "lines rejected"} <= {
+    assert {"poll failed", "value could not be decoded", "delivery fails", "lines rejected"} <= {
         line["event"] for line in lines
     }
     assert all(line["level"] in ("info", "warning") for line in lines)
-    failed = [line["charger"] for line in lines if line["event"] == "charger fails"]
+    failed = [line["charger"] for line in lines if line["event"] == "poll failed"]
     assert len(failed) == len(set(failed)) == len(CHARGERS) - 2 + 1
     sample = re.compile(
         r'[a-z_]+(\{([a-z_]+="(?:[^"\\]|\\[\\n"])*",?)*\})? [0-9.e+-]+|# (HELP|TYPE) .*'

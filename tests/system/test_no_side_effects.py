@@ -19,7 +19,6 @@ from typing import NamedTuple
 import pytest
 from servers import wait_for
 
-from goe_exporter.channels.model import Distribution
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.simulator import Box, Car, Charger, Simulator
 from goe_exporter.web.app import application
@@ -181,7 +180,7 @@ class Watched:
 
 def routes() -> list[str]:
     """Return a path of every route that the application has."""
-    exposition = Exposition(list, Distribution((1.0,)), Distribution((1.0,)))
+    exposition = Exposition(list)
     app = application(list, exposition, History())
     named = [str(getattr(route, "path", "")) for route in app.routes]
     return [re.sub(r"\{name\}", _name(path), path) for path in named]

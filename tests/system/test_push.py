@@ -287,10 +287,10 @@ def test_how_delivery_goes(launch: Launch, standing_still: Simulator, tmp_path: 
             "no oldest",
         )
         wait_for(lambda: exporter.delivery()["oldest"] is None, "no oldest in JSON")
-        vitals = exporter.delivery()
-        assert {*vitals} == {*COUNTS, "oldest", "failing", "failures"}
-        assert all(type(vitals[name]) is int for name in COUNTS)
-        assert (vitals["failing"], vitals["failures"]) == ("", {})
+        stats = exporter.delivery()
+        assert {*stats} == {*COUNTS, "oldest", "failing", "failures"}
+        assert all(type(stats[name]) is int for name in COUNTS)
+        assert (stats["failing"], stats["failures"]) == ("", {})
         last = influxdb.points()[-1]["time"] / 1000
     wait_for(lambda: exporter.count("goe_influx_spooled_points") >= 2, "points that wait")
     wait_for(lambda: exporter.delivery()["failing"] == "refused", "a failed write")
@@ -298,14 +298,14 @@ def test_how_delivery_goes(launch: Launch, standing_still: Simulator, tmp_path: 
     assert oldest is not None
     assert 0 < oldest - last < 5
     assert exporter.count("goe_influx_spool_bytes") > 1000
-    vitals = exporter.delivery()
+    stats = exporter.delivery()
     # A server that ends may break off its answer first.
-    assert {*vitals["failures"]} <= {"refused", "truncated", "timeout", "server_error"}
-    refused = vitals["failures"]["refused"]
+    assert {*stats["failures"]} <= {"refused", "truncated", "timeout", "server_error"}
+    refused = stats["failures"]["refused"]
     assert type(refused) is int
     assert 1 <= refused <= exporter.count('goe_influx_write_failures_total{reason="refused"}')
-    assert vitals["oldest"] == oldest
-    assert vitals["spooled"] >= 2
+    assert stats["oldest"] == oldest
+    assert stats["spooled"] >= 2
     promtool = [binary("promtool"), "check", "metrics"]
     body = exporter.get("metrics").encode()
     checked = subprocess.run(promtool, input=body, capture_output=True, check=False)

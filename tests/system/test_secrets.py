@@ -323,8 +323,8 @@ def test_serve(
     files = [path for path in (found.config.parent / "spool").rglob("*") if path.is_file()]
     assert len(files) >= 3
     said += [path.read_text("utf-8", "replace") for path in files]
-    assert "charger fails" in outcome.err
-    assert "unreadable value" in outcome.err
+    assert "poll failed" in outcome.err
+    assert "value could not be decoded" in outcome.err
     nothing_in([*said, outcome.out, outcome.err], secrets)
 
 
@@ -371,7 +371,7 @@ def proxied(launch: Launch, tmp_path: Path, fakes: Fakes) -> Proxied:
 def test_proxy(proxied: Proxied, url: str) -> None:
     """The password of a proxy in the environment is in no log and no metric."""
     command = proxied(url)
-    command.line("charger fails")
+    command.line("poll failed")
     with urllib.request.urlopen(command.line(r"url=(\S+)")[1] + "metrics", timeout=20) as answer:
         metrics = answer.read().decode()
     nothing_in([metrics, *command.end(signal.SIGTERM)[1:]])
@@ -548,5 +548,5 @@ def test_a_defect_while_serving(
     config = str(everything("v2").config)
     with running(crashing(place, "serve", "--config", config, *options), log):
         wait_for(lambda: "traceback=" in log.read_text(), "the defect")
-    assert 'event="a refresh cycle broke"' in log.read_text()
+    assert 'event="poll aborted by an internal error"' in log.read_text()
     nothing_in([log.read_text()])

@@ -1,4 +1,4 @@
-"""The oracle of `/metrics`: what prometheus_client makes of the same chargers, sample by sample."""
+"""The oracle of `/metrics`: the same chargers and families, encoded by prometheus_client."""
 
 from __future__ import annotations
 
@@ -10,23 +10,36 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from goe_exporter.channels.model import Channel, ChargerView, Kind, Reading, Snapshot, Vitals
+from goe_exporter.channels.model import Channel, Kind
+from goe_exporter.channels.snapshot import Reading, Snapshot
 from goe_exporter.errors import REASONS
+from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.exposition import DEVICE_LABELS
+from goe_exporter.prometheus.families import Provider
 
 _Families = dict[str, Metric]
 
 
 def families(views: Iterable[ChargerView]) -> list[Metric]:
-    """Return the families of all chargers' vitals and readings, for the library."""
+    """Return the families of all chargers' stats and readings, for the library."""
     found: _Families = {}
     views = list(views)
     for view in views:
-        _add_vitals(found, view.name, view.vitals)
+        _add_stats(found, view.name, view.stats)
     for view in views:
         if view.snapshot is not None:
             _add_snapshot(found, view.snapshot)
     return list(found.values())
+
+
+def provided(providers: Iterable[Provider]) -> Iterator[Metric]:
+    """Yield the families of the exporter's providers, for the library."""
+    for provider in providers:
+        for family in provider():
+            metric = Metric(family.name, family.help, family.kind)
+            for sample in family.samples:
+                metric.add_sample(sample.name, dict(sample.labels), sample.value)
+            yield metric
 
 
 def encoded(metrics: Iterable[Metric], accept: str = "") -> str:
@@ -57,27 +70,27 @@ def _add(
     family.samples.append(Sample(sample, labels, value))
 
 
-def _add_vitals(found: _Families, charger: str, vitals: Vitals) -> None:
+def _add_stats(found: _Families, charger: str, stats: PollStats) -> None:
     labels = {"charger": charger}
     gauges = (
-        ("goe_up", "Whether the last poll of the charger succeeded.", vitals.up),
+        ("goe_up", "Whether the last poll of the charger succeeded.", stats.up),
         (
             "goe_last_success_timestamp_seconds",
-            "When the charger last answered.",
-            vitals.last_success,
+            "Unix time of the charger's last answer.",
+            stats.last_success,
         ),
-        ("goe_poll_duration_seconds", "Time the last poll took.", vitals.last_duration),
+        ("goe_poll_duration_seconds", "Duration of the last poll.", stats.last_duration),
     )
     for name, help_text, value in gauges:
         if value is not None:
             _add(found, name, help_text, "gauge", labels, float(value))
-    _add(found, "goe_polls", "Polls of the charger.", "counter", labels, vitals.polls)
+    _add(found, "goe_polls", "Polls of the charger.", "counter", labels, stats.polls)
     for reason in REASONS:
-        count = vitals.failures.get(reason, 0)
+        count = stats.failures.get(reason, 0)
         of_reason = labels | {"reason": reason}
-        _add(found, "goe_poll_failures", "Failed polls.", "counter", of_reason, count)
-    for key, count in sorted(vitals.decode_failures.items()):
-        help_text = "Values of the charger that were no reading, by their key in API v2."
+        _add(found, "goe_poll_failures", "Failed polls by reason.", "counter", of_reason, count)
+    for key, count in sorted(stats.decode_failures.items()):
+        help_text = "Values that could not be decoded, by API v2 key."
         _add(found, "goe_decode_failures", help_text, "counter", labels | {"key": key}, count)
 
 
@@ -92,7 +105,9 @@ def _add_snapshot(found: _Families, snapshot: Snapshot) -> None:
         else:
             _add_value(found, snapshot.charger, reading)
     labels = {"charger": snapshot.charger, **device, "api": str(snapshot.api)}
-    _add(found, "goe_device_info", "The device.", "gauge", labels, 1.0)
+    _add(
+        found, "goe_device_info", "Device identity, firmware and API version.", "gauge", labels, 1.0
+    )
 
 
 def _add_value(found: _Families, charger: str, reading: Reading) -> None:
@@ -113,7 +128,7 @@ def _add_state(found: _Families, charger: str, reading: Reading) -> None:
         value = 1.0 if name == reading.value else 0.0
         _add(found, channel.metric, channel.help, "gauge", labels, value)
     assert reading.code is not None
-    help_text = f"{channel.help[:-1]}, as the charger's number."
+    help_text = f"{channel.help[:-1]} (numeric code)."
     labels = {"charger": charger}
     _add(found, f"goe_{channel.name}_code", help_text, "gauge", labels, float(reading.code))
 

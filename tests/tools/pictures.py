@@ -12,7 +12,7 @@ from browsers import Browser, chromium
 from sites import Site
 
 from goe_exporter.charger.client import Client
-from goe_exporter.polling.poller import Collector
+from goe_exporter.polling.poller import Poller
 from goe_exporter.simulator import Car, Charger, Simulator
 from goe_exporter.web.history import History
 
@@ -66,11 +66,11 @@ def main(folder: Path) -> None:
         charger = Charger("V4", serial="218042", name="Garage")
         box = simulator.add(charger, story=hour(charger))
         client = Client(box.address)
-        garage = Collector("Garage", "192.168.1.36", client, sink=past.take, clock=clock)
+        garage = Poller("Garage", "192.168.1.36", client, sink=past.take, clock=clock)
         for cycle in range(CYCLES):
             clock.ahead += 5
             box.fault = "reset" if cycle in FAILING else None
-            garage.cycle()
+            garage.poll()
         with Site(lambda: [garage.view()], past) as site, chromium(Path(profile)) as browser:
             take(browser, site.url, folder)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 import uvicorn
 from servers import wait_for
 
-from goe_exporter.channels.model import ChargerView, Distribution, InfluxVitals
+from goe_exporter.polling.view import ChargerView
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.web.app import application
 from goe_exporter.web.history import History
@@ -25,10 +25,10 @@ class Site:
         views: Callable[[], Sequence[ChargerView]],
         history: History | None = None,
         port: int = 0,
-        influx: Callable[[], InfluxVitals] | None = None,
+        influx: Callable[[], Mapping[str, object]] | None = None,
         unwell: Callable[[], str] = lambda: "",
     ) -> None:
-        exposition = Exposition(views, Distribution((1.0,)), Distribution((1.0,)))
+        exposition = Exposition(views)
         self._socket = socket.create_server(("127.0.0.1", port))
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"

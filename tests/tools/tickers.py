@@ -1,18 +1,18 @@
-"""Pollers without a charger, and a scheduler that runs them."""
+"""Pollers without chargers, for tests of the scheduler."""
 
 from __future__ import annotations
 
 import threading
 import time
 
-from goe_exporter.polling.poller import Collector
-from goe_exporter.polling.scheduler import Schedule
+from goe_exporter.polling.poller import Poller
+from goe_exporter.polling.scheduler import Scheduler
 
 
 class Ticker:
-    """Stands for a collector: notes when its cycles begin, and how many run at once."""
+    """Stands in for a poller; records when its polls begin, and how many run at a time."""
 
-    def __init__(self, interval_seconds: float = 0.1, cycle_seconds: float = 0.0) -> None:
+    def __init__(self, interval_seconds: float = 0.1, poll_seconds: float = 0.0) -> None:
         self.name = "ticker"
         self.interval_seconds = interval_seconds
         self.wait_seconds = interval_seconds
@@ -20,23 +20,23 @@ class Ticker:
         self.ended = 0
         self.most_at_once = 0
         self.release = threading.Event()
-        if not cycle_seconds:
+        if not poll_seconds:
             self.release.set()
-        self._cycle_seconds = cycle_seconds
-        self.under_way = 0
+        self._poll_seconds = poll_seconds
+        self.in_progress = 0
 
-    def cycle(self) -> None:
-        """Last for `cycle_seconds`, or until released."""
+    def poll(self) -> None:
+        """Take `poll_seconds`, or until released."""
         self.begun.append(time.monotonic())
-        self.under_way += 1
-        self.most_at_once = max(self.most_at_once, self.under_way)
-        self.release.wait(self._cycle_seconds)
-        self.under_way -= 1
+        self.in_progress += 1
+        self.most_at_once = max(self.most_at_once, self.in_progress)
+        self.release.wait(self._poll_seconds)
+        self.in_progress -= 1
         self.ended += 1
 
 
-def running(*tickers: Ticker | Collector) -> Schedule:
-    """Return a schedule of these, begun."""
-    begun = Schedule(tickers)  # type: ignore[arg-type]
-    begun.start()
-    return begun
+def running(*tickers: Ticker | Poller) -> Scheduler:
+    """Return a running scheduler of these pollers."""
+    started = Scheduler(tickers)  # type: ignore[arg-type]
+    started.start()
+    return started

@@ -14,13 +14,14 @@ from servers import wait_for
 from sites import Site
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import ChargerView, Snapshot, Vitals
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
 from goe_exporter.errors import UsageError
 from goe_exporter.http_server.server import Server
-from goe_exporter.polling.poller import Collector
-from goe_exporter.polling.scheduler import Schedule
+from goe_exporter.polling.poller import Poller
+from goe_exporter.polling.scheduler import Scheduler
+from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.simulator import Charger, Simulator
 
 PATHS = (
@@ -71,14 +72,14 @@ READINGS = {
 def view(name: str = "garage", *, up: bool | None = True, api: int = 2) -> ChargerView:
     """Return a charger as a sink sees it: charging, or down since the start, or not yet asked."""
     if up is None:
-        return ChargerView(name, "192.0.2.1", Vitals(), None, None)
+        return ChargerView(name, "192.0.2.1", PollStats(), None, None)
     if not up:
-        vitals = Vitals(up=False, reason="timeout", polls=3, failures={"timeout": 3})
-        return ChargerView(name, "192.0.2.1", vitals, None, None)
+        stats = PollStats(up=False, reason="timeout", polls=3, failures={"timeout": 3})
+        return ChargerView(name, "192.0.2.1", stats, None, None)
     readings = decode(STATUS, api, CHANNELS).readings
     snapshot = Snapshot(name, api, 1_750_000_000.5, 100.0, readings)
-    vitals = Vitals(up=True, polls=3, last_success=1_750_000_000.5, last_duration=0.02)
-    return ChargerView(name, "192.0.2.1", vitals, snapshot, 1.25)
+    stats = PollStats(up=True, polls=3, last_success=1_750_000_000.5, last_duration=0.02)
+    return ChargerView(name, "192.0.2.1", stats, snapshot, 1.25)
 
 
 @pytest.fixture(scope="module")
@@ -349,8 +350,8 @@ def test_healthy_names_what_hangs() -> None:
 def test_charger_sees_one_request_per_cycle_whoever_looks(simulator: Simulator) -> None:
     """Five scrapers at once cost the charger nothing: one request a poll, one at a time."""
     box = simulator.add(Charger("V4"), latency=0.02)
-    polled = Collector("garage", box.address, Client(box.address), 0.25)
-    polling = Schedule([polled])
+    polled = Poller("garage", box.address, Client(box.address), 0.25)
+    polling = Scheduler([polled])
     ended = threading.Event()
     scrapes: list[int] = []
 
@@ -365,7 +366,7 @@ def test_charger_sees_one_request_per_cycle_whoever_looks(simulator: Simulator) 
         polling.start()
         for scraper in scrapers:
             scraper.start()
-        wait_for(lambda: polled.view().vitals.polls >= 8, "eight polls", 10)
+        wait_for(lambda: polled.view().stats.polls >= 8, "eight polls", 10)
         ended.set()
         for scraper in scrapers:
             scraper.join()
@@ -373,10 +374,10 @@ def test_charger_sees_one_request_per_cycle_whoever_looks(simulator: Simulator) 
         seconds = time.monotonic() - started
     assert len(scrapes) > 50
     assert set(scrapes) == {200}
-    vitals = polled.view().vitals
-    assert box.requests == vitals.polls
-    assert vitals.polls <= seconds / 0.25 + 1
-    assert vitals.failures == {}
+    stats = polled.view().stats
+    assert box.requests == stats.polls
+    assert stats.polls <= seconds / 0.25 + 1
+    assert stats.failures == {}
     assert box.most_at_once == 1
 
 

@@ -8,8 +8,9 @@ import pytest
 from clocks import Clocks
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import Cycle, Snapshot
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.polling.view import Poll
 from goe_exporter.web.history import ROWS, History
 
 PRO = {
@@ -23,7 +24,7 @@ def test_chargers_that_are_gone_are_forgotten() -> None:
     """What is kept of a charger goes with it."""
     history = History()
     for name in ("garage", "yard"):
-        history.take(Cycle(name, "", WALL, None))
+        history.take(Poll(name, "", WALL, None))
     history.keep(["yard", "carport"])
     assert history.timeline("garage", 60, 5.0).times == []
     assert len(history.timeline("yard", 60, 5.0).times) == 1
@@ -45,7 +46,7 @@ class Past:
             nrg[11] = power
             readings = decode(status | {"nrg": nrg}, 2, CHANNELS).readings
             snapshot = Snapshot("garage", 2, 0.0, 0.0, readings)
-        self.history.take(Cycle("garage", "", 0.0, snapshot))
+        self.history.take(Poll("garage", "", 0.0, snapshot))
         self.clocks.go(wait)
 
     def power(self, minutes: int = 60, interval: float = 5.0) -> list[float | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,11 +16,13 @@ from paths import FIXTURES
 from sites import Site
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import ChargerView, Cycle, InfluxVitals, Snapshot, Vitals
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.api_v1 import status as translated
 from goe_exporter.charger.client import Client
-from goe_exporter.polling.poller import Collector
+from goe_exporter.influx.stats import DeliveryStats
+from goe_exporter.polling.poller import Poller
+from goe_exporter.polling.view import ChargerView, Poll, PollStats
 from goe_exporter.simulator import Car, Charger, Simulator
 from goe_exporter.web import json_api
 from goe_exporter.web.history import History
@@ -62,14 +65,14 @@ def site() -> Iterator[Site]:
             charger.plug(Car(wait_s=1))
             charger.advance(60)
             box = simulator.add(charger)
-            one = Collector(name, box.address, Client(box.address), sink=history.take)
+            one = Poller(name, box.address, Client(box.address), sink=history.take)
             while not one.complete:
-                one.cycle()
+                one.poll()
             collectors.append(one)
             if name == "%2F":
                 box.close()
-                one.cycle()
-        collectors.append(Collector("new", "192.0.2.1", Client("192.0.2.1")))
+                one.poll()
+        collectors.append(Poller("new", "192.0.2.1", Client("192.0.2.1")))
         with Site(lambda: [one.view() for one in collectors], history) as running:
             yield running
 
@@ -89,7 +92,7 @@ def test_every_channel_is_described(description: dict[str, Any]) -> None:
     """Each row of the table is a property, with its help."""
     charger = description["components"]["schemas"]["Charger"]
     readings = charger["properties"]["readings"]["properties"]
-    assert list(readings) == [channel.name for channel in CHANNELS]
+    assert list(readings) == [each.name for each in CHANNELS if not each.info_only]
     assert readings["power"] == {
         "description": "Active power of all phases. In W.",
         "type": "number",
@@ -164,8 +167,8 @@ def test_unknown_charger(site: Site, description: dict[str, Any], path: str) -> 
 
 def test_influx(description: dict[str, Any]) -> None:
     """With InfluxDB and without it."""
-    vitals = InfluxVitals(1, 2, 3, 4, 5, 6, 1_750_000_000.5, "timeout", {"timeout": 2})
-    for influx in (None, lambda: vitals):
+    stats = DeliveryStats(1, 2, 3, 4, 5, 6, 1_750_000_000.5, "timeout", {"timeout": 2})
+    for influx in (None, lambda: asdict(stats)):
         with Site(list, influx=influx) as site:
             check(description, "Influx", site.ask("/api/v1/influx").body)
 
@@ -177,10 +180,10 @@ def test_fixtures(description: dict[str, Any], path: Path) -> None:
     api = 1 if path.stem.startswith("v1") else 2
     status = translated(raw) if api == 1 else raw
     readings = decode(status, api, CHANNELS).readings
-    view = ChargerView("x", "h", Vitals(up=True), Snapshot("x", api, 1.0, 1.0, readings), 1.0)
+    view = ChargerView("x", "h", PollStats(up=True), Snapshot("x", api, 1.0, 1.0, readings), 1.0)
     check(description, "Charger", json.dumps(json_api.as_json(view)).encode())
     history = History()
-    history.take(Cycle("x", "", 1.0, view.snapshot))
+    history.take(Poll("x", "", 1.0, view.snapshot))
     answer = json_api.history_json(view, 60, history.timeline("x", 60, 5.0))
     check(description, "History", json.dumps(answer).encode())
 

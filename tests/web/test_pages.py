@@ -10,8 +10,9 @@ import pytest
 from sites import Site
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import ChargerView, Snapshot, Vitals
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.web import pages
 from goe_exporter.web.locale import Language
 from goe_exporter.web.units import duration, energy, power
@@ -59,7 +60,9 @@ def view(
     if status is not None:
         readings = decode(status, api, CHANNELS).readings
         snapshot = Snapshot("garage", api, 1_750_000_000.0, 0.0, readings)
-    return ChargerView("garage", "192.0.2.1", Vitals(up=up, reason=reason, polls=9), snapshot, age)
+    return ChargerView(
+        "garage", "192.0.2.1", PollStats(up=up, reason=reason, polls=9), snapshot, age
+    )
 
 
 def says(language: Language = ENGLISH, api: int = 2, **status: object) -> Portrait:
@@ -190,7 +193,7 @@ def test_session(
 @pytest.mark.parametrize(
     ("status", "title", "code"),
     [
-        ({"err": 8}, "Earth fault", "code 8"),
+        ({"err": 8}, "Ground fault", "code 8"),
         ({"err": 13, "fwv": "56.9"}, "Too hot", "code 13"),
         ({"err": 13, "fwv": "60.5"}, "Cable lock stuck", "code 13"),
         ({"err": 99}, "Unknown error", "code 99"),
@@ -349,7 +352,7 @@ def test_one_charger_is_shown_at_the_root() -> None:
     views = [view()]
     with Site(lambda: views) as site:
         assert 'class="power"' in site.ask("/").body.decode()
-        views.append(ChargerView('a/b "c"', "192.0.2.2", Vitals(), None, None))
+        views.append(ChargerView('a/b "c"', "192.0.2.2", PollStats(), None, None))
         page = site.ask("/").body.decode()
         assert 'href="charger/garage"' in page
         assert 'href="charger/a%2Fb%20%22c%22"' in page
