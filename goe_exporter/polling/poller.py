@@ -147,6 +147,7 @@ class Poller:
         readings, failed = self._decode(answer, slow_keys, now)
         snapshot = Snapshot(self.name, answer.api, self._wall(), now, readings)
         before = self._state.stats
+        failures = before.decode_failures
         stats = replace(
             before,
             up=True,
@@ -154,14 +155,14 @@ class Poller:
             message="",
             polls=before.polls + 1,
             failures_in_row=0,
-            decode_failures=Counter(before.decode_failures) + Counter(failed),
+            decode_failures=Counter(failures) + Counter(failed) if failed else failures,
             last_success=snapshot.time,
             last_duration=now - started,
         )
         self._state = _State(stats, snapshot)
         if before.up is False:
             _log.info("poll succeeded again", charger=self.name, failures=before.failures_in_row)
-        for key in failed - before.decode_failures.keys():
+        for key in failed - failures.keys():
             _log.warning("value could not be decoded", charger=self.name, key=key)
 
     def _decode(self, answer: Answer, slow_keys: tuple[str, ...], now: float) -> Decoded:

@@ -1,7 +1,7 @@
-"""Prometheus' text formats: 0.0.4 and OpenMetrics 1.0, and which of them a scraper asks for.
+"""Prometheus' text formats, 0.0.4 and OpenMetrics 1.0, and their negotiation.
 
-Knows nothing of chargers. prometheus_client writes the same bytes, as the tests see to; it takes
-its time, and its versions differ in how they write large numbers and in what they negotiate.
+Independent of chargers. The tests compare every byte with prometheus_client, which is slower, and
+whose versions differ in the format of large numbers and in the negotiation.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import NamedTuple
 
 _INFINITY = float("inf")
 _ESCAPING = re.compile(r"allow-utf-8|underscores|values")
-"""The ways of writing foreign names that leave ours, which are of the old set, as they are."""
+"""The escapings of UTF-8 names that do not change the exporter's names, which are ASCII."""
 
 _FIRST_OR_LATER = re.compile(r"[1-9][0-9]*(\.[0-9]+)*")
-"""A version of 1.0 or above."""
+"""A version of 1.0 or higher."""
 
 
 class Format(NamedTuple):
-    """One of the formats, and the content type that says so."""
+    """A format, and its content type."""
 
     content_type: str
     openmetrics: bool = False
 
     def head(self, name: str, kind: str, help_text: str) -> str:
-        """Return what stands above the samples of a family."""
+        """Return the HELP and TYPE lines of a family."""
         help_text = help_text.replace("\\", r"\\").replace("\n", r"\n")
         if self.openmetrics:
             help_text = help_text.replace('"', r"\"")
@@ -37,7 +37,7 @@ class Format(NamedTuple):
 
     @property
     def end(self) -> str:
-        """What stands behind the last family."""
+        """The line after the last family."""
         return "# EOF\n" if self.openmetrics else ""
 
 
@@ -45,18 +45,18 @@ TEXT = Format("text/plain; version=0.0.4; charset=utf-8")
 
 
 def negotiated(accept: str) -> Format:
-    """Return the first format that an `Accept` header names and we speak, else the old one."""
-    for wish in accept.split(","):
-        media_type, *parameters = (part.strip() for part in wish.split(";"))
-        wanted = dict(_pairs(parameters))
-        version = wanted.get("version", "")
+    """Return the first supported format of an `Accept` header, else the text format 0.0.4."""
+    for item in accept.split(","):
+        media_type, *parameters = (part.strip() for part in item.split(";"))
+        options = dict(_pairs(parameters))
+        version = options.get("version", "")
         current = _FIRST_OR_LATER.fullmatch(version) is not None
-        escaping = wanted.get("escaping", "")
+        escaping = options.get("escaping", "")
         escaping = escaping if _ESCAPING.fullmatch(escaping) else "underscores"
         if media_type == "application/openmetrics-text" and (current or not version):
-            said = f"; escaping={escaping}" if version else ""
+            suffix = f"; escaping={escaping}" if version else ""
             openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-            return Format(openmetrics + said, openmetrics=True)
+            return Format(openmetrics + suffix, openmetrics=True)
         if media_type == "text/plain" and current:
             return Format(f"text/plain; version=1.0.0; charset=utf-8; escaping={escaping}")
     return TEXT
@@ -70,11 +70,11 @@ def _pairs(parameters: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def number(value: float) -> str:
-    """Return a number as Go writes it, who turns to exponents sooner than Python."""
+    """Return a number as Go writes it, with exponents at smaller numbers than Python."""
     value = float(value)
     if -_INFINITY < value < 1e6:
         return repr(value)
-    if value != value:  # noqa: PLR0124, what only NaN is
+    if value != value:  # noqa: PLR0124, only true of NaN
         return "NaN"
     if value in {_INFINITY, -_INFINITY}:
         return "+Inf" if value > 0 else "-Inf"
@@ -87,12 +87,12 @@ def number(value: float) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return a label's value as it stands between quotes."""
+    """Return the escaped value of a label, without the quotes."""
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
 def series(name: str, labels: Mapping[str, str]) -> str:
-    """Return a series: its name, and its labels in the order of their names."""
+    """Return a series: its name, and its labels sorted by name."""
     if not labels:
         return name
     pairs = ",".join(f'{label}="{escaped(labels[label])}"' for label in sorted(labels))

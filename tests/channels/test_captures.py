@@ -1,4 +1,4 @@
-"""What real chargers have said decodes to what a person has read in it (captures.yaml)."""
+"""Real chargers' answers decode to the readings that were typed by hand (captures.yaml)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ANOTHER_DEVICE = {"v2-controller_supermihi-full.json"}
 
 
 def values(name: str, status: dict[str, object]) -> dict[str, object]:
-    """Return all readings as captures.yaml names them, a state's number as `…_code`."""
+    """Return all readings by their names in captures.yaml, the code of a state as `…_code`."""
     found: dict[str, object] = {}
     for row, label, value, code in decoded(name, status).readings:
         found[f"{row.name}.{label}" if label else row.name] = value
@@ -37,7 +37,7 @@ def values(name: str, status: dict[str, object]) -> dict[str, object]:
 
 
 def same(got: object, expected: object) -> bool:
-    """Compare numbers to 1e-6, everything else exactly, and never a flag with a number."""
+    """Compare numbers to 1e-6 and other values exactly; a flag never equals a number."""
     if isinstance(got, bool) or isinstance(expected, bool):
         return got is expected
     if isinstance(expected, int | float) and isinstance(got, int | float):
@@ -47,7 +47,7 @@ def same(got: object, expected: object) -> bool:
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_capture_decodes_to_what_was_typed(name: str, captures_folder: Path) -> None:
-    """Each typed reading is there with its value; each null is absent."""
+    """Each typed reading is present with its value; each null is absent."""
     got = values(name, load(captures_folder, name))
     wrong = {
         reading: (got.get(reading), expected)
@@ -59,7 +59,7 @@ def test_capture_decodes_to_what_was_typed(name: str, captures_folder: Path) -> 
 
 @pytest.mark.parametrize("name", sorted(COMPLETE))
 def test_complete_capture_has_no_other_reading(name: str, captures_folder: Path) -> None:
-    """Where all readings are typed, no other is invented."""
+    """Where all readings are typed, there is no other one."""
     got = {
         f"{row.name}.{label}" if label else row.name
         for row, label, _, _ in decoded(name, load(captures_folder, name)).readings
@@ -70,18 +70,18 @@ def test_complete_capture_has_no_other_reading(name: str, captures_folder: Path)
 
 @pytest.mark.parametrize("name", sorted(set(EXPECTED) - {"v2_tma-glitches_goe161[1]"}))
 def test_capture_has_nothing_unreadable(name: str, captures_folder: Path) -> None:
-    """A healthy charger's answer has no value that decoding refuses, but for the known glitch."""
+    """Every value of a healthy charger can be decoded, except for the known glitch."""
     assert decoded(name, load(captures_folder, name)).failed == frozenset()
 
 
 def test_the_glitch_is_counted(captures_folder: Path) -> None:
-    """The captured -16843 °C is named as unreadable."""
+    """The key of the captured -16843 °C is returned as undecodable."""
     name = "v2_tma-glitches_goe161[1]"
     assert decoded(name, load(captures_folder, name)) == Decoded((), frozenset({"tma"}))
 
 
 def test_every_capture_decodes(captures_folder: Path) -> None:
-    """No file of the collection makes decoding raise, through either API, whatever it is."""
+    """Decoding raises for no file of the collection, through either API."""
     paths = sorted(captures_folder.glob("*.json"))
     assert len(paths) >= 26
     for path in paths:
@@ -94,7 +94,7 @@ def test_every_capture_decodes(captures_folder: Path) -> None:
 
 
 def test_every_capture_is_typed(captures_folder: Path) -> None:
-    """Every status of the collection has its lines in captures.yaml."""
+    """Every status of the collection has an entry in captures.yaml."""
     typed = {f"{name.partition('[')[0]}.json" for name in EXPECTED}
     there = {path.name for path in captures_folder.glob("*.json")}
     assert there - NO_STATUS - ANOTHER_DEVICE == typed
@@ -107,7 +107,7 @@ def test_full_status_has_enough_readings_typed(name: str) -> None:
 
 
 def test_every_typed_reading_has_a_row() -> None:
-    """captures.yaml names no reading that the table does not know: a typo would check nothing."""
+    """Every reading in captures.yaml is one of the table, so that a typo is found."""
     known = {
         f"{row.name}.{part.label}" if part.label else row.name
         for row in CHANNELS
@@ -118,7 +118,7 @@ def test_every_typed_reading_has_a_row() -> None:
 
 
 def test_every_row_is_typed_somewhere() -> None:
-    """Each row but the never seen has a value that a person read in a real charger's answer."""
+    """Each row has a typed value of a real charger, except for NEVER_SEEN."""
     typed = {
         reading.partition(".")[0]
         for readings in EXPECTED.values()
@@ -129,6 +129,6 @@ def test_every_row_is_typed_somewhere() -> None:
 
 
 def test_which_captures_are_complete() -> None:
-    """The marks of captures.yaml are found."""
+    """The marks in captures.yaml are found."""
     assert set(EXPECTED) >= COMPLETE
     assert len(COMPLETE) == len(re.findall(r"^# complete$", TEXT, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""The charger's numbers have the words of PROTOCOL.md §2, and a new number breaks nothing."""
+"""The charger's codes have the names of docs/protocol.md §2, and unknown codes are accepted."""
 
 from __future__ import annotations
 
@@ -122,14 +122,14 @@ EVERY_CODE = range(-1, 300)
 def test_number_has_its_word(
     key: str, code_set: CodeSet, words: dict[int, str], firmware: int | None, api: int
 ) -> None:
-    """Every number from -1 to 299 has the protocol's word, or is unknown, on every firmware."""
+    """Every code from -1 to 299 has the protocol's name, or is unknown, on every firmware."""
     got = {code: code_set.name(code, api, firmware) for code in EVERY_CODE}
     assert got == dict.fromkeys(EVERY_CODE, "unknown") | words, key
 
 
 @pytest.mark.parametrize(("api", "words"), [(1, ACCESS_V1), (2, ACCESS_V2)])
 def test_access_has_a_numbering_per_api(api: int, words: dict[int, str]) -> None:
-    """v1's `ast` and v2's `acs` mean different things by 2 and 3."""
+    """The codes 2 and 3 differ between v1's `ast` and v2's `acs`."""
     got = {code: codes.ACCESS.name(code, api, 55) for code in EVERY_CODE}
     assert got == dict.fromkeys(EVERY_CODE, "unknown") | words
 
@@ -149,7 +149,7 @@ def test_errors_since_firmware_59(firmware: int) -> None:
 
 
 def test_errors_of_a_firmware_that_cannot_be_told() -> None:
-    """Without a firmware only 0 to 10 have a word: above, either numbering would be a guess."""
+    """Without a firmware only 0 to 10 have a name; above, the numbering is ambiguous."""
     got = {code: codes.ERROR.name(code, 2, None) for code in EVERY_CODE}
     assert got == dict.fromkeys(EVERY_CODE, "unknown") | ERROR_TO_10
 
@@ -163,7 +163,7 @@ def test_errors_on_api_v1(firmware: int | None) -> None:
 
 @pytest.mark.parametrize("code_set", ALL_SETS)
 def test_names_hold_every_word_once(code_set: CodeSet) -> None:
-    """Whatever word a number gets is among the names, `unknown` among them, none twice."""
+    """Every code's name is one of the set's names, which include `unknown` and are unique."""
     given = {
         code_set.name(code, api, firmware)
         for code in EVERY_CODE
@@ -212,5 +212,5 @@ def test_any_integer_has_a_word(code: int) -> None:
     ],
 )
 def test_firmware_major(text: object, major: int | None) -> None:
-    """The number before the dot counts; of anything else there is none, and nothing raises."""
+    """The major version is the number before the dot; other texts have none, and nothing raises."""
     assert firmware_major(text) == major

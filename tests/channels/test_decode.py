@@ -1,4 +1,4 @@
-"""Decoding gives a status's readings, each of its type, and never raises."""
+"""Decoding returns the readings of a status, each of its type, and never raises."""
 
 from __future__ import annotations
 
@@ -54,28 +54,28 @@ def test_nothing_gives_nothing() -> None:
 
 @pytest.mark.parametrize("key", V2_KEYS)
 def test_null_is_absent(key: str) -> None:
-    """A null is no reading and no failure, for every key of the table."""
+    """A null has no reading and is not a failure, for every key of the table."""
     assert decode({key: None}, 2) == Decoded((), frozenset())
 
 
 @pytest.mark.parametrize("key", V2_KEYS)
 def test_object_is_unreadable(key: str) -> None:
-    """A value of a wrong type is no reading, and its key is named."""
+    """A value of a wrong type has no reading, and its key is returned."""
     assert decode({key: {"no": "charger"}}, 2) == Decoded((), frozenset({key}))
 
 
 def test_keys_of_the_table() -> None:
-    """These tests try every key that a row reads."""
+    """These tests cover every key of the table."""
     assert {key for row in CHANNELS for key in row.key.split()} == {*V2_KEYS, "amx"}
 
 
 def test_unknown_keys_are_ignored() -> None:
-    """A key that no row reads is neither a reading nor a failure, whatever it holds."""
+    """A key outside of the table has neither a reading nor a failure, whatever its value."""
     assert decode({"wss": "ssid", "lot": {"amp": 32}, "cdi": HUGE}, 2) == Decoded((), frozenset())
 
 
 def test_readings_come_in_the_tables_order() -> None:
-    """Readings stand in the order of the rows, not of the status."""
+    """Readings have the order of the rows, not of the status."""
     readings = decode({"rbc": 8, "amp": 16, "car": 2, "nrg": [230, 231, 232, 0]}, 2).readings
     assert [(reading.channel.name, reading.label) for reading in readings] == [
         ("phase_voltage", "L1"),
@@ -89,7 +89,7 @@ def test_readings_come_in_the_tables_order() -> None:
 
 
 def test_channels_may_be_chosen() -> None:
-    """Only the rows asked for are decoded; another row's broken key is no failure then."""
+    """Only the given rows are decoded; a bad value of another row is not a failure."""
     assert decode({"amp": 16, "acs": "junk"}, 2, (BY_NAME["max_current"],)) == Decoded(
         (Reading(BY_NAME["max_current"], "", 16.0),), frozenset()
     )
@@ -128,7 +128,7 @@ def test_channels_may_be_chosen() -> None:
     ],
 )
 def test_number(key: str, raw: float, name: str, value: float) -> None:
-    """A number is read in its row's unit, as a float."""
+    """A number is a float in the unit of its row."""
     got = values({key: raw})
     assert got == {name: pytest.approx(value, rel=1e-12)}
     assert type(got[name]) is float
@@ -162,7 +162,7 @@ def test_array_of_the_grid() -> None:
 @pytest.mark.parametrize("raw", [*NO_NUMBERS, *NOT_FINITE, *TEXTS])
 @pytest.mark.parametrize("key", ["amp", "wh", "rbt", "pgrid", "rbc", "c3e", "trx", "fhz"])
 def test_no_number(key: str, raw: object) -> None:
-    """A bool, a text, a list, an object, NaN, an infinity and a huge integer are no number."""
+    """A bool, text, list, object, NaN, infinity or huge integer is not a number."""
     assert decode({key: raw}, 2) == Decoded((), frozenset({key}))
 
 
@@ -182,7 +182,7 @@ def test_no_number(key: str, raw: object) -> None:
     ],
 )
 def test_range(key: str, lowest: float, highest: float, step: float) -> None:
-    """The bounds of what is plausible are readings; beyond them lies a glitch."""
+    """The bounds of the plausible range are readings; values beyond are glitches."""
     assert len(values({key: lowest})) == len(values({key: highest})) == 1
     assert failed({key: lowest}) | failed({key: highest}) == set()
     assert decode({key: highest + step}, 2) == Decoded((), frozenset({key}))
@@ -201,12 +201,12 @@ def test_range_of_a_temperature(raw: float, *, readable: bool) -> None:
 
 @pytest.mark.parametrize("raw", [0, 0.0, -0.0])
 def test_a_frequency_of_zero_is_unknown(raw: float) -> None:
-    """`fhz` 0 means unknown: no reading, and no failure."""
+    """`fhz` 0 means unknown: no reading and no failure."""
     assert decode({"fhz": raw}, 2) == Decoded((), frozenset())
 
 
 def test_zero_is_a_reading_elsewhere() -> None:
-    """A measured zero is exported: only a row that says so takes it for nothing."""
+    """A measured zero is exported, unless the row declares zero as absent."""
     got = values({"tpa": 0, "ppv": 0, "amp": 0, "rbc": 0, "c0e": 0, "nrg": [0]})
     assert got == {
         "power_average": 0.0,
@@ -226,7 +226,7 @@ def test_zero_is_a_reading_elsewhere() -> None:
     [("alw", "charging_allowed"), ("adi", "adapter_connected"), ("fup", "pv_surplus_enabled")],
 )
 def test_flag(key: str, name: str) -> None:
-    """A flag is JSON's true or false and nothing that resembles it."""
+    """A flag is true or false in JSON, nothing similar."""
     assert values({key: True}) == {name: True}
     assert values({key: False}) == {name: False}
     for raw in (0, 1, 1.0, "1", "true", [], {}, math.nan, HUGE):
@@ -234,7 +234,7 @@ def test_flag(key: str, name: str) -> None:
 
 
 def test_flags_of_the_contactor() -> None:
-    """`pha` is L1 to L3 after the contactor, then L1 to L3 before it."""
+    """`pha` holds L1 to L3 after the contactor, then L1 to L3 before it."""
     assert values({"pha": [True, False, False, True, True, False]}) == {
         "phases": 1.0,
         "phase_contactor_closed.L1": True,
@@ -271,12 +271,12 @@ def test_flags_of_the_contactor() -> None:
     ],
 )
 def test_phases(status: dict[str, object], phases: float | None) -> None:
-    """`pnp` says how many phases are in use; without it the closed contactors are counted."""
+    """`pnp` is the number of phases in use; without it the closed contactors are counted."""
     assert values(status).get("phases") == phases
 
 
 def test_a_key_that_another_one_replaces_is_counted_still() -> None:
-    """Where the second key helps out, the first one's junk is a failure all the same."""
+    """A bad value of the first key is a failure, even if the second key has a good one."""
     assert failed({"pnp": "junk", "pha": [True] * 6}) == {"pnp"}
     status = {"c0e": "junk", "cards": [{"name": "a", "energy": 700}]}
     assert values(status) == {"card_energy.1": 700.0}
@@ -302,7 +302,7 @@ def test_a_key_that_another_one_replaces_is_counted_still() -> None:
     ],
 )
 def test_state(key: str, raw: float, name: str, word: str, code: int) -> None:
-    """A state is its word, with its number beside it; an unknown number is `unknown`."""
+    """A state has its name and its code; an unlisted code is `unknown`."""
     assert decode({key: raw}, 2) == Decoded((Reading(BY_NAME[name], "", word, code),), frozenset())
     assert type(decode({key: raw}, 2).readings[0].code) is int
 
@@ -310,7 +310,7 @@ def test_state(key: str, raw: float, name: str, word: str, code: int) -> None:
 @pytest.mark.parametrize("raw", [*NO_NUMBERS, *NOT_FINITE, *TEXTS, 2.5, -1, 65_536, 1e300])
 @pytest.mark.parametrize("key", ["car", "err", "modelStatus", "acs"])
 def test_no_state(key: str, raw: object) -> None:
-    """A state's number is a whole one; anything else is no state."""
+    """The code of a state is an integer; other values have no reading."""
     assert decode({key: raw}, 2) == Decoded((), frozenset({key}))
 
 
@@ -329,7 +329,7 @@ def test_no_state(key: str, raw: object) -> None:
     ],
 )
 def test_error_depends_on_the_firmware(firmware: object, code: int, word: str) -> None:
-    """Above 10 the error's word is that of the firmware's numbering; the number is exported."""
+    """Above 10 the name of an error follows the firmware's numbering; the code is exported."""
     readings = decode({"err": code, "fwv": firmware}, 2, (BY_NAME["error"],)).readings
     assert readings == (Reading(BY_NAME["error"], "", word, code),)
 
@@ -338,7 +338,7 @@ def test_error_depends_on_the_firmware(firmware: object, code: int, word: str) -
     ("code", "word"), [(0, "none"), (1, "fi_ac"), (2, "internal"), (14, "internal")]
 )
 def test_error_depends_on_the_api(code: int, word: str) -> None:
-    """v1 has three words for errors and calls the rest internal."""
+    """v1 has three names of errors and calls the other ones internal."""
     readings = decode({"err": code, "fwv": "041.0"}, 1).readings
     assert Reading(BY_NAME["error"], "", word, code) in readings
 
@@ -363,19 +363,19 @@ def test_error_depends_on_the_api(code: int, word: str) -> None:
     [("typ", "model"), ("fna", "device_name"), ("sse", "serial"), ("fwv", "firmware")],
 )
 def test_text(key: str, name: str, raw: object, text: str) -> None:
-    """A text is stripped, cut at 512 characters and free of half surrogate pairs."""
+    """A text is stripped, cut to 512 characters, and has no half surrogate pairs."""
     assert values({key: raw}) == {name: text}
 
 
 @pytest.mark.parametrize("raw", ["", " ", "\n\t"])
 def test_an_empty_text_is_absent(raw: str) -> None:
-    """A name that nobody has given is no reading, and no failure."""
+    """An empty name has no reading and is not a failure."""
     assert decode({"fna": raw}, 2) == Decoded((), frozenset())
 
 
 @pytest.mark.parametrize("raw", [True, 1.5, [], ["a"], {}, *NOT_FINITE, 10**12])
 def test_no_text(raw: object) -> None:
-    """What is neither a text nor a whole number is no text."""
+    """A text is a string or an integer; other values have no reading."""
     assert decode({"var": raw}, 2) == Decoded((), frozenset({"var"}))
 
 
@@ -383,7 +383,7 @@ def test_no_text(raw: object) -> None:
 
 
 def test_a_bad_element_costs_itself() -> None:
-    """One broken element of an array costs its own reading; the key is named once."""
+    """A bad element of an array affects its own reading only; the key is returned once."""
     status = {"nrg": [230, "junk", None, 1, math.nan, 6.5, True]}
     assert values(status) == {
         "phase_voltage.L1": 230.0,
@@ -395,7 +395,7 @@ def test_a_bad_element_costs_itself() -> None:
 
 @pytest.mark.parametrize("raw", ["230", 230, True, {"0": 230}])
 def test_no_array(raw: object) -> None:
-    """A key that should hold an array and does not is unreadable, even if it can be indexed."""
+    """A key that should be an array is undecodable otherwise, even if it can be indexed."""
     assert decode({"nrg": raw, "tma": raw}, 2) == Decoded((), frozenset({"nrg", "tma"}))
 
 
@@ -412,14 +412,14 @@ def test_card_energies() -> None:
 
 @pytest.mark.parametrize("cards", [["x"], [[1]], [3], [{"energy": "1"}], [{"energy": -5}], "x", 5])
 def test_broken_cards(cards: object) -> None:
-    """Cards of another shape cost the card energies and nothing else."""
+    """Cards of another shape affect the card energies only."""
     assert decode({"cards": cards, "amp": 6}, 2) == Decoded(
         (Reading(BY_NAME["max_current"], "", 6.0),), frozenset({"cards"})
     )
 
 
 def test_cards_without_an_energy() -> None:
-    """A card that says nothing of its energy has no reading."""
+    """A card without an energy has no reading."""
     assert decode({"cards": [{}, {"energy": None}, None]}, 2) == Decoded((), frozenset())
 
 
@@ -427,7 +427,7 @@ def test_cards_without_an_energy() -> None:
 
 
 def statuses(keys: list[str]) -> st.SearchStrategy[dict[str, object]]:
-    """Draw a status that holds anything in any keys, and arrays of anything where they belong."""
+    """Draw a status with any values of any keys, and with arrays of any values."""
     arrays = st.lists(SCALARS | st.fixed_dictionaries({"energy": SCALARS}), max_size=18)
     return st.builds(
         lambda some, lists: some | lists,
@@ -437,7 +437,7 @@ def statuses(keys: list[str]) -> st.SearchStrategy[dict[str, object]]:
 
 
 def check(decoded: Decoded) -> None:
-    """Check each reading's type, bounds and text, and that no channel is read twice."""
+    """Check each reading's type, bounds and text, and that no part has two readings."""
     assert len({(row.name, label) for row, label, _, _ in decoded.readings}) == len(
         decoded.readings
     )
@@ -487,7 +487,7 @@ def check_exposition(decoded: Decoded, api: int) -> None:
 
 @pytest.mark.parametrize("key", V2_KEYS)
 def test_odd_values_in_every_place_of_v2(key: str) -> None:
-    """Every known oddity, as a key's value and in each element of its array, is survived."""
+    """Every known oddity, as a value and as an array element, is handled."""
     for odd in ODD:
         arrays = [[0] * index + [odd] for index in range(17)]
         for raw in (odd, *arrays, [odd] * 16, {"energy": odd}, [{"energy": odd}] * 10):
@@ -498,7 +498,7 @@ def test_odd_values_in_every_place_of_v2(key: str) -> None:
 
 @pytest.mark.parametrize("key", V1_KEYS)
 def test_odd_values_in_every_place_of_v1(key: str) -> None:
-    """The same through v1's translation."""
+    """Every known oddity is handled through v1's translation too."""
     for odd in ODD:
         arrays = [[0] * index + [odd] for index in range(17)]
         for raw in (odd, *arrays, [odd] * 16, {"energy": odd}):
@@ -507,7 +507,7 @@ def test_odd_values_in_every_place_of_v1(key: str) -> None:
 
 @pytest.mark.parametrize("api", [1, 2])
 def test_odd_values_in_all_keys_are_exported_soundly(api: int) -> None:
-    """A status of one oddity everywhere still gives an exposition that parses."""
+    """A status with the same oddity in all keys gives a valid exposition."""
     for odd in ODD:
         status: dict[str, object] = dict.fromkeys(V2_KEYS if api == 2 else V1_KEYS, odd)
         decoded = decode(status if api == 2 else api_v1.status(status), api)
@@ -517,7 +517,7 @@ def test_odd_values_in_all_keys_are_exported_soundly(api: int) -> None:
 @settings(max_examples=300, deadline=None)
 @given(statuses(V2_KEYS))
 def test_any_v2_status_decodes(status: dict[str, object]) -> None:
-    """Whatever stands in a v2 status, decoding gives sound readings and a sound exposition."""
+    """Any v2 status decodes to valid readings and a valid exposition."""
     decoded = decode(status, 2)
     check(decoded)
     assert decoded.failed <= set(status)
@@ -527,7 +527,7 @@ def test_any_v2_status_decodes(status: dict[str, object]) -> None:
 @settings(max_examples=300, deadline=None)
 @given(statuses(V1_KEYS))
 def test_any_v1_status_decodes(status: dict[str, object]) -> None:
-    """Whatever stands in a v1 status, its translation decodes just as soundly."""
+    """Any v1 status decodes to valid readings and a valid exposition."""
     decoded = decode(api_v1.status(status), 1)
     check(decoded)
     assert decoded.failed <= {*V2_KEYS, "amx"}
@@ -537,7 +537,7 @@ def test_any_v1_status_decodes(status: dict[str, object]) -> None:
 @settings(max_examples=50, deadline=None)
 @given(statuses([*V2_KEYS, "wss", "", "nrg "]))
 def test_decoding_leaves_the_status_alone(status: dict[str, object]) -> None:
-    """Decoding twice gives the same: nothing is changed or kept."""
+    """Decoding twice gives the same readings: nothing is changed or kept."""
     before = repr(status)
     assert decode(status, 2) == decode(status, 2)
     assert repr(status) == before

@@ -1,4 +1,4 @@
-"""Properties that every row of the channel table has, and the names that may never change."""
+"""Properties of every row of the channel table, and the names that must not change."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ OPENHAB = {
     "accessConfiguration": ("access", "", Kind.STATE, ""),
     "forceState": ("force_state", "", Kind.STATE, ""),
 }
-"""openHAB's channel → our row, its part, its kind and its unit (PROTOCOL.md §2)."""
+"""openHAB's channel → row, part, kind and unit (docs/protocol.md §2)."""
 
 METRICS = """
 goe_phase_voltage_volts{phase} goe_phase_current_amperes{phase} goe_phase_power_watts{phase}
@@ -68,7 +68,7 @@ goe_uptime_seconds goe_reboots_total goe_wifi_signal_dbm
 goe_device_info{serial} goe_device_info{model} goe_device_info{variant} goe_device_info{firmware}
 goe_device_info{name} goe_device_info{revision} goe_device_info{style}
 """
-"""What DESIGN §6 promises of the charger's readings."""
+"""The promised metrics of a charger's readings."""
 
 FIELDS = """
 phase_voltage_l1_v phase_voltage_l2_v phase_voltage_l3_v phase_voltage_n_v
@@ -77,7 +77,7 @@ phase_power_l1_w phase_power_l2_w phase_power_l3_w phase_power_n_w power_w
 energy_wh session_energy_wh session_energy_limit_wh temperature_board_c temperature_type2_port_c
 grid_frequency_hz max_current_a uptime_s car_state
 """
-"""What DESIGN §7 promises."""
+"""The promised InfluxDB fields."""
 
 WRITABLE = {
     "max-current": {1, 2},
@@ -136,7 +136,7 @@ def repeated(names: list[str]) -> list[str]:
 
 
 def test_names_are_unique() -> None:
-    """A name means one row: on the command line, at openHAB, as a metric and as a field."""
+    """Names are unique: on the command line, in openHAB, as metrics and as fields."""
     assert repeated([row.name for row in CHANNELS]) == []
     assert repeated([row.option for row in CHANNELS]) == []
     assert repeated([name for row in CHANNELS for name in row.openhab.split()]) == []
@@ -145,7 +145,7 @@ def test_names_are_unique() -> None:
 
 
 def test_families_are_unique() -> None:
-    """Only the texts share a family, `goe_device_info`; no other family is made by two rows."""
+    """Only texts share a family, `goe_device_info`; no other family has two rows."""
     families = [row.metric for row in CHANNELS if row.kind is not Kind.TEXT]
     coded = [row for row in CHANNELS if row.kind in {Kind.STATE, Kind.REASON}]
     numbers = [f"goe_{row.name}_code" for row in coded]
@@ -164,7 +164,7 @@ def test_revision_and_style_are_labels_only() -> None:
 
 
 def test_our_names_are_nobody_elses_openhab_ids() -> None:
-    """`set error …` and `set firmware …` mean the same row whichever name was meant."""
+    """A name that is also an openHAB channel means the same row, such as `error`."""
     for row in CHANNELS:
         for other in CHANNELS:
             if row.name in other.openhab.split():
@@ -173,7 +173,7 @@ def test_our_names_are_nobody_elses_openhab_ids() -> None:
 
 @each_row
 def test_texts_are_fit_to_print(row: Channel) -> None:
-    """Names are snake case; the help is one line that starts large and ends with a full stop."""
+    """Names are snake case; the help is one line with a capital letter and a full stop."""
     assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", row.name)
     assert re.fullmatch(r"[A-Z1-9][^\n|`]*\.", row.help)
     assert row.option == row.name.replace("_", "-")
@@ -198,7 +198,7 @@ def test_metric_ends_in_its_base_unit(row: Channel) -> None:
 
 @each_row
 def test_parts_have_labels(row: Channel) -> None:
-    """A row of several parts names them by a label out of a closed set; a single part has none."""
+    """Several parts have labels of a closed set; a single part has none."""
     labels = [part.label for part in row.parts]
     assert repeated(labels) == []
     if len(labels) > 1:
@@ -211,7 +211,7 @@ def test_parts_have_labels(row: Channel) -> None:
 
 @each_row
 def test_paths_start_at_the_rows_keys(row: Channel) -> None:
-    """What a row reads is what the request asks for: no key is read unasked, none asked in vain."""
+    """A row reads exactly the keys that it requests."""
     read = {path[0] for part in row.parts for path in part.paths}
     assert read == set(row.key.split())
     assert row.keys == (tuple(row.key.split()) if 2 in row.apis else ())
@@ -219,13 +219,13 @@ def test_paths_start_at_the_rows_keys(row: Channel) -> None:
 
 @each_row
 def test_states_stand_where_a_state_is(row: Channel) -> None:
-    """A state and a reason have words, and nothing else has."""
+    """States and reasons have names; other rows have none."""
     assert (row.states is not None) is (row.kind in {Kind.STATE, Kind.REASON})
 
 
 @each_row
 def test_plausible_range_is_a_range(row: Channel) -> None:
-    """A row's bounds are ordered; a counter's start at 0; a number is divided by something."""
+    """A row's bounds are ordered, a counter's start at 0, and no number is divided by 0."""
     low = row.unit.low if row.low is None else row.low
     high = row.unit.high if row.high is None else row.high
     assert low < high
@@ -236,7 +236,7 @@ def test_plausible_range_is_a_range(row: Channel) -> None:
 
 @each_row
 def test_writable_row_is_coherent(row: Channel) -> None:
-    """What may be written names known APIs and leaves something to write."""
+    """Writable rows have known APIs and a non-empty range or choices."""
     assert set(row.write) <= set(row.apis) <= {1, 2}
     assert row.apis
     for spec in row.write.values():
@@ -249,7 +249,7 @@ def test_writable_row_is_coherent(row: Channel) -> None:
 
 
 def test_openhab_channels() -> None:
-    """All 25 channels of openHAB's binding are there, each of its type, and no invented one."""
+    """All 25 channels of openHAB's binding exist with their types, and no other one."""
     got = {}
     for row in CHANNELS:
         names = row.openhab.split()
@@ -261,18 +261,18 @@ def test_openhab_channels() -> None:
 
 
 def test_promised_metrics() -> None:
-    """Every metric that the design promises of a charger is made by a row, with its label."""
+    """Every promised metric has a row with its label."""
     assert set(METRICS.split()) - {metric(row) for row in CHANNELS} == set()
 
 
 def test_promised_fields() -> None:
-    """Every InfluxDB field that the design promises has a row."""
+    """Every promised InfluxDB field has a row."""
     got = {row.field(part.label) for row in CHANNELS for part in row.parts}
     assert set(FIELDS.split()) - got == set()
 
 
 def test_parts_of_the_labelled_rows() -> None:
-    """The labels are complete, in the charger's order, and point at the right elements."""
+    """The labels are complete, in the charger's order, and at the right elements."""
     parts = {
         row.name: [(part.label, part.paths[0]) for part in row.parts]
         for row in CHANNELS
@@ -343,7 +343,7 @@ def test_what_may_be_written() -> None:
 def test_written_numbers(
     name: str, api: int, low: float, high: float, step: float, *, off: bool
 ) -> None:
-    """The numbers that may be written; v1 takes an energy limit in whole 100 Wh."""
+    """The writable ranges; v1 accepts an energy limit in steps of 100 Wh."""
     spec = BY_NAME[name].write[api]
     assert isinstance(spec, Range)
     assert (spec.low, spec.high, spec.step, spec.off, spec.key) == (low, high, step, off, "")
@@ -351,7 +351,7 @@ def test_written_numbers(
 
 @pytest.mark.parametrize("name", ["max_current", "max_current_temporary"])
 def test_written_current_is_limited_by_the_charger(name: str) -> None:
-    """6 to `ama`: a charger of 11 kW refuses more than 16 A."""
+    """The limit of the charging current is `ama`: 16 A on a charger with 11 kW."""
     for spec in BY_NAME[name].write.values():
         assert isinstance(spec, Range)
         assert spec.limit == "ama"
@@ -368,14 +368,14 @@ def test_written_current_is_limited_by_the_charger(name: str) -> None:
     ],
 )
 def test_written_words(name: str, api: int, key: str, values: dict[str, object]) -> None:
-    """The words that may be written, and what each is on the wire."""
+    """The writable choices, and the value that each one sends."""
     spec = BY_NAME[name].write[api]
     assert isinstance(spec, Choices)
     assert (dict(spec.values), spec.key) == (values, key)
 
 
 def test_keys_fit_into_one_request() -> None:
-    """Live keys leave room for slow ones among the 35 that every firmware's filter takes."""
+    """Live keys leave room for slow ones within the 35 keys that all firmware accepts."""
     live = {key for row in CHANNELS if not row.slow for key in row.keys}
     slow = {key for row in CHANNELS if row.slow for key in row.keys}
     assert len(live) + 4 <= 35
@@ -385,7 +385,7 @@ def test_keys_fit_into_one_request() -> None:
 
 
 def test_live_rows() -> None:
-    """What changes from second to second is asked for in every cycle."""
+    """Values that change within seconds are requested in every poll."""
     live = {row.name for row in CHANNELS if not row.slow}
     assert live >= {
         *("phase_voltage", "phase_current", "phase_power", "power", "energy", "session_energy"),
@@ -394,14 +394,14 @@ def test_live_rows() -> None:
 
 
 def test_no_secret_is_asked_for() -> None:
-    """No row reads WiFi names or keys, card ids, tokens or passwords, or the traps' homonyms."""
+    """No row reads WiFi names or keys, card ids, tokens, passwords, or ambiguous keys."""
     asked = {key for row in CHANNELS for key in row.key.split()}
     secret = set("wss wke wak wifis scan ccw wsl wsm rca rcr rcd cak mcu mck loc utc cch".split())
     assert asked & (secret | {"cdi", "lot", "log"}) == set()
 
 
 def test_names_and_types_are_frozen(update_golden: bool) -> None:
-    """No metric changes its name or type, no Influx field its name or type: others build on them.
+    """No metric and no InfluxDB field changes its name or type: users build on them.
 
     `pytest --update-golden` writes the list anew; a line that was removed or changed breaks users.
     """

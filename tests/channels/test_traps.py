@@ -1,4 +1,4 @@
-"""One test and more for each trap of PROTOCOL.md §3 that decoding can fall into."""
+"""Tests for each trap of docs/protocol.md §3 that concerns decoding."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ BY_NAME = {row.name: row for row in CHANNELS}
 
 
 def v1(**status: object) -> dict[str, object]:
-    """Return what a v1 status reads as, by name or name.part."""
+    """Return the values of a v1 status, by name or name.part."""
     return _values(api_v1.status(status), 1)
 
 
 def v2(**status: object) -> dict[str, object]:
-    """Return what a v2 status reads as, by name or name.part."""
+    """Return the values of a v2 status, by name or name.part."""
     return _values(status, 2)
 
 
@@ -50,7 +50,7 @@ def test_trap_1_sixteen_entries() -> None:
 
 
 def test_trap_1_fifteen_entries() -> None:
-    """The fifteen entries that v1 documents give all but the neutral's power factor."""
+    """The fifteen documented entries of v1 give all values except the neutral's power factor."""
     got = v1(nrg=[230, 230, 230, 0, 160, 160, 160, 36, 36, 36, 0, 1080, 98, 98, 99])
     assert got["phase_power_factor.L3"] == pytest.approx(0.99)
     assert got["power"] == 10_800.0
@@ -58,7 +58,7 @@ def test_trap_1_fifteen_entries() -> None:
 
 
 def test_trap_1_short_and_null_holding_arrays() -> None:
-    """A short array and nulls in it are absences, not zeros and not failures."""
+    """Missing elements and nulls are absent: neither zeros nor failures."""
     decoded = decode({"nrg": [230, None, 229, None]}, 2)
     assert [(reading.label, reading.value) for reading in decoded.readings] == [
         ("L1", 230.0),
@@ -69,7 +69,7 @@ def test_trap_1_short_and_null_holding_arrays() -> None:
 
 
 def test_trap_1_floats_in_v1_are_still_scaled() -> None:
-    """230.0 in a current's place means 23.0 A, as 230 does."""
+    """A current of 230.0 means 23.0 A, as 230 does."""
     nrg = [236.35, 0.0, 0.0, 0.0, 230.0, 0.0, 0.0, 52.5, 0.0, 0.0, 0.0, 525.5, 99.0]
     got = v1(nrg=nrg)
     assert got["phase_voltage.L1"] == 236.35
@@ -97,7 +97,7 @@ def test_trap_2_noise_is_no_phase() -> None:
 
 @pytest.mark.parametrize("stp", ["0", 0, "1", "", None, "junk"])
 def test_trap_3_no_limit_unless_stp_is_2(stp: object) -> None:
-    """`dwo=180` without `stp=2` is no limit, rather than one of 18 kWh."""
+    """`dwo=180` without `stp=2` means no limit, rather than 18 kWh."""
     decoded = decode(api_v1.status({"dwo": "180", "stp": stp}), 1)
     assert "session_energy_limit" not in {row.name for row, *_ in decoded.readings}
     assert decoded.failed == frozenset()
@@ -111,7 +111,7 @@ def test_trap_3_a_limit_with_stp_2(stp: object) -> None:
 
 
 def test_trap_3_no_limit_on_v2() -> None:
-    """v2 says null where there is no limit."""
+    """On v2 a null means no limit."""
     assert v2(dwo=None) == {}
     assert v2(dwo=3500) == {"session_energy_limit": 3500.0}
 
@@ -132,7 +132,7 @@ def test_trap_4_one_entry() -> None:
 
 @pytest.mark.parametrize("glitch", [-16_843.01, -16_842.9, -1e9, 1e9])
 def test_trap_4_glitch(glitch: float) -> None:
-    """A glitch of about -16843 is no temperature; it is counted, and its neighbour is kept."""
+    """A glitch of about -16843 is absent and counted; the other temperature is kept."""
     decoded = decode({"tma": [glitch, 31.5]}, 2)
     assert [(reading.label, reading.value) for reading in decoded.readings] == [("board", 31.5)]
     assert decoded.failed == frozenset({"tma"})
@@ -154,7 +154,7 @@ def test_trap_4_six_entries_of_the_pro() -> None:
     "tma", [[20.5, 20.63, 20.5, 21], [6.5, 5.63, 5.63, 5.63, -0.13, -0.13], None, []]
 )
 def test_trap_4_v2_hardware_has_its_board_alone(tma: object) -> None:
-    """V1 and V2 hardware give `tmp` for the board; their `tma`, in no known order, is unused."""
+    """On V1 and V2 hardware `tmp` is the board; their `tma`, of unknown order, is unused."""
     assert v1(tmp="28", tma=tma) == {"temperature.board": 28.0}
 
 
@@ -166,12 +166,12 @@ def test_trap_4_an_order_nobody_knows(tma: object) -> None:
 
 @pytest.mark.parametrize("tmp", ["0", "-15", 0])
 def test_trap_4_a_sensor_that_is_not_there(tmp: object) -> None:
-    """Some V2 hardware shows 0 or -15 for ever in `tmp`: no reading."""
+    """On some V2 hardware `tmp` is always 0 or -15: no reading."""
     assert v1(tmp=tmp, tma=[6.5, 5.63, 5.63, 5.63, 8.5, 9.0]) == {}
 
 
 def test_trap_4_a_cold_v1() -> None:
-    """V1 hardware, which has no `tma`, measures: 0 °C is a temperature there."""
+    """On V1 hardware, which has no `tma`, 0 °C is a temperature."""
     assert v1(tmp="0") == {"temperature.board": 0.0}
     assert v1(tmp="-4") == {"temperature.board": -4.0}
 
@@ -180,7 +180,7 @@ def test_trap_4_a_cold_v1() -> None:
 
 
 def test_trap_5_session_energy_is_a_gauge_that_dips() -> None:
-    """`wh` restarts and dips below zero: a gauge, and -0.0015 is a reading."""
+    """`wh` restarts and may be below zero: a gauge, and -0.0015 is a reading."""
     assert v2(wh=-0.0015) == {"session_energy": -0.0015}
     assert BY_NAME["session_energy"].kind is Kind.GAUGE
     assert "# TYPE goe_session_energy_joules gauge" in scraped({"wh": -0.0015})
@@ -188,7 +188,7 @@ def test_trap_5_session_energy_is_a_gauge_that_dips() -> None:
 
 
 def test_trap_5_total_energy_is_a_counter() -> None:
-    """`eto` is a counter, whole kWh on V1 and V2 hardware or not."""
+    """`eto` is a counter, also on V1 and V2 hardware, which count whole kWh."""
     assert BY_NAME["energy"].kind is Kind.COUNTER
     text = scraped({"eto": 1_000})
     assert "# TYPE goe_energy_joules_total counter" in text
@@ -198,7 +198,7 @@ def test_trap_5_total_energy_is_a_counter() -> None:
 
 
 def test_trap_5_a_counter_may_jump_back() -> None:
-    """After a firmware update the smaller number is given as it is: nothing is remembered."""
+    """A smaller number after a firmware update is exported as it is."""
     assert v2(eto=5_000_000) == {"energy": 5_000_000.0}
     assert v2(eto=12) == {"energy": 12.0}
 
@@ -207,7 +207,7 @@ def test_trap_5_a_counter_may_jump_back() -> None:
 
 
 def test_trap_6_after_then_before_the_contactor() -> None:
-    """v2's list is L1 to L3 after the contactor, then L1 to L3 before it."""
+    """v2's list holds L1 to L3 after the contactor, then L1 to L3 before it."""
     got = v2(pha=[True, False, False, False, True, True])
     assert got["phases"] == 1.0
     assert got["phase_contactor_closed.L1"] is True
@@ -242,7 +242,7 @@ def test_trap_6_bits_of_v1(pha: object, phases: int, closed: str, energized: str
 
 
 def test_trap_7_ambiguous_keys_are_not_read() -> None:
-    """`cdi` and `lot` mean this here and that there: no row reads them, in no shape."""
+    """`cdi` and `lot` differ between the APIs: no row reads them."""
     for status in ({"cdi": 1, "lot": 32}, {"cdi": {"type": 1, "value": 0}, "lot": {"amp": 32}}):
         assert decode(status, 2) == ((), frozenset())
         assert decode(api_v1.status(status), 1) == ((), frozenset())
@@ -255,7 +255,7 @@ def test_trap_7_access_means_two_things() -> None:
 
 
 def test_trap_7_v2_keys_in_a_v1_answer_are_not_taken_over() -> None:
-    """A v1 status is read by v1's keys alone."""
+    """A v1 status is read by v1's keys only."""
     assert v1(acs=2, wh=5, trx=1, c0e=9, tpa=100, frc=1, psm=1, modelStatus=3, pnp=3) == {}
 
 
@@ -263,13 +263,13 @@ def test_trap_7_v2_keys_in_a_v1_answer_are_not_taken_over() -> None:
 
 
 def test_trap_8_milliseconds_since_boot() -> None:
-    """`rbt` is the milliseconds since the start: 114 835 892 ms are 114 835.892 s."""
+    """`rbt` is in milliseconds since the start: 114 835 892 ms are 114 835.892 s."""
     assert v2(rbt=114_835_892) == {"uptime": pytest.approx(114_835.892)}
     assert v1(rbt="3560814760") == {"uptime": pytest.approx(3_560_814.76)}
 
 
 def test_trap_8_clock_texts_are_not_read() -> None:
-    """`loc`, `utc` and `tme` come in several spellings: no row reads them."""
+    """`loc`, `utc` and `tme` have several formats: no row reads them."""
     status = {"loc": "2023-09-30T10:54:11.350.000 +02:00", "utc": "2023-09-30T08:54:11.347"}
     assert decode(status, 2) == decode(api_v1.status({"tme": "0908221122"}), 1)
 
@@ -278,7 +278,7 @@ def test_trap_8_clock_texts_are_not_read() -> None:
 
 
 def test_trap_9_swapped_plug() -> None:
-    """15 V on L1 and 220 V on N is a swapped plug, read as it is."""
+    """15 V on L1 and 220 V on N, a swapped plug, are read as they are."""
     got = v2(nrg=[15, 0, 0, 220], err=0)
     assert got["phase_voltage.L1"] == 15.0
     assert got["phase_voltage.N"] == 220.0
@@ -286,7 +286,7 @@ def test_trap_9_swapped_plug() -> None:
 
 
 def test_trap_9_single_phase() -> None:
-    """Two zero voltages are readings of zero and no fault."""
+    """Two zero voltages are readings of zero, not failures."""
     decoded = decode({"nrg": [231, 0, 0, 0]}, 2)
     assert [reading.value for reading in decoded.readings] == [231.0, 0.0, 0.0, 0.0]
     assert decoded.failed == frozenset()
@@ -296,14 +296,14 @@ def test_trap_9_single_phase() -> None:
 
 
 def test_trap_11_permission_is_written_on_v1_only() -> None:
-    """`alw` is a result on v2: it is read through both, written through v1 alone."""
+    """`alw` is read-only on v2: it is read through both APIs and written through v1."""
     assert v1(alw="1") == v2(alw=True) == {"charging_allowed": True}
     assert set(BY_NAME["charging_allowed"].write) == {1}
     assert set(BY_NAME["force_state"].write) == {2}
 
 
 def test_trap_12_photovoltaics_keep_their_sign() -> None:
-    """`pgrid` < 0 is feeding in; unfed values are null and give nothing."""
+    """`pgrid` < 0 means feeding in; null values are absent."""
     assert v2(pgrid=-3500, ppv=4200, pakku=-100) == {
         "pv_grid_power": -3500.0,
         "pv_power": 4200.0,
@@ -334,7 +334,7 @@ def test_trap_13_a_name_cannot_forge_a_sample(text: str) -> None:
 
 
 def test_trap_13_secrets_are_not_read() -> None:
-    """WiFi names and keys, card ids and tokens of a status reach no reading and no exposition."""
+    """WiFi names and keys, card ids and tokens are in no reading and no exposition."""
     secret = "geheim"
     hidden = ["wss", "wke", "wak", "rca", "rcr", "rna", "cak", "ocppck", "mcu", "mck", "mcs", "log"]
     status: dict[str, object] = dict.fromkeys(hidden, secret)

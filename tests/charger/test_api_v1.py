@@ -1,4 +1,4 @@
-"""API v1 in v2's words: every key's scaling, and a write's way back."""
+"""Translation of API v1 into v2's terms: every key's scaling, and writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ eca ecr ecd ec4 ec5 ec6 ec7 ec8 ec9 ec1
 
 
 def said(status: dict[str, object]) -> dict[str, object]:
-    """Return what the translation says, without the keys it leaves empty."""
+    """Return the translation without empty keys."""
     return {key: value for key, value in api_v1.status(status).items() if value is not None}
 
 
@@ -91,12 +91,12 @@ def test_key_and_scale(v1: dict[str, object], v2: dict[str, object]) -> None:
     ],
 )
 def test_none(v1: dict[str, object]) -> None:
-    """Where v1 says "none" in its way, nothing is said in v2's: no 0, no stale number."""
+    """Values by which v1 means "none" are absent: no 0, no stale number."""
     assert said(v1) == {}
 
 
 def test_array_of_the_grid() -> None:
-    """V as they are, 0.1 A, 0.1 kW per phase, 0.01 kW in all, power factors as they are."""
+    """V unchanged, 0.1 A, 0.1 kW per phase, 0.01 kW in total, power factors unchanged."""
     nrg = [229, 230, 231, 1, 155, 156, 157, 35, 36, 37, 0, 1080, 98, 97, 96, 0]
     assert said({"nrg": nrg}) == {
         "nrg": [229, 230, 231, 1, 15.5, 15.6, 15.7, 3500, 3600, 3700, 0, 10_800, 98, 97, 96, 0]
@@ -105,13 +105,13 @@ def test_array_of_the_grid() -> None:
 
 @pytest.mark.parametrize("length", range(17))
 def test_array_of_any_length(length: int) -> None:
-    """A shorter array stays as short; nothing is invented behind its end."""
+    """A shorter array remains short."""
     got = said({"nrg": [10] * length}).get("nrg")
     assert got == [10, 10, 10, 10, 1, 1, 1, 1000, 1000, 1000, 1000, 100, 10, 10, 10, 10][:length]
 
 
 def test_junk_stays_junk() -> None:
-    """What cannot be translated is passed on, for decoding to refuse and count."""
+    """A value that cannot be translated is passed on, so that decoding rejects and counts it."""
     junk = {"amp": "sixteen", "eto": [1], "alw": "yes", "pha": "64", "nrg": "x", "dws": True}
     assert said(junk) == {
         "amp": "sixteen",
@@ -128,12 +128,12 @@ def test_junk_stays_junk() -> None:
     ["1e5", "0x10", "1_000", " 16", "16 ", "+16", "١٦", "nan", "inf", "9" * 5000, "--1", "."],
 )
 def test_only_plain_decimals_are_numbers(text: str) -> None:
-    """A text that is no plain decimal stays a text."""
+    """A text that is not a plain decimal remains a text."""
     assert said({"amp": text}) == {"amp": text}
 
 
 def test_the_translation_knows_only_the_tables_keys() -> None:
-    """Whatever is translated has a row that reads it through v1, and no such row goes without."""
+    """The translated keys are exactly those of the rows that v1 has."""
     everything: dict[str, object] = dict.fromkeys(V1_KEYS, "2")
     everything |= {"nrg": [1], "tma": [1, 2], "loe": 1}
     known = {key for row in CHANNELS if 1 in row.apis for key in row.key.split()}
@@ -143,7 +143,7 @@ def test_the_translation_knows_only_the_tables_keys() -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.sampled_from(V1_KEYS), ANY_JSON, max_size=6))
 def test_any_status_is_translated(status: dict[str, object]) -> None:
-    """No answer of a charger makes the translation raise, and it leaves the answer alone."""
+    """The translation raises for no answer and does not change it."""
     before = repr(status)
     api_v1.status(status)
     assert repr(status) == before
@@ -151,7 +151,7 @@ def test_any_status_is_translated(status: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("key", V1_KEYS)
 def test_odd_values_are_translated(key: str) -> None:
-    """No known oddity makes it raise, in any key nor in any key's array."""
+    """The translation raises for no known oddity in any key or array."""
     for odd in ODD:
         for raw in (odd, [odd] * 16, [16, odd], {"energy": odd}):
             api_v1.status({"stp": "2", "loe": 1, "tmp": "20"} | {key: raw})
@@ -173,7 +173,7 @@ def test_odd_values_are_translated(key: str) -> None:
     ],
 )
 def test_writes(key: str, value: object, payloads: list[str]) -> None:
-    """A value in v2's words becomes v1's payloads; a limit needs `stp` too."""
+    """A value in v2's terms becomes v1's payloads; an energy limit also needs `stp`."""
     assert api_v1.writes(key, value) == payloads
 
 
@@ -181,7 +181,7 @@ def test_writes(key: str, value: object, payloads: list[str]) -> None:
     "key", ["psm", "frc", "trx", "awp", "eto", "ast", "wss", "", "amp=16&payload"]
 )
 def test_writes_only_what_v1_can(key: str) -> None:
-    """A key that v1 has no words for is refused by name, and nothing is sent."""
+    """A key that v1 does not have is refused by name."""
     if key == "ast":
         assert api_v1.writes(key, 1) == ["ast=1"]  # v1's own name for `acs`
         return
@@ -193,6 +193,6 @@ def test_writes_only_what_v1_can(key: str) -> None:
     "row", [row for row in CHANNELS if 1 in row.write], ids=lambda row: row.name
 )
 def test_every_row_that_may_be_written_can_be(row: object) -> None:
-    """What the table offers through v1, the translation writes."""
+    """Every row that is writable through v1 can be translated."""
     key = row.key.split()[0]  # type: ignore[attr-defined]
     assert api_v1.writes(key, 100)

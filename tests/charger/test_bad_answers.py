@@ -1,4 +1,4 @@
-"""A bad answer costs its cycle, is counted by its reason, and shows on `/metrics` at once."""
+"""A bad answer fails its poll, is counted by reason, and is visible on `/metrics` at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTERVAL_SECONDS = 5.0
 
 
 def samples(collector: Poller) -> dict[str, float]:
-    """Return what `/metrics` shows of the charger, by name and the first further label."""
+    """Return the charger's samples on `/metrics`, by name and the first other label."""
     text = render_readings([collector.view()])
     return {
         " ".join([sample.name, *(v for k, v in sample.labels.items() if k != "charger")]): (
@@ -30,7 +30,7 @@ def samples(collector: Poller) -> dict[str, float]:
 @pytest.mark.parametrize("api", ["1", "2"])
 @pytest.mark.parametrize("fault", REASON_BY_FAULT)
 def test_bad_answer(simulator: Simulator, fault: str, api: str) -> None:
-    """Down at once, readings for three intervals more and no longer, and back by itself."""
+    """Down at once, readings for three more intervals, and up again without help."""
     clock = Clock()
     box = simulator.add(Charger("V3"))
     client = Client(box.address, api, deadline_seconds=1.0)  # type: ignore[arg-type]
@@ -64,7 +64,7 @@ def test_bad_answer(simulator: Simulator, fault: str, api: str) -> None:
 
 
 def test_400_with_an_object_is_a_success(simulator: Simulator) -> None:
-    """What PRO answers to an unknown key counts as a good poll (PROTOCOL.md §1)."""
+    """PRO's answer to an unknown key is a good poll (docs/protocol.md §1)."""
     box = simulator.add(Charger("V3"))
     box.fault = "bad_request"
     collector = Poller("garage", box.address, Client(box.address))

@@ -1,4 +1,4 @@
-"""One charger's two APIs: which it has, what it says, why it fails, and how it is written."""
+"""The client of a charger: API detection, answers, failures, and writes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEYS = ("car", "amp", "nrg")
 
 @pytest.fixture
 def box(simulator: Simulator) -> Box:
-    """Return a V4 with both APIs, charging at 16 A."""
+    """Return a charging V4 with both APIs, at 16 A."""
     charger = Charger("V4")
     charger.plug(Car(battery_wh=60_000))
     charger.advance(60)
@@ -39,19 +39,19 @@ def answer(status: int, body: bytes) -> bytes:
 
 
 def reason(asker: Client) -> str:
-    """Return why a status cannot be had."""
+    """Return the reason of a failed status."""
     with pytest.raises(ChargerError) as caught:
         asker.status(KEYS)
     return caught.value.reason
 
 
 def targets(box: Box) -> list[str]:
-    """Return what the charger was asked, in order."""
+    """Return the requests to the charger, in order."""
     return [unquote(target) for _time, target in box.log]
 
 
 def live_a_second(box: Box) -> None:
-    """Let a write take effect."""
+    """Apply a write to the simulated charger."""
     with box.lock:
         box.charger.advance(1.1)
 
@@ -60,7 +60,7 @@ def live_a_second(box: Box) -> None:
 
 
 def test_every_fault_has_its_reason_here() -> None:
-    """The table above names all faults that the simulator knows."""
+    """The shared table has all faults of the simulator."""
     assert {*REASON_BY_FAULT, *HARMLESS} == FAULTS.keys()
 
 
@@ -69,7 +69,7 @@ def test_every_fault_has_its_reason_here() -> None:
 )
 @pytest.mark.parametrize("api", ["1", "2"])
 def test_fault_gives_its_reason(box: Box, fault: str, expected: str | None, api: str) -> None:
-    """Each way in which a charger misbehaves has a fixed reason, within the deadline."""
+    """Each fault of a charger has a fixed reason, within the deadline."""
     box.fault = fault
     started = time.monotonic()
     if expected is None:
@@ -81,7 +81,7 @@ def test_fault_gives_its_reason(box: Box, fault: str, expected: str | None, api:
 
 
 def test_real_contention_is_busy(box: Box) -> None:
-    """A charger that serves somebody else for too long is `busy`."""
+    """A charger that serves another client for too long is `busy`."""
     box.latency, box.lock_wait_s = 0.5, 0.1
     other = threading.Thread(target=client(box).status, args=(KEYS,))
     other.start()
@@ -120,17 +120,17 @@ def test_charger_off_is_refused(box: Box) -> None:
     ],
 )
 def test_answer_gives_its_reason(speak: Speak, status: int, body: bytes, expected: str) -> None:
-    """What else was seen of chargers and of the cloud has its reason (PROTOCOL.md §1)."""
+    """Other answers seen from chargers and the cloud have a reason (docs/protocol.md §1)."""
     assert reason(client(speak(answer(status, body)), "2")) == expected
 
 
 def test_head_that_ends_too_soon_is_truncated(speak: Speak) -> None:
-    """An answer that stops within its head is `truncated`."""
+    """An answer that ends within its headers is `truncated`."""
     assert reason(client(speak(b"HTTP/1.1 200 OK\r\nContent-"), "2")) == "truncated"
 
 
 def test_bad_request_with_an_object_is_a_success(simulator: Simulator) -> None:
-    """PRO answers 400 as soon as one key is unknown to it; what it says counts."""
+    """The JSON object in PRO's 400, its answer to an unknown key, is a status."""
     box = simulator.add(Charger("PRO"))
     found = client(box).status(("amp", "cbl", "nonsense"))
     assert found == Answer(2, {"amp": 16})
@@ -154,7 +154,7 @@ def test_switching_protocols_is_a_failure(speak: Speak) -> None:
 
 
 def test_chunked_answer(speak: Speak) -> None:
-    """A status that comes in chunks is read."""
+    """A chunked status is read."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     speaker = speak(head + b'5\r\n{"amp\r\n5\r\n":16}\r\n0\r\n\r\n')
     assert client(speaker).status(("amp",)) == Answer(2, {"amp": 16})
@@ -180,7 +180,7 @@ def test_chunked_answer(speak: Speak) -> None:
 def test_errors_hold_no_secret_of_the_charger(
     speak: Speak, status: int, body: bytes, words: str
 ) -> None:
-    """An error's text, which is logged, quotes plain sentences only (PROTOCOL.md §3.13)."""
+    """The text of an error quotes only plain sentences (docs/protocol.md §3.13)."""
     speaker = speak(answer(status, body))
     with pytest.raises(ChargerError) as caught:
         client(speaker, "2").status(KEYS)
@@ -195,7 +195,7 @@ def test_errors_hold_no_secret_of_the_charger(
 
 
 def test_v2_is_preferred(box: Box) -> None:
-    """A charger with both APIs is asked for exactly the keys, through v2."""
+    """A charger with both APIs is requested through v2, with exactly the given keys."""
     asker = client(box)
     assert asker.api is None
     found = asker.status(KEYS)
@@ -206,7 +206,7 @@ def test_v2_is_preferred(box: Box) -> None:
 
 @pytest.mark.parametrize(("model", "api"), [("V2", "both"), ("V4", "1")])
 def test_v1_where_there_is_no_v2(simulator: Simulator, model: str, api: str) -> None:
-    """V1/V2 hardware, and a charger with v2 switched off, speak v1; then v2 is asked no more."""
+    """V1/V2 hardware, or a charger with v2 disabled, is requested through v1 from then on."""
     box = simulator.add(Charger(model), api=api)
     asker = client(box)
     for _ in range(2):
@@ -217,7 +217,7 @@ def test_v1_where_there_is_no_v2(simulator: Simulator, model: str, api: str) -> 
 
 
 def test_v1_answers_in_the_words_of_v2(simulator: Simulator) -> None:
-    """What v1 calls `dws`, `ast` and "1" is `wh`, `acs` and true."""
+    """v1's `dws`, `ast` and "1" become `wh`, `acs` and true."""
     box = simulator.add(Charger("V2"))
     status = client(box).status(KEYS).status
     assert status["acs"] == 0
@@ -228,7 +228,7 @@ def test_v1_answers_in_the_words_of_v2(simulator: Simulator) -> None:
 
 @pytest.mark.parametrize("fault", ["hang", "busy", "unavailable", "empty", "html"])
 def test_only_an_answer_decides(simulator: Simulator, fault: str) -> None:
-    """A timeout, an error or nonsense says nothing about the API: the question stays open."""
+    """A timeout, an error or an invalid answer does not decide the API."""
     box = simulator.add(Charger("V2"))
     box.fault = fault
     asker = client(box, deadline_seconds=0.5)
@@ -241,7 +241,7 @@ def test_only_an_answer_decides(simulator: Simulator, fault: str) -> None:
 
 @pytest.mark.parametrize("fault", ["hang", "unavailable", "empty"])
 def test_a_failure_does_not_change_the_api(box: Box, fault: str) -> None:
-    """A charger once found is asked through the same API after an outage, and in it."""
+    """During and after an outage the detected API is requested again."""
     asker = client(box, deadline_seconds=0.5)
     asker.status(KEYS)
     box.fault = fault
@@ -252,7 +252,7 @@ def test_a_failure_does_not_change_the_api(box: Box, fault: str) -> None:
 
 @pytest.mark.parametrize(("first", "second"), [("V4", "V2"), ("V2", "V4")])
 def test_another_charger_at_the_same_address(simulator: Simulator, first: str, second: str) -> None:
-    """Hardware that is replaced is found out in the next cycle."""
+    """Replaced hardware is detected in the next poll."""
     apis = {"V2": 1, "V4": 2}
     box = simulator.add(Charger(first), api="2" if first == "V4" else "both")
     asker = client(box)
@@ -264,7 +264,7 @@ def test_another_charger_at_the_same_address(simulator: Simulator, first: str, s
 
 
 def test_api_switched_off_and_on(box: Box) -> None:
-    """An API that is switched off in the app gives way to the other, in both directions."""
+    """If the API in use is disabled in the app, the client switches to the other one."""
     asker = client(box)
     for switched_on, expected in (("2", 2), ("1", 1), ("2", 2), ("1", 1), ("both", 1)):
         box.api = switched_on
@@ -272,7 +272,7 @@ def test_api_switched_off_and_on(box: Box) -> None:
 
 
 def test_v2_that_is_switched_on_while_v1_answers(box: Box) -> None:
-    """v2 is tried again every hundred answers of v1, and after an outage."""
+    """v2 is retried after a hundred answers of v1, and after an outage."""
     box.api = "1"
     asker = client(box)
     asker.status(KEYS)
@@ -289,13 +289,13 @@ def test_v2_that_is_switched_on_while_v1_answers(box: Box) -> None:
 
 
 def test_hardware_that_has_only_v1_stays_with_it(simulator: Simulator) -> None:
-    """Where v2 is still missing when it is tried, v1 answers in the same cycle."""
+    """If a retried v2 is still missing, v1 answers in the same poll."""
     asker = client(simulator.add(Charger("V2")))
     assert [asker.status(KEYS).api for _ in range(250)] == [1] * 250
 
 
 def test_one_deadline_for_both_apis(simulator: Simulator) -> None:
-    """A status that takes two requests has no more time than one."""
+    """The deadline of a status includes both of its requests."""
     box = simulator.add(Charger("V2"))
     box.latency = 0.7
     assert reason(client(box, deadline_seconds=1.0)) == "timeout"
@@ -303,7 +303,7 @@ def test_one_deadline_for_both_apis(simulator: Simulator) -> None:
 
 
 def test_no_api_at_all_is_not_found_and_no_verdict(speak: Speak) -> None:
-    """Where both APIs are switched off it is `not_found`, each was asked once, and it is open."""
+    """If both APIs are disabled, the reason is `not_found`, and each was requested once."""
     speaker = speak(answer(404, b"This URI does not exist"))
     asker = client(speaker)
     assert reason(asker) == "not_found"
@@ -322,7 +322,7 @@ def test_no_api_at_all_is_not_found_and_no_verdict(speak: Speak) -> None:
 def test_fixed_api_never_asks_the_other(
     simulator: Simulator, api: str, model: str, expected: list[str]
 ) -> None:
-    """With `api` 1 or 2 the other is never tried."""
+    """With `api` 1 or 2 the other API is never requested."""
     box = simulator.add(Charger(model), api="2")
     asker = client(box, api)
     assert asker.api == int(api)
@@ -340,7 +340,7 @@ MANY_KEYS = (
 
 
 def test_old_firmware_is_asked_ten_keys_at_a_time(simulator: Simulator) -> None:
-    """Firmware before 051.4 gets `filter=["a",…]`, ten keys a request, and all keys come."""
+    """Firmware before 051.4 gets `filter=["a",…]` with ten keys a request, and returns all keys."""
     box = simulator.add(Charger("V3", firmware="050"))
     asker = client(box)
     found = asker.status(MANY_KEYS)
@@ -357,7 +357,7 @@ def test_old_firmware_is_asked_ten_keys_at_a_time(simulator: Simulator) -> None:
 
 
 def test_firmware_update_changes_the_filter(simulator: Simulator) -> None:
-    """After an update, which no longer takes the old form, no answer is empty."""
+    """After an update to firmware without the old form, no answer is empty."""
     box = simulator.add(Charger("V3", firmware="050"))
     asker = client(box)
     asker.status(KEYS)
@@ -369,7 +369,7 @@ def test_firmware_update_changes_the_filter(simulator: Simulator) -> None:
 
 
 def test_charger_that_knows_no_key_is_not_taken_for_old(simulator: Simulator) -> None:
-    """An empty answer to both forms leaves the new form in use."""
+    """After empty answers to both forms the new form remains in use."""
     box = simulator.add(Charger("V4"))
     asker = client(box)
     assert asker.status(("nonsense",)) == Answer(2, {})
@@ -381,7 +381,7 @@ def test_charger_that_knows_no_key_is_not_taken_for_old(simulator: Simulator) ->
 
 
 def test_one_request_in_flight_whoever_asks(box: Box) -> None:
-    """Eight threads that ask at once are served one after the other, all of them."""
+    """The requests of eight threads are sent one at a time, and all are answered."""
     box.latency = 0.01
     asker = client(box, deadline_seconds=4)
     barrier = threading.Barrier(8)
@@ -405,7 +405,7 @@ def test_one_request_in_flight_whoever_asks(box: Box) -> None:
 
 
 def test_a_failure_does_not_keep_others_out(box: Box) -> None:
-    """After a request that failed the next one has its turn."""
+    """A failed request does not block the next one."""
     asker = client(box, deadline_seconds=0.5)
     box.fault = "hang"
     assert reason(asker) == "timeout"
@@ -429,7 +429,7 @@ def test_a_failure_does_not_keep_others_out(box: Box) -> None:
     ],
 )
 def test_token_is_in_no_url_and_no_error(speak: Speak, said: bytes) -> None:
-    """The token travels in a header; neither the URL nor an error's text holds it."""
+    """The token is sent in a header; neither the URL nor the text of an error contains it."""
     speaker = speak(said)
     asker = client(speaker, token="s3cret-t0ken")
     with pytest.raises(ChargerError) as read:
@@ -446,7 +446,7 @@ def test_token_is_in_no_url_and_no_error(speak: Speak, said: bytes) -> None:
 
 
 def test_write_v2(box: Box) -> None:
-    """A write that the charger answers with true returns, and takes effect."""
+    """A write that the charger answers with true returns and is applied."""
     asker = client(box)
     asker.write(2, "amp", 10)
     assert targets(box) == ["/api/set?amp=10"]
@@ -458,7 +458,7 @@ def test_write_v2(box: Box) -> None:
     ("key", "value"), [("fna", 'my "box" #1 & Ä=%20+'), ("dwo", None), ("dwo", 3500), ("frc", 1)]
 )
 def test_write_v2_arrives_as_it_was_meant(box: Box, key: str, value: object) -> None:
-    """Quotes, `#`, `&` and null reach the charger whole."""
+    """Quotes, `#`, `&` and null reach the charger unchanged."""
     asker = client(box)
     asker.write(2, key, value)
     live_a_second(box)
@@ -474,7 +474,7 @@ def test_write_v2_arrives_as_it_was_meant(box: Box, key: str, value: object) -> 
     ],
 )
 def test_write_v2_refused(box: Box, key: str, value: object, words: str) -> None:
-    """A refusal is raised with the charger's own words, the host, and what was wanted."""
+    """A refusal has the charger's message, the host, and the refused value."""
     with pytest.raises(RefusedError) as caught:
         client(box).write(2, key, value)
     assert words in str(caught.value)
@@ -499,19 +499,19 @@ def test_write_v2_refused(box: Box, key: str, value: object, words: str) -> None
 def test_write_v2_refusals_as_they_were_seen(
     speak: Speak, status: int, body: bytes, words: str
 ) -> None:
-    """Only `true` in the key itself is a yes; anything else is a refusal."""
+    """Only `true` in the key itself is a success; other answers are refusals."""
     with pytest.raises(RefusedError) as caught:
         client(speak(answer(status, body))).write(2, "amp", 16)
     assert words in str(caught.value)
 
 
 def test_write_through_the_cloud_is_accepted_with_202(speak: Speak) -> None:
-    """The cloud accepts a write with 202 and does not know more: that is no refusal."""
+    """The cloud's 202 is a success, without further information."""
     client(speak(answer(202, b""))).write(2, "amp", 16)
 
 
 def test_write_to_old_firmware(simulator: Simulator) -> None:
-    """Firmware before 051.4 only counts: "1 succeeded and 0 failed." is a yes."""
+    """A reply of "1 succeeded and 0 failed." from firmware before 051.4 is a success."""
     box = simulator.add(Charger("V3", firmware="050"))
     client(box).write(2, "amp", 10)
     live_a_second(box)
@@ -519,7 +519,7 @@ def test_write_to_old_firmware(simulator: Simulator) -> None:
 
 
 def test_write_to_old_firmware_refused(simulator: Simulator) -> None:
-    """Of old firmware "0 succeeded and 1 failed." is a refusal in its own words."""
+    """A reply of "0 succeeded and 1 failed." from old firmware is a refusal with that text."""
     box = simulator.add(Charger("V3", firmware="050"))
     with pytest.raises(RefusedError, match="0 succeeded and 1 failed"):
         client(box).write(2, "amp", 99)
@@ -538,7 +538,7 @@ def test_write_to_old_firmware_refused(simulator: Simulator) -> None:
     ],
 )
 def test_write_that_fails_is_no_refusal(box: Box, api: int, fault: str, expected: str) -> None:
-    """What goes wrong on the way is a `ChargerError` with its reason, not a refusal."""
+    """A failed request of a write is a `ChargerError` with its reason, not a refusal."""
     box.fault = fault
     with pytest.raises(ChargerError) as caught:
         client(box, deadline_seconds=0.5).write(api, "amp", 16)
@@ -547,7 +547,7 @@ def test_write_that_fails_is_no_refusal(box: Box, api: int, fault: str, expected
 
 
 def test_write_v1(simulator: Simulator) -> None:
-    """v1 takes `key=value` as a payload; the limit takes two."""
+    """v1 accepts `key=value` as a payload; the energy limit needs two."""
     box = simulator.add(Charger("V2"))
     asker = client(box)
     asker.write(1, "amp", 10)
@@ -559,7 +559,7 @@ def test_write_v1(simulator: Simulator) -> None:
 
 
 def test_write_v1_refused_shows_only_in_the_status(simulator: Simulator) -> None:
-    """v1 has no word for a refusal: the write returns, and the value stays."""
+    """v1 does not report a refusal: the write returns, and the value is unchanged."""
     box = simulator.add(Charger("V2"))
     asker = client(box)
     asker.write(1, "amp", 99)
@@ -589,12 +589,12 @@ def test_write_v1_refused_shows_only_in_the_status(simulator: Simulator) -> None
     ],
 )
 def test_write_targets(api: int, key: str, value: object, expected: list[str]) -> None:
-    """A value is JSON and URL-encoded on v2, plain text in v1's own words on v1."""
+    """A value is URL-encoded JSON on v2, and plain text in v1's terms on v1."""
     assert write_targets(api, key, value) == expected
 
 
 @pytest.mark.parametrize("key", ["frc", "trx", "psm", "fna", "awp"])
 def test_v1_has_no_words_for_everything(key: str) -> None:
-    """What v1 cannot write is refused before anything is sent."""
+    """A key that v1 cannot write is refused before anything is sent."""
     with pytest.raises(UsageError, match=key):
         write_targets(1, key, 1)

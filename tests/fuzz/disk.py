@@ -61,10 +61,10 @@ def _drained(spool: Spool) -> list[bytes]:
 def spool(data: bytes) -> None:
     """Damage costs the records that it touches and no other; nothing damaged is delivered."""
     source, folder = Source(data), _fresh()
-    lines, segments = _segments(source)
+    lines, written = _segments(source)
     sound: list[bytes] = []
     damaged = False
-    for number, segment in enumerate(segments, 1):
+    for number, segment in enumerate(written, 1):
         raw, kept = _damaged(source, segment)
         damaged |= raw != b"".join(segment)
         sound += kept
@@ -97,15 +97,15 @@ def spool(data: bytes) -> None:
 def _segments(source: Source) -> tuple[list[bytes], list[list[bytes]]]:
     """Return lines, each another, and segments with records of them."""
     lines: list[bytes] = []
-    segments: list[list[bytes]] = []
+    made: list[list[bytes]] = []
     for _ in range(1 + source.below(3)):
         segment = []
         for _ in range(source.below(5)):
             line = b"%d %b" % (len(lines), source.take(24).replace(b"\0", b"0"))
             lines.append(line)
             segment.append(segments.record(line))
-        segments.append(segment)
-    return lines, segments
+        made.append(segment)
+    return lines, made
 
 
 def _damaged(source: Source, segment: list[bytes]) -> tuple[bytes, list[bytes]]:

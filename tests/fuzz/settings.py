@@ -26,10 +26,11 @@ from goe_exporter.charger.connection import Connection, connection
 from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.cli import options
 from goe_exporter.config import strict_yaml
-from goe_exporter.config import values as config
+from goe_exporter.config import values as grammar
 from goe_exporter.errors import ConfigError, GoeExporterError, UsageError
 from goe_exporter.http_server import auth
 from goe_exporter.http_server.web_config import TlsServer, WebConfig
+from goe_exporter.influx import settings as influx_settings
 from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.influx.write_api import Access, ServerV1
 from goe_exporter.prometheus import text_format
@@ -55,11 +56,11 @@ def _trust(cafile: str | None = None) -> None:
 @contextlib.contextmanager
 def _without_certificates() -> Iterator[None]:
     stand_in = types.SimpleNamespace(create_default_context=_trust, SSLError=ssl.SSLError)
-    before, config.ssl = config.ssl, stand_in  # type: ignore[assignment, attr-defined]
+    before, influx_settings.ssl = influx_settings.ssl, stand_in  # type: ignore[assignment, attr-defined]
     try:
         yield
     finally:
-        config.ssl = before  # type: ignore[attr-defined]
+        influx_settings.ssl = before  # type: ignore[attr-defined]
 
 
 def _says(error: ConfigError) -> None:
@@ -290,7 +291,7 @@ def writes(data: bytes) -> None:
 
 
 def _listens(text: str) -> None:
-    host, port = values.listen_address(text)
+    host, port = grammar.listen_address(text)
     assert 0 <= port <= 65_535
     assert "\0" not in host
     host.encode("idna")
@@ -298,11 +299,11 @@ def _listens(text: str) -> None:
 
 _ARGUMENTS: tuple[Callable[[str], object], ...] = (
     lambda text: _usable_host(connection(text)),
-    lambda text: _within(values.interval(text), 1, 86_400),
-    lambda text: _within(values.timeout_seconds(text), 0.1, 600),
-    lambda text: _within(values.size(text), 1024 * 1024, 2**50),
+    lambda text: _within(grammar.interval(text), 1, 86_400),
+    lambda text: _within(grammar.timeout_seconds(text), 0.1, 600),
+    lambda text: _within(grammar.size(text), 1024 * 1024, 2**50),
     _listens,
-    values.host,
+    grammar.host,
     lambda text: writable.find(CHANNELS, text),
     lambda text: _within(options.FiniteRange(1, 1000).convert(text, None, None), 1, 1000),
 )

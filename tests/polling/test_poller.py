@@ -1,4 +1,4 @@
-"""The refresh cycle: what is asked when, what a failure costs, and what a sink is shown."""
+"""Polling a charger: requested keys, failures, and the view of a sink."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ONLY_V2 = {"model", "device_name", "grid_frequency", "wifi_signal", "force_state
 
 
 class Script:
-    """A client that gives what it was told to, one thing a cycle, the last for ever."""
+    """A client with scripted answers, one per poll; the last one repeats."""
 
     def __init__(self, *answers: dict[str, object] | str, api: int = 2) -> None:
         self._answers = list(answers)
@@ -50,14 +50,14 @@ def wall() -> Clock:
 
 @pytest.fixture
 def box(simulator: Simulator) -> Box:
-    """Return a charging V4 named "garage" with only API v2 switched on."""
+    """Return a charging V4 named "garage" with only API v2 enabled."""
     charger = Charger("V4", name="garage", serial="111111")
     charger.plug(Car(battery_wh=60_000))
     charger.advance(60)
     return simulator.add(charger, api="2")
 
 
-def collector(
+def poller(
     client: Client | Script | Box, clock: Clock, wall: Clock, interval_seconds: float = 5.0
 ) -> Poller:
     if isinstance(client, Box):
@@ -65,14 +65,14 @@ def collector(
     return Poller("garage", "192.0.2.1", client, interval_seconds, clock=clock, wall=wall)
 
 
-def cycles(polled: Poller, clock: Clock, count: int) -> None:
-    """Let cycles begin one interval after the other; the clock stands at the next one's begin."""
+def polls(polled: Poller, clock: Clock, count: int) -> None:
+    """Poll `count` times, and set the clock one interval ahead after each."""
     for _ in range(count):
         polled.poll()
         clock.now += polled.interval_seconds
 
 
-def asked(box: Box) -> list[set[str]]:
+def requested(box: Box) -> list[set[str]]:
     """Return the keys of each v2 request, in order."""
     filters = (unquote(target).partition("filter=")[2] for _time, target in box.log)
     return [set(keys.split(",")) for keys in filters if keys]
@@ -85,42 +85,42 @@ def snapshot(polled: Poller) -> Snapshot:
 
 
 def values(polled: Poller) -> dict[str, object]:
-    """Return what a sink is shown, by the rows' names; of several parts the last."""
+    """Return the values in the view by channel; of several parts, the last one."""
     shown = polled.view().snapshot
     return {each.channel.name: each.value for each in shown.readings} if shown else {}
 
 
-# What is asked when
+# Requested keys
 
 
 def test_request_holds_at_most_35_keys(box: Box, clock: Clock, wall: Clock) -> None:
-    """No request is longer than what all firmware takes, and each asks for every live key."""
-    cycles(collector(box, clock, wall), clock, 30)
-    assert len(asked(box)) == 30
-    for keys in asked(box):
+    """No request has more keys than all firmware accepts, and each has every live key."""
+    polls(poller(box, clock, wall), clock, 30)
+    assert len(requested(box)) == 30
+    for keys in requested(box):
         assert len(keys) <= 35
         assert keys >= LIVE_KEYS
 
 
 @pytest.mark.parametrize("interval_seconds", [1.0, 5.0, 15.0, 20.0, 60.0, 300.0])
-def test_slow_keys_come_within_four_cycles(
+def test_slow_keys_are_requested_within_four_polls(
     box: Box, clock: Clock, wall: Clock, interval_seconds: float
 ) -> None:
-    """Whatever the interval, after four cycles every key has been asked for."""
-    polled = collector(box, clock, wall, interval_seconds)
-    cycles(polled, clock, 4)
-    assert set().union(*asked(box)) >= SLOW_KEYS
+    """After four polls every key has been requested, whatever the interval."""
+    polled = poller(box, clock, wall, interval_seconds)
+    polls(polled, clock, 4)
+    assert set().union(*requested(box)) >= SLOW_KEYS
     shown = values(polled)
     assert {"device_name", "model", "variant", "reboots", "card_energy"} <= shown.keys()
 
 
-def test_slow_keys_come_again_after_a_minute_and_not_before(
-    box: Box, clock: Clock, wall: Clock
-) -> None:
-    """A slow key is asked for every 60 s: in the first four cycles, then from 60 s on."""
-    polled = collector(box, clock, wall)
-    cycles(polled, clock, 24)
-    times = {key: [5 * n for n, keys in enumerate(asked(box)) if key in keys] for key in SLOW_KEYS}
+def test_slow_keys_are_requested_once_a_minute(box: Box, clock: Clock, wall: Clock) -> None:
+    """A slow key is requested in one of the first four polls, and 60 s later again."""
+    polled = poller(box, clock, wall)
+    polls(polled, clock, 24)
+    times = {
+        key: [5 * n for n, keys in enumerate(requested(box)) if key in keys] for key in SLOW_KEYS
+    }
     for key, seconds in times.items():
         first, *rest = seconds
         assert first <= 15, key
@@ -128,49 +128,49 @@ def test_slow_keys_come_again_after_a_minute_and_not_before(
 
 
 def test_completeness(box: Box, clock: Clock, wall: Clock) -> None:
-    """A collector is complete once every slow key was asked for."""
-    polled = collector(box, clock, wall)
+    """A poller is complete once every slow key was requested."""
+    polled = poller(box, clock, wall)
     seen = []
     for _ in range(5):
         seen.append(polled.complete)
-        cycles(polled, clock, 1)
+        polls(polled, clock, 1)
     assert seen == [False, False, False, False, True]
 
 
 def test_v1_is_complete_at_once(simulator: Simulator, clock: Clock, wall: Clock) -> None:
-    """A v1 charger says everything in one answer."""
+    """An answer of API v1 is complete."""
     box = simulator.add(Charger("V2"))
-    polled = collector(box, clock, wall)
+    polled = poller(box, clock, wall)
     polled.poll()
     assert polled.complete
     assert box.requests == 2
 
 
 def test_slow_readings_stay_between_the_answers(box: Box, clock: Clock, wall: Clock) -> None:
-    """What was asked a moment ago is shown in every cycle until it is asked again."""
-    polled = collector(box, clock, wall)
-    cycles(polled, clock, 4)
+    """A slow reading is in every snapshot until its key is requested again."""
+    polled = poller(box, clock, wall)
+    polls(polled, clock, 4)
     for _ in range(20):
-        cycles(polled, clock, 1)
+        polls(polled, clock, 1)
         assert values(polled)["device_name"] == "garage"
 
 
-def test_slow_reading_that_went_away_is_absent(clock: Clock, wall: Clock) -> None:
-    """A slow key that the next answer lacks is no reading any more."""
-    polled = collector(Script({"fna": "garage", "car": 1}, {"car": 1}), clock, wall, 60)
+def test_slow_reading_missing_in_the_next_answer_is_absent(clock: Clock, wall: Clock) -> None:
+    """A slow key that the next answer lacks has no reading any more."""
+    polled = poller(Script({"fna": "garage", "car": 1}, {"car": 1}), clock, wall, 60)
     polled.poll()
     assert values(polled)["device_name"] == "garage"
     clock.now += 60
-    for _cycle in range(4):
+    for _poll in range(4):
         polled.poll()
     assert "device_name" not in values(polled)
     assert values(polled)["car_state"] == "idle"
 
 
 def test_another_charger_at_the_same_address(clock: Clock, wall: Clock) -> None:
-    """With another serial number, nothing that the former charger said is shown any more."""
+    """With another serial number, all readings of the former charger are dropped."""
     first = {"sse": "111111", "fna": "garage", "typ": "go-eCharger_V4"}
-    polled = collector(Script(first, {"sse": "222222"}), clock, wall, 5)
+    polled = poller(Script(first, {"sse": "222222"}), clock, wall, 5)
     polled.poll()
     assert values(polled)["device_name"] == "garage"
     clock.now += 5
@@ -183,8 +183,8 @@ def test_another_charger_at_the_same_address(clock: Clock, wall: Clock) -> None:
 
 
 def test_before_the_first_poll(clock: Clock, wall: Clock) -> None:
-    """Nothing is known yet: neither up nor down, no snapshot, no counts."""
-    view = collector(Script({}), clock, wall).view()
+    """Before the first poll: neither up nor down, no snapshot, no counts."""
+    view = poller(Script({}), clock, wall).view()
     assert (view.name, view.host) == ("garage", "192.0.2.1")
     assert (view.snapshot, view.age) == (None, None)
     stats = view.stats
@@ -193,7 +193,7 @@ def test_before_the_first_poll(clock: Clock, wall: Clock) -> None:
 
 
 def test_good_poll(clock: Clock, wall: Clock) -> None:
-    """A good poll is up, stamped with the time at which the answer came, and its duration kept."""
+    """A good poll is up; the snapshot has the arrival time of the answer."""
 
     class Slow(Script):
         def status(self, keys: tuple[str, ...]) -> Answer:
@@ -201,7 +201,7 @@ def test_good_poll(clock: Clock, wall: Clock) -> None:
             wall.now += 0.25
             return super().status(keys)
 
-    polled = collector(Slow({"amp": 16, "car": 2}), clock, wall)
+    polled = poller(Slow({"amp": 16, "car": 2}), clock, wall)
     polled.poll()
     clock.now += 2
     view = polled.view()
@@ -218,9 +218,9 @@ def test_good_poll(clock: Clock, wall: Clock) -> None:
 
 
 def test_failed_poll_is_down_at_once(box: Box, clock: Clock, wall: Clock) -> None:
-    """The first failed poll is `up` False with its reason, and keeps the last success' time."""
-    polled = collector(box, clock, wall)
-    cycles(polled, clock, 1)
+    """The first failed poll sets `up` to False, and keeps the time of the last success."""
+    polled = poller(box, clock, wall)
+    polls(polled, clock, 1)
     box.fault = "busy"
     polled.poll()
     stats = polled.view().stats
@@ -231,13 +231,13 @@ def test_failed_poll_is_down_at_once(box: Box, clock: Clock, wall: Clock) -> Non
 
 
 def test_failures_are_counted_by_reason(box: Box, clock: Clock, wall: Clock) -> None:
-    """Each failed poll counts once, under its own reason."""
-    polled = collector(box, clock, wall)
+    """Each failed poll is counted once, by its reason."""
+    polled = poller(box, clock, wall)
     for fault in ("busy", "hang", "html", "busy", None, "unauthorized"):
         box.fault = fault
-        cycles(polled, clock, 1)
+        polls(polled, clock, 1)
     box.close()
-    cycles(polled, clock, 2)
+    polls(polled, clock, 2)
     stats = polled.view().stats
     expected = {"busy": 2, "timeout": 1, "not_json": 1, "unauthorized": 1, "refused": 2}
     assert stats.failures == expected
@@ -245,21 +245,21 @@ def test_failures_are_counted_by_reason(box: Box, clock: Clock, wall: Clock) -> 
 
 
 def test_charger_that_is_off_at_the_start(box: Box, clock: Clock, wall: Clock) -> None:
-    """A charger that never answered is down, without a snapshot, and no exception."""
+    """A charger that never answered is down, has no snapshot, and raises nothing."""
     box.close()
-    polled = collector(box, clock, wall)
-    cycles(polled, clock, 3)
+    polled = poller(box, clock, wall)
+    polls(polled, clock, 3)
     view = polled.view()
     assert (view.stats.up, view.snapshot, view.age) == (False, None, None)
     assert view.stats.last_success is None
 
 
 @pytest.mark.parametrize("interval_seconds", [1.0, 5.0, 30.0])
-def test_snapshot_goes_after_three_intervals(
+def test_snapshot_is_dropped_after_three_intervals(
     box: Box, clock: Clock, wall: Clock, interval_seconds: float
 ) -> None:
-    """The last good readings are shown for three intervals and not a moment longer."""
-    polled = collector(box, clock, wall, interval_seconds)
+    """The last readings are shown for exactly three intervals."""
+    polled = poller(box, clock, wall, interval_seconds)
     polled.poll()
     box.fault = "busy"
     for _ in range(2):
@@ -273,9 +273,9 @@ def test_snapshot_goes_after_three_intervals(
     assert polled.view().age == pytest.approx(3 * interval_seconds + 0.001)
 
 
-def test_snapshot_goes_even_if_nobody_polls(clock: Clock, wall: Clock) -> None:
-    """Readings grow old by the clock, not by the next poll, which may hang."""
-    polled = collector(Script({"amp": 16}), clock, wall)
+def test_snapshot_is_dropped_while_a_poll_hangs(clock: Clock, wall: Clock) -> None:
+    """The age of readings depends on the clock, not on the next poll, which may hang."""
+    polled = poller(Script({"amp": 16}), clock, wall)
     polled.poll()
     clock.now += 15.001
     assert polled.view().snapshot is None
@@ -283,11 +283,11 @@ def test_snapshot_goes_even_if_nobody_polls(clock: Clock, wall: Clock) -> None:
 
 
 def test_recovery(box: Box, clock: Clock, wall: Clock) -> None:
-    """One good poll after an outage is up with new readings; the counts stay."""
-    polled = collector(box, clock, wall)
-    cycles(polled, clock, 1)
+    """After an outage one good poll is up with new readings; the counts remain."""
+    polled = poller(box, clock, wall)
+    polls(polled, clock, 1)
     box.fault = "unavailable"
-    cycles(polled, clock, 5)
+    polls(polled, clock, 5)
     box.fault = None
     box.charger.amp = 10
     wall.now += 1000
@@ -299,30 +299,30 @@ def test_recovery(box: Box, clock: Clock, wall: Clock) -> None:
     assert values(polled)["max_current"] == 10
 
 
-def test_slow_readings_are_forgotten_after_an_outage(box: Box, clock: Clock, wall: Clock) -> None:
-    """After an outage another charger may stand there: nothing old is shown beside the new."""
-    polled = collector(box, clock, wall)
-    cycles(polled, clock, 4)
+def test_slow_readings_are_dropped_after_an_outage(box: Box, clock: Clock, wall: Clock) -> None:
+    """After an outage, which may have replaced the charger, no old reading is shown."""
+    polled = poller(box, clock, wall)
+    polls(polled, clock, 4)
     assert values(polled)["device_name"] == "garage"
     box.fault = "busy"
-    cycles(polled, clock, 4)
+    polls(polled, clock, 4)
     box.charger = Charger("V4", name="carport", serial="222222")
     box.fault = None
     for _ in range(4):
-        cycles(polled, clock, 1)
+        polls(polled, clock, 1)
         assert values(polled)["serial"] == "222222"
         assert values(polled).get("device_name") in (None, "carport")
     assert values(polled)["device_name"] == "carport"
 
 
-def test_slow_readings_outlive_one_failure(box: Box, clock: Clock, wall: Clock) -> None:
-    """One failed poll costs one cycle and no slow reading."""
-    polled = collector(box, clock, wall)
-    cycles(polled, clock, 4)
+def test_slow_readings_survive_one_failure(box: Box, clock: Clock, wall: Clock) -> None:
+    """One failed poll drops no slow reading."""
+    polled = poller(box, clock, wall)
+    polls(polled, clock, 4)
     box.fault = "busy"
-    cycles(polled, clock, 1)
+    polls(polled, clock, 1)
     box.fault = None
-    cycles(polled, clock, 1)
+    polls(polled, clock, 1)
     assert values(polled)["device_name"] == "garage"
 
 
@@ -330,27 +330,27 @@ def test_slow_readings_outlive_one_failure(box: Box, clock: Clock, wall: Clock) 
 
 
 def test_v2_then_v1_leaves_no_v2_reading(box: Box, clock: Clock, wall: Clock) -> None:
-    """After a swap for V2 hardware nothing is shown that only v2 says."""
-    polled = collector(box, clock, wall)
-    cycles(polled, clock, 4)
+    """After a replacement by V2 hardware, no reading is shown that only API v2 has."""
+    polled = poller(box, clock, wall)
+    polls(polled, clock, 4)
     assert ONLY_V2 - {"pv_power"} <= values(polled).keys()
     box.charger, box.api = Charger("V2", serial="333333"), "both"
-    cycles(polled, clock, 1)
+    polls(polled, clock, 1)
     assert snapshot(polled).api == 1
     assert values(polled)["serial"] == "333333"
     assert not ONLY_V2 & values(polled).keys()
 
 
 def test_v1_then_v2_shows_nothing_of_an_earlier_v2(box: Box, clock: Clock, wall: Clock) -> None:
-    """What a v2 charger said before a time of v1 is not shown when v2 is back."""
-    polled = collector(box, clock, wall)
+    """Readings of a v2 charger are not shown again after a time with v1."""
+    polled = poller(box, clock, wall)
     box.charger.reboots = 77
-    cycles(polled, clock, 4)
+    polls(polled, clock, 4)
     box.api = "1"
-    cycles(polled, clock, 30)
+    polls(polled, clock, 30)
     box.charger, box.api = Charger("V3", name="carport", serial="222222"), "2"
     for _ in range(4):
-        cycles(polled, clock, 1)
+        polls(polled, clock, 1)
         shown = values(polled)
         assert (snapshot(polled).api, shown["serial"]) == (2, "222222")
         assert shown.get("device_name") in (None, "carport")
@@ -363,9 +363,9 @@ def test_v1_then_v2_shows_nothing_of_an_earlier_v2(box: Box, clock: Clock, wall:
 # Bad values
 
 
-def test_bad_value_costs_one_channel(clock: Clock, wall: Clock) -> None:
-    """A value that is no reading is absent and counted by its key; the others stay."""
-    polled = collector(
+def test_bad_value_affects_one_channel(clock: Clock, wall: Clock) -> None:
+    """A value that cannot be decoded is absent and counted by key; other values remain."""
+    polled = poller(
         Script(
             {"amp": "sixteen", "car": 2, "fhz": -5},
             {"amp": 16, "car": 2, "fhz": [50]},
@@ -384,22 +384,22 @@ def test_bad_value_costs_one_channel(clock: Clock, wall: Clock) -> None:
     assert values(polled) == {"max_current": 16, "car_state": "charging", "grid_frequency": 50}
 
 
-def test_bad_slow_value_counts_when_it_was_sent(clock: Clock, wall: Clock) -> None:
-    """A slow key that is unreadable counts once for each answer that held it."""
+def test_bad_slow_value_is_counted_per_answer(clock: Clock, wall: Clock) -> None:
+    """An undecodable slow key is counted once for each answer that contains it."""
 
     class OnlyAsked(Script):
         def status(self, keys: tuple[str, ...]) -> Answer:
             return Answer(2, {"fna": 5.5} if "fna" in keys else {})
 
-    polled = collector(OnlyAsked({}), clock, wall)
-    cycles(polled, clock, 24)
+    polled = poller(OnlyAsked({}), clock, wall)
+    polls(polled, clock, 24)
     assert polled.view().stats.decode_failures == {"fna": 2}
 
 
-def test_bad_value_of_v1_counts_too(clock: Clock, wall: Clock) -> None:
-    """The same holds for what v1 says."""
-    polled = collector(Script({"amp": "x", "car": 2}, api=1), clock, wall)
-    cycles(polled, clock, 2)
+def test_bad_value_of_v1_is_counted(clock: Clock, wall: Clock) -> None:
+    """An undecodable value of API v1 is counted by its v2 key."""
+    polled = poller(Script({"amp": "x", "car": 2}, api=1), clock, wall)
+    polls(polled, clock, 2)
     assert polled.view().stats.decode_failures == {"amp": 2}
     assert values(polled) == {"car_state": "charging"}
 
@@ -418,8 +418,8 @@ def test_bad_value_of_v1_counts_too(clock: Clock, wall: Clock) -> None:
     ],
 )
 def test_back_off(clock: Clock, wall: Clock, interval_seconds: float, waits: list[float]) -> None:
-    """From the third failure in a row the wait doubles up to 60 s; a longer interval stays."""
-    polled = collector(Script("timeout"), clock, wall, interval_seconds)
+    """From the third failure in a row the wait doubles, up to 60 s or a longer interval."""
+    polled = poller(Script("timeout"), clock, wall, interval_seconds)
     assert polled.wait_seconds == interval_seconds
     seen = []
     for _ in waits:
@@ -429,17 +429,17 @@ def test_back_off(clock: Clock, wall: Clock, interval_seconds: float, waits: lis
 
 
 def test_back_off_never_overflows(clock: Clock, wall: Clock) -> None:
-    """Thousands of failures later the wait is still 60 s."""
-    polled = collector(Script("refused"), clock, wall)
+    """After thousands of failures the wait is 60 s."""
+    polled = poller(Script("refused"), clock, wall)
     for _ in range(3000):
         polled.poll()
     assert polled.wait_seconds == 60
 
 
 def test_one_success_ends_the_back_off(clock: Clock, wall: Clock) -> None:
-    """After a success the next failures begin to count from one."""
+    """After a success the failures are counted from one again."""
     script = Script(*["timeout"] * 5, {"amp": 16}, *["timeout"] * 3)
-    polled = collector(script, clock, wall)
+    polled = poller(script, clock, wall)
     seen = []
     for _ in range(9):
         polled.poll()
@@ -453,52 +453,52 @@ def test_one_success_ends_the_back_off(clock: Clock, wall: Clock) -> None:
 def test_outage_is_logged_when_it_begins_and_when_it_ends(
     records: list[logging.LogRecord], clock: Clock, wall: Clock
 ) -> None:
-    """A persisting failure is two lines, whatever its reasons, not one every cycle."""
+    """An outage is logged when it begins and when it ends, whatever its reasons."""
     good: dict[str, object] = {"amp": 16}
     outage = ("timeout", "timeout", "refused", "busy")
-    polled = collector(Script(good, good, *outage, good, good, "dns", good), clock, wall)
-    cycles(polled, clock, 2)
+    polled = poller(Script(good, good, *outage, good, good, "dns", good), clock, wall)
+    polls(polled, clock, 2)
     assert records == []
-    cycles(polled, clock, 4)
+    polls(polled, clock, 4)
     assert [(each.levelname, each.getMessage()) for each in records] == [("WARNING", "poll failed")]
     assert records[0].__dict__["values"] == {
         "charger": "garage",
         "reason": "timeout",
         "error": "scripted failure: timeout",
     }
-    cycles(polled, clock, 2)
+    polls(polled, clock, 2)
     assert [(each.levelname, each.getMessage()) for each in records[1:]] == [
         ("INFO", "poll succeeded again")
     ]
     assert records[1].__dict__["values"] == {"charger": "garage", "failures": 4}
-    cycles(polled, clock, 2)
+    polls(polled, clock, 2)
     assert len(records) == 4
 
 
 def test_charger_off_at_the_start_is_logged_once(
     records: list[logging.LogRecord], clock: Clock, wall: Clock
 ) -> None:
-    """An outage that began before us is one line too."""
-    cycles(collector(Script("refused"), clock, wall), clock, 5)
+    """An outage that began before the start is logged once."""
+    polls(poller(Script("refused"), clock, wall), clock, 5)
     assert [each.getMessage() for each in records] == ["poll failed"]
 
 
-def test_unreadable_value_is_logged_once(
+def test_undecodable_value_is_logged_once(
     records: list[logging.LogRecord], clock: Clock, wall: Clock
 ) -> None:
-    """A key that cannot be read is a line at its first time, without the value."""
-    polled = collector(Script({"amp": "s3cret", "car": "s3cret"}), clock, wall)
-    cycles(polled, clock, 5)
+    """An undecodable key is logged the first time, without its value."""
+    polled = poller(Script({"amp": "s3cret", "car": "s3cret"}), clock, wall)
+    polls(polled, clock, 5)
     assert [each.getMessage() for each in records] == ["value could not be decoded"] * 2
     assert sorted(each.__dict__["values"]["key"] for each in records) == ["amp", "car"]
     assert "s3cret" not in str([each.__dict__ for each in records])
 
 
-# Several at once
+# Concurrency
 
 
 def test_view_is_consistent(clock: Clock, wall: Clock) -> None:
-    """A view taken at any moment belongs to one cycle: stats and snapshot fit each other."""
+    """A view always belongs to one poll: its statistics and its snapshot fit together."""
 
     class Turns(Script):
         polls = 0
@@ -510,7 +510,7 @@ def test_view_is_consistent(clock: Clock, wall: Clock) -> None:
                 raise ChargerError("busy", "every third")
             return super().status(keys)
 
-    polled = collector(Turns({"amp": 16}), clock, wall)
+    polled = poller(Turns({"amp": 16}), clock, wall)
     ended = threading.Event()
     torn: list[object] = []
 
@@ -540,17 +540,17 @@ def test_view_is_consistent(clock: Clock, wall: Clock) -> None:
 
 
 @pytest.mark.parametrize("interval_seconds", [60.0, 600.0])
-def test_rare_cycles_ask_for_everything(
+def test_rare_polls_request_everything(
     box: Box, clock: Clock, wall: Clock, interval_seconds: float
 ) -> None:
-    """With a minute or more between cycles each has all rows, in two requests of few keys."""
-    asker = Client(box.address)
-    collector = Poller("garage", box.address, asker, interval_seconds, clock=clock, wall=wall)
-    for cycle in range(1, 4):
-        collector.poll()
-        assert collector.complete
-        assert box.requests == 2 * cycle
-        asked = [unquote(target).partition("filter=")[2].split(",") for _, target in box.log]
-        assert set(asked[-1] + asked[-2]) >= SLOW_KEYS | LIVE_KEYS
-        assert max(map(len, asked)) <= 35
+    """With an interval of a minute or more, each poll requests all rows in two requests."""
+    client = Client(box.address)
+    poller = Poller("garage", box.address, client, interval_seconds, clock=clock, wall=wall)
+    for count in range(1, 4):
+        poller.poll()
+        assert poller.complete
+        assert box.requests == 2 * count
+        requested = [unquote(target).partition("filter=")[2].split(",") for _, target in box.log]
+        assert set(requested[-1] + requested[-2]) >= SLOW_KEYS | LIVE_KEYS
+        assert max(map(len, requested)) <= 35
         clock.now += interval_seconds

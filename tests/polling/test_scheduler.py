@@ -1,4 +1,4 @@
-"""When chargers are polled: the grid, the phases, the pool, and how it ends."""
+"""When chargers are polled: grid, offsets, pool, and the end."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from servers import wait_for
 from tickers import Ticker, running
 
 from goe_exporter.charger.client import Client
-from goe_exporter.polling import scheduler as schedule_module
+from goe_exporter.polling import scheduler as scheduler_module
 from goe_exporter.polling.poller import Poller
 from goe_exporter.polling.scheduler import next_tick
 from goe_exporter.simulator import Charger, Simulator
 
 
-class Broken(Ticker):
-    """Fails by a mistake of ours in every cycle."""
+class Failing(Ticker):
+    """Raises an unexpected exception in every poll."""
 
     def poll(self) -> None:
-        """Raise what no collector should."""
+        """Raise what no poller should."""
         super().poll()
         raise ZeroDivisionError("a mistake")
 
 
 def workers() -> int:
-    """Return how many threads there are for polls, of this and of earlier schedules."""
+    """Return the number of polling threads, of this and of earlier schedulers."""
     return sum(thread.name.startswith("poll-") for thread in threading.enumerate())
 
 
@@ -56,7 +56,7 @@ def workers() -> int:
     ],
 )
 def test_next_tick(due: float, now: float, interval: float, wait: float, expected: float) -> None:
-    """The grid is kept, passed ticks are skipped, and a longer wait ends on the grid."""
+    """Ticks are on the grid, missed ticks are skipped, and a longer wait ends on the grid."""
     assert next_tick(due, now, interval, wait) == expected
 
 
@@ -69,7 +69,7 @@ def test_next_tick(due: float, now: float, interval: float, wait: float, expecte
 def test_next_tick_is_the_first_possible(
     due: int, late: int, interval: int, doublings: int
 ) -> None:
-    """The next tick lies on the grid, after now, not before the wait, and none is left out."""
+    """The next tick is the first one on the grid after now and after the wait."""
     wait, now = interval * 2**doublings, due + late
     tick = next_tick(due, now, interval, wait)
     assert (tick - due) % interval == 0
@@ -78,8 +78,8 @@ def test_next_tick_is_the_first_possible(
     assert tick - interval <= now or tick == due + wait
 
 
-def test_phases_are_spread() -> None:
-    """Ten chargers are first asked a tenth of the interval apart."""
+def test_offsets_are_spread() -> None:
+    """The first polls of ten chargers are a tenth of the interval apart."""
     tickers = [Ticker(interval_seconds=1.0) for _ in range(10)]
     start = time.monotonic()
     polling = running(*tickers)
@@ -91,7 +91,7 @@ def test_phases_are_spread() -> None:
 
 
 def test_grid_does_not_drift() -> None:
-    """Polls begin on a fixed grid, however long each takes."""
+    """Polls begin on a fixed grid, whatever their duration."""
     ticker = Ticker(interval_seconds=0.2, poll_seconds=0.08)
     start = time.monotonic()
     polling = running(ticker)
@@ -101,7 +101,7 @@ def test_grid_does_not_drift() -> None:
     assert statistics.median(late) < 0.06
 
 
-def test_no_two_cycles_of_a_charger_at_once() -> None:
+def test_one_poll_of_a_charger_at_a_time() -> None:
     """A poll longer than the interval skips ticks; the next begins on the grid after its end."""
     slow, quick = Ticker(0.2, poll_seconds=0.5), Ticker(0.2)
     polling = running(slow, quick)
@@ -114,7 +114,7 @@ def test_no_two_cycles_of_a_charger_at_once() -> None:
 
 
 def test_back_off_is_kept() -> None:
-    """A collector that wants to wait longer is left alone for so long."""
+    """A poller that backs off is polled after its longer wait."""
     ticker = Ticker(0.05)
     ticker.wait_seconds = 0.4
     other = Ticker(0.05)
@@ -129,32 +129,32 @@ def test_back_off_is_kept() -> None:
 
 
 def test_replaced_chargers() -> None:
-    """Those that stay keep their grid, those that go are left alone, new ones begin soon."""
-    stays, goes, comes = Ticker(0.1), Ticker(0.1), Ticker(0.1)
-    polling = running(stays, goes)
-    wait_for(lambda: stays.ended >= 3 and goes.ended >= 3, "three rounds")
-    first = stays.begun[1]
-    polling.replace((comes, stays))  # type: ignore[arg-type]
-    assert polling.pollers == (comes, stays)
-    gone = goes.ended + goes.under_way
-    wait_for(lambda: comes.ended >= 5 and stays.ended >= 8, "further rounds")
-    assert goes.ended == gone
-    assert stays.most_at_once == comes.most_at_once == 1
-    off_the_grid = [abs((moment - first + 0.05) % 0.1 - 0.05) for moment in stays.begun[1:]]
+    """Remaining pollers keep their grid, removed ones are not polled, new ones start soon."""
+    remaining, removed, added = Ticker(0.1), Ticker(0.1), Ticker(0.1)
+    polling = running(remaining, removed)
+    wait_for(lambda: remaining.ended >= 3 and removed.ended >= 3, "three rounds")
+    first = remaining.begun[1]
+    polling.replace((added, remaining))  # type: ignore[arg-type]
+    assert polling.pollers == (added, remaining)
+    gone = removed.ended + removed.in_progress
+    wait_for(lambda: added.ended >= 5 and remaining.ended >= 8, "further rounds")
+    assert removed.ended == gone
+    assert remaining.most_at_once == added.most_at_once == 1
+    off_the_grid = [abs((moment - first + 0.05) % 0.1 - 0.05) for moment in remaining.begun[1:]]
     assert statistics.median(off_the_grid) < 0.03
     polling.replace(())
-    last = stays.ended + stays.under_way + comes.ended + comes.under_way
-    polling.replace((goes,))  # type: ignore[arg-type]
-    wait_for(lambda: goes.ended >= gone + 3, "polls of one that came back")
-    assert stays.ended + comes.ended == last
+    last = remaining.ended + remaining.in_progress + added.ended + added.in_progress
+    polling.replace((removed,))  # type: ignore[arg-type]
+    wait_for(lambda: removed.ended >= gone + 3, "polls of one that came back")
+    assert remaining.ended + added.ended == last
     polling.stop(1)
 
 
-def test_replaced_while_under_way() -> None:
-    """A poll that runs while its charger goes and comes back has no other beside it."""
+def test_replaced_during_a_poll() -> None:
+    """A poll that runs while its charger is removed and added again remaining the only one."""
     ticker, other = Ticker(0.05, poll_seconds=30), Ticker(0.05)
     polling = running(ticker, other)
-    wait_for(lambda: ticker.under_way == 1, "a poll under way")
+    wait_for(lambda: ticker.in_progress == 1, "a poll in progress")
     for _ in range(5):
         polling.replace((other, ticker))  # type: ignore[arg-type]
     rounds = other.ended
@@ -166,8 +166,8 @@ def test_replaced_while_under_way() -> None:
     polling.stop(1)
 
 
-def test_a_shorter_interval_counts_at_once() -> None:
-    """Who is to be asked sooner now does not wait for the old tick."""
+def test_a_shorter_interval_applies_at_once() -> None:
+    """A poller with a shorter interval does not wait for its old tick."""
     ticker = Ticker(3600)
     polling = running(ticker)
     wait_for(lambda: ticker.ended == 1, "the first poll")
@@ -178,53 +178,53 @@ def test_a_shorter_interval_counts_at_once() -> None:
 
 
 def test_more_chargers_get_more_threads() -> None:
-    """The pool grows with the chargers that come."""
+    """The pool grows when chargers are added."""
     before = workers()
     stuck = [Ticker(0.05, poll_seconds=30) for _ in range(4)]
     polling = running(stuck[0])
-    wait_for(lambda: stuck[0].under_way == 1, "a poll under way")
+    wait_for(lambda: stuck[0].in_progress == 1, "a poll in progress")
     polling.replace(tuple(stuck))  # type: ignore[arg-type]
-    wait_for(lambda: all(each.under_way == 1 for each in stuck), "all under way")
+    wait_for(lambda: all(each.in_progress == 1 for each in stuck), "all in progress")
     assert workers() - before == 4
     for each in stuck:
         each.release.set()
     polling.stop(5)
 
 
-# A charger that hangs
+# A hanging charger
 
 
-def oldest(collectors: list[Poller], seconds: float = 4) -> float:
-    """Return the greatest age of a reading that is seen for some time."""
+def oldest(pollers: list[Poller], seconds: float = 4) -> float:
+    """Return the highest age of a reading within some seconds."""
     age, end = 0.0, time.monotonic() + seconds
     while time.monotonic() < end:
-        age = max(age, *(each.view().age or 0.0 for each in collectors))
+        age = max(age, *(each.view().age or 0.0 for each in pollers))
         time.sleep(0.01)
     return age
 
 
 def test_hanging_charger_delays_nobody(simulator: Simulator) -> None:
-    """With one of 50 chargers hanging, no other's reading is older than interval + 250 ms."""
+    """While one of 50 chargers hangs, no other reading is older than interval + 250 ms."""
     boxes = [simulator.add(Charger("V4", serial=f"{number:06}")) for number in range(50)]
-    collectors = [
+    pollers = [
         Poller(f"{number}", box.address, Client(box.address), 1.0)
         for number, box in enumerate(boxes)
     ]
-    others = [each for each in collectors if each.name != "17"]
-    polling = running(*collectors)
+    others = [each for each in pollers if each.name != "17"]
+    polling = running(*pollers)
     try:
-        wait_for(lambda: all(each.view().stats.polls for each in collectors), "first polls")
+        wait_for(lambda: all(each.view().stats.polls for each in pollers), "first polls")
         calm = oldest(others)
         boxes[17].fault = "hang"
-        wait_for(lambda: collectors[17].view().stats.up is False, "the first failure")
+        wait_for(lambda: pollers[17].view().stats.up is False, "the first failure")
         meanwhile = oldest(others)
     finally:
         boxes[17].close()
         polling.stop(5)
-    # On a machine that is busy with other things the calm is no better.
+    # On a busy machine the readings were as old before.
     assert meanwhile <= max(1.0, calm) + 0.25
-    assert collectors[17].view().stats.failures.keys() <= {"timeout", "truncated", "refused"}
-    assert collectors[17].view().stats.up is False
+    assert pollers[17].view().stats.failures.keys() <= {"timeout", "truncated", "refused"}
+    assert pollers[17].view().stats.up is False
     assert all(each.view().stats.failures == {} for each in others)
     assert max(box.most_at_once for box in boxes) == 1
 
@@ -233,9 +233,9 @@ def test_hanging_charger_delays_nobody(simulator: Simulator) -> None:
 
 
 def test_pool_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many chargers hang, no more polls run at once than the pool has threads."""
-    assert schedule_module.MAX_WORKERS == 256
-    monkeypatch.setattr(schedule_module, "MAX_WORKERS", 3)
+    """At most as many polls run as the pool has threads, however many chargers hang."""
+    assert scheduler_module.MAX_WORKERS == 256
+    monkeypatch.setattr(scheduler_module, "MAX_WORKERS", 3)
     before = workers()
     tickers = [Ticker(0.05, poll_seconds=10) for _ in range(12)]
     polling = running(*tickers)
@@ -254,7 +254,7 @@ def test_pool_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_quick_chargers_share_a_few_threads() -> None:
-    """Threads are started as they are needed, not one for each charger."""
+    """Threads are started on demand, not one per charger."""
     before = workers()
     tickers = [Ticker(0.5) for _ in range(100)]
     polling = running(*tickers)
@@ -263,17 +263,17 @@ def test_quick_chargers_share_a_few_threads() -> None:
     polling.stop(1)
 
 
-# Mistakes of ours
+# Internal errors
 
 
-def test_broken_cycle_is_logged_counted_and_repeated(records: list[logging.LogRecord]) -> None:
-    """What a collector should never raise is logged with its traceback; polling goes on."""
-    broken, sound = Broken(0.05), Ticker(0.05)
-    polling = running(broken, sound)
-    wait_for(lambda: broken.ended >= 4 and sound.ended >= 4, "four rounds")
+def test_internal_error_is_logged_counted_and_survived(records: list[logging.LogRecord]) -> None:
+    """An unexpected exception is logged with its traceback; polling continues."""
+    failing, sound = Failing(0.05), Ticker(0.05)
+    polling = running(failing, sound)
+    wait_for(lambda: failing.ended >= 4 and sound.ended >= 4, "four rounds")
     polling.stop(1)
-    assert polling.internal_errors == broken.ended
-    assert len(records) == broken.ended
+    assert polling.internal_errors == failing.ended
+    assert len(records) == failing.ended
     assert records[0].levelname == "ERROR"
     assert records[0].__dict__["values"] == {"charger": "ticker"}
     assert records[0].exc_info is not None
@@ -283,8 +283,8 @@ def test_broken_cycle_is_logged_counted_and_repeated(records: list[logging.LogRe
 # The end
 
 
-def test_stop_waits_for_a_poll_under_way() -> None:
-    """A poll that runs at the end may end."""
+def test_stop_waits_for_a_poll_in_progress() -> None:
+    """`stop` waits for a poll in progress."""
     ticker = Ticker(0.1, poll_seconds=0.2)
     polling = running(ticker)
     wait_for(lambda: bool(ticker.begun), "the first poll")
@@ -295,7 +295,7 @@ def test_stop_waits_for_a_poll_under_way() -> None:
 
 
 def test_stop_waits_no_longer_than_its_grace() -> None:
-    """A poll that does not end is given up when the grace has passed."""
+    """A poll that does not end is abandoned after the grace time."""
     ticker = Ticker(0.1, poll_seconds=10)
     polling = running(ticker)
     wait_for(lambda: bool(ticker.begun), "the first poll")
@@ -307,7 +307,7 @@ def test_stop_waits_no_longer_than_its_grace() -> None:
 
 
 def test_nothing_begins_after_stop() -> None:
-    """After `stop` no poll begins any more."""
+    """After `stop` no poll begins."""
     tickers = [Ticker(0.02) for _ in range(5)]
     polling = running(*tickers)
     wait_for(lambda: all(ticker.begun for ticker in tickers), "the first polls")
@@ -321,7 +321,7 @@ def test_nothing_begins_after_stop() -> None:
 
 
 def test_stop_between_polls_is_immediate() -> None:
-    """With nothing under way `stop` returns at once."""
+    """Without a poll in progress `stop` returns at once."""
     ticker = Ticker(60)
     polling = running(ticker)
     wait_for(lambda: ticker.ended == 1, "the first poll")
@@ -330,11 +330,11 @@ def test_stop_between_polls_is_immediate() -> None:
     assert time.monotonic() - started < 2
 
 
-# What is measured
+# Histograms
 
 
 def test_every_poll_is_measured() -> None:
-    """Each poll counts once in the histograms of duration and of lateness."""
+    """Each poll is counted once in the histograms of duration and lateness."""
     quick, slow = Ticker(0.1), Ticker(0.1, poll_seconds=0.06)
     polling = running(quick, slow)
     wait_for(lambda: quick.ended >= 4 and slow.ended >= 4, "four rounds")
@@ -348,7 +348,7 @@ def test_every_poll_is_measured() -> None:
 
 
 def test_without_chargers_nothing_happens() -> None:
-    """A schedule of nothing starts and stops."""
+    """A scheduler without pollers starts and stops."""
     polling = running()
     polling.stop(1)
     assert polling.internal_errors == 0

@@ -1,4 +1,4 @@
-"""One line an event, whatever the values hold."""
+"""Logs: one line per event, whatever the values contain."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HOSTILE = (
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    """Leave the loggers as they were: other tests read them."""
+    """Restore the loggers, which other tests read."""
     targets = [logging.getLogger(name) for name in ("goe_exporter", "uvicorn")]
     before = [(target.handlers, target.propagate, target.level) for target in targets]
     yield
@@ -45,7 +45,7 @@ def _restored() -> Iterator[None]:
 
 
 def line(captured: pytest.CaptureFixture[str]) -> str:
-    """Return the one line that was written, to stderr and nowhere else."""
+    """Return the only line that was written, to stderr."""
     out, err = captured.readouterr()
     assert out == ""
     assert err.endswith("\n")
@@ -54,7 +54,7 @@ def line(captured: pytest.CaptureFixture[str]) -> str:
 
 
 def test_logfmt(capsys: pytest.CaptureFixture[str]) -> None:
-    """A logfmt line has time, level and event, then the values; plain ones are not quoted."""
+    """A logfmt line has time, level, event and the values; plain values are not quoted."""
     logs.configure("logfmt", "info")
     values = {"charger": "garage", "reason": "timeout", "failures": 3, "seconds": 0.25}
     logs.logger("goe_exporter.test").warning("poll failed", **values)
@@ -66,7 +66,7 @@ def test_logfmt(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """A JSON line is one object with the same names, and numbers stay numbers."""
+    """A JSON line is an object with the same names; numbers remain numbers."""
     logs.configure("json", "info")
     logs.logger("goe_exporter.test").info("started", charger="garage", failures=3, seconds=0.25)
     found = json.loads(line(capsys))
@@ -81,7 +81,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_hostile_value_stays_on_its_line_and_in_its_field(
     capsys: pytest.CaptureFixture[str], log_format: logs.LogFormat, value: str
 ) -> None:
-    """No value can begin a line, forge a field or send a control character to a terminal."""
+    """No value can start a line, forge a field or send control characters to a terminal."""
     logs.configure(log_format, "info")
     logs.logger("goe_exporter.test").warning("poll failed", charger=value, reason="dns")
     text = line(capsys)
@@ -100,7 +100,7 @@ def test_hostile_value_stays_on_its_line_and_in_its_field(
 def test_any_text_comes_back_as_it_was(
     capsys: pytest.CaptureFixture[str], log_format: logs.LogFormat, value: str
 ) -> None:
-    """Whatever a value is, the line can be read back to it; the same goes for the event."""
+    """Any value and any event can be parsed back from the line."""
     logs.configure(log_format, "info")
     logs.logger("goe_exporter.test").info(value, charger=value)
     text = line(capsys)
@@ -109,10 +109,10 @@ def test_any_text_comes_back_as_it_was(
 
 
 @pytest.mark.parametrize("log_format", ["logfmt", "json"])
-def test_defect_has_its_traceback_on_the_same_line(
+def test_traceback_is_on_the_same_line(
     capsys: pytest.CaptureFixture[str], log_format: logs.LogFormat
 ) -> None:
-    """An exception's traceback is a field of the line, not lines of its own."""
+    """The traceback of an exception is a field of the line."""
     logs.configure(log_format, "info")
     log = logs.logger("goe_exporter.test")
     try:
@@ -181,8 +181,8 @@ def test_losses(capsys: pytest.CaptureFixture[str]) -> None:
     assert said(33_605, 21) == [("no more points dropped", 1)]
 
 
-def test_nobody_else_writes_it_too(capsys: pytest.CaptureFixture[str]) -> None:
-    """What a library has set up for all loggers does not write our events again."""
+def test_events_are_not_written_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    """Handlers of the root logger do not write the exporter's events again."""
     others: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = others.append  # type: ignore[method-assign]
@@ -196,8 +196,8 @@ def test_nobody_else_writes_it_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert others == []
 
 
-def test_web_server_speaks_the_same_format(capsys: pytest.CaptureFixture[str]) -> None:
-    """The web server's defects come as lines of ours; its chatter, and clients' faults, do not."""
+def test_web_server_errors_have_the_same_format(capsys: pytest.CaptureFixture[str]) -> None:
+    """Errors of the web server are logged in the same format; its other events are not."""
     logs.configure("logfmt", "info")
     server = logging.getLogger("uvicorn.error")
     server.info("Started server process [%d]", 1)

@@ -1,4 +1,4 @@
-"""What stands on `/metrics`: whole outputs, and the promises behind them."""
+"""The exposition of `/metrics`: complete outputs, and their properties."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def exposition(views: Iterable[ChargerView]) -> Exposition:
 
 @pytest.mark.parametrize("fixture", FIXTURES)
 def test_golden(fixture: str, update_golden: bool) -> None:
-    """A status gives exactly this exposition; `pytest --update-golden` writes it anew."""
+    """A status gives exactly this exposition; `pytest --update-golden` updates it."""
     golden = GOLDEN / f"{fixture}.prom"
     text = render_readings([view(fixture)])
     if update_golden:
@@ -66,7 +66,7 @@ def test_golden(fixture: str, update_golden: bool) -> None:
 
 
 def test_golden_of_two_chargers_and_one_that_is_down(update_golden: bool) -> None:
-    """Several chargers stand in the same families, each under its name."""
+    """Several chargers share families, each with its name."""
     golden = GOLDEN / "three_chargers.prom"
     text = render_readings(
         [view("v2_v4_one_phase_noise", "left"), down("middle"), view("v1_legacy_v3_idle", "right")]
@@ -77,7 +77,7 @@ def test_golden_of_two_chargers_and_one_that_is_down(update_golden: bool) -> Non
 
 
 def test_every_golden_file_has_its_test() -> None:
-    """No golden file is left over from a fixture that is gone."""
+    """Every golden file has a fixture."""
     assert len(FIXTURES) == 6
     names = {path.stem for path in (GOLDEN).glob("*.prom")}
     assert names == {*FIXTURES, "three_chargers"}
@@ -86,13 +86,13 @@ def test_every_golden_file_has_its_test() -> None:
 @pytest.mark.server
 @pytest.mark.parametrize("golden", [*FIXTURES, "three_chargers"])
 def test_promtool_finds_nothing_in_golden_files(golden: str) -> None:
-    """`promtool check metrics` has nothing to say about any golden file."""
+    """`promtool check metrics` accepts every golden file."""
     lint((GOLDEN / f"{golden}.prom").read_bytes().decode("utf-8"))
 
 
 @pytest.mark.server
 def test_promtool_finds_nothing_on_the_endpoint() -> None:
-    """Nor about all of `/metrics`, the exporter's own metrics and the process's included."""
+    """`promtool check metrics` accepts all of `/metrics`, including process metrics."""
     views = [view(fixture, fixture) for fixture in FIXTURES]
     lint(exposition([*views, down()]).render()[0].decode("utf-8"))
 
@@ -100,7 +100,7 @@ def test_promtool_finds_nothing_on_the_endpoint() -> None:
 @pytest.mark.server
 @pytest.mark.parametrize("name", [text for text in TEXTS if text.isprintable() or "\n" in text])
 def test_promtool_reads_hostile_names(name: str) -> None:
-    """Prometheus's own parser takes the names that ours does."""
+    """Prometheus' parser accepts hostile names of chargers."""
     lint(render_readings([view("v2_v4_one_phase_noise", name)]))
 
 
@@ -249,7 +249,7 @@ DEVICE_OF_NOBODY = dict.fromkeys(
     ],
 )
 def test_number(fixture: str, sample: str, expected: float | None) -> None:
-    """A fixture's number is exported in base units; None: there is no such sample."""
+    """A number of a fixture is exported in base units; None means no sample."""
     name, *label = sample.split()
     labels = dict(pair.split("=") for pair in label)
     got = value(samples(render_readings([view(fixture)])), name, **labels)
@@ -284,7 +284,7 @@ def test_number(fixture: str, sample: str, expected: float | None) -> None:
     ],
 )
 def test_device(fixture: str, expected: dict[str, str]) -> None:
-    """One sample names the device; what it does not say of itself is an empty label."""
+    """One sample identifies the device; unknown labels are empty."""
     found = samples(render_readings([view(fixture)]))
     assert labels_of(found, "goe_device_info") == [
         {"charger": "garage", **DEVICE_OF_NOBODY, **expected}
@@ -296,7 +296,7 @@ def test_device(fixture: str, expected: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("fixture", FIXTURES)
 def test_state_sets(fixture: str) -> None:
-    """A state set has one series per state, `unknown` among them, exactly one of them 1."""
+    """A state set has one series per state, including `unknown`; exactly one is 1."""
     found = samples(render_readings([view(fixture)]))
     present = {reading.channel.name for reading in view(fixture).snapshot.readings}  # type: ignore[union-attr]
     seen = 0
@@ -337,7 +337,7 @@ def test_states_of_the_car_and_of_forcing() -> None:
 
 @pytest.mark.parametrize("fixture", FIXTURES)
 def test_types_and_help(fixture: str) -> None:
-    """Each family is announced once with help and type; what ends in `_total` is a counter."""
+    """Each family has HELP and TYPE once; only names with `_total` are counters."""
     text = render_readings([view(fixture)])
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
     helped = re.findall(r"^# HELP (\S+) \S.*\.$", text, re.MULTILINE)
@@ -352,14 +352,14 @@ def test_types_and_help(fixture: str) -> None:
 
 @pytest.mark.parametrize("fixture", FIXTURES)
 def test_every_series_carries_the_charger(fixture: str) -> None:
-    """Every series of a charger is labelled with its name, and every number is finite."""
+    """Every series of a charger has its name as a label, and every number is finite."""
     found = samples(render_readings([view(fixture, "links")]))
     assert {dict(labels).get("charger") for _, labels in found} == {"links"}
     assert all(math.isfinite(number) for number in found.values())
 
 
 def test_families_are_not_torn() -> None:
-    """All chargers' samples of a family stand together, as the text format demands."""
+    """The samples of a family are contiguous, as the text format requires."""
     text = render_readings([view(fixture, fixture) for fixture in FIXTURES])
     names = [line.split("{")[0] for line in text.splitlines() if line.startswith("goe_")]
     runs = [name for name, before in zip(names, ["", *names], strict=False) if name != before]
@@ -367,7 +367,7 @@ def test_families_are_not_torn() -> None:
 
 
 def test_secrets_do_not_reach_the_exposition() -> None:
-    """What the fixtures hold of WiFi names, keys and card ids is nowhere on `/metrics`."""
+    """WiFi names, keys and card ids of the fixtures are not on `/metrics`."""
     text = exposition([view(fixture, fixture) for fixture in FIXTURES]).render()[0].decode("utf-8")
     for secret in ("not-to-be-seen", "Fritz", "04A1B2C3", "Grace"):
         assert secret not in text
@@ -377,7 +377,7 @@ def test_secrets_do_not_reach_the_exposition() -> None:
 
 
 def test_a_charger_without_snapshot_has_poll_statistics_only() -> None:
-    """No reading of a charger that is down: its series vanish, `goe_up` is 0."""
+    """A charger that is down has no readings, and `goe_up` is 0."""
     found = samples(render_readings([down()]))
     assert {name for name, _ in found} == {
         "goe_up",
@@ -395,14 +395,14 @@ def test_a_charger_without_snapshot_has_poll_statistics_only() -> None:
 
 
 def test_a_charger_that_was_never_polled() -> None:
-    """Before the first poll has ended there is no `goe_up` to alert on, only zero counters."""
+    """Before the first poll has ended there is no `goe_up`, only counters of zero."""
     found = samples(render_readings([ChargerView("garage", "192.0.2.7", PollStats(), None, None)]))
     assert {name for name, _ in found} == {"goe_polls_total", "goe_poll_failures_total"}
     assert set(found.values()) == {0.0}
 
 
 def test_poll_statistics_of_a_healthy_charger() -> None:
-    """Counters are there from the start: one per reason, out of the closed set."""
+    """Failure counters exist from the start, one per reason of the closed set."""
     found = samples(render_readings([view("v2_evil")]))
     assert value(found, "goe_up") == 1
     assert value(found, "goe_polls_total") == 120
@@ -418,7 +418,7 @@ def test_poll_statistics_of_a_healthy_charger() -> None:
 
 
 def test_decode_failures_are_counted_by_key() -> None:
-    """Each key that held something unreadable has its counter, and no other key has."""
+    """Each key with an undecodable value has a counter, and no other key."""
     found = samples(render_readings([view("v2_evil")]))
     keys = {labels["key"] for labels in labels_of(found, "goe_decode_failures_total")}
     assert keys == BAD_KEYS_OF_EVIL
@@ -428,12 +428,12 @@ def test_decode_failures_are_counted_by_key() -> None:
 
 
 def test_no_chargers_no_output() -> None:
-    """Nobody to speak of: an empty text."""
+    """Without chargers the text is empty."""
     assert render_readings([]) == ""
 
 
 def test_nothing_is_kept_between_scrapes() -> None:
-    """A charger whose snapshot grew too old has no reading in the next scrape."""
+    """A charger whose snapshot is too old has no readings in the next scrape."""
     views = [view("v2_v4_one_phase_noise")]
     endpoint = Exposition(lambda: views)
     assert b"goe_power_watts{" in endpoint.render()[0]
@@ -449,7 +449,7 @@ def test_nothing_is_kept_between_scrapes() -> None:
 
 
 def test_endpoint_in_the_text_format() -> None:
-    """Without a wish the body is Prometheus's text format, and says so."""
+    """Without an Accept header the body and its content type are Prometheus' text format."""
     body, content_type = exposition([view("v2_v4_one_phase_noise")]).render()
     assert content_type.startswith("text/plain; version=")
     assert "charset=utf-8" in content_type
@@ -464,7 +464,7 @@ def test_endpoint_in_the_text_format() -> None:
 
 @pytest.mark.parametrize("fixture", FIXTURES)
 def test_openmetrics(fixture: str) -> None:
-    """A scraper that asks for OpenMetrics gets it: the strict parser takes every byte."""
+    """A scraper that accepts OpenMetrics gets it, and the strict parser accepts the body."""
     body, content_type = exposition([view(fixture), down("other")]).render(OPENMETRICS)
     assert content_type.startswith("application/openmetrics-text")
     text = body.decode("utf-8")
@@ -499,14 +499,14 @@ def test_both_formats_say_the_same() -> None:
     "name", [text for text in TEXTS if "\ud83d" not in text and "\udc00" not in text]
 )
 def test_hostile_charger_name(name: str) -> None:
-    """Whatever a charger is called, its name comes back from the text format as it was."""
+    """Any name of a charger can be parsed back from the text format."""
     found = samples(render_readings([view("v2_v4_one_phase_noise", name)]))
     assert {dict(labels)["charger"] for _, labels in found} == {name}
     assert len(found) == len(samples(render_readings([view("v2_v4_one_phase_noise")])))
 
 
 def test_hostile_charger_name_in_openmetrics() -> None:
-    """The same in OpenMetrics."""
+    """A hostile name can be parsed back from OpenMetrics."""
     name = 'a"b\\c\n} 1 # {x="🚗"}'
     body = exposition([view("v2_v4_one_phase_noise", name)]).render(OPENMETRICS)[0]
     named = {
@@ -521,13 +521,13 @@ def test_hostile_charger_name_in_openmetrics() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=30))
 def test_any_charger_name(name: str) -> None:
-    """The same for any text."""
+    """Any text as a name can be parsed back."""
     found = samples(render_readings([down(name)]))
     assert {dict(labels)["charger"] for _, labels in found} == {name}
 
 
 def test_chargers_do_not_mix() -> None:
-    """Each charger's numbers stand under its own name."""
+    """Each charger's numbers have its own name."""
     found = samples(
         render_readings(
             [view("v2_v4_one_phase_noise", "a"), view("v1_v2hardware_charging", "b"), down("c")]

@@ -1,4 +1,4 @@
-"""The text formats: byte by byte what prometheus_client writes, and what a scraper is given."""
+"""The text formats: byte for byte as prometheus_client writes them, and the negotiation."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ STATUSES = st.dictionaries(
 
 @st.composite
 def any_view(draw: st.DrawFn) -> ChargerView:
-    """Return a charger of any name that has answered anything, or nothing."""
+    """Return a charger with any name and any answer, or none."""
     name, api = draw(SPELLABLE), draw(st.sampled_from([1, 2]))
     snapshot = Snapshot(name, api, 1.7e9, 50.0, decode(draw(STATUSES), api).readings)
     shown = draw(st.none() | st.just(snapshot))
@@ -58,7 +58,7 @@ def any_view(draw: st.DrawFn) -> ChargerView:
 
 
 def mended(text: str) -> str:
-    """Return what the library wrote; before 0.26 it wrote 1.8e+11 as 1.8e+011."""
+    """Return the library's text; versions before 0.26 write 1.8e+11 as 1.8e+011."""
     return re.sub(r"(?<=e\+)0(?=[0-9]{2}$)", "", text, flags=re.MULTILINE)
 
 
@@ -86,13 +86,13 @@ def check(views: Iterable[ChargerView]) -> None:
 
 @pytest.mark.parametrize("fixture", FIXTURES)
 def test_fixture(fixture: str) -> None:
-    """What each fixture gives is written as the library writes it."""
+    """The exposition of each fixture equals the library's."""
     check([view(fixture)])
     assert render_readings([view(fixture)]) == mended(encoded(families([view(fixture)])))
 
 
 def test_fleets() -> None:
-    """So are several chargers of different kinds, dead ones among them, in any order; and none."""
+    """Several different chargers, dead ones included, and none, equal the library's text."""
     several = [down("z"), *(view(fixture, f"{fixture} 🚗") for fixture in FIXTURES), down("a")]
     check(several)
     check(several[::-1])
@@ -102,12 +102,12 @@ def test_fleets() -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.lists(any_view(), max_size=3))
 def test_any_fleet(views: list[ChargerView]) -> None:
-    """So is whatever chargers may say, called whatever they may be called."""
+    """Any answers of chargers with any names equal the library's text."""
     check(views)
 
 
 def test_a_family_is_headed_by_escaped_help() -> None:
-    """Help with quotes, backslashes and newlines is escaped as each format wants it."""
+    """Quotes, backslashes and newlines in HELP are escaped as each format requires."""
     labels = {"b": '"\\\n', "a": "é"}
     odd = Family(
         "goe_odd", 'say "hi"\\n\nand so on', "gauge", [Sample("goe_odd", labels, float("nan"))]
@@ -119,7 +119,7 @@ def test_a_family_is_headed_by_escaped_help() -> None:
 
 
 def test_scrapes_in_parallel() -> None:
-    """Scrapes in several threads do not mix."""
+    """Concurrent scrapes do not mix."""
     exposition, metrics = endpoint(view(fixture, fixture) for fixture in FIXTURES)
     bodies: list[str] = []
 
@@ -138,7 +138,7 @@ def test_scrapes_in_parallel() -> None:
 
 
 def test_nothing_of_a_charger_is_kept() -> None:
-    """A charger that answers anew is shown anew, and one that is gone is not shown."""
+    """A new answer replaces the old one completely."""
     first, second = view("v2_v4_one_phase_noise"), view("v2_evil")
     snapshot = replace(second.snapshot, charger="garage")  # type: ignore[type-var]
     shown = [render_readings([each]) for each in (first, replace(second, snapshot=snapshot), first)]
@@ -172,7 +172,7 @@ def test_nothing_of_a_charger_is_kept() -> None:
     ],
 )
 def test_number(value: float, text: str) -> None:
-    """A number is written as Go's programs write it, at any size."""
+    """Numbers of any size are written as Go writes them."""
     assert number(value) == text
 
 
@@ -180,7 +180,7 @@ def test_number(value: float, text: str) -> None:
 @given(st.floats() | st.integers(-(10**18), 10**18) | st.floats(1e5, 1e18))
 @example(999_999.9999999999)
 def test_any_number(value: float) -> None:
-    """Any number is written as the library writes it."""
+    """Any number equals the library's text."""
     family = Metric("x", "X.", "gauge")
     family.add_sample("x", {}, value)
     assert f"x {number(value)}\n" == mended(encoded([family])).splitlines(keepends=True)[2]
@@ -220,7 +220,7 @@ PROMETHEUS_3 = (
     ],
 )
 def test_content_type(accept: str, content_type: str) -> None:
-    """The body is of the first format named that we speak, and says which and how escaped."""
+    """The format is the first supported one; the content type has its version and escaping."""
     form = negotiated(accept)
     assert form.content_type == content_type
     assert form.openmetrics is content_type.startswith("application/openmetrics-text")
@@ -239,21 +239,21 @@ def test_content_type(accept: str, content_type: str) -> None:
     ],
 )
 def test_content_type_where_the_library_errs(accept: str, content_type: str) -> None:
-    """Dots are not ours, whose names all are of the old set; and nothing asked for is an error."""
+    """An unsupported escaping or version falls back instead of failing."""
     assert negotiated(accept).content_type == content_type
 
 
 @pytest.mark.parametrize("escaping", ["", ";escaping=allow-utf-8", ";escaping=underscores"])
 @pytest.mark.parametrize("wanted", ["text/plain;version=1.0.0", OPENMETRICS])
 def test_escaping_leaves_our_names_alone(wanted: str, escaping: str) -> None:
-    """However a scraper wants foreign names escaped, the library writes ours as we do."""
+    """Whatever escaping is requested, the exporter's names equal the library's."""
     exposition, metrics = endpoint([view("v2_evil"), down("b")])
     ours = exposition.render(wanted + escaping)[0].decode()
     assert ours == mended(encoded(metrics, wanted + escaping))
 
 
 def test_values_leave_our_names_alone() -> None:
-    """So does escaping as values, which is for names that the old set does not have."""
+    """The escaping `values` does not change the exporter's names either."""
     exposition, metrics = endpoint([view("v2_evil")])
     wanted = "text/plain;version=1.0.0;escaping=values"
     assert exposition.render(wanted)[0].decode() == mended(encoded(metrics, wanted))

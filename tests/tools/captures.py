@@ -18,7 +18,7 @@ v2_051.4_evcc1609-charging-3p v2_053.x_evcc2644-complete v2_055.0_goe132-chargin
 v2_055.2_syssi-mqtt-V3 v2_055.5_syssi-mqtt-V3 v2_055.6_syssi-mqtt-V3 v2_055.7_supermihi-V4-full
 v2_56.2_syssi-mqtt-V3
 """.split()
-"""Captures that hold at least everything openHAB asks for."""
+"""Captures with at least all keys that openHAB requests."""
 
 
 def load(folder: Path, name: str) -> dict[str, object]:
