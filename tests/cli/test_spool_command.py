@@ -20,7 +20,7 @@ from goe_exporter.spool.queue import Spool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Goe, Launch
+    from commands import Goe, Launch
 
 NOW = int(time.time()) * 1000
 

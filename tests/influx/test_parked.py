@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from conftest import Fakes, Launch
+from commands import Fakes, Launch
 from fake_influx import Received, Reply
 from hypothesis import example, given, settings
 from hypothesis import strategies as st

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Launch
+from commands import Launch
+from exporters import LISTEN, Exporter, charging
 from servers import InfluxDB, push_config, wait_for
-from test_serve import LISTEN, Exporter, charging
 
 from goe_exporter.simulator import Box, Charger, Simulator
 

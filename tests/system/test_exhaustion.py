@@ -12,11 +12,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import Launch
+from commands import Launch
+from exporters import LISTEN, Exporter, charging
 from fake_influx import FakeInflux
 from name_server import NameServer
 from servers import push_config, wait_for
-from test_serve import LISTEN, Exporter, charging
 
 from goe_exporter.simulator import Simulator
 
