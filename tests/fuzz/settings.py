@@ -26,6 +26,7 @@ from goe_exporter.charger.connection import Connection, connection
 from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.cli import options
 from goe_exporter.config import strict_yaml
+from goe_exporter.config import values as grammar
 from goe_exporter.errors import ConfigError, GoeExporterError, UsageError
 from goe_exporter.http_server import auth
 from goe_exporter.http_server.web_config import TlsServer, WebConfig
