@@ -17,6 +17,7 @@ from benchmarks import chargers
 from benchmarks.poll import side_by_side
 from goe_exporter.influx.dead_letters import DeadLetters
 from goe_exporter.influx.line_protocol import line
+from goe_exporter.influx.parked import ParkedLines
 from goe_exporter.influx.sender import Sender
 from goe_exporter.influx.write_api import Access, ServerV2
 from goe_exporter.polling.poller import Poller
@@ -94,7 +95,8 @@ def _end_to_end(folder: Path, poller: Poller) -> Iterator[tuple[str, str, str]]:
         url = f"http://127.0.0.1:{int(process.stdout.readline())}"
         target = ServerV2(url, "o", "b", "t", Access())
         dead = DeadLetters(folder / "dead", LIMIT_BYTES // 16)
-        sender = Sender(spool, target, dead)
+        parked = ParkedLines(folder / "parked", LIMIT_BYTES // 16)
+        sender = Sender(spool, target, dead, parked)
 
         def push() -> None:
             spool.append(line(poller.last_poll(), {}).encode())
@@ -102,6 +104,7 @@ def _end_to_end(folder: Path, poller: Poller) -> Iterator[tuple[str, str, str]]:
 
         costs = side_by_side({"poll": poller.poll, "push": push})
         process.communicate()
+    parked.close()
     dead.close()
     spool.close()
     ratio = f"{costs['push'] / costs['poll']:.2f} × poll"

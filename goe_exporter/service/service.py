@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from goe_exporter import __version__
 from goe_exporter.errors import GoeExporterError
-from goe_exporter.influx.agent import agent, open_server
+from goe_exporter.influx.agent import open_agent, open_server
 from goe_exporter.logs import Incident, logger
 from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.polling.view import Poll
@@ -57,7 +57,7 @@ class Service:
         self._load = load
         self._server = server
         self._history = history
-        self._agent = agent(config.influxdb) if config.influxdb is not None else None
+        self._agent = open_agent(config.influxdb) if config.influxdb is not None else None
         self._clients = reload.clients(config, {})
         self._scheduler = Scheduler(reload.pollers(config, self._clients, (), self._take))
         self._last_reload = Reload(successful=True, last_success=time.time())

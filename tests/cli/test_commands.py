@@ -24,7 +24,7 @@ from goe_exporter.simulator import FAULTS, Car, Charger, Simulator
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Goe, Launch
+    from commands import Goe, Launch
 
 COMMANDS = ("serve", "demo", "read", "set", "channels", "simulate")
 

@@ -22,7 +22,7 @@ from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.simulator import Charger, Simulator
 
 if TYPE_CHECKING:
-    from conftest import Goe
+    from commands import Goe
 
 HOSTILE = [
     "\x1b]0;owned\x07\x1b[2J\x1b[31mred",

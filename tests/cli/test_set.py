@@ -13,7 +13,7 @@ from goe_exporter.simulator import Box, Charger, Simulator
 from goe_exporter.simulator.settings import SETTINGS, Setting
 
 if TYPE_CHECKING:
-    from conftest import Goe, Launch
+    from commands import Goe, Launch
 
 # Name here or in openHAB, value, printed value, the simulated charger's attribute and its value,
 # the requests.

@@ -12,6 +12,7 @@ import pytest
 from servers import InfluxDB, free_port, push_config, wait_for
 
 from goe_exporter.durable import clock
+from goe_exporter.influx import parked
 from goe_exporter.influx.dead_letters import DeadLetters
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.spool.queue import Spool
@@ -19,7 +20,7 @@ from goe_exporter.spool.queue import Spool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Goe, Launch
+    from commands import Goe, Launch
 
 NOW = int(time.time()) * 1000
 
@@ -170,13 +171,19 @@ def test_drain_of_points_that_wait_for_the_clock(
 
 
 def test_drain_with_a_rejected_line(goe: Goe, influxdb: InfluxDB, tmp_path: Path) -> None:
-    """A rejected line is counted and does not delay the others."""
+    """A line that the server rejects is parked for the agent and does not hold up the others."""
     config = str(push_config(tmp_path, influxdb.url, {}))
     spooled(tmp_path, *measured(3), "no line protocol", *measured(6)[3:])
     outcome = goe("spool", "drain", "--config", config)
     assert (outcome.status, outcome.err) == (0, "")
-    assert outcome.out.endswith("6 points delivered, 1 rejected\n")
+    assert outcome.out.endswith(
+        "6 points delivered, 0 rejected\n"
+        "1 parked after a rejection; the agent sends them again minutes later\n"
+    )
     assert len(influxdb.points()) == 6
+    status = goe("spool", "status", "--config", config).out
+    assert (shown(status, "points waiting"), shown(status, "  parked")) == ("1", "1")
+    assert shown(status, "rejected") == "0"
 
 
 def test_drain_with_the_server_down(goe: Goe, tmp_path: Path, nowhere: str) -> None:
@@ -185,7 +192,7 @@ def test_drain_with_the_server_down(goe: Goe, tmp_path: Path, nowhere: str) -> N
     outcome = goe("spool", "drain", "--config", nowhere)
     assert outcome.status == 1
     assert outcome.err == (
-        "goe-exporter: the server does not take more now (refused); the rest waits on disk\n"
+        "goe-exporter: the server does not accept more now (refused); the rest waits on disk\n"
     )
     assert "0 points delivered" in outcome.out
     assert shown(goe("spool", "status", "--config", nowhere).out, "points waiting") == "7"
@@ -227,8 +234,11 @@ def test_hostile_text_in_dead(goe: Goe, tmp_path: Path, nowhere: str) -> None:
     assert outcome.out.endswith("\n1 rejected\n")
 
 
-def test_requeue(goe: Goe, influxdb: InfluxDB, tmp_path: Path) -> None:
+def test_requeue(
+    goe: Goe, influxdb: InfluxDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When the cause is fixed, `dead --requeue` and `drain` deliver the lines."""
+    monkeypatch.setattr(parked, "RETRY_SECONDS", 0.0)
     config = str(push_config(tmp_path, influxdb.url, {}))
     influxdb.write(f'goe_charger,charger=garage power_w="a lot" {NOW - 1000}')
     line = f'goe_charger,charger=garage power_w=7.0,charger_name="two\nlines" {NOW}'
@@ -287,7 +297,8 @@ def test_requeue_of_a_line_without_a_time(goe: Goe, tmp_path: Path, nowhere: str
     outcome = goe("spool", "dead", "--requeue", "--config", nowhere)
     assert (outcome.status, outcome.err) == (0, "")
     assert outcome.out == (
-        "1 put back\n1 stay: they have no timestamp, and would get that of now\n"
+        "1 put back\n1 not put back: they have no timestamp,"
+        " and the server would give them the current time\n"
     )
     assert goe("spool", "dead", "--config", nowhere).out.endswith("\n1 rejected\n")
 
@@ -312,7 +323,7 @@ def test_drain_with_a_clock_that_nobody_confirms(
     outcome = goe("spool", "drain", "--config", str(config))
     assert outcome.status == 1
     assert outcome.err.startswith(
-        "goe-exporter: the server does not take more now"
+        "goe-exporter: the server does not accept more now"
         " (the clock shows 2033-05-18 03:33:20 UTC, the server's 20"
     )
     assert outcome.err.endswith("); the rest waits on disk\n")

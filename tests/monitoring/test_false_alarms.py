@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from by_library import families
+from captures import FULL, decoded, load
 from paths import ROOT
 from servers import binary
-from test_captures import FULL, decoded, load
 
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.snapshot import Reading, Snapshot

@@ -6,7 +6,6 @@ import logging
 import statistics
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -28,18 +27,6 @@ class Failing(Ticker):
         """Raise what no poller should."""
         super().poll()
         raise ZeroDivisionError("a mistake")
-
-
-@pytest.fixture
-def records() -> Iterator[list[logging.LogRecord]]:
-    """Yield the events that the scheduler logs."""
-    kept: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = kept.append  # type: ignore[method-assign]
-    root = logging.getLogger("goe_exporter")
-    root.addHandler(handler)
-    yield kept
-    root.removeHandler(handler)
 
 
 def workers() -> int:

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Launch, Speaker
+from commands import Launch
+from exporters import LISTEN, Exporter
+from speaker import Speaker
 
 from goe_exporter.channels.snapshot import Answer
 from goe_exporter.channels.table import CHANNELS
@@ -25,8 +27,8 @@ from goe_exporter.errors import ConfigError, RefusedError, TransportError
 from goe_exporter.http_server.web_config import WebConfig
 from goe_exporter.influx import line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters, letters
-from goe_exporter.influx.unstamped import Held
-from goe_exporter.influx.write_api import judge
+from goe_exporter.influx.unstamped import UnstampedPoints
+from goe_exporter.influx.write_api import result
 from goe_exporter.polling.view import Poll
 from goe_exporter.service import config as service_config
 from goe_exporter.simulator import Charger, Simulator
@@ -71,7 +73,7 @@ def test_refusal_with_keys_that_cannot_be_printed() -> None:
 @pytest.mark.parametrize("text", ["\x1d8 ", "8\x1c", "\x1f8"])
 def test_retry_after_between_separators(text: str) -> None:
     """A character that `str.strip` treats as space, but `float` does not, is no error."""
-    assert judge(503, {"Retry-After": text}, "").retry_after_seconds == 8.0
+    assert result(503, {"Retry-After": text}, "").retry_after_seconds == 8.0
 
 
 @pytest.mark.parametrize("zone", ["-0000", ""])
@@ -80,7 +82,7 @@ def test_date_without_a_zone(zone: str, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     time.tzset()
     try:
-        said = judge(204, {"Date": f"Fri, 15 Jan 2027 08:00:00 {zone}".strip()}, "")
+        said = result(204, {"Date": f"Fri, 15 Jan 2027 08:00:00 {zone}".strip()}, "")
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -216,11 +218,11 @@ def _keeper(file: Path) -> Timekeeper:
 )
 def test_held_record_without_a_time(tmp_path: Path, record: bytes) -> None:
     """It is set aside with a reason, and those after it are stamped."""
-    held = Held(tmp_path / "held", LIMIT, _keeper(tmp_path / "clock"), 0.0)
+    held = UnstampedPoints(tmp_path / "held", LIMIT, _keeper(tmp_path / "clock"), 0.0)
     held.spool.extend([record, b"boot-2 4000.0 1.0 1.0 p f=2"])
     found, end = held.stamped()
     assert found.lines == [b"p f=2 1799999000000"]
-    assert len(found.timeless) == 1
+    assert len(found.untimed) == 1
     assert held.done(end)
     held.spool.close()
 
@@ -232,7 +234,7 @@ def test_held_record_without_a_time(tmp_path: Path, record: bytes) -> None:
 def test_clock_file_that_no_exporter_wrote(tmp_path: Path, text: str) -> None:
     """An impossible time is ignored; it would leave every later point without a time."""
     (tmp_path / "clock").write_text(text)
-    assert _keeper(tmp_path / "clock").last_right in (0.0, NOW)
+    assert _keeper(tmp_path / "clock").last_trusted in (0.0, NOW)
 
 
 # config, http_server
@@ -410,16 +412,15 @@ def test_number_too_long_for_a_float(shown: dict[str, object]) -> None:
 def test_body_that_is_no_chunk(launch: Launch, simulator: Simulator, method: str) -> None:
     """The connection is closed and nothing is logged, since anybody could fill the disk."""
     box = simulator.add(Charger("V4"))
-    site = launch("serve", f"a={box.address}", "--web.listen-address", "127.0.0.1:0")
-    port = int(site.line(r"url=http://127\.0\.0\.1:(\d+)/")[1])
+    site = Exporter(launch("serve", f"a={box.address}", *LISTEN))
     head = f"{method} /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     for body in (b"3\r\nabc\x16\n", b"3\r\na\0\0\0\0\0bc\r\n", b"x\r\n"):
         for _ in range(5):
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", site.port), timeout=20) as connection:
                 connection.sendall(head + body)
                 while connection.recv(65_536):
                     pass
-    outcome = site.end(signal.SIGTERM)
+    outcome = site.command.end(signal.SIGTERM)
     assert outcome.status == 0
     assert "Traceback" not in outcome.err
     assert "Exception" not in outcome.err

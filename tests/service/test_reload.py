@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Launch
+from commands import Launch
+from exporters import LISTEN, Exporter, charging
 from servers import InfluxDB, push_config, wait_for
-from test_serve import LISTEN, Exporter, charging
 
 from goe_exporter.simulator import Box, Charger, Simulator
 
@@ -196,14 +196,14 @@ def test_delivery_moves_to_another_server(launch: Launch, tmp_path: Path) -> Non
         influxdb = InfluxDB(tmp_path / "server")
         config = push_config(tmp_path, "http://127.0.0.1:1", {"garage": box.address})
         agent = launch("push", "--config", str(config))
-        agent.line("delivery fails")
+        agent.line("delivery failed")
         wait_for(lambda: box.requests >= 4, "four polls")
         with influxdb.up():
             text = config.read_text()
             config.write_text(text.replace("http://127.0.0.1:1", influxdb.url))
             agent.process.send_signal(signal.SIGHUP)
             agent.line("configuration reloaded")
-            agent.line("delivery works again")
+            agent.line("delivery recovered")
             wait_for(lambda: len(influxdb.points("garage")) >= 4, "the points that waited")
             config.write_text(text.replace("spool:", "spool_limit: 7MiB\n  spool:"))
             agent.process.send_signal(signal.SIGHUP)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+from clocks import Clock
 
 from goe_exporter.simulator import FAULTS, MODELS, Box, Car, Charger, Simulator, story
 from goe_exporter.simulator.responses import set_v1, set_v2, status_v1, status_v2
@@ -19,16 +20,6 @@ if TYPE_CHECKING:
 
 REFUSED = (ConnectionRefusedError, ConnectionResetError)
 LOCKED = b"couldn't take api lock in 3s, please try again later"
-
-
-class Clock:
-    """A clock that the test advances."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from goe_exporter.simulator import Box, Car, Charger, Simulator
 from goe_exporter.simulator.responses import Response
+from tests.tools.faults import REASON_BY_FAULT
 
 NOTHING = -1.0
 """Stands for a value that was not in the response."""
@@ -16,29 +17,6 @@ NOTHING = -1.0
 ANSWERED = "answered"
 REFUSED = "refused"
 UNDER_WAY = "under way"
-
-OUTCOMES = {
-    "array": "not_an_object",
-    "bad_request": ANSWERED,
-    "busy": "busy",
-    "deep": "not_json",
-    "drip": "timeout",
-    "empty": "truncated",
-    "hang": "timeout",
-    "html": "not_json",
-    "huge": "too_large",
-    "invalid_utf8": "not_json",
-    "nan": "not_json",
-    "not_found": "not_found",
-    "null": "not_an_object",
-    "redirect": "http_status",
-    "reset": "truncated",
-    "string": "not_an_object",
-    "truncated": "truncated",
-    "unauthorized": "unauthorized",
-    "unavailable": "http_status",
-}
-"""Each fault of the simulator, and the failure reason it must cause (docs/protocol.md §1)."""
 
 MODELS = ("V2", "V3", "V4", "PRO", "V4")
 APIS = {"V2": ("auto", "1"), "V3": ("auto", "2", "1"), "V4": ("auto", "2"), "PRO": ("2", "auto")}
@@ -82,8 +60,8 @@ class Request:
         """The expected outcome."""
         if not self.target:
             return REFUSED
-        if self.fault is not None and OUTCOMES[self.fault] != ANSWERED:
-            return OUTCOMES[self.fault]
+        if self.fault in REASON_BY_FAULT:
+            return REASON_BY_FAULT[self.fault]
         if self.fault is not None and self.status == 404:
             return "http_status"  # "not found" with status 400
         return {0: UNDER_WAY, 404: "not_found"}.get(self.status, ANSWERED)

@@ -26,11 +26,12 @@ SHORTENED = (
     ("polling.slow_rows", "SLOW_SECONDS"),
     ("polling.poller", "SLOW_SECONDS"),
     ("polling.poller", "MAX_BACK_OFF_SECONDS"),
-    ("influx.sender", "FIRST_WAIT_SECONDS"),
-    ("influx.sender", "LONGEST_WAIT_SECONDS"),
-    ("influx.sender", "LONGEST_RETRY_AFTER_SECONDS"),
+    ("influx.sender", "MIN_WAIT_SECONDS"),
+    ("influx.sender", "MAX_WAIT_SECONDS"),
+    ("influx.sender", "MAX_RETRY_AFTER_SECONDS"),
     ("influx.sender", "QUIET_SECONDS"),
-    ("durable.clock", "KEEP_SECONDS"),
+    ("influx.parked", "RETRY_SECONDS"),
+    ("durable.clock", "SAVE_SECONDS"),
 )
 
 
@@ -65,12 +66,12 @@ def compress(wall: Callable[[], float]) -> None:
 
     modules: dict[str, Any] = {
         name: importlib.import_module(f"goe_exporter.{name}")
-        for name in (*dict(SHORTENED), "influx.agent", "service.reload", "charger.connection")
+        for name in (*dict(SHORTENED), "influx.store", "service.reload", "charger.connection")
     }
     for module, name in SHORTENED:
         setattr(modules[module], name, getattr(modules[module], name) / FACTOR)
-    agent, reload = modules["influx.agent"], modules["service.reload"]
-    agent.Timekeeper = partial(agent.Timekeeper, wall=wall, synchronised=lambda: False)
+    store, reload = modules["influx.store"], modules["service.reload"]
+    store.Timekeeper = partial(store.Timekeeper, wall=wall, synchronised=lambda: False)
     reload.Poller = partial(reload.Poller, wall=wall)
     connection = modules["charger.connection"]
     connection.Client = partial(connection.Client, deadline_seconds=DEADLINE_SECONDS)

@@ -23,6 +23,7 @@ from click.testing import CliRunner
 from fake_influx import FakeInflux
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from line_parser import parsed
 from paths import ROOT
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import (
@@ -31,7 +32,6 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as text_families
 from servers import wait_for
 from sites import ask
-from test_line_protocol import parsed
 
 from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.table import CHANNELS

@@ -1,4 +1,4 @@
-"""A directory that one process owns: locked, of a known version, and known by its identity.
+"""A directory that one process owns: locked, of a known version, and identified by its inode.
 
 While it is in use it can be moved, deleted or replaced, and its file system can be unmounted. Its
 path then leads elsewhere or nowhere; the descriptors held here still lead to it.
@@ -13,38 +13,38 @@ from pathlib import Path
 
 from goe_exporter.durable import files
 from goe_exporter.errors import UsageError
-from goe_exporter.spool import segments
 
 
 class Directory:
-    """The directory at `path`, which other processes are kept from using until `close`.
+    """The directory at `path`, which other processes cannot use until `close`.
 
     `mount_point` is the root of the file system that holds it.
     """
 
-    def __init__(self, path: Path, mount_point: Path | None = None) -> None:
-        """Make the directory unless it exists, and lock it.
+    def __init__(
+        self, path: Path, noun: str, version: int, mount_point: Path | None = None
+    ) -> None:
+        """Create the directory if it does not exist, and lock it.
 
-        With a `mount_point` it is used only on a file system mounted there, so that nothing is
-        written below a mount that has gone. Raises `UsageError`.
+        `noun` is what errors call it, `version` the version of the files in it. With a
+        `mount_point` it is used only on a file system mounted there, so that nothing is written
+        below an unmounted mount point. Raises `UsageError`.
         """
         self.path = path
+        self._name = f"the {noun} {path}"
         try:
             self.mount_point = _mount_point(path)
             if mount_point not in (None, self.mount_point):
-                raise UsageError(
-                    f"cannot use the spool {path}: nothing is mounted on {mount_point}"
-                )
+                raise UsageError(f"cannot use {self._name}: nothing is mounted on {mount_point}")
             files.make(path)
             with contextlib.ExitStack() as opened:
-                self._open(opened)
+                self._open(opened, has_version(path, noun, version), version)
                 self._opened = opened.pop_all()
         except OSError as error:
-            raise UsageError(f"cannot use the spool {path}: {error.strerror}") from error
+            raise UsageError(f"cannot use {self._name}: {error.strerror}") from error
 
-    def _open(self, opened: contextlib.ExitStack) -> None:
-        has_version = segments.check_version(self.path)
-        # As long as it is open, no other directory can get its inode number.
+    def _open(self, opened: contextlib.ExitStack, versioned: bool, version: int) -> None:
+        # While these are open, no other file can get their inode numbers.
         self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         opened.callback(os.close, self._descriptor)
         self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, files.FILE_MODE)
@@ -53,11 +53,11 @@ class Directory:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UsageError(
-                f"the spool {self.path} is in use by another process; give each its own directory"
+                f"{self._name} is in use by another process; give each its own directory"
             ) from None
-        if not has_version:
+        if not versioned:
             with contextlib.suppress(OSError):  # such as a full disk
-                files.replace(self.path / "version", b"%d\n" % segments.VERSION)
+                files.replace(self.path / "version", b"%d\n" % version)
 
     def in_place(self) -> bool:
         """Return whether the path still leads to this directory, and the lock was not deleted."""
@@ -84,6 +84,28 @@ class Directory:
         return path if leads_to(path, self._descriptor) else None
 
 
+def has_version(path: Path, noun: str, supported: int) -> bool:
+    """Return whether the directory has a version; a damaged version counts as none.
+
+    Raises `UsageError` if the version is newer than the `supported` one.
+    """
+    try:
+        version = int((path / "version").read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    refuse_newer(version, supported, f"the {noun} {path}", "another directory")
+    return True
+
+
+def refuse_newer(version: int, supported: int, name: str, remedy: str) -> None:
+    """Raise `UsageError` for files that a newer release wrote."""
+    if version > supported:
+        raise UsageError(
+            f"{name} has version {version}, and this release reads versions up to {supported}:"
+            f" use a newer release, or {remedy}"
+        )
+
+
 def leads_to(path: Path, descriptor: int) -> bool:
     """Return whether a path leads to an open file or directory."""
     try:
@@ -93,7 +115,7 @@ def leads_to(path: Path, descriptor: int) -> bool:
 
 
 def _mount_point(path: Path) -> Path:
-    """Return the root of the file system that a directory is on, or would be made on."""
+    """Return the root of the file system that a directory is on, or would be created on."""
     root = Path(os.path.realpath(path))
     while (device := _device(root)) is None:
         root = root.parent
