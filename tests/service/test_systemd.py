@@ -12,15 +12,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from clocks import Clock
 from commands import Launch
 from exporters import LISTEN, Exporter, charging
 from servers import wait_for
-from tickers import Ticker, running
+from tickers import Led, Ticker
 
 from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.http_server import server as server_module
 from goe_exporter.http_server.server import Server
-from goe_exporter.polling import scheduler as schedule_module
 from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.service import service, systemd
 from goe_exporter.service.config import RunConfig
@@ -156,44 +156,47 @@ def test_a_life(launch: Launch, manager: Manager, tmp_path: Path, simulator: Sim
 # What hangs
 
 
-def test_polls_that_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_polls_that_hang() -> None:
     """One poll that does not end is a hanging exporter only if no other ends either."""
-    monkeypatch.setattr(schedule_module, "STALL_SECONDS", 0.5)
-    stuck = Ticker(0.05, poll_seconds=60)
-    alone = running(stuck)
-    wait_for(alone.is_stalled, "a schedule that hangs")
+    led = Led(1.0, 1.0)
+    stuck, sound = led.tickers
+    led.settle()
+    led.to(0.5)
+    stuck.release.clear()
+    led.to(1.0)
+    for number in range(1, 400):
+        led.to(number + 0.5)
+        assert not led.scheduler.is_stalled()
+    sound.release.clear()
+    led.to(400.5)
+    led.clock.now = 699.0
+    assert not led.scheduler.is_stalled()
+    led.clock.now = 700.0
+    assert led.scheduler.is_stalled()
+    sound.release.set()
+    led.settle()
+    assert not led.scheduler.is_stalled()
     stuck.release.set()
-    wait_for(lambda: not alone.is_stalled(), "a schedule that goes on")
-    alone.stop(1)
-    stuck, sound = Ticker(0.05, poll_seconds=60), Ticker(0.05)
-    both = running(stuck, sound)
-    wait_for(lambda: len(sound.begun) >= 30, "many polls of the other")
-    assert stuck.ended == 0
-    assert not both.is_stalled()
-    stuck.release.set()
-    both.stop(1)
+    led.scheduler.stop(1)
 
 
-def test_a_dead_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_schedule() -> None:
     """A tick that nobody works off is seen, though nothing is under way."""
-    monkeypatch.setattr(schedule_module, "STALL_SECONDS", 0.2)
-    moments = [0.0]
-    idle = Scheduler((Ticker(3600),), clock=lambda: moments[0])  # type: ignore[arg-type]
+    clock = Clock(0.0)
+    idle = Scheduler((Ticker(3600),), clock)  # type: ignore[arg-type]
     idle.replace(idle.pollers)
     assert not idle.is_stalled()
-    moments[0] = 10.0
+    clock.now = 301.0
     assert idle.is_stalled()
 
 
-def test_rare_polls_do_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rare_polls_do_not_hang() -> None:
     """An hour between two polls is no standstill."""
-    monkeypatch.setattr(schedule_module, "STALL_SECONDS", 0.1)
-    rare = running(Ticker(3600))
-    wait_for(lambda: sum(rare.duration.counts) == 1, "the first poll")
-    end = time.monotonic() + 0.5
-    wait_for(lambda: time.monotonic() >= end, "five times the patience")
-    assert not rare.is_stalled()
-    rare.stop(1)
+    led = Led(3600.0)
+    led.settle()
+    led.clock.now = 3599.0
+    assert not led.scheduler.is_stalled()
+    led.scheduler.stop(1)
 
 
 def test_a_web_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
