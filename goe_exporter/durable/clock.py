@@ -1,9 +1,9 @@
-"""When is the system clock to be believed? A Raspberry Pi boots in 1970 and jumps later.
+"""Whether the system clock can be trusted: a Raspberry Pi boots in 1970 and jumps later.
 
-The clock is trusted once something outside it agrees: the kernel, which knows whether NTP keeps
-it, the `Date` of the server's answers, or the time kept on disk earlier in the same boot. A jump
-against the machine's uptime ends the trust until it is confirmed again. What is measured meanwhile
-is kept with the uptime and stamped afterwards.
+The clock is trusted once something outside it agrees: the kernel, if NTP synchronises it, the
+`Date` of the server's answers, or the time saved on disk earlier in the same boot. If the clock
+jumps against the machine's uptime, it is not trusted until it is confirmed again. What is measured
+meanwhile is kept with the uptime and stamped later.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ from pathlib import Path
 from typing import NamedTuple
 
 from goe_exporter.durable import files
-from goe_exporter.errors import UsageError
+from goe_exporter.durable.directory import refuse_newer
 from goe_exporter.logs import Incident, logger
 
 EARLIEST = 1_767_225_600.0
-"""2026-01-01, before the first release: no clock that shows less is right."""
+"""2026-01-01, before the first release: a clock that shows an earlier time is wrong."""
 
 LATEST = 4_102_444_800.0
-"""2100-01-01: a file that says more is damaged."""
+"""2100-01-01: a file with a later time is damaged."""
 
 VERSION = 1
-"""The version of the file, "v1"; a file of before there were versions has none."""
+"""The version of the file, "v1"; files older than versions have none."""
 
 TOLERANCE_SECONDS = 86_400.0
-LONGEST_TAKING_SECONDS = 60.0
-KEEP_SECONDS = 600.0
+MAX_POLL_SECONDS = 60.0
+SAVE_SECONDS = 600.0
 _VERSION = re.compile(r"v([0-9]{1,9})")
 TIME_ERROR = 5
-"""What adjtimex(2) returns for a clock that nothing keeps right."""
+"""What adjtimex(2) returns for a clock that is not synchronised."""
 
 _log = logger(__name__)
 
 
 def uptime() -> float:
-    """Return the seconds since the machine booted, sleep included; no clock setting moves it."""
+    """Return the seconds since the machine booted, including sleep; never set or adjusted."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def boot() -> str:
-    """Return what tells this boot of the machine from any other."""
+    """Return the identifier of this boot of the machine."""
     return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
 def synchronised() -> bool:
-    """Tell whether the kernel says that NTP or the like keeps its clock right."""
+    """Return whether the kernel reports that its clock is synchronised, by NTP or the like."""
     try:
         state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(1024))
     except (OSError, AttributeError):
@@ -59,16 +59,16 @@ def synchronised() -> bool:
     return 0 <= int(state) < TIME_ERROR
 
 
-def shown(unix_seconds: float) -> str:
-    """Return a time as people read it."""
+def utc(unix_seconds: float) -> str:
+    """Return a time as text, such as `2026-01-31 17:46:40 UTC`."""
     try:
         return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(unix_seconds))
     except (ValueError, OverflowError, OSError):
         return f"{unix_seconds:.0f}"
 
 
-class Kept(NamedTuple):
-    """A time at which the clock was right: Unix and uptime, both in seconds, and the boot."""
+class SavedTime(NamedTuple):
+    """A time at which the clock was trusted: Unix and uptime, both in seconds, and the boot."""
 
     wall: float
     since_boot: float
@@ -76,11 +76,11 @@ class Kept(NamedTuple):
 
 
 class Timekeeper:
-    """Tells the time, and whether it is to be believed; keeps the last good time in `file`.
+    """Returns the time and whether it can be trusted; saves the last trusted time in `file`.
 
-    `wall` is the Unix time in seconds, `since_boot` the uptime, in the boot `boot`.
-    `disagreement` holds the clock's time and the server's, where these are more than a day apart.
-    The file is written only while `may_keep` allows it.
+    `wall` returns the Unix time in seconds, `since_boot` the uptime, in the boot `boot`.
+    `disagreement` holds the clock's time and the server's if they are more than a day apart.
+    The file is written only while `may_save` returns True.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Timekeeper:
         since_boot: Callable[[], float] = uptime,
         synchronised: Callable[[], bool] = synchronised,
         *,
-        may_keep: Callable[[], bool] = lambda: True,
+        may_save: Callable[[], bool] = lambda: True,
     ) -> None:
         """Read the file; raises `UsageError` if a newer release wrote it."""
         self.boot = boot_id
@@ -100,23 +100,23 @@ class Timekeeper:
         self._wall = wall
         self._since_boot = since_boot
         self._synchronised = synchronised
-        self._may_keep = may_keep
+        self._may_save = may_save
         self._lock = threading.Lock()
         self._offset: float | None = None
         self._apart = Incident(_log, "clock and server disagree", "clock and server agree")
-        self._kept = self._read()
-        if self._kept.boot == self.boot:
-            kept = self._kept.wall - self._kept.since_boot
-            if abs(wall() - since_boot() - kept) <= TOLERANCE_SECONDS:
+        self._saved = self._read()
+        if self._saved.boot == self.boot:
+            saved = self._saved.wall - self._saved.since_boot
+            if abs(wall() - since_boot() - saved) <= TOLERANCE_SECONDS:
                 self._confirm()
 
     @property
-    def last_right(self) -> float:
-        """The last time (Unix) at which the clock was known to be right, 0 if it never was."""
-        return self._kept.wall
+    def last_trusted(self) -> float:
+        """The last time (Unix) at which the clock was trusted, 0 if it never was."""
+        return self._saved.wall
 
     def trusted(self) -> bool:
-        """Tell whether the clock may stamp a point now."""
+        """Return whether the clock may stamp a point now."""
         with self._lock:
             offset = self._wall() - self._since_boot()
             if self._offset is not None and (
@@ -128,30 +128,30 @@ class Timekeeper:
                     self._confirm()
                 return self._offset is not None
             self._offset = offset
-            self._keep()
+            self._save()
             return True
 
     def now(self) -> tuple[float, float]:
-        """Return what the clock shows (Unix) and the uptime of the same moment."""
+        """Return the clock's time (Unix) and the uptime of the same moment."""
         return self._wall(), self._since_boot()
 
     def stamp(self, measured: float) -> float:
-        """Return the Unix time of what the clock, trusted now, stamped a moment ago.
+        """Return the Unix time of a poll that ended a moment ago, now that the clock is trusted.
 
-        If it was put right in between, that is now.
+        That is `measured`, or now if the clock was corrected in between.
         """
         now = self._wall()
-        return measured if abs(now - measured) <= LONGEST_TAKING_SECONDS else now
+        return measured if abs(now - measured) <= MAX_POLL_SECONDS else now
 
-    def server_says(self, server_time: float | None) -> None:
-        """Compare the clock with the time of a server's answer (None: it gave none)."""
+    def compare(self, server_time: float | None) -> None:
+        """Compare the clock with the time of a server's answer (None if it had none)."""
         with self._lock:
             now = self._wall()
             if server_time is not None and server_time < EARLIEST:
                 return
             if server_time is not None and abs(now - server_time) > TOLERANCE_SECONDS:
                 self.disagreement = now, server_time
-                self._apart.begins(clock=shown(now), server=shown(server_time))
+                self._apart.begins(clock=utc(now), server=utc(server_time))
                 if not self._synchronised():
                     self._offset = None
                 return
@@ -162,41 +162,39 @@ class Timekeeper:
                 self._confirm()
 
     def time_at(self, since_boot: float) -> float:
-        """Return the Unix time of a moment of this boot; only right while `trusted`."""
+        """Return the Unix time of an uptime of this boot; valid only while `trusted`."""
         return self._wall() - (self._since_boot() - since_boot)
 
     def _confirm(self) -> None:
         if self._wall() >= EARLIEST:
             self._offset = self._wall() - self._since_boot()
-            self._keep()
+            self._save()
 
-    def _keep(self) -> None:
-        """Keep the time on disk, every ten minutes; losing it costs only a new confirmation."""
-        kept = Kept(self._wall(), self._since_boot(), self.boot)
-        if self._kept.boot == self.boot and abs(kept.wall - self._kept.wall) < KEEP_SECONDS:
+    def _save(self) -> None:
+        """Save the time every ten minutes; if that fails, a start needs a new confirmation."""
+        saved = SavedTime(self._wall(), self._since_boot(), self.boot)
+        if self._saved.boot == self.boot and abs(saved.wall - self._saved.wall) < SAVE_SECONDS:
             return
-        self._kept = kept
-        if not self._may_keep():
+        self._saved = saved
+        if not self._may_save():
             return
-        line = f"v{VERSION} {kept.wall:.0f} {kept.since_boot:.0f} {kept.boot}\n"
+        line = f"v{VERSION} {saved.wall:.0f} {saved.since_boot:.0f} {saved.boot}\n"
         with contextlib.suppress(OSError):
             files.replace(self._file, line.encode())
 
-    def _read(self) -> Kept:
+    def _read(self) -> SavedTime:
         try:
-            words = self._file.read_text("ascii").split()
+            found = self._file.read_text("ascii").split()
         except (OSError, ValueError):
-            words = []
-        version = _VERSION.fullmatch(words[0]) if words else None
-        if version and int(version[1]) > VERSION:
-            raise UsageError(
-                f"the clock file {self._file} has version {version[1]}, and this release reads"
-                f" versions up to {VERSION}: use a newer release, or delete the file"
-            )
+            found = []
+        version = _VERSION.fullmatch(found[0]) if found else None
+        if version:
+            name = f"the clock file {self._file}"
+            refuse_newer(int(version[1]), VERSION, name, "delete the file")
         try:
-            wall, since_boot, boot_id = words[1:] if version else words
-            kept = Kept(float(wall), float(since_boot), boot_id)
+            wall, since_boot, boot_id = found[1:] if version else found
+            saved = SavedTime(float(wall), float(since_boot), boot_id)
         except ValueError:
-            return Kept(0.0, 0.0, "")
-        sound = EARLIEST <= kept.wall < LATEST and 0 <= kept.since_boot < kept.wall
-        return kept if sound else Kept(0.0, 0.0, "")
+            return SavedTime(0.0, 0.0, "")
+        plausible = EARLIEST <= saved.wall < LATEST and 0 <= saved.since_boot < saved.wall
+        return saved if plausible else SavedTime(0.0, 0.0, "")

@@ -1,9 +1,9 @@
-"""Who may ask the web server: basic authentication, a rate, and headers for every answer.
+"""Access to the web server: basic authentication, a rate limit, and configured headers.
 
-Passwords are checked against bcrypt hashes in a thread of their own, so that hashing holds up
-nobody, and each pair of user and password once: the outcome is remembered, for a wrong one too,
-which never displaces a right one. An unknown user costs the same hash as a known one. Who guesses
-is told by the address of the connection; no header of a request says who somebody is.
+Passwords are checked against bcrypt hashes in a separate thread, so that hashing delays no other
+request. The result for each user and password is cached; wrong passwords never displace right
+ones. An unknown user costs the same hash as a known one. Failed attempts are counted per peer
+address; no request header identifies a client.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import ipaddress
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import bcrypt
@@ -27,31 +27,32 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from goe_exporter.http_server.web_config import WebConfig
 
-_BARE = {
+_REJECTION_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
-"""What a refusal carries, which the application has no hand in."""
+_CHALLENGE = 'Basic realm="goe-exporter", charset="UTF-8"'
 
-HEALTH = ("/-/healthy", "/-/ready")
-REMEMBERED = 128
-ADDRESSES = 1024
-WRONG_AT_ONCE = 10
-SECONDS_A_WRONG = 6.0
-REFUSAL_SECONDS = 0.5
-"""How long who insists on a wrong password waits for the answer, so as not to keep us busy."""
+MAX_CACHED_RESULTS = 128
+MAX_TRACKED_ADDRESSES = 1024
+MAX_FAILED_ATTEMPTS = 10
+SECONDS_PER_ATTEMPT = 6.0
+"""An address may fail `MAX_FAILED_ATTEMPTS` times at once, then once in this time."""
 
-WAITING_LIMIT = 32
-LONGEST_PASSWORD_BYTES = 72
-"""bcrypt sees no more of a password."""
+REJECTION_SECONDS = 0.5
+"""Delay before a repeated wrong password is rejected, so that retries use little CPU."""
+
+MAX_PENDING_HASHES = 32
+MAX_PASSWORD_BYTES = 72
+"""bcrypt ignores the rest of a password."""
 
 
-class Guard:
-    """An application that lets only those through whom `config` allows, asked for each request.
+class Authentication:
+    """An ASGI application that passes on the requests that the configuration allows.
 
-    With `open_health` the health endpoints need no password. `clock` is monotonic; `pause` waits
-    for seconds.
+    `config` is called for each request. `open_paths` need no password. `clock` is monotonic;
+    `pause` waits for a number of seconds.
     """
 
     def __init__(
@@ -59,128 +60,121 @@ class Guard:
         app: ASGIApp,
         config: Callable[[], WebConfig],
         *,
-        open_health: bool = False,
+        open_paths: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._app = app
         self._config = config
-        self._open = HEALTH if open_health else ()
+        self._open_paths = open_paths
         self._passwords = _Passwords()
-        self._wrong = _Buckets(ADDRESSES)
-        self._all = _Buckets(1)
+        self._failures = _Buckets(MAX_TRACKED_ADDRESSES)
+        self._requests = _Buckets(1)
         self._clock = clock
         self._pause = pause
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or have it answered."""
+        """Answer a request, or pass it on to the application."""
         config = self._config()
         extra = config.http_server_config.headers.by_name()
         if extra:
             send = _with_headers(send, extra)
-        refusal = await self._refusal(scope, config)
-        if refusal is None:
-            await self._app(scope, receive, send)
-        else:
-            await refusal(scope, receive, send)
+        app = await self._rejection(scope, config) or self._app
+        await app(scope, receive, send)
 
-    async def _refusal(self, scope: Scope, config: WebConfig) -> PlainTextResponse | None:
-        """Return what is said instead of an answer; None where there is nothing against one."""
+    async def _rejection(self, scope: Scope, config: WebConfig) -> PlainTextResponse | None:
+        """Return the response to a request that is not allowed, None for an allowed one."""
         now, rate = self._clock(), config.rate_limit
-        if rate.interval and not self._all.take("", rate.burst, rate.interval, now):
-            return _refused(429, "too many requests", "Retry-After", "1")
-        if not config.basic_auth_users or scope["path"] in self._open:
+        if rate.interval and not self._requests.take("", rate.burst, rate.interval, now):
+            return _rejected(429, "too many requests", "Retry-After", "1")
+        users = config.basic_auth_users
+        if not users or scope["path"] in self._open_paths:
             return None
-        given = _credentials(scope)
-        known = self._passwords.remembered(given, config.basic_auth_users)
-        if given is not None and known is False:
-            await self._pause(REFUSAL_SECONDS)
-        if known is None:
+        login = _login(scope)
+        allowed = login is not None and self._passwords.cached(login, users)
+        if login is not None and allowed is None:
             address = _network((scope.get("client") or ("",))[0])
-            waits = self._passwords.waiting >= WAITING_LIMIT
-            # Taken beforehand, so that many at once are not all let in before one is found wrong.
-            if waits or not self._wrong.take(address, WRONG_AT_ONCE, SECONDS_A_WRONG, now):
-                await self._pause(REFUSAL_SECONDS)
-                return _refused(429, "too many wrong passwords", "Retry-After", "10")
-            known = await self._passwords.check(given, config.basic_auth_users)
-            if known:
-                self._wrong.give_back(address)
-        realm = 'Basic realm="goe-exporter", charset="UTF-8"'
-        return None if known else _refused(401, "unauthorized", "WWW-Authenticate", realm)
+            overloaded = len(self._passwords.pending) >= MAX_PENDING_HASHES
+            # Taken before the check, or parallel attempts would all pass before the first fails.
+            if overloaded or not self._failures.take(
+                address, MAX_FAILED_ATTEMPTS, SECONDS_PER_ATTEMPT, now
+            ):
+                await self._pause(REJECTION_SECONDS)
+                return _rejected(429, "too many failed logins", "Retry-After", "10")
+            allowed = await self._passwords.check(login, users)
+            if allowed:
+                self._failures.give_back(address)
+        elif login is not None and not allowed:
+            await self._pause(REJECTION_SECONDS)
+        if allowed:
+            return None
+        return _rejected(401, "unauthorized", "WWW-Authenticate", _CHALLENGE)
 
 
 class _Passwords:
-    """Checks user and password; `waiting` counts the hashes that are due."""
+    """Checks logins (user and password) and caches the results; `pending` are being hashed."""
 
     def __init__(self) -> None:
-        self._salt = secrets.token_bytes(32)
-        self._outcomes = {right: OrderedDict[bytes, None]() for right in (True, False)}
-        self._due: dict[bytes, asyncio.Future[bool]] = {}
+        self._key = secrets.token_bytes(32)
+        self._results = {right: OrderedDict[bytes, None]() for right in (True, False)}
+        self.pending: dict[bytes, asyncio.Future[bool]] = {}
         self._worker = ThreadPoolExecutor(1, "password")
 
-    @property
-    def waiting(self) -> int:
-        """How many hashes are being computed or wait for it."""
-        return len(self._due)
-
-    def remembered(self, given: tuple[str, str] | None, users: Mapping[str, str]) -> bool | None:
-        """Return what is known of them without hashing; None if that takes a check."""
-        if given is None:
-            return False
-        key = self._key(given, users)
-        for right, keys in self._outcomes.items():
-            if key in keys:
-                keys.move_to_end(key)
+    def cached(self, login: tuple[str, str], users: Mapping[str, str]) -> bool | None:
+        """Return the result of an earlier check, None if there is none."""
+        digest = self._digest(login, users)
+        for right, digests in self._results.items():
+            if digest in digests:
+                digests.move_to_end(digest)
                 return right
         return None
 
-    async def check(self, given: tuple[str, str] | None, users: Mapping[str, str]) -> bool:
-        """Hash the password, once however many ask, and remember what came of it."""
-        assert given is not None
-        key = self._key(given, users)
-        if key not in self._due:
-            self._due[key] = asyncio.ensure_future(self._hash(given, users, key))
-            self._due[key].add_done_callback(lambda _done: self._due.pop(key))
-        return await asyncio.shield(self._due[key])
+    async def check(self, login: tuple[str, str], users: Mapping[str, str]) -> bool:
+        """Return whether the password is right; parallel checks of a login share one hash."""
+        digest = self._digest(login, users)
+        if digest not in self.pending:
+            self.pending[digest] = asyncio.ensure_future(self._hash(login, users, digest))
+            self.pending[digest].add_done_callback(lambda _done: self.pending.pop(digest))
+        return await asyncio.shield(self.pending[digest])
 
-    async def _hash(self, given: tuple[str, str], users: Mapping[str, str], key: bytes) -> bool:
-        user, password = given
-        hashed = users.get(user) or self._stand_in(user, users)
-        secret = password.encode()[:LONGEST_PASSWORD_BYTES]
+    async def _hash(self, login: tuple[str, str], users: Mapping[str, str], digest: bytes) -> bool:
+        user, password = login
+        hashed = users.get(user) or self._substitute(user, users)
+        secret = password.encode()[:MAX_PASSWORD_BYTES]
         loop = asyncio.get_running_loop()
-        fits = await loop.run_in_executor(self._worker, bcrypt.checkpw, secret, hashed.encode())
-        right = fits and user in users
-        keys = self._outcomes[right]
-        keys[key] = None
-        while len(keys) > REMEMBERED:
-            keys.popitem(last=False)
+        matches = await loop.run_in_executor(self._worker, bcrypt.checkpw, secret, hashed.encode())
+        right = matches and user in users
+        digests = self._results[right]
+        digests[digest] = None
+        while len(digests) > MAX_CACHED_RESULTS:
+            digests.popitem(last=False)
         return right
 
-    def _stand_in(self, user: str, users: Mapping[str, str]) -> str:
-        """Return a hash to try for an unknown user, always the same: costs may differ by user."""
+    def _substitute(self, user: str, users: Mapping[str, str]) -> str:
+        """Return a hash to check for an unknown user, always the same, as costs may differ."""
         hashes = sorted(users.values())
-        digest = hmac.digest(self._salt, user.encode(), hashlib.sha256)
+        digest = hmac.digest(self._key, user.encode(), hashlib.sha256)
         return hashes[int.from_bytes(digest, "big") % len(hashes)]
 
-    def _key(self, given: tuple[str, str], users: Mapping[str, str]) -> bytes:
-        """Return what stands for a pair and the present hash, and tells nobody the password."""
-        user, password = given
+    def _digest(self, login: tuple[str, str], users: Mapping[str, str]) -> bytes:
+        """Return a digest of a login and the user's current hash, which hides the password."""
+        user, password = login
         parts = (user.encode(), users.get(user, "").encode(), password.encode())
         text = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-        return hmac.digest(self._salt, text, hashlib.sha256)
+        return hmac.digest(self._key, text, hashlib.sha256)
 
 
 class _Buckets:
-    """Token buckets by address, the longest untouched forgotten first."""
+    """Token buckets by address; beyond `limit` the least recently used one is deleted."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._taken: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def take(self, address: str, burst: int, seconds_each: float, now: float) -> bool:
-        """Take a token if one is left."""
+    def take(self, address: str, burst: int, seconds_per_token: float, now: float) -> bool:
+        """Take a token and return whether there was one."""
         taken, since = self._taken.get(address, (0.0, now))
-        taken = max(taken - (now - since) / seconds_each, 0.0) + 1
+        taken = max(taken - (now - since) / seconds_per_token, 0.0) + 1
         if taken > max(burst, 1):
             return False
         self._taken[address] = (taken, now)
@@ -197,20 +191,21 @@ class _Buckets:
 
 
 def _network(address: str) -> str:
-    """Return what stands for an address: of IPv6 the network, in which a host has its pick."""
+    """Return the key under which an address is counted: for IPv6 its /64 network.
+
+    A host can pick any address of its IPv6 network.
+    """
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
     if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
+        return str(found.ipv4_mapped or ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
     return address
 
 
-def _credentials(scope: Scope) -> tuple[str, str] | None:
-    """Return user and password of a request, None if it has none that can be read."""
+def _login(scope: Scope) -> tuple[str, str] | None:
+    """Return user and password of a request, None if there are none or they are malformed."""
     scheme, _space, coded = Headers(scope=scope).get("authorization", "").partition(" ")
     try:
         text = base64.b64decode(coded.strip(), validate=True).decode()
@@ -221,7 +216,7 @@ def _credentials(scope: Scope) -> tuple[str, str] | None:
 
 
 def _with_headers(send: Send, extra: Mapping[str, str]) -> Send:
-    """Return a `send` that adds headers where the answer has none of that name."""
+    """Return a `send` that adds headers, except those that the response already has."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -233,5 +228,5 @@ def _with_headers(send: Send, extra: Mapping[str, str]) -> Send:
     return sending
 
 
-def _refused(status: int, text: str, header: str, value: str) -> PlainTextResponse:
-    return PlainTextResponse(f"{text}\n", status, _BARE | {header: value})
+def _rejected(status: int, text: str, header: str, value: str) -> PlainTextResponse:
+    return PlainTextResponse(f"{text}\n", status, _REJECTION_HEADERS | {header: value})

@@ -1,9 +1,8 @@
-"""The listening side of the web: sockets, TLS, and clients that mean ill or have fallen asleep.
+"""The web server: its socket, TLS, and limits against slow, idle and hostile clients.
 
-uvicorn speaks HTTP; what it lacks is added here. Every connection has an absolute deadline, for
-the handshake, for a request to arrive and for its answer to be taken; there are only so many of
-them, and beyond that the one that has been idle the longest goes, so that nobody can keep others
-out by holding connections open.
+uvicorn speaks HTTP. This module adds an absolute deadline for the TLS handshake, for receiving a
+request and for sending the response, and a maximum number of connections: beyond it the
+longest-idle connection is closed, so clients cannot lock out others by holding connections open.
 """
 
 from __future__ import annotations
@@ -12,48 +11,42 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator
-from operator import attrgetter
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
-import h11
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from goe_exporter.config.values import not_listening
-from goe_exporter.http_server.auth import Guard
-from goe_exporter.http_server.web_config import WebConfig, WebSettings
+from goe_exporter.http_server.auth import Authentication
+from goe_exporter.http_server.connection import Listener, Protocol
+from goe_exporter.http_server.web_config import WebSettings
 
 KEEP_ALIVE_SECONDS = 75
-ANSWER_SECONDS = 60.0
-HEAD_BYTES = 16 * 1024
-UNSENT_BYTES = 16 * 1024 * 1024
-TLS_GOODBYE_SECONDS = 2.0
+MAX_HEAD_BYTES = 16 * 1024
+TLS_SHUTDOWN_SECONDS = 2.0
 TLS_BUFFER_BYTES = 32 * 1024
-"""What asyncio holds of each TLS connection, 256 KiB by itself; a record has 16 KiB."""
+"""Read buffer of a TLS connection, 256 KiB by default in asyncio; a TLS record has 16 KiB."""
 
-ACCEPT_PAUSE_SECONDS = 0.1
 REFRESH_TICKS = 10
-HUNG_SECONDS = 60.0
-"""So long the loop may be busy with one thing; a tick comes ten times a second."""
+MAX_TICK_AGE_SECONDS = 60.0
+"""The server has stalled if its event loop, which ticks ten times a second, is busy this long."""
 
 BACKLOG = 512
 
 
 class Limits(NamedTuple):
-    """How many clients at once, and the seconds for a handshake or a request to arrive."""
+    """Maximum number of connections, and the deadline for a handshake or a complete request."""
 
     connections: int = 512
     request_seconds: float = 10.0
 
 
 class Server:
-    """The web server on `host`:`port`; port 0 takes a free one, an empty host all interfaces.
+    """The web server on `host`:`port`; port 0 picks a free one, an empty host is all interfaces.
 
-    The socket is bound here, so a port in use is a `UsageError` before anything else starts.
-    `settings` say who is let in and by which certificate, and are looked at again every second;
-    with `open_health` the health endpoints are for everybody.
+    The constructor binds the socket, so a port in use is a `UsageError` before anything starts.
+    `settings` are checked for changes every second. `open_paths` need no password.
     """
 
     def __init__(
@@ -63,12 +56,12 @@ class Server:
         settings: WebSettings | None = None,
         limits: Limits | None = None,
         *,
-        open_health: bool = False,
+        open_paths: Collection[str] = (),
     ) -> None:
         self._socket = _bind(host, port)
         self._settings = settings or WebSettings(None)
         self._limits = limits or Limits()
-        self._open_health = open_health
+        self._open_paths = open_paths
         self._running: _Uvicorn | None = None
         self._stopping = False
         self.host = host or "localhost"
@@ -76,15 +69,15 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where a person finds the page."""
+        """The URL of the page."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         scheme = "http" if self._settings.tls is None else "https"
         return f"{scheme}://{host}:{self.port}/"
 
     def run(self, app: ASGIApp) -> None:
-        """Serve until `stop`; returns once the answers under way are out."""
+        """Serve until `stop` is called; returns after the responses in progress are sent."""
         config = uvicorn.Config(
-            Guard(app, lambda: self._settings.config, open_health=self._open_health),
+            Authentication(app, lambda: self._settings.config, open_paths=self._open_paths),
             http="h11",
             log_config=None,
             access_log=False,
@@ -94,7 +87,7 @@ class Server:
             ws="none",
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=1,
-            h11_max_incomplete_event_size=HEAD_BYTES,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         )
         asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # type: ignore[attr-defined]
         self._running = _Uvicorn(config, self._settings, self._limits)
@@ -102,19 +95,19 @@ class Server:
         self._running.run(sockets=[self._socket])
 
     def stop(self) -> None:
-        """Serve no more, or not at all; a signal's handler may call this."""
+        """Stop serving, or do not start; safe to call in a signal handler."""
         self._stopping = True
         if self._running is not None:
             self._running.should_exit = True
 
-    def hangs(self) -> bool:
-        """Tell whether the loop that serves has come to a stand."""
+    def is_stalled(self) -> bool:
+        """Return whether the event loop has stopped ticking."""
         running = self._running
-        return running is not None and time.monotonic() - running.ticked > HUNG_SECONDS
+        return running is not None and time.monotonic() - running.ticked > MAX_TICK_AGE_SECONDS
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket; an empty host means all interfaces, IPv6 and IPv4."""
+    """Return a listening socket; an empty host is all interfaces, IPv6 and IPv4."""
     try:
         if not host and socket.has_dualstack_ipv6():
             return socket.create_server(
@@ -127,7 +120,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn with an accept loop of its own: TLS by the connection, and room for the next one."""
+    """uvicorn with its own accept loop: TLS per connection, and a limit on connections."""
 
     def __init__(self, config: uvicorn.Config, settings: WebSettings, limits: Limits) -> None:
         super().__init__(config)
@@ -138,174 +131,52 @@ class _Uvicorn(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to whoever runs all of this."""
+        """Leave signals to the service."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept."""
+        """Start accepting connections."""
         await self.lifespan.startup()
-        self.servers = [_Listener(each, self._welcome) for each in sockets or []]  # type: ignore[misc]
+        self.servers = [Listener(each, self._accepted) for each in sockets or []]  # type: ignore[misc]
         self.started = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Look after what has to be done now and then; tells whether to end."""
+        """Record the tick and refresh the settings; return whether to stop."""
         self.ticked = time.monotonic()
         if counter % REFRESH_TICKS == 0:
             self._settings.refresh()
         return await super().on_tick(counter)
 
-    def _welcome(self, connection: socket.socket) -> None:
-        """Take a connection in, and let another one go for it if there are too many."""
+    def _accepted(self, connection: socket.socket) -> None:
+        """Start a connection, and close another one if there are too many."""
         connections = self.server_state.connections
         if len(connections) + len(self._handshakes) >= self._limits.connections:
             self._make_room()
-        task = asyncio.get_running_loop().create_task(self._greet(connection))
+        task = asyncio.get_running_loop().create_task(self._handshake(connection))
         self._handshakes[task] = time.monotonic()
         task.add_done_callback(self._handshakes.pop)
 
-    async def _greet(self, connection: socket.socket) -> None:
-        """Shake hands, as long as that may take; then the protocol has the connection."""
+    async def _handshake(self, connection: socket.socket) -> None:
+        """Perform the TLS handshake, if any, within its deadline, then start the protocol."""
         loop = asyncio.get_running_loop()
-        tls, patience = self._settings.tls, self._limits.request_seconds
+        tls, section = self._settings.tls, self._settings.config.tls_server_config
+        seconds = self._limits.request_seconds
         with contextlib.suppress(OSError):
             await loop.connect_accepted_socket(
-                lambda: _Protocol(self, self._settings.config, patience),
+                lambda: Protocol(self, section, seconds),
                 connection,
                 ssl=tls,
-                ssl_handshake_timeout=patience if tls else None,
-                ssl_shutdown_timeout=TLS_GOODBYE_SECONDS if tls else None,
+                ssl_handshake_timeout=seconds if tls else None,
+                ssl_shutdown_timeout=TLS_SHUTDOWN_SECONDS if tls else None,
             )
 
     def _make_room(self) -> None:
-        """Drop whoever has said nothing for the longest time; who waits for an answer, last."""
-        waiting: list[tuple[bool, float, Callable[[], object]]] = [
+        """Close the longest-idle connection; those with a request being answered come last."""
+        candidates: list[tuple[bool, float, Callable[[], object]]] = [
             (False, since, task.cancel) for task, since in self._handshakes.items()
         ]
         for each in self.server_state.connections:
-            assert isinstance(each, _Protocol)
-            waiting.append((each.answering, each.since, each.abort))
-        _answering, _since, drop = min(waiting, key=lambda each: each[:2])
-        drop()
-
-
-class _Listener:
-    """Accepts on a socket until it is closed; what uvicorn holds for an asyncio server."""
-
-    def __init__(self, listening: socket.socket, welcome: Callable[[socket.socket], None]) -> None:
-        listening.setblocking(False)
-        self._socket = listening
-        self._welcome = welcome
-        self._task = asyncio.get_running_loop().create_task(self._accept())
-
-    def close(self) -> None:
-        """Accept no more."""
-        self._task.cancel()
-
-    async def wait_closed(self) -> None:
-        """Wait until it does not."""
-        await asyncio.wait([self._task])
-
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, _address = await loop.sock_accept(self._socket)
-            except OSError:
-                # A client that left already, or no descriptor to be had; others may go meanwhile.
-                await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
-            else:
-                # asyncio does so for sockets of its own; else an answer waits 40 ms for the client.
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._welcome(connection)
-
-
-class _Protocol(H11Protocol):
-    """A connection with a deadline: for a request to be whole, and for its answer to be taken.
-
-    `since` is when it last said something (monotonic).
-    """
-
-    def __init__(self, server: uvicorn.Server, web: WebConfig, patience_seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        super().__init__(server.config, server.server_state, server.lifespan.state, loop)
-        self.since = time.monotonic()
-        self._web = web
-        self._patience_seconds = patience_seconds
-        self._deadline: asyncio.TimerHandle | None = None
-        self._between_requests = False
-
-    @property
-    def answering(self) -> bool:
-        """Whether a request is being answered."""
-        return self.cycle is not None and not self.cycle.response_complete
-
-    def abort(self) -> None:
-        """Drop the client at once."""
-        self.transport.abort()
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request, if the client's certificate is a welcome one."""
-        super().connection_made(transport)
-        self._end_in(self._patience_seconds)
-        if not self._web.welcomes(transport.get_extra_info("peercert")):
-            self.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the client."""
-        self._end_in(None)
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Take a piece of a request; its first byte sets the time for the rest."""
-        self.since = time.monotonic()
-        if self._between_requests:
-            self._between_requests = False
-            self._end_in(self._patience_seconds)
-        before = self.cycle
-        super().data_received(data)
-        if self.cycle is not before:
-            self._end_in(ANSWER_SECONDS)
-            self._relieve()
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP; if it is the body of a request being answered, say nothing.
-
-        uvicorn would answer twice, or HEAD with a body, and a traceback be logged for each.
-        """
-        if self.answering:
-            self.abort()
-            return
-        with contextlib.suppress(h11.LocalProtocolError):
-            super().send_400_response(msg)
-        self.transport.close()
-
-    def on_response_complete(self) -> None:
-        """Wait for the next request; a body that nobody asked for is not waited for."""
-        if self.conn.their_state not in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED):
-            self.transport.close()
-        before = self.cycle
-        super().on_response_complete()
-        if self.cycle is not before:
-            self._end_in(ANSWER_SECONDS)
-        else:
-            self._between_requests = True
-
-    def _end_in(self, seconds: float | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._deadline = None if seconds is None else self.loop.call_later(seconds, self._expire)
-
-    def _expire(self) -> None:
-        """End the connection, unless it only rests between two requests."""
-        if not self._between_requests or self.transport.get_write_buffer_size():
-            self.transport.abort()
-
-    def _relieve(self) -> None:
-        """Drop those who let answers lie the longest, while all together let too many bytes lie."""
-        unsent = {each: each.transport.get_write_buffer_size() for each in self.connections}
-        total = sum(unsent.values())
-        for client in sorted(filter(unsent.get, unsent), key=attrgetter("since"))[:-1]:
-            if total <= UNSENT_BYTES:
-                break
-            total -= unsent[client]
-            client.transport.abort()
+            assert isinstance(each, Protocol)
+            candidates.append((each.answering, each.since, each.abort))
+        _answering, _since, close = min(candidates, key=lambda each: each[:2])
+        close()

@@ -1,7 +1,7 @@
-"""Lines that a server refused, each with the server's words: a spool of their own, of JSON.
+"""Dead letters: lines that the server rejected for good, each with the server's message.
 
-So they are synced, bounded by bytes (the oldest go and are counted), and kept through whatever a
-spool is kept through.
+They are kept in a spool as JSON, so they are on disk when accepted, and limited in bytes: the
+oldest are dropped and counted.
 """
 
 from __future__ import annotations
@@ -17,14 +17,11 @@ from goe_exporter.influx.line_protocol import timestamp
 from goe_exporter.spool import segments
 from goe_exporter.spool.queue import Spool
 
-SHARE = 16
-"""Dead letters take at most one part in so many of the limit; the rest is for what waits."""
-
-AT_ONCE = 500
+MAX_BATCH_LETTERS = 500
 
 
 class Letter(NamedTuple):
-    """A line that was refused at `time` (Unix), with the server's words."""
+    """A line that was rejected at `time` (Unix), with the server's message in `words`."""
 
     time: float
     words: str
@@ -32,7 +29,7 @@ class Letter(NamedTuple):
 
 
 class Requeued(NamedTuple):
-    """How many lines were put back, stay for want of a timestamp, or for want of room."""
+    """How many lines were put back, and how many stay: without a timestamp, or without room."""
 
     put_back: int
     without_time: int
@@ -43,36 +40,34 @@ class DeadLetters:
     """The letters in `directory`, of which the newest `limit_bytes` are kept."""
 
     def __init__(self, directory: Path, limit_bytes: int) -> None:
-        """Open them; raises `UsageError`."""
+        """Open the letters; raises `UsageError`."""
         self.spool = Spool(directory, limit_bytes)
 
-    def put(self, line: bytes, words: str) -> None:
-        """Keep a line beside the server's words, on disk when this returns."""
-        self.extend([(line, words)])
+    def put(self, line: bytes, message: str) -> None:
+        """Keep a line with the server's message, on disk when this returns."""
+        self.extend([(line, message)])
 
-    def extend(self, refused: list[tuple[bytes, str]]) -> None:
+    def extend(self, rejected: list[tuple[bytes, str]]) -> None:
         """Keep several lines with one sync."""
-        self.spool.extend(_letter(line, words) for line, words in refused)
+        self.spool.extend(packed(line.decode("utf-8", "replace"), text) for line, text in rejected)
 
     def requeue(self, queue: Spool) -> Requeued:
-        """Move the letters' lines back into a queue, as far as it has room for them.
+        """Move the letters' lines back into a queue until it is full; drops nothing.
 
-        Nothing is dropped for them. A line without a timestamp would get the server's time of
-        now, so it stays.
+        A line without a timestamp stays, because the server would give it the current time.
         """
         put_back, staying, last = 0, 0, self.spool.end
-        self.spool.limit_bytes *= 2  # letters that stay are moved to the end, not added
-        while (batch := self.spool.read(AT_ONCE)).lines and batch.ends[0] <= last:
+        while (batch := self.spool.read(MAX_BATCH_LETTERS)).lines and batch.ends[0] <= last:
             stored = batch.lines[: bisect_right(batch.ends, last)]
             lines = list(map(_line, stored))
-            dated = [place for place, line in enumerate(lines) if timestamp(line) is not None]
-            taken = queue.extend((lines[place] for place in dated), make_room=False)
-            upto = dated[taken] if taken < len(dated) else len(lines)
-            timeless = [stored[place] for place in range(upto) if place not in dated]
+            timed = [place for place, line in enumerate(lines) if timestamp(line) is not None]
+            taken = queue.extend((lines[place] for place in timed), make_room=False)
+            upto = timed[taken] if taken < len(timed) else len(lines)
+            untimed = [stored[place] for place in range(upto) if place not in timed]
             put_back += taken
-            staying += self.spool.extend(timeless, make_room=False)
-            if upto:
-                self.spool.commit(batch.ends[upto - 1])
+            if upto and not self.spool.rotate(untimed, batch.ends[upto - 1]):
+                upto, untimed = 0, []
+            staying += len(untimed)
             if upto < len(lines):
                 return Requeued(put_back, staying, self.spool.pending - staying)
         return Requeued(put_back, staying, 0)
@@ -84,27 +79,24 @@ class DeadLetters:
 
 def letters(directory: Path) -> Iterator[Letter]:
     """Yield the letters in a directory, oldest first, also while it is in use."""
-    for stored in segments.lines(directory):
-        letter = _read(stored)
-        if letter is not None:
-            yield letter
+    yield from filter(None, map(unpacked, segments.lines(directory)))
 
 
-def _letter(line: bytes, words: str) -> bytes:
-    text = line.decode("utf-8", "replace")
-    return json.dumps(Letter(time.time(), words, text)._asdict()).encode()
+def packed(line: str, message: str) -> bytes:
+    """Return the record of a letter that is written now."""
+    return json.dumps(Letter(time.time(), message, line)._asdict()).encode()
 
 
-def _line(stored: bytes) -> bytes:
-    letter = _read(stored)
-    return b"" if letter is None else letter.line.encode("utf-8", "replace")
-
-
-def _read(stored: bytes) -> Letter | None:
-    """Return a stored letter, None for what is none."""
+def unpacked(stored: bytes) -> Letter | None:
+    """Return the letter of a record, None if it is damaged."""
     try:
         letter = Letter(**json.loads(stored))
     except (TypeError, ValueError, RecursionError):
         return None
     texts = isinstance(letter.words, str) and isinstance(letter.line, str)
     return letter if texts else None
+
+
+def _line(stored: bytes) -> bytes:
+    letter = unpacked(stored)
+    return b"" if letter is None else letter.line.encode("utf-8", "replace")

@@ -29,7 +29,7 @@ def point(cycle: Poll, tags: Mapping[str, str]) -> str:
     A name that no tag can hold (`tag_text`) stands unchanged in the field `charger_name`, beside
     the tag that comes closest.
     """
-    own = {"charger": cycle.charger, "serial": cycle.serial}
+    own = {"charger": cycle.charger, "serial": cycle.serial, **cycle.labels}
     all_tags: dict[str, str] = {}
     for key, value in [*own.items(), *sorted(tags.items())]:
         # Names that differ only in what no tag can hold are one; ours come first.

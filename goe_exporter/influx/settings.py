@@ -21,13 +21,13 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 def _user(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("a name of one line")
+        raise ValueError("must be one line of text")
     return text
 
 
 def _tag_name(text: object) -> str:
     if not isinstance(text, str) or not text or text in ("charger", "serial") or text[0] == "_":
-        raise ValueError(f"the name of a further tag, not {shown(text)}")
+        raise ValueError(f"must be a tag name other than charger, serial and _*, not {shown(text)}")
     return text
 
 

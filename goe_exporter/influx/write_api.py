@@ -1,9 +1,8 @@
-"""The two write endpoints of time-series servers that take line protocol, and what they answer.
+"""The write endpoints of time-series servers that accept line protocol, and their answers.
 
-v2 (`/api/v2/write`: InfluxDB 2, 1.8 and later, 3 Core, VictoriaMetrics, Telegraf) goes through
-influxdb-client's synchronous service, without its retries; v1 (`/write?db=`) is for InfluxDB 1.x
-before 1.8. Lines are sent gzipped, a fourth to a tenth of their size, which both take. Every
-request ends by a deadline. The only module with influxdb-client.
+v2 (`/api/v2/write`: InfluxDB 2, 1.8 and later, 3 Core, VictoriaMetrics, Telegraf) uses
+influxdb-client's `WriteService`; v1 (`/write?db=`) is for InfluxDB 1.x before 1.8. Lines are sent
+gzipped, which both accept. The only module that imports influxdb-client.
 """
 
 from __future__ import annotations
@@ -11,40 +10,51 @@ from __future__ import annotations
 import base64
 import email.utils
 import gzip
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from datetime import UTC
+from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
 from goe_exporter.errors import TransportError
-from goe_exporter.transport.http import Transport, bounded
-from goe_exporter.transport.sockets import pools, tls_context
+from goe_exporter.transport.http import HttpAnswer, Transport
 
-ANSWER_BYTES = 64 * 1024
-SHORTEST_SECRET = 4
-FASTEST = 1
-"""Gzip's level: a batch of 8 MB in a twentieth of a second, a fifth larger than the best can do."""
+MAX_MESSAGE_LENGTH = 500
+MIN_SECRET_LENGTH = 4
+GZIP_LEVEL = 1
+"""The fastest: 8 MB take a twentieth of a second, and become a fifth larger than at the best."""
 
 
-class Verdict(NamedTuple):
-    """What a write came to.
+class WriteResult(NamedTuple):
+    """The result of a write.
 
-    `outcome` is one of `written`, `rejected` (these lines, never again), `too_large` (fewer at
-    once) and `later` (keep them); `reason` says why in a word for the metrics, `words` are the
-    server's own. `retry_after_seconds` and `server_time` (Unix) are the answer's, if it had them;
-    `answered` is False where nothing came back.
+    `outcome` is `written`, `rejected` (the server does not accept these lines), `too_large` (send
+    fewer at once) or `retry` (keep them). `reason` is the cause as a label of the metrics,
+    `message` the server's text. `retry_after_seconds` and `server_time` (Unix) are from the
+    answer's headers; `answered` is False if there was no answer.
     """
 
     outcome: str
     reason: str = ""
-    words: str = ""
+    message: str = ""
     retry_after_seconds: float | None = None
     server_time: float | None = None
     answered: bool = True
 
+    @property
+    def too_slow(self) -> bool:
+        """Whether a smaller request may succeed."""
+        return self.reason in ("timeout", "truncated")
+
+    @property
+    def server_failed(self) -> bool:
+        """Whether the server failed in a way that a line may have caused."""
+        return self.too_slow or self.reason == "server_error"
+
 
 class Access(NamedTuple):
-    """How a server is reached: the whole of a request in `timeout_seconds`, and its TLS."""
+    """How to reach a server: the time limit of a request, and TLS."""
 
     timeout_seconds: float = 10.0
     verify_tls: bool = True
@@ -52,136 +62,116 @@ class Access(NamedTuple):
 
 
 class WriteServer(Protocol):
-    """Something that takes lines."""
+    """A server that accepts lines."""
 
-    def write(self, lines: Sequence[bytes]) -> Verdict:
+    def write(self, lines: Sequence[bytes]) -> WriteResult:
         """Send lines in one request; never raises."""
 
 
-class ServerV2:
-    """A v2 write endpoint at `url`; `token` may be "user:password" for InfluxDB 1.8."""
+class _Server(ABC):
+    """A server at `url`, whose messages are reported without `secrets`."""
 
-    def __init__(
-        self,
-        url: str,
-        org: str,
-        bucket: str,
-        token: str,
-        access: Access,
-    ) -> None:
-        tls = tls_context(access.verify_tls, access.ca_file) if url.startswith("https:") else None
-        from influxdb_client import InfluxDBClient  # type: ignore[attr-defined]
-        from influxdb_client.service.write_service import WriteService
-
-        # InfluxDB 2 answers 400 to an empty org, as to bad lines, but 404 to an unknown one.
-        self._org, self._bucket = org or "-", bucket
-        self._secrets = _secrets(token, *token.partition(":")[2:])
-        self._timeout_seconds = access.timeout_seconds
-        self._client = InfluxDBClient(
-            url.rstrip("/"),
-            token or "-",
-            timeout=int(access.timeout_seconds * 1000),
-            retries=False,
-            verify_ssl=access.verify_tls,
-            ssl_ca_cert=access.ca_file,
-            ssl_context=tls,
-        )
-        manager: Any = self._client.api_client.rest_client.pool_manager
-        manager.pool_classes_by_scheme = pools()
-        self._send, manager.request = manager.request, self._request
-        self._answer: tuple[int, Mapping[str, str], bytes] = (0, {}, b"")
-        self._service = WriteService(self._client.api_client)  # type: ignore[no-untyped-call]
-
-    def write(self, lines: Sequence[bytes]) -> Verdict:
-        """Send lines in one request; never raises."""
-        from influxdb_client.rest import ApiException
-
-        def send() -> Verdict:
-            try:
-                self._service.post_write_with_http_info(  # type: ignore[no-untyped-call]
-                    self._org,
-                    self._bucket,
-                    _packed(lines),
-                    precision="ms",
-                    content_type="text/plain; charset=utf-8",
-                    content_encoding="gzip",
-                    _preload_content=False,
-                )
-            except ApiException as error:
-                if error.headers is None:
-                    # What the client makes of a failure of TLS; it lets all others through.
-                    raise OSError(error.reason) from error.__context__
-            status, headers, body = self._answer
-            return judge(status, headers, _words(body, self._secrets))
-
-        return _tried(send, self._timeout_seconds)
-
-    def _request(self, *arguments: Any, **options: Any) -> Any:
-        """Make a request for the client, and keep of the answer what `judge` wants.
-
-        The client would read an error's body whole, however long, and guess at its words.
-        """
-        response = self._send(*arguments, **options)
-        self._answer = (response.status, response.headers, response.read(ANSWER_BYTES))
-        response.close()
-        return type(response)(status=response.status, headers=response.headers)
-
-
-class ServerV1:
-    """A v1 write endpoint: database `bucket` at `url`, with basic authentication if wanted."""
-
-    def __init__(
-        self,
-        url: str,
-        database: str,
-        username: str,
-        password: str,
-        access: Access,
-    ) -> None:
-        headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
-        self._secrets: tuple[str, ...] = ()
-        if username:
-            secret = base64.b64encode(f"{username}:{password}".encode()).decode()
-            headers["Authorization"] = f"Basic {secret}"
-            self._secrets = _secrets(secret, password)
-        self._timeout_seconds = access.timeout_seconds
-        self._target = f"/write?{urlencode({'db': database, 'precision': 'ms'})}"
+    def __init__(self, url: str, access: Access, *secrets: str) -> None:
         self._transport = Transport(
             url.rstrip("/"),
-            headers=headers,
             deadline_seconds=access.timeout_seconds,
             verify_tls=access.verify_tls,
             ca_file=access.ca_file,
         )
+        # To hide a very short secret would only garble messages.
+        self._secrets = [text for text in secrets if len(text) >= MIN_SECRET_LENGTH]
 
-    def write(self, lines: Sequence[bytes]) -> Verdict:
-        """Send lines in one request; never raises."""
+    def write(self, lines: Sequence[bytes]) -> WriteResult:
+        """Send lines in one request, the same bytes for the same lines; never raises."""
+        try:
+            status, headers, body = self._post(
+                gzip.compress(b"\n".join(lines), GZIP_LEVEL, mtime=0)
+            )
+        except TransportError as error:
+            return WriteResult("retry", error.reason, str(error), answered=False)
+        text = body.decode("utf-8", "replace")
+        for secret in self._secrets:
+            text = text.replace(secret, "[secret]")
+        return result(status, headers, text)
 
-        def send() -> Verdict:
-            answer = self._transport.post(self._target, _packed(lines))
-            return judge(answer.status, answer.headers, _words(answer.body, self._secrets))
-
-        return _tried(send, self._timeout_seconds)
+    @abstractmethod
+    def _post(self, body: bytes) -> HttpAnswer:
+        """Send a compressed body; raises `TransportError`."""
 
 
-def judge(status: int, headers: Mapping[str, str], body: str) -> Verdict:
-    """Return what an answer means (DESIGN §7): only 204, and 200 without a body, are success."""
+class ServerV2(_Server):
+    """A v2 write endpoint at `url`; `token` may be "user:password" for InfluxDB 1.8.
+
+    influxdb-client makes the requests. They are sent in place of its `PoolManager`, so that they
+    keep the deadline, and an answer is read up to a limit. The client gets an empty success: of an
+    error it would read the whole body and interpret it.
+    """
+
+    def __init__(self, url: str, org: str, bucket: str, token: str, access: Access) -> None:
+        from influxdb_client import InfluxDBClient, WriteService  # type: ignore[attr-defined]
+
+        super().__init__(url, access, token, *token.partition(":")[2:])
+        # InfluxDB 2 answers 400 to an empty org, as to bad lines, but 404 to an unknown one.
+        self._org, self._bucket = org or "-", bucket
+        client: Any = InfluxDBClient(self._transport.host, token or "-").api_client
+        client.rest_client.pool_manager = self
+        self._service = WriteService(client)  # type: ignore[no-untyped-call]
+        self._answer = HttpAnswer(0, {}, b"")
+
+    def request(
+        self, _method: str, url: str, *, body: bytes, headers: Mapping[str, str], **_: Any
+    ) -> SimpleNamespace:
+        """Send a POST request of influxdb-client; raises `TransportError`."""
+        self._answer = self._transport.post(url.removeprefix(self._transport.host), body, headers)
+        return SimpleNamespace(status=204, reason="", data=b"")
+
+    def _post(self, body: bytes) -> HttpAnswer:
+        self._service.post_write(  # type: ignore[no-untyped-call]
+            self._org,
+            self._bucket,
+            body,
+            precision="ms",
+            content_type="text/plain; charset=utf-8",
+            content_encoding="gzip",
+        )
+        return self._answer
+
+
+class ServerV1(_Server):
+    """A v1 write endpoint: database `bucket` at `url`, with basic authentication if configured."""
+
+    def __init__(
+        self, url: str, database: str, username: str, password: str, access: Access
+    ) -> None:
+        secret = base64.b64encode(f"{username}:{password}".encode()).decode() if username else ""
+        super().__init__(url, access, secret, password)
+        self._target = f"/write?{urlencode({'db': database, 'precision': 'ms'})}"
+        self._headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
+        if username:
+            self._headers["Authorization"] = f"Basic {secret}"
+
+    def _post(self, body: bytes) -> HttpAnswer:
+        return self._transport.post(self._target, body, self._headers)
+
+
+def result(status: int, headers: Mapping[str, str], body: str) -> WriteResult:
+    """Return what an answer means: only 204, and 200 without a body, are success."""
     lower = {key.lower(): value for key, value in headers.items()}
     server_time = _date(lower.get("date"))
-    words = " ".join(body.split())[:500]
-    if status == 204 or (status == 200 and not words):
-        return Verdict("written", server_time=server_time)
-    outcome, reason = "later", "http_status"
+    text = " ".join(body.split())[:MAX_MESSAGE_LENGTH]
+    if status == 204 or (status == 200 and not text):
+        return WriteResult("written", server_time=server_time)
+    outcome, reason = "retry", "http_status"
     if status in (400, 422):
-        outcome, reason = "rejected", "rejected"
+        outcome = reason = "rejected"
     elif status == 413:
-        outcome, reason = "too_large", "too_large"
+        outcome = reason = "too_large"
     elif status in _REASONS:
         reason = _REASONS[status]
     elif status >= 500:
         reason = "server_error"
     wait = _retry_after(lower.get("retry-after"), server_time)
-    return Verdict(outcome, reason, f"HTTP {status}: {words}", wait, server_time)
+    return WriteResult(outcome, reason, f"HTTP {status}: {text}", wait, server_time)
 
 
 _REASONS = {
@@ -193,35 +183,8 @@ _REASONS = {
 }
 
 
-def _packed(lines: Sequence[bytes]) -> bytes:
-    """Return the body of a request, the same bytes for the same lines."""
-    return gzip.compress(b"\n".join(lines), FASTEST, mtime=0)
-
-
-def _tried(send: Callable[[], Verdict], timeout_seconds: float) -> Verdict:
-    """Run a request within its deadline; a failure of the network is a `later`."""
-    try:
-        with bounded("the InfluxDB server", timeout_seconds):
-            return send()
-    except TransportError as error:
-        return Verdict("later", error.reason, str(error), answered=False)
-
-
-def _secrets(*texts: str) -> tuple[str, ...]:
-    """Return what must not be repeated; a word or two is no secret, and would spoil sentences."""
-    return tuple(text for text in texts if len(text) >= SHORTEST_SECRET)
-
-
-def _words(body: bytes, secrets: Sequence[str]) -> str:
-    """Return an answer's text without the secrets that a server, or a proxy, sent back."""
-    text = body.decode("utf-8", "replace")
-    for secret in secrets:
-        text = text.replace(secret, "[secret]")
-    return text
-
-
 def _date(text: str | None) -> float | None:
-    """Return the Unix time of a date; one without a zone is in UTC, as HTTP's all are."""
+    """Return the Unix time of an HTTP date; one without a time zone is in UTC."""
     try:
         moment = email.utils.parsedate_to_datetime(text) if text else None
     except (ValueError, OverflowError):

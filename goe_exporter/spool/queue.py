@@ -14,17 +14,15 @@ import contextlib
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from goe_exporter.errors import UsageError
 from goe_exporter.logs import logger
 from goe_exporter.spool import recovery, segments
 from goe_exporter.spool.segments import Batch, Position
-from goe_exporter.spool.storage import DISK_FULL, TRANSIENT, Storage
+from goe_exporter.spool.storage import TRANSIENT, Storage
 
-MAX_SEGMENT_BYTES = 1024 * 1024
-MIN_SEGMENT_BYTES = 4096
 MAX_LINE_BYTES = 1024 * 1024
 MAX_MEMORY_BYTES = 16 * 1024 * 1024
 """Maximum size of the segments in memory while the directory is unusable."""
@@ -33,15 +31,21 @@ _log = logger(__name__)
 
 
 class Spool:
-    """The spool in `directory`, at most `limit_bytes` on disk, for one process at a time.
+    """The spool in `directory`, for one process at a time.
 
-    `append` may be called by many threads, `read` and `commit` by one. `dropped` counts the lines
-    that were dropped for room or deleted with their file, `damaged` the unreadable records.
-    `unavailable` says why the directory is unusable at the moment, "" if it is usable. `close` ends
-    all changes on disk, whoever calls afterwards.
+    It holds at most `limit_bytes`, minus what `used_elsewhere` returns at the moment: the bytes of
+    other queues that share the limit. Many threads may call `append`, one may call `read` and
+    `commit`. `dropped` counts the lines dropped for room or deleted with their file, `damaged` the
+    unreadable records. `unavailable` is the reason why the directory is unusable at the moment, ""
+    if it is usable. After `close` nothing changes on disk, even if methods are called.
     """
 
-    def __init__(self, directory: Path, limit_bytes: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        limit_bytes: int,
+        used_elsewhere: Callable[[], int] = lambda: 0,
+    ) -> None:
         """Open or create the spool, and repair what a kill or a power cut left.
 
         Raises `UsageError` if the directory is unusable, in use by another process, or written by
@@ -51,15 +55,13 @@ class Spool:
         self.limit_bytes = limit_bytes
         self.dropped = 0
         self.unavailable = ""
+        self._used_elsewhere = used_elsewhere
         self._write = threading.Lock()
         self._sync = threading.Lock()
         self._in_flight: Sequence[tuple[int, int]] = ()
         self._dropped_in_flight: list[tuple[int, int]] = []
         self._closed = False
-        self._dropped_on_disk = 0
-        self._storage = Storage(
-            directory, min(max(limit_bytes // 16, MIN_SEGMENT_BYTES), MAX_SEGMENT_BYTES)
-        )
+        self._storage = Storage(directory, limit_bytes // 16)
         self._cursor = self._inspected = Position(0, 0)
         self._open()
 
@@ -105,7 +107,7 @@ class Spool:
                 self.dropped += 1
                 raise
             self.dropped += not accepted
-            self._save_dropped()
+            self._storage.store_dropped(self.dropped)
             mine = self._storage.written
         return accepted and self._synchronise(mine)
 
@@ -122,18 +124,32 @@ class Spool:
                 if not put and not make_room:
                     break
                 accepted, self.dropped = accepted + put, self.dropped + (not put)
-            self._save_dropped()
+            self._storage.store_dropped(self.dropped)
             mine = self._storage.written
         self._synchronise(mine)
         return accepted
 
-    def bound(self, limit_bytes: int) -> None:
-        """Set the limit, and drop what exceeds it at once."""
+    def make_room(self, size_bytes: int) -> None:
+        """Drop the oldest lines until the limit leaves room for `size_bytes`."""
         with self._write:
-            self.limit_bytes = limit_bytes
-            while self.size_bytes > limit_bytes and self._drop_oldest():
+            while self.size_bytes + size_bytes > self._limit and self._drop_oldest():
                 pass
-            self._save_dropped()
+            self._storage.store_dropped(self.dropped)
+
+    def rotate(self, lines: Sequence[bytes], end: tuple[int, int]) -> bool:
+        """Move `lines`, which were read, to the end of the queue, and commit `end`.
+
+        The limit does not apply to them. Return False, without a commit, if the disk is full.
+        """
+        with self._write:
+            self._check_directory()
+            records = map(segments.record, lines)
+            moved = all(self._put(each, make_room=False, limited=False) for each in records)
+            mine = self._storage.written
+        if moved:
+            self._synchronise(mine)
+            self.commit(end)
+        return moved
 
     def check_directory(self) -> None:
         """Check whether the directory is in place, or back; every other call does so too."""
@@ -169,10 +185,9 @@ class Spool:
         """Return the newest line, if it waits."""
         with self._write:
             found = self._storage.segments
-            waiting = [number for number, segment in found.items() if segment.records]
-            if not waiting:
+            number = max((number for number in found if found[number].records), default=None)
+            if number is None:
                 return None
-            number = max(waiting)
             size = found[number].size
         last = self._data(Position(number, 0), size).rstrip(b"\n").rpartition(b"\n")[2]
         line = segments.line_of(last)
@@ -210,7 +225,7 @@ class Spool:
                 return
             if self._storage.segments:
                 self._check_directory()
-            self._save_dropped(at_once=True)
+            self._storage.store_dropped(self.dropped, at_once=True)
             self._closed = True
             if not self._storage.on_disk and (lost := self.pending):
                 self.dropped += lost
@@ -219,9 +234,8 @@ class Spool:
 
     @property
     def _limit(self) -> int:
-        return (
-            self.limit_bytes if self._storage.on_disk else min(self.limit_bytes, MAX_MEMORY_BYTES)
-        )
+        limit = self.limit_bytes - self._used_elsewhere()
+        return limit if self._storage.on_disk else min(limit, MAX_MEMORY_BYTES)
 
     def _synchronise(self, mine: int) -> bool:
         """Wait until the write with this number is on disk; return False if its segment is gone."""
@@ -241,30 +255,23 @@ class Spool:
             storage.synced = max(storage.synced, target)
         return True
 
-    def _put(self, record: bytes, *, make_room: bool = True) -> bool:
+    def _put(self, record: bytes, *, make_room: bool = True, limited: bool = True) -> bool:
         """Write a record, making room if allowed; return False if there is no room."""
-        if self._closed or len(record) > self._limit:
+        limit = self._limit
+        if self._closed or (limited and len(record) > limit):
             return False
-        while self.size_bytes + len(record) > self._limit:
+        while True:
+            fits = not limited or self.size_bytes + len(record) <= limit
+            if fits and self._storage.write(record):
+                return True
             if not make_room or not self._drop_oldest():
                 return False
-        while True:
-            try:
-                self._storage.write(record)
-            except OSError as error:
-                if error.errno not in DISK_FULL:
-                    raise
-                if not make_room or not self._drop_oldest():
-                    return False
-            else:
-                return True
 
     def _drop_oldest(self) -> bool:
         """Delete the oldest segment with all its lines; return False if there is none."""
         if not self.size_bytes:
             return False
-        number = min(self._storage.segments)
-        segment = self._storage.segments[number]
+        number, segment = min(self._storage.segments.items())
         self.dropped += self._forget(number)
         segment.delete()
         if self._cursor.segment <= number:
@@ -316,13 +323,12 @@ class Spool:
         """Close the directory. Its lines are lost if they were deleted, not if it was moved."""
         with contextlib.suppress(OSError):
             self._storage.end_segment()
-        waiting, (fate, moved_to) = self.pending, self._storage.fate()
+        waiting, (fate, moved) = self.pending, self._storage.fate()
         lost = sum(map(self._forget, self._storage.missing()))
         self.dropped += lost
         count = {"lost": lost} if fate == "deleted" else {"points": waiting}
         if fate:
-            to = {"to": moved_to} if moved_to else {}
-            _log.warning(f"spool {fate}", directory=str(self.directory), **to, **count)
+            _log.warning(f"spool {fate}", directory=str(self.directory), **moved, **count)
         self._cursor = self._storage.leave()
         self._in_flight = ()
 
@@ -342,9 +348,3 @@ class Spool:
         if kept:
             with contextlib.suppress(OSError):
                 self._storage.end_segment()
-
-    def _save_dropped(self, *, at_once: bool = False) -> None:
-        """Write the count of dropped lines to disk, at most once a minute."""
-        new = self.dropped - self._dropped_on_disk
-        if not self._closed and self._storage.store_dropped(new, at_once=at_once):
-            self._dropped_on_disk = self.dropped

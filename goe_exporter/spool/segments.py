@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from goe_exporter.errors import UsageError
+from goe_exporter.durable.directory import has_version
 
+NOUN = "spool"
 VERSION = 1
-"""The version of the files in a spool; a spool of before there were versions has no file for it."""
+"""The version of the files in a spool; spools older than versions have no file `version`."""
 
 READ_BYTES = 1024 * 1024
 HEADER_BYTES = 9
@@ -140,7 +141,7 @@ def lines(directory: Path) -> Iterator[bytes]:
 
 def _waiting(directory: Path) -> Iterator[tuple[int, list[bytes]]]:
     """Yield the size of each segment and the records in it that wait; none without a spool."""
-    check_version(directory)
+    has_version(directory, NOUN, VERSION)
     cursor = stored_cursor(directory)
     try:
         found = segments(directory)
@@ -172,23 +173,6 @@ def stored_dropped(directory: Path) -> Dropped:
     except (OSError, ValueError):
         return Dropped(0, 0)
     return Dropped(max(lines, 0), max(time, 0))
-
-
-def check_version(directory: Path) -> bool:
-    """Return whether a spool has a version; raises `UsageError` if it is newer than this release.
-
-    A damaged version counts as none.
-    """
-    try:
-        version = int((directory / "version").read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return False
-    if version > VERSION:
-        raise UsageError(
-            f"the spool {directory} has version {version}, and this release reads versions up to"
-            f" {VERSION}: use a newer release, or another directory"
-        )
-    return True
 
 
 def stored_cursor(directory: Path) -> Position:

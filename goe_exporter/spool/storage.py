@@ -13,15 +13,17 @@ import time
 from pathlib import Path
 
 from goe_exporter.durable import files
+from goe_exporter.durable.directory import Directory, leads_to
 from goe_exporter.errors import UsageError
 from goe_exporter.spool import recovery, segments
-from goe_exporter.spool.directory import Directory, leads_to
 from goe_exporter.spool.segments import Position
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TRANSIENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
 """Errors of the system that say nothing about a file."""
 
+MIN_SEGMENT_BYTES = 4096
+MAX_SEGMENT_BYTES = 1024 * 1024
 SAVE_SECONDS = 60.0
 """Minimum time between two writes of the count of dropped lines."""
 
@@ -68,7 +70,7 @@ class Storage:
 
     def __init__(self, directory: Path, segment_bytes: int) -> None:
         self.directory = directory
-        self.segment_bytes = segment_bytes
+        self.segment_bytes = min(max(segment_bytes, MIN_SEGMENT_BYTES), MAX_SEGMENT_BYTES)
         self.segments: dict[int, Segment] = {}
         self.newest = -1
         self.written = 0
@@ -79,6 +81,7 @@ class Storage:
         self._mount_point: Path | None = None
         self._base = 0
         self._saved_at: float | None = None
+        self._dropped_on_disk = 0
 
     @property
     def on_disk(self) -> bool:
@@ -100,7 +103,7 @@ class Storage:
 
         Raises `UsageError`; then nothing has changed.
         """
-        home = Directory(self.directory, self._mount_point)
+        home = Directory(self.directory, segments.NOUN, segments.VERSION, self._mount_point)
         base = self.newest + 1
         try:
             found, cursor, newest = self._recovered(base)
@@ -120,18 +123,18 @@ class Storage:
             return True
         return leads_to(last.path, self.descriptor)
 
-    def fate(self) -> tuple[str, str]:
-        """Return what happened to the directory that was open, and where it is if it was moved.
+    def fate(self) -> tuple[str, dict[str, str]]:
+        """Return what happened to the directory that was open, and `to` where it was moved.
 
         It was `deleted` (wholly or in part), `moved` or `unmounted`; "" if it is still in place.
         """
         assert self._home is not None
         found_at = self._home.found_at()
         if self._home.deleted() or (self._home.at_its_path() and self.missing()):
-            return "deleted", ""
+            return "deleted", {}
         if found_at is None:
-            return "unmounted", ""
-        return ("", "") if self._home.at_its_path() else ("moved", str(found_at))
+            return "unmounted", {}
+        return ("", {}) if self._home.at_its_path() else ("moved", {"to": str(found_at)})
 
     def missing(self) -> list[int]:
         """Return the segments that were deleted with the directory or in it."""
@@ -149,8 +152,20 @@ class Storage:
         self.newest += 1
         return Position(self.newest, 0)
 
-    def write(self, record: bytes) -> None:
-        """Write a record to the newest segment, or nothing of it; raises `OSError`."""
+    def write(self, record: bytes) -> bool:
+        """Write a record to the newest segment, or nothing of it if the disk is full or fails.
+
+        Return False if it is full; raises `OSError` if it fails.
+        """
+        try:
+            self._write(record)
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            return False
+        return True
+
+    def _write(self, record: bytes) -> None:
         last = self.segments.get(self.newest)
         begun = self._home is None or self.descriptor is not None
         if not begun or last is None or last.size + len(record) > self.segment_bytes:
@@ -225,21 +240,18 @@ class Storage:
             if error.errno not in (*DISK_FULL, *TRANSIENT, errno.ENOENT):
                 raise
 
-    def store_dropped(self, lines: int, *, at_once: bool = False) -> bool:
-        """Add to the count of dropped lines on disk, at most once a minute; return whether done."""
-        now = time.monotonic()
+    def store_dropped(self, dropped: int, *, at_once: bool = False) -> None:
+        """Add the lines dropped since the last call to the count on disk, at most once a minute."""
+        now, lines = time.monotonic(), dropped - self._dropped_on_disk
         due = at_once or self._saved_at is None or now - self._saved_at >= SAVE_SECONDS
         if not lines or not due or self._home is None:
-            return False
+            return
         self._saved_at = now
         total = segments.stored_dropped(self.directory).lines + lines
-        try:
-            files.replace(
-                self.directory / "dropped", segments.record(b"%d %d" % (total, time.time()))
-            )
-        except OSError:
-            return False
-        return True
+        record = segments.record(b"%d %d" % (total, time.time()))
+        with contextlib.suppress(OSError):
+            files.replace(self.directory / "dropped", record)
+            self._dropped_on_disk = dropped
 
     def close(self) -> None:
         """Sync the segment that is written to, and release the directory."""
@@ -248,6 +260,7 @@ class Storage:
         finally:
             if self._home is not None:
                 self._home.close()
+                self._home = None
 
     def _begin_segment(self) -> Segment:
         self.end_segment()

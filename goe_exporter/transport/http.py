@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import requests
@@ -41,7 +41,7 @@ class HttpAnswer(NamedTuple):
 class Transport:
     """Requests to `host` ("192.168.1.36", "box.local:8080", "https://example.net").
 
-    Each request carries `headers`, and `token` as a bearer token. `deadline_seconds` limits a
+    Each request carries `token` as a bearer token. `deadline_seconds` limits a
     request up to the last byte of the body, except name resolution, which the system limits. With
     `environment_proxies` the proxy set in `HTTP_PROXY` and the like is used. `ca_file` holds the
     certificates to trust instead of the system's.
@@ -52,7 +52,6 @@ class Transport:
         host: str,
         *,
         token: str | None = None,
-        headers: Mapping[str, str] | None = None,
         deadline_seconds: float,
         environment_proxies: bool = False,
         verify_tls: bool = True,
@@ -61,7 +60,7 @@ class Transport:
         self.host = host
         self._base = host if "://" in host else f"http://{host}"
         self._deadline_seconds = deadline_seconds
-        self._headers = {"Connection": "close", **_OMITTED, **(headers or {})}
+        self._headers = {"Connection": "close", **_OMITTED}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._pool = pool(self._base, verify_tls, ca_file)
@@ -77,16 +76,20 @@ class Transport:
         Raises `TransportError`.
         """
         DEADLINE.at = time.monotonic() + self._deadline_seconds if until is None else until
-        try:  # as `bounded`, which would cost 1 % of the request
+        try:
             return self._send(self._prepare(target))
         except FAILURES as error:
             raise translated(error, self.host, DEADLINE.at) from error
 
-    def post(self, target: str, body: bytes) -> HttpAnswer:
+    def post(self, target: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
         """Make one POST request within the deadline; raises `TransportError`."""
-        with bounded(self.host, self._deadline_seconds):
-            request = requests.Request("POST", f"{self._base}{target}", self._headers, data=body)
+        DEADLINE.at = time.monotonic() + self._deadline_seconds
+        try:
+            sent = {**self._headers, **headers}
+            request = requests.Request("POST", f"{self._base}{target}", sent, data=body)
             return self._send(request.prepare())
+        except FAILURES as error:
+            raise translated(error, self.host, DEADLINE.at) from error
 
     def _send(self, prepared: requests.PreparedRequest) -> HttpAnswer:
         """Send over a connection of its own.
@@ -127,16 +130,6 @@ class Transport:
                 self._prepared.clear()
             prepared = self._prepared[target] = request.prepare()
         return prepared
-
-
-@contextlib.contextmanager
-def bounded(host: str, seconds: float) -> Iterator[None]:
-    """Limit the requests made inside over `pools`; their failures become `TransportError`s."""
-    DEADLINE.at = deadline = time.monotonic() + seconds
-    try:
-        yield
-    except FAILURES as error:
-        raise translated(error, host, deadline) from error
 
 
 def _usable(proxy: str | None) -> bool:

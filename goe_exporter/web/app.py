@@ -1,4 +1,4 @@
-"""The web application: `/metrics`, the live page, the JSON API and health (DESIGN §5).
+"""The web application: `/metrics`, the live page, the JSON API and health checks.
 
 Everything is read-only and answered from memory: no request ever reaches a charger.
 """
@@ -6,6 +6,7 @@ Everything is read-only and answered from memory: no request ever reaches a char
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -22,63 +23,66 @@ from goe_exporter.channels.table import CHANNELS
 from goe_exporter.polling.view import ChargerView
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.web import json_api, pages
-from goe_exporter.web.history import LONGEST_MINUTES, History
-from goe_exporter.web.locale import Language, preferred
+from goe_exporter.web.history import MAX_MINUTES, History
+from goe_exporter.web.locale import Locale, preferred
 
 Application = Starlette
 Views = Callable[[], Sequence[ChargerView]]
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
-    " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+HEALTH_PATHS = ("/-/healthy", "/-/ready")
+
 SECURITY_HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+        " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-KEPT_FOR_EVER = "public, max-age=31536000, immutable"
-ASKED_AGAIN = "no-cache"
-NEVER_KEPT = "no-store"
+CACHE_FOREVER = "public, max-age=31536000, immutable"
+REVALIDATE = "no-cache"
+NO_STORE = "no-store"
 
 
 def application(
     views: Views,
     exposition: Exposition,
-    history: History | None,
+    history: History | None = None,
     influx: Callable[[], Mapping[str, object]] | None = None,
-    unwell: Callable[[], str] = lambda: "",
+    fault: Callable[[], str] = lambda: "",
 ) -> Application:
-    """Return the web application over what `views` shows and `exposition` renders.
+    """Return the web application.
 
-    `history` holds the last hour; without it there is no page and no API of the chargers. With
-    `influx`, how delivery to InfluxDB goes is shown too.
-    `unwell` says what is wrong with the exporter, if anything is.
-
-    The handlers are plain functions, so they run in threads and a large scrape holds up nobody.
+    It shows the chargers that `views` returns, what `exposition` renders, the last hour from
+    `history`, and with `influx` the state of the delivery to InfluxDB. Without a `history` there is
+    no page and no API of the chargers. `fault` returns what is wrong with the exporter, "" if
+    nothing is.
     """
-
-    def metrics(request: Request) -> Response:
-        body, content_type = exposition.render(request.headers.get("accept", ""))
-        return Response(body, headers={"Content-Type": content_type})
-
-    def delivery(_request: Request) -> Response:
-        return JSONResponse(None if influx is None else influx())
-
+    handlers = _Handlers(views, exposition, history or History(), influx, fault)
+    healthy, ready = HEALTH_PATHS
     routes = {
-        "/metrics": metrics,
-        "/api/v1/influx": delivery,
-        **_health(views, unwell),
+        "/metrics": handlers.metrics,
+        "/api/v1/influx": handlers.influx_json,
+        healthy: handlers.healthy,
+        ready: handlers.ready,
     }
     if history is not None:
-        routes |= {"/assets/{name}": _asset, **_pages(views), **_api(views, history)}
+        routes |= {
+            "/": handlers.root,
+            "/charger/{name}": handlers.charger,
+            "/assets/{name}": _asset,
+            "/api/v1/openapi.json": handlers.openapi,
+            "/api/v1/chargers": handlers.chargers_json,
+            "/api/v1/chargers/{name}": handlers.charger_json,
+            "/api/v1/chargers/{name}/history": handlers.history_json,
+        }
     app = Starlette(
         routes=[Route(path, handler, methods=["GET"]) for path, handler in routes.items()],
         middleware=[
-            Middleware(_UndecodedPath),
-            Middleware(_Secured),
+            Middleware(_undecoded_path),
+            Middleware(_security_headers),
             Middleware(GZipMiddleware, minimum_size=1024, compresslevel=4),
         ],
     )
@@ -86,110 +90,110 @@ def application(
     return app
 
 
-_Handlers = dict[str, Callable[[Request], Response]]
+@dataclass(frozen=True)
+class _Handlers:
+    """One method per route.
 
+    They are no coroutines, so Starlette runs them in threads and a large scrape delays nobody.
+    """
 
-def _health(views: Views, unwell: Callable[[], str]) -> _Handlers:
-    """Return whether it lives, and whether every charger was polled once."""
+    views: Views
+    exposition: Exposition
+    history: History
+    influx: Callable[[], Mapping[str, object]] | None
+    fault: Callable[[], str]
 
-    def ready(_request: Request) -> Response:
-        waiting = [view.name for view in views() if view.stats.up is None]
-        if waiting:
-            return PlainTextResponse(f"{len(waiting)} not polled yet\n", status_code=503)
-        return PlainTextResponse("ready\n")
+    def root(self, request: Request) -> Response:
+        """Return the overview, or the charger's page if there is only one charger."""
+        views = self.views()
+        if len(views) != 1:
+            return _page(request, views, lambda locale: pages.overview(views, locale))
+        return _page(
+            request,
+            views,
+            lambda locale: pages.charger(views[0], locale, root="", several=False),
+        )
 
-    def healthy(_request: Request) -> Response:
-        if what := unwell():
-            return PlainTextResponse(f"{what}\n", status_code=503)
-        return PlainTextResponse("healthy\n")
-
-    return {"/-/healthy": healthy, "/-/ready": ready}
-
-
-def _pages(views: Views) -> _Handlers:
-    """Return the live page: all chargers, and each; a single one is shown at the root too."""
-
-    def root(request: Request) -> Response:
-        shown = views()
-        if len(shown) == 1:
-            return _page(
-                request,
-                shown,
-                lambda language: pages.charger(shown[0], language, root="", several=False),
-            )
-        return _page(request, shown, lambda language: pages.overview(shown, language))
-
-    def charger(request: Request) -> Response:
-        shown = views()
-        view = _named(request, shown)
+    def charger(self, request: Request) -> Response:
+        views = self.views()
+        view = _find(request, views)
         if view is None:
-            language = preferred(request.headers.get("accept-language", ""))
-            return HTMLResponse(pages.missing(language), 404)
+            return HTMLResponse(pages.missing(_locale(request)), 404)
         return _page(
             request,
             [view],
-            lambda language: pages.charger(view, language, root="../", several=len(shown) > 1),
+            lambda locale: pages.charger(view, locale, root="../", several=len(views) > 1),
         )
 
-    return {"/": root, "/charger/{name}": charger}
+    def metrics(self, request: Request) -> Response:
+        body, content_type = self.exposition.render(request.headers.get("accept", ""))
+        return Response(body, headers={"Content-Type": content_type})
+
+    def openapi(self, _request: Request) -> Response:
+        return JSONResponse(json_api.openapi(CHANNELS))
+
+    def chargers_json(self, _request: Request) -> Response:
+        return JSONResponse({"chargers": [json_api.as_json(view) for view in self.views()]})
+
+    def charger_json(self, request: Request) -> Response:
+        view = _find(request, self.views())
+        return _unknown(request) if view is None else JSONResponse(json_api.as_json(view))
+
+    def history_json(self, request: Request) -> Response:
+        view = _find(request, self.views())
+        if view is None:
+            return _unknown(request)
+        text = request.query_params.get("minutes", str(MAX_MINUTES))
+        minutes = int(text) if text.isascii() and text.isdecimal() and len(text) <= 2 else 0
+        if not 1 <= minutes <= MAX_MINUTES:
+            rule = f"must be a whole number from 1 to {MAX_MINUTES}"
+            return JSONResponse({"error": f"minutes: {rule}, not {text!r:.80}"}, 400)
+        timeline = self.history.timeline(view.name, minutes, view.interval_seconds)
+        return JSONResponse(json_api.history_json(view, minutes, timeline))
+
+    def influx_json(self, _request: Request) -> Response:
+        return JSONResponse(None if self.influx is None else self.influx())
+
+    def healthy(self, _request: Request) -> Response:
+        """Return 200 unless a component has stalled or the spool is unavailable."""
+        if fault := self.fault():
+            return PlainTextResponse(f"{fault}\n", 503)
+        return PlainTextResponse("healthy\n")
+
+    def ready(self, _request: Request) -> Response:
+        """Return 200 once every charger has been polled."""
+        waiting = sum(view.stats.up is None for view in self.views())
+        if waiting:
+            return PlainTextResponse(f"{waiting} not polled yet\n", 503)
+        return PlainTextResponse("ready\n")
 
 
 def _page(
-    request: Request, views: Sequence[ChargerView], render: Callable[[Language], str]
+    request: Request, views: Sequence[ChargerView], render: Callable[[Locale], str]
 ) -> Response:
-    """Return a page in the reader's language, or 304 if they have it already.
+    """Return a page in the reader's locale, or 304 if the client has it already.
 
-    A browser keeps none, since the same page later has other ages; who asks with the tag, as the
-    page's script does, counts them on.
+    Browsers must not cache pages: a page with the same tag can have other ages later. A client
+    that sends the tag, such as the page's script, keeps counting the ages itself.
     """
-    language = preferred(request.headers.get("accept-language", ""))
-    tag = pages.fingerprint(views, language)
+    locale = _locale(request)
+    tag = pages.fingerprint(views, locale)
     headers = {
-        "Cache-Control": NEVER_KEPT,
-        "Content-Language": language.tag,
+        "Cache-Control": NO_STORE,
+        "Content-Language": locale.tag,
         "ETag": tag,
         "Vary": "Accept-Language",
     }
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    return HTMLResponse(render(language), headers=headers)
+    return HTMLResponse(render(locale), headers=headers)
 
 
-def _api(views: Views, history: History) -> _Handlers:
-    """Return the JSON API."""
-    description = json_api.openapi(CHANNELS)
-
-    def openapi(_request: Request) -> Response:
-        return JSONResponse(description)
-
-    def chargers(_request: Request) -> Response:
-        return JSONResponse({"chargers": [json_api.as_json(view) for view in views()]})
-
-    def charger(request: Request) -> Response:
-        view = _named(request, views())
-        return _unknown(request) if view is None else JSONResponse(json_api.as_json(view))
-
-    def last_hour(request: Request) -> Response:
-        view = _named(request, views())
-        if view is None:
-            return _unknown(request)
-        text = request.query_params.get("minutes", str(LONGEST_MINUTES))
-        minutes = int(text) if text.isascii() and text.isdecimal() and len(text) <= 2 else 0
-        if not 1 <= minutes <= LONGEST_MINUTES:
-            wanted = f"a whole number from 1 to {LONGEST_MINUTES}"
-            return JSONResponse({"error": f"minutes: {wanted}, not {text!r:.80}"}, 400)
-        timeline = history.timeline(view.name, minutes, view.interval_seconds)
-        return JSONResponse(json_api.history_json(view, minutes, timeline))
-
-    return {
-        "/api/v1/openapi.json": openapi,
-        "/api/v1/chargers": chargers,
-        "/api/v1/chargers/{name}": charger,
-        "/api/v1/chargers/{name}/history": last_hour,
-    }
+def _locale(request: Request) -> Locale:
+    return preferred(request.headers.get("accept-language", ""))
 
 
-def _named(request: Request, views: Sequence[ChargerView]) -> ChargerView | None:
+def _find(request: Request, views: Sequence[ChargerView]) -> ChargerView | None:
     """Return the charger that the path names."""
     name = unquote(request.path_params["name"])
     return next((view for view in views if view.name == name), None)
@@ -201,46 +205,44 @@ def _unknown(request: Request) -> Response:
 
 
 def _asset(request: Request) -> Response:
-    """Return a file of the page; one asked for by its version may be kept for ever."""
+    """Return a file of the page; clients may cache the current version forever."""
     asset = pages.assets().get(request.path_params["name"])
     if asset is None:
         return PlainTextResponse("Not Found", 404)
     current = request.query_params.get("v") == asset.version
     headers = {
-        "Cache-Control": KEPT_FOR_EVER if current else ASKED_AGAIN,
+        "Cache-Control": CACHE_FOREVER if current else REVALIDATE,
         "Content-Type": asset.content_type,
     }
     return Response(asset.body, headers=headers)
 
 
-class _UndecodedPath:
-    """Lets routes see the path as it was sent, so that `%2F` in a name is no slash."""
+def _undecoded_path(app: ASGIApp) -> ASGIApp:
+    """Return middleware that routes by the path as it was sent, so that `%2F` is no slash."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
         raw: Any = scope.get("raw_path")
         if raw:
             scope = dict(scope, path=raw.decode("ascii", "replace"))
-        await self._app(scope, receive, send)
+        await app(scope, receive, send)
+
+    return call
 
 
-class _Secured:
-    """Gives every answer the security headers, whatever it is, and keeps it out of caches.
+def _security_headers(app: ASGIApp) -> ASGIApp:
+    """Return middleware that adds the security headers to every response.
 
-    An answer that may be kept says so itself.
+    A response without a `Cache-Control` header must not be cached.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
         async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(SECURITY_HEADERS)
-                headers.setdefault("Cache-Control", NEVER_KEPT)
+                headers.setdefault("Cache-Control", NO_STORE)
             await send(message)
 
-        await self._app(scope, receive, secured)
+        await app(scope, receive, secured)
+
+    return call

@@ -1,4 +1,4 @@
-"""What limits the current a car may draw: pure, over a charger's readings (PROTOCOL.md §2)."""
+"""What limits the current a car may draw (docs/protocol.md §2). Pure."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _SOURCES = {
     "load_balancing_current": "load_balancing",
     "absolute_max_current": "charger",
 }
-"""Channel → what it is called as a limit; the set current and the adapter are treated apart."""
+"""Channel → source of the limit; the configured current and the adapter need special handling."""
 
 SOURCES = ("set", "set_temporary", "adapter", *_SOURCES.values(), OTHER)
-"""Everything that can be named as a limit."""
+"""All sources that a limit can have."""
 
 
 class CurrentLimit(NamedTuple):
-    """The current the car may draw (A per phase), and what keeps it from being higher.
+    """The current the car may draw (A per phase), and the sources of this limit.
 
-    `sources` are of `SOURCES`, several if they tie, `other` alone if the charger allows less than
-    anything it tells about.
+    `sources` has several elements if limits are equal. It is `other` if the charger allows another
+    current than any limit that it reports.
     """
 
     amperes: float
@@ -32,10 +32,10 @@ class CurrentLimit(NamedTuple):
 
 
 def current_limit(values: Mapping[str, float | bool | str]) -> CurrentLimit | None:
-    """Return the binding limit of channel values (no parts), None if no limit is known.
+    """Return the effective limit from the values of channels without parts, None if unknown.
 
-    Where the charger says itself what it allows (`acu`), the limits of that height bind; else the
-    lowest does.
+    If the charger reports the allowed current (`acu`), this is the limit, and its sources are the
+    limits with the same value. Otherwise the lowest limit is effective.
     """
     limits = {source: float(values[name]) for name, source in _SOURCES.items() if name in values}
     if "max_current_temporary" in values:
@@ -50,5 +50,5 @@ def current_limit(values: Mapping[str, float | bool | str]) -> CurrentLimit | No
         amperes = min(limits.values())
     else:
         return None
-    binding = tuple(source for source in SOURCES if limits.get(source) == amperes)
-    return CurrentLimit(amperes, binding or (OTHER,))
+    sources = tuple(source for source in SOURCES if limits.get(source) == amperes)
+    return CurrentLimit(amperes, sources or (OTHER,))

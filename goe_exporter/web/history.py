@@ -1,7 +1,7 @@
 """The last hour of every charger, in memory, for the page's charts and the JSON API.
 
-A sink of cycles. Each charger has a ring of fixed size, about 25 kB, so a thousand chargers cost
-25 MB. Where all polls failed is a row without values: a gap, never a line drawn across it.
+Each charger has a ring buffer of fixed size, about 25 kB, so a thousand chargers use 25 MB. A row
+in whose time all polls failed has no values: it is a gap in the chart.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from goe_exporter.polling.view import Poll
 
 ROWS = 720
 SPACING_SECONDS = 4.5
-"""Cycles that follow a row sooner than this share it: 720 rows last an hour at any interval."""
+"""Polls that follow a row sooner than this share it, so 720 rows hold an hour at any interval."""
 
-LONGEST_MINUTES = 60
+MAX_MINUTES = 60
 GAP_INTERVALS = 3
 GAP_SECONDS = 15.0
 
@@ -27,9 +27,9 @@ Values = list[float | None]
 
 
 class Timeline(NamedTuple):
-    """Rows of a charger, the oldest first: Unix times (s), and values by channel and part.
+    """A charger's rows, oldest first: Unix times (s), and values by channel and part.
 
-    All lists are equally long; None is a gap. A channel of one value has the part "".
+    All lists have the same length; None is a gap. A channel without parts has the part "".
     """
 
     times: list[float]
@@ -37,14 +37,14 @@ class Timeline(NamedTuple):
 
 
 class _Precision(NamedTuple):
-    """How a channel's values are kept: whole numbers of 1/`scale`, in an array of `typecode`."""
+    """How a channel is stored: whole multiples of 1/`scale`, in an array of `typecode`."""
 
     typecode: str
     scale: int
 
     @property
     def absent(self) -> int:
-        """The number that stands for no value: the lowest the array holds."""
+        """The number that represents an absent value: the lowest that fits into the array."""
         return -(1 << (8 * array(self.typecode).itemsize - 1))
 
 
@@ -57,17 +57,17 @@ CHANNELS: Mapping[str, _Precision] = {
     "phase_current": _HUNDREDTH,
     "temperature": _HUNDREDTH,
 }
-"""The channels that are kept. Of the phases' parts the neutral conductor is left out."""
+"""The channels that are kept; the neutral conductor's part is left out."""
 
 _LEFT_OUT = "N"
 
 
 class History:
-    """Keeps the last hour of each charger whose cycles it takes.
+    """Keeps the last hour of each charger; `take` is a sink of polls.
 
-    With shorter `spacing_seconds` the same number of rows holds more detail of a shorter time.
-    `clock` is monotonic, so that a system clock that is set does not disorder the rows; `wall`
-    tells the Unix time.
+    With a shorter `spacing_seconds` the same number of rows holds a shorter time in more detail.
+    `clock` is monotonic, so that setting the system clock does not reorder the rows; `wall`
+    returns the Unix time.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class History:
         self._rings: dict[str, _Ring] = {}
 
     def take(self, cycle: Poll) -> None:
-        """Keep what came of a cycle; a row of failed ones alone is a gap."""
+        """Record a poll; a row with only failed polls is a gap."""
         ring = self._rings.get(cycle.charger)
         if ring is None:
             ring = self._rings.setdefault(cycle.charger, _Ring(self._spacing_seconds))
@@ -91,12 +91,12 @@ class History:
         ring.put(self._clock(), readings)
 
     def keep(self, chargers: Iterable[str]) -> None:
-        """Forget all chargers but these."""
+        """Delete the history of all chargers except these."""
         for name in self._rings.keys() - set(chargers):
             del self._rings[name]
 
     def timeline(self, charger: str, minutes: int, interval_seconds: float) -> Timeline:
-        """Return a charger's last `minutes`; a silence of three intervals holds an empty row."""
+        """Return a charger's last `minutes`; three intervals without a poll become an empty row."""
         ring = self._rings.get(charger)
         if ring is None:
             return Timeline([], {})
@@ -107,7 +107,7 @@ class History:
 
 
 class _Ring:
-    """The rows of one charger; of a column there is as much as there are rows."""
+    """The rows of one charger, as one array per channel and part."""
 
     def __init__(self, spacing_seconds: float) -> None:
         self._spacing_seconds = spacing_seconds
@@ -118,7 +118,7 @@ class _Ring:
         self._count = 0
 
     def put(self, moment: float, readings: Iterable[Reading] | None) -> None:
-        """Add a row, or renew the last one if it is young; a failed poll renews nothing."""
+        """Add a row, or update the last one if it is recent; a failed poll updates nothing."""
         with self._lock:
             if not self._count or moment - self._taken[self._last] >= self._spacing_seconds:
                 self._append(moment)
@@ -134,7 +134,7 @@ class _Ring:
                         column[self._last] = number
 
     def since(self, moment: float, gap: float) -> tuple[list[float], dict[str, dict[str, Values]]]:
-        """Return the rows from `moment` on; a silence longer than `gap` holds an empty row."""
+        """Return the rows since `moment`, with an empty row wherever none was added for `gap`."""
         with self._lock:
             rows = [(self._first + n) % ROWS for n in range(self._count)]
             rows = [row for row in rows if self._taken[row] >= moment]

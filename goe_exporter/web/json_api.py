@@ -1,9 +1,10 @@
-"""The JSON API: what it answers, and its OpenAPI description, which follows from the channels."""
+"""The JSON API: its responses, and their OpenAPI description, generated from the channel table."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import cache
 
 from goe_exporter import __version__
 from goe_exporter.channels.model import Channel, Kind
@@ -11,16 +12,16 @@ from goe_exporter.channels.snapshot import Reading
 from goe_exporter.errors import REASONS
 from goe_exporter.polling.view import ChargerView
 from goe_exporter.web.history import CHANNELS as KEPT
-from goe_exporter.web.history import LONGEST_MINUTES, Timeline
+from goe_exporter.web.history import MAX_MINUTES, Timeline
 
 Json = dict[str, object]
 
 
 def as_json(view: ChargerView) -> Json:
-    """Return a charger for the JSON API; numbers are in the table's units (V, A, W, Wh, °C, s).
+    """Return a charger as JSON; numbers are in the channel table's units (V, A, W, Wh, °C, s).
 
-    A row with several parts is an object of them, a state has its word and number, and what is
-    absent is not there.
+    A channel with several parts is an object, and so is a state: its name and its code. Absent
+    readings are left out, and so is `labels` for a charger without labels.
     """
     readings: Json = {}
     for reading in view.snapshot.readings if view.snapshot else ():
@@ -29,6 +30,7 @@ def as_json(view: ChargerView) -> Json:
     return {
         "name": view.name,
         "host": view.host,
+        **({"labels": dict(view.labels)} if view.labels else {}),
         "up": view.stats.up,
         "failure": view.stats.reason or None,
         "api": view.snapshot.api if view.snapshot else None,
@@ -39,17 +41,17 @@ def as_json(view: ChargerView) -> Json:
 
 
 def history_json(view: ChargerView, minutes: int, timeline: Timeline) -> Json:
-    """Return a charger's last minutes for the JSON API, one list per channel and part."""
-    series = {
-        name: parts[""] if list(parts) == [""] else parts for name, parts in timeline.series.items()
-    }
+    """Return a charger's last minutes as JSON, with one list of values per channel and part."""
     return {
         "charger": view.name,
         "minutes": minutes,
         "interval_seconds": view.interval_seconds,
         "now_timestamp_seconds": round(time.time(), 1),
         "timestamps_seconds": timeline.times,
-        "series": series,
+        "series": {
+            name: parts[""] if list(parts) == [""] else parts
+            for name, parts in timeline.series.items()
+        },
     }
 
 
@@ -65,7 +67,8 @@ def _put(readings: Json, reading: Reading) -> None:
         readings[channel.name] = reading.value
 
 
-def openapi(channels: Sequence[Channel]) -> Json:
+@cache
+def openapi(channels: tuple[Channel, ...]) -> Json:
     """Return the OpenAPI 3.1 description of the JSON API."""
     return {
         "openapi": "3.1.0",
@@ -85,31 +88,31 @@ def _paths() -> Json:
         "name": "name",
         "in": "path",
         "required": True,
-        "description": "The charger's name, percent-encoded: a slash in it is %2F.",
+        "description": "Name of the charger, percent-encoded (a slash is %2F).",
         "schema": {"type": "string"},
     }
     minutes: Json = {
         "name": "minutes",
         "in": "query",
-        "description": "How far back.",
-        "schema": {"type": "integer", "minimum": 1, "maximum": LONGEST_MINUTES, "default": 60},
+        "description": "Length of the history in minutes.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_MINUTES, "default": MAX_MINUTES},
     }
     unknown: Json = {"404": _answer("No charger has this name.", "Error")}
-    wrong: Json = {"400": _answer("`minutes` is no whole number from 1 to 60.", "Error")}
     return {
-        "/api/v1/chargers": _get("All chargers.", "Their readings.", "Chargers"),
+        "/api/v1/chargers": _get("All chargers.", "All chargers and their readings.", "Chargers"),
         "/api/v1/chargers/{name}": _get(
-            "One charger.", "Its readings.", "Charger", [name], unknown
+            "One charger.", "The charger and its readings.", "Charger", [name], unknown
         ),
         "/api/v1/chargers/{name}/history": _get(
-            "A charger's last hour.",
-            "Power, currents and temperatures; null is a gap.",
+            "The last hour of one charger.",
+            "Power, currents and temperatures; null marks a gap.",
             "History",
             [name, minutes],
-            wrong | unknown,
+            {"400": _answer(f"`minutes` is not a whole number from 1 to {MAX_MINUTES}.", "Error")}
+            | unknown,
         ),
         "/api/v1/influx": _get(
-            "Delivery to InfluxDB.", "How it goes; null without InfluxDB.", "Influx"
+            "Delivery to InfluxDB.", "State of the delivery; null without InfluxDB.", "Influx"
         ),
     }
 
@@ -146,32 +149,41 @@ def _schemas(channels: Sequence[Channel]) -> Json:
     charger = {
         "name": text,
         "host": text,
-        "up": {"type": ["boolean", "null"], "description": "Null before the first poll."},
-        "failure": {"enum": [*REASONS, None], "description": "Why the last poll failed."},
+        "up": {
+            "type": ["boolean", "null"],
+            "description": "Result of the last poll; null before the first one.",
+        },
+        "failure": {"enum": [*REASONS, None], "description": "Reason why the last poll failed."},
         "api": {"enum": [1, 2, None]},
-        "age_seconds": _nullable("Age of the last answer."),
-        "last_success_timestamp_seconds": _nullable("When it last answered, in Unix time."),
+        "age_seconds": _nullable("Age of the last good answer in seconds."),
+        "last_success_timestamp_seconds": _nullable("Unix time of the last good answer."),
         "readings": _object({}, shown),
     }
+    labels: Json = {
+        "type": "object",
+        "description": "Labels of the charger in the configuration; absent if it has none.",
+        "additionalProperties": text,
+    }
     values: Json = {"type": "array", "items": {"type": ["number", "null"]}}
-    kept = [channel for channel in channels if channel.name in KEPT]
     history = {
         "charger": text,
-        "minutes": {"type": "integer", "minimum": 1, "maximum": LONGEST_MINUTES},
+        "minutes": {"type": "integer", "minimum": 1, "maximum": MAX_MINUTES},
         "interval_seconds": {"type": "number", "exclusiveMinimum": 0},
         "now_timestamp_seconds": {"type": "number"},
         "timestamps_seconds": {"type": "array", "items": {"type": "number"}},
-        "series": _object({}, {channel.name: _parts(channel, values) for channel in kept}),
+        "series": _object(
+            {}, {each.name: _parts(each, values) for each in channels if each.name in KEPT}
+        ),
     }
     influx = {
         **dict.fromkeys(("written", "rejected", "dropped", "damaged", "spooled"), count),
         "spool_bytes": count,
-        "oldest": _nullable("Unix time of the oldest point that waits."),
+        "oldest": _nullable("Unix time of the oldest queued point."),
         "failing": text,
         "failures": {"type": "object", "additionalProperties": count},
     }
     return {
-        "Charger": _object(charger),
+        "Charger": _object(charger, {"labels": labels}),
         "Chargers": _object(
             {"chargers": {"type": "array", "items": {"$ref": "#/components/schemas/Charger"}}}
         ),
@@ -186,7 +198,7 @@ def _nullable(description: str) -> Json:
 
 
 def _reading(channel: Channel) -> Json:
-    """Return the schema of a channel's reading, with its help and unit."""
+    """Return the schema of a channel's reading, with its help text and unit."""
     unit = channel.unit.symbol
     described: Json = {"description": f"{channel.help} In {unit}." if unit else channel.help}
     if channel.kind in (Kind.STATE, Kind.REASON):
@@ -201,7 +213,7 @@ def _reading(channel: Channel) -> Json:
 
 
 def _parts(channel: Channel, schema: Json) -> Json:
-    """Return `schema`, or an object of it by part for a channel with parts."""
+    """Return `schema`, or for a channel with parts an object with this schema for each part."""
     if not channel.label:
         return schema
     return _object({}, {part.label: schema for part in channel.parts})

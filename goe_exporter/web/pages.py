@@ -1,4 +1,4 @@
-"""The live page as HTML: templates, and the files they refer to (the only door to Jinja2)."""
+"""The live page as HTML: its templates and static files. Only this module imports Jinja2."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from goe_exporter import __version__
 from goe_exporter.polling.view import ChargerView
-from goe_exporter.web.locale import Language
-from goe_exporter.web.view_model import SENSORS, portrait
+from goe_exporter.web.locale import Locale
+from goe_exporter.web.view_model import SENSORS, view_model
 
 CONTENT_TYPES = {
     "style.css": "text/css; charset=utf-8",
@@ -23,15 +23,15 @@ CONTENT_TYPES = {
     "chart.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
-"""The files the page refers to."""
+"""The static files that the page refers to."""
 
-SHORTEST_DUE_SECONDS = 0.2
-LONGEST_DUE_SECONDS = 60.0
+MIN_DUE_SECONDS = 0.2
+MAX_DUE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Asset:
-    """A file of the page; `path` names its version, so that it may be kept for ever."""
+    """A static file of the page; `path` contains its version, so clients may cache it forever."""
 
     name: str
     content_type: str
@@ -44,80 +44,80 @@ class Asset:
 
     @property
     def path(self) -> str:
-        """Where it is, seen from the exporter's root."""
+        """The path relative to the root of the exporter."""
         return f"assets/{self.name}?v={self.version}"
 
 
 @cache
 def assets() -> Mapping[str, Asset]:
-    """Return the files that the page refers to, by name."""
+    """Return the static files by name."""
     return {name: Asset(name, kind, _file("static", name)) for name, kind in CONTENT_TYPES.items()}
 
 
-def overview(views: Sequence[ChargerView], language: Language) -> str:
-    """Return the page with a row per charger."""
-    chargers = [portrait(view, language) for view in views]
-    title = f"{language.say('label.chargers')} – goe-exporter"
-    return _render("overview", language, "", title, views, chargers=chargers)
+def overview(views: Sequence[ChargerView], locale: Locale) -> str:
+    """Return the page with one row per charger."""
+    chargers = [view_model(view, locale) for view in views]
+    title = f"{locale.text('label.chargers')} – goe-exporter"
+    return _render("overview", locale, "", title, views, chargers=chargers)
 
 
-def charger(view: ChargerView, language: Language, *, root: str, several: bool) -> str:
-    """Return the page of one charger; `root` leads from its URL to the exporter's root."""
-    shown = portrait(view, language)
+def charger(view: ChargerView, locale: Locale, *, root: str, several: bool) -> str:
+    """Return the page of one charger; `root` is the relative URL of the exporter's root."""
+    shown = view_model(view, locale)
     state = f"{shown.state}, {shown.power.text}" if shown.power.unit else shown.state
     title = f"{state} – {shown.name}"
     return _render(
         "charger",
-        language,
+        locale,
         root,
         title,
         [view],
         charger=shown,
         several=several,
-        charts=_charts(language),
+        charts=_charts(locale),
     )
 
 
-def missing(language: Language) -> str:
-    """Return the page that stands where no charger is."""
-    return _render("missing", language, "../", language.say("page.not_found"), [])
+def missing(locale: Locale) -> str:
+    """Return the page for a charger that does not exist."""
+    return _render("missing", locale, "../", locale.text("page.not_found"), [])
 
 
-def fingerprint(views: Sequence[ChargerView], language: Language) -> str:
-    """Return an entity tag that changes whenever the page says something new, but for ages."""
+def fingerprint(views: Sequence[ChargerView], locale: Locale) -> str:
+    """Return an entity tag that changes whenever the page content changes; ages are ignored."""
     known = [
         (view.name, view.stats.up, view.stats.polls, view.age is None, view.snapshot is None)
         for view in views
     ]
-    text = repr((_process(), language.tag, known))
+    text = repr((_process(), locale.tag, known))
     return f'W/"{hashlib.blake2b(text.encode(errors="replace"), digest_size=9).hexdigest()}"'
 
 
 @cache
 def _process() -> str:
-    """Return what tells this run of the exporter from others, whose polls count from 0 too."""
+    """Return a token of this run of the exporter: polls count from 0 in every run."""
     return secrets.token_hex(8)
 
 
 def due_seconds(views: Sequence[ChargerView]) -> float:
-    """Return in how many seconds to ask again: once the next answer of a charger is due.
+    """Return the seconds until the page should be fetched again: when the next poll is due.
 
-    Several chargers are asked for together, once in the shortest of their intervals.
+    A page of several chargers is fetched once per shortest refresh interval.
     """
     due = shortest_interval(views)
     if len(views) == 1:
         view = views[0]
         due = due - view.age if view.stats.up and view.age is not None else 1.0
-    return min(max(due, SHORTEST_DUE_SECONDS), LONGEST_DUE_SECONDS)
+    return min(max(due, MIN_DUE_SECONDS), MAX_DUE_SECONDS)
 
 
 def shortest_interval(views: Sequence[ChargerView]) -> float:
-    """Return the shortest refresh interval there is, in seconds."""
-    return min((view.interval_seconds for view in views), default=LONGEST_DUE_SECONDS)
+    """Return the shortest refresh interval in seconds."""
+    return min((view.interval_seconds for view in views), default=MAX_DUE_SECONDS)
 
 
 class _Line(NamedTuple):
-    """A line of a chart: where its values stand in the history, its name and its colour."""
+    """A line of a chart: the channel and part in the history, its label and its colour."""
 
     channel: str
     part: str
@@ -126,7 +126,7 @@ class _Line(NamedTuple):
 
 
 class _Chart(NamedTuple):
-    """A chart; values are divided by `divide`, the axis spans `least` at the least.
+    """A chart; values are divided by `divide`, and the value axis spans at least `min_span`.
 
     `height` is in em.
     """
@@ -135,31 +135,33 @@ class _Chart(NamedTuple):
     unit: str
     divide: int
     decimals: int
-    least: float
+    min_span: float
     height: float
     lines: tuple[_Line, ...]
 
 
-def _charts(language: Language) -> tuple[_Chart, ...]:
-    say = language.say
+def _charts(locale: Locale) -> tuple[_Chart, ...]:
+    text = locale.text
     phases = ("L1", "L2", "L3")
-    total = _Line("power", "", say("chart.total"), "total")
-    powers = (total, *(_Line("phase_power", part, part, part) for part in phases))
+    powers = (
+        _Line("power", "", text("chart.total"), "total"),
+        *(_Line("phase_power", part, part, part) for part in phases),
+    )
     currents = tuple(_Line("phase_current", part, part, part) for part in phases)
     sensors = tuple(
-        _Line("temperature", sensor, say(f"sensor.{sensor}"), f"t{number}")
+        _Line("temperature", sensor, text(f"sensor.{sensor}"), f"t{number}")
         for number, sensor in enumerate(SENSORS, 1)
     )
     return (
-        _Chart(say("chart.power"), "kW", 1000, 2, 1, 20, powers),
-        _Chart(say("chart.current"), "A", 1, 1, 6, 14, currents),
-        _Chart(say("chart.temperature"), "°C", 1, 1, 10, 12, sensors),
+        _Chart(text("chart.power"), "kW", 1000, 2, 1, 20, powers),
+        _Chart(text("chart.current"), "A", 1, 1, 6, 14, currents),
+        _Chart(text("chart.temperature"), "°C", 1, 1, 10, 12, sensors),
     )
 
 
 def _render(
     name: str,
-    language: Language,
+    locale: Locale,
     root: str,
     title: str,
     views: Sequence[ChargerView],
@@ -169,12 +171,12 @@ def _render(
         _environment()
         .get_template(f"{name}.html")
         .render(
-            language=language,
-            say=language.say,
+            locale=locale,
+            text=locale.text,
             root=root,
             title=title,
             version=__version__,
-            edition=_edition(name, language),
+            edition=_edition(name, locale),
             assets=assets(),
             interval=shortest_interval(views),
             due=f"{due_seconds(views):.1f}",
@@ -183,10 +185,10 @@ def _render(
     )
 
 
-def _edition(name: str, language: Language) -> str:
-    """Return what a page cannot change but by being loaded anew: its kind, language and files."""
+def _edition(name: str, locale: Locale) -> str:
+    """Return what changes only by loading the page again: its kind, locale and static files."""
     versions = (asset.version for asset in assets().values())
-    return " ".join((name, language.tag, __version__, *versions))
+    return " ".join((name, locale.tag, __version__, *versions))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What the page says of a charger: a view becomes texts in the reader's language. Pure."""
+"""What the page shows of a charger: a view becomes texts in the reader's locale. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,24 @@ from goe_exporter.channels.model import Kind
 from goe_exporter.channels.snapshot import Reading
 from goe_exporter.polling.view import ChargerView
 from goe_exporter.web.current_limit import current_limit
-from goe_exporter.web.locale import NO_BREAK_SPACE, Language
+from goe_exporter.web.locale import NO_BREAK_SPACE, Locale
 from goe_exporter.web.units import ABSENT, Quantity, duration, energy, power
 
-GOOD_WIFI_DBM, POOR_WIFI_DBM = -67, -78
+GOOD_WIFI_DBM, FAIR_WIFI_DBM = -67, -78
+
+SENSORS = (
+    "board",
+    "type2_port",
+    "grid_connector",
+    "current_sensor",
+    "type2_terminals",
+    "mid_meter",
+)
+"""Temperature sensors in the page's order."""
 
 
 class Tile(NamedTuple):
-    """A figure that stands out; `share` of 0 to 1 draws a bar, None draws none."""
+    """A highlighted value; `share` (0 to 1) is the length of its bar, None for no bar."""
 
     label: str
     value: str
@@ -27,7 +37,7 @@ class Tile(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """A row of the table of phases; `live` tells whether the car can draw from it."""
+    """A row of the phase table; `live` is whether the car can draw power from it."""
 
     label: str
     values: tuple[str, ...]
@@ -35,14 +45,14 @@ class Phase(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """A line of details."""
+    """A label and its value, as listed under the details and the temperatures."""
 
     label: str
     value: str
 
 
 class Fault(NamedTuple):
-    """The error that stands: its name, its number, and what it means."""
+    """The charger's present error: name, code, and what to do about it."""
 
     title: str
     code: str
@@ -50,12 +60,13 @@ class Fault(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Portrait:
-    """A charger in words.
+class ChargerViewModel:
+    """A charger as the templates render it.
 
-    `condition` is live, stale (the last poll failed, the values are not too old yet), blank (it
-    answers without readings), unreachable, never (answered) or waiting (not asked yet). `mood` is
-    the name of an icon and of a colour. `path` is the name as part of a URL.
+    `condition` is `live`, `stale` (the last poll failed, but the values are still recent), `blank`
+    (the charger answers without readings), `unreachable`, `never` (it has not answered since the
+    start) or `waiting` (not polled yet). `mood` names an icon and a colour. `path` is the name,
+    encoded as one segment of a URL path.
     """
 
     name: str
@@ -80,25 +91,25 @@ _MOODS = {"waiting_for_car": "waiting", "initializing": "waiting"}
 _CONDITION_MOODS = {"waiting": "waiting", "blank": "unknown"}
 
 
-def portrait(view: ChargerView, language: Language) -> Portrait:
-    """Return what the page says of a charger."""
-    values = _Values(view, language)
+def view_model(view: ChargerView, locale: Locale) -> ChargerViewModel:
+    """Return what the page shows of a charger."""
+    values = _Values(view, locale)
     condition = _condition(view)
     error = _fault(values)
     state, mood = _state(values, condition, error is not None)
     failure = view.stats.reason if view.stats.up is False else ""
-    return Portrait(
+    return ChargerViewModel(
         name=view.name,
-        path=url_part(view.name),
+        path=quote(view.name, safe=""),
         condition=condition,
         mood=mood,
         state=state,
         why=_why(values, condition),
-        failure=language.say(f"failure.{failure}") if failure else "",
+        failure=locale.text(f"failure.{failure}") if failure else "",
         age=view.age,
         age_text="" if view.age is None else duration(view.age),
-        power=power(values.number("power"), language),
-        session=energy(values.number("session_energy"), language).text,
+        power=power(values.number("power"), locale),
+        session=energy(values.number("session_energy"), locale).text,
         error=error,
         tiles=tuple(_tiles(values)),
         phases=tuple(_phases(values)),
@@ -107,17 +118,12 @@ def portrait(view: ChargerView, language: Language) -> Portrait:
     )
 
 
-def url_part(name: str) -> str:
-    """Return a charger's name as one part of a URL's path."""
-    return quote(name, safe="")
-
-
 class _Values:
-    """A snapshot's readings by channel and part, and how to say them."""
+    """A snapshot's readings by channel and part, and their texts."""
 
-    def __init__(self, view: ChargerView, language: Language) -> None:
-        self.language = language
-        self.api = view.snapshot.api if view.snapshot else None
+    def __init__(self, view: ChargerView, locale: Locale) -> None:
+        self.locale = locale
+        self.text = locale.text
         readings = view.snapshot.readings if view.snapshot else ()
         self._readings: dict[tuple[str, str], Reading] = {
             (reading.channel.name, _part(reading)): reading for reading in readings
@@ -130,29 +136,27 @@ class _Values:
         reading = self.get(name, part)
         return None if reading is None else float(reading.value)
 
-    def whole(self) -> Mapping[str, float | bool | str]:
+    def without_parts(self) -> Mapping[str, float | bool | str]:
         """Return the values of channels without parts."""
         return {name: each.value for (name, part), each in self._readings.items() if not part}
 
-    def shown(self, name: str, part: str = "", decimals: int = 0) -> str:
-        """Return a number with its unit, or a dash."""
+    def measured(self, name: str, part: str = "", decimals: int = 0) -> str:
+        """Return a number with its unit, or a dash if it is absent."""
         reading = self.get(name, part)
-        if reading is None:
-            return ABSENT
+        return ABSENT if reading is None else self.quantity(reading, decimals)
+
+    def quantity(self, reading: Reading, decimals: int = 0) -> str:
+        """Return a reading's number with its unit."""
         unit = reading.channel.unit.symbol
-        number = self.language.number(float(reading.value), decimals)
+        number = self.locale.number(float(reading.value), decimals)
         return f"{number}{NO_BREAK_SPACE}{unit}" if unit else number
 
-    def word(self, name: str) -> str:
-        """Return a state in words, with its number where no list knows it; empty if absent."""
-        reading = self.get(name)
+    def state(self, reading: Reading | None) -> str:
+        """Return the text of a state, with its code if the code is unknown; empty if absent."""
         if reading is None:
             return ""
-        number = reading.code if reading.value == "unknown" else None
-        return self.language.say(f"{name}.{reading.value}", number=number)
-
-    def say(self, key: str) -> str:
-        return self.language.say(key)
+        code = reading.code if reading.value == "unknown" else None
+        return self.text(f"{reading.channel.name}.{reading.value}", code=code)
 
 
 def _part(reading: Reading) -> str:
@@ -162,37 +166,37 @@ def _part(reading: Reading) -> str:
 def _condition(view: ChargerView) -> str:
     if view.stats.up is None:
         return "waiting"
-    if view.snapshot is not None:
-        if not view.stats.up:
-            return "stale"
-        return "live" if view.snapshot.readings else "blank"
-    return "never" if view.age is None else "unreachable"
+    if view.snapshot is None:
+        return "never" if view.age is None else "unreachable"
+    if not view.stats.up:
+        return "stale"
+    return "live" if view.snapshot.readings else "blank"
 
 
 def _state(values: _Values, condition: str, faulty: bool) -> tuple[str, str]:
-    """Return the state in words and its mood."""
+    """Return the text of the charger's state, and its mood."""
     car = values.get("car_state")
     if condition not in ("live", "stale"):
-        return values.say(f"condition.{condition}"), _CONDITION_MOODS.get(condition, "unreachable")
+        return values.text(f"condition.{condition}"), _CONDITION_MOODS.get(condition, "unreachable")
     if car is None:
-        return values.say("condition.blank"), "error" if faulty else "unknown"
-    word = str(car.value)
-    return values.word("car_state"), "error" if faulty else _MOODS.get(word, word)
+        return values.text("condition.blank"), "error" if faulty else "unknown"
+    name = str(car.value)
+    return values.state(car), "error" if faulty else _MOODS.get(name, name)
 
 
 def _why(values: _Values, condition: str) -> str:
-    """Say why it charges or does not, as far as the charger tells (API v1 does not)."""
+    """Return why the charger charges or does not, as far as its channels tell."""
     if condition in ("waiting", "unreachable", "blank"):
-        return values.say(f"condition.{condition}_help")
+        return values.text(f"condition.{condition}_help")
     reason, allowed, access = map(values.get, ("charging_reason", "charging_allowed", "access"))
     if reason is not None:
-        return values.word("charging_reason")
-    if allowed is None or values.api != 1:
+        return values.state(reason)
+    if allowed is None:
         return ""
     if allowed.value:
-        return values.say("why.allowed")
+        return values.text("why.allowed")
     waits = access is not None and access.value == "wait"
-    return values.say("why.access_wait" if waits else "why.not_allowed")
+    return values.text("why.access_wait" if waits else "why.not_allowed")
 
 
 def _fault(values: _Values) -> Fault | None:
@@ -200,42 +204,44 @@ def _fault(values: _Values) -> Fault | None:
     if error is None or error.value == "none":
         return None
     return Fault(
-        values.say(f"error.{error.value}"),
-        values.say("label.code").format(error.code),
-        values.say(f"error_help.{error.value}"),
+        values.text(f"error.{error.value}"),
+        values.text("label.code").format(error.code),
+        values.text(f"error_help.{error.value}"),
     )
 
 
 def _tiles(values: _Values) -> Iterator[Tile]:
-    say, language = values.say, values.language
+    text, locale = values.text, values.locale
     session, limit = values.number("session_energy"), values.number("session_energy_limit")
-    note, share = (say("label.no_limit") if session is not None else ""), None
+    note, share = (text("label.no_limit") if session is not None else ""), None
     if limit:
-        note = say("label.session_limit").format(energy(limit, language).text)
+        note = text("label.session_limit").format(energy(limit, locale).text)
         share = min(max((session or 0) / limit, 0), 1)
-    yield Tile(say("label.session"), energy(session, language).text, note, share)
-    allowed, by = ABSENT, ""
-    found = current_limit(values.whole())
+    yield Tile(text("label.session"), energy(session, locale).text, note, share)
+    current, limited_by = ABSENT, ""
+    found = current_limit(values.without_parts())
     if found is not None:
-        allowed = f"{language.number(found.amperes)}{NO_BREAK_SPACE}A"
-        sources = ", ".join(say(f"limit.{source}") for source in found.sources)
-        by = say("label.limited_by").format(sources)
-    may = values.get("charging_allowed")
-    label = "current_then" if may is not None and may.value is False else "current"
-    yield Tile(say(f"label.{label}"), allowed, by)
-    yield Tile(say("label.phases"), values.shown("phases"), values.word("phase_mode"))
-    total = energy(values.number("energy"), language).text
-    yield Tile(say("label.total"), total, say("label.total_help") if total != ABSENT else "")
+        current = f"{locale.number(found.amperes)}{NO_BREAK_SPACE}A"
+        sources = ", ".join(text(f"limit.{source}") for source in found.sources)
+        limited_by = text("label.limited_by").format(sources)
+    allowed = values.get("charging_allowed")
+    blocked = allowed is not None and allowed.value is False
+    yield Tile(text("label.current_then" if blocked else "label.current"), current, limited_by)
+    yield Tile(
+        text("label.phases"), values.measured("phases"), values.state(values.get("phase_mode"))
+    )
+    total = energy(values.number("energy"), locale).text
+    yield Tile(text("label.total"), total, text("label.total_help") if total != ABSENT else "")
 
 
 def _phases(values: _Values) -> Iterator[Phase]:
     for label in ("L1", "L2", "L3", "N"):
         closed = values.get("phase_contactor_closed", label)
         cells = (
-            values.shown("phase_voltage", label),
-            values.shown("phase_current", label, 1),
-            power(values.number("phase_power", label), values.language).text,
-            values.shown("phase_power_factor", label, 2),
+            values.measured("phase_voltage", label),
+            values.measured("phase_current", label, 1),
+            power(values.number("phase_power", label), values.locale).text,
+            values.measured("phase_power_factor", label, 2),
         )
         if label != "N":
             yield Phase(label, cells, closed is None or closed.value is True)
@@ -245,77 +251,46 @@ def _phases(values: _Values) -> Iterator[Phase]:
 
 def _temperatures(values: _Values) -> Iterator[Fact]:
     for sensor in SENSORS:
-        if values.get("temperature", sensor) is not None:
-            text = values.shown("temperature", sensor, 1)
-            yield Fact(values.say(f"sensor.{sensor}"), text)
-
-
-SENSORS = (
-    "board",
-    "type2_port",
-    "grid_connector",
-    "current_sensor",
-    "type2_terminals",
-    "mid_meter",
-)
+        reading = values.get("temperature", sensor)
+        if reading is not None:
+            yield Fact(values.text(f"sensor.{sensor}"), values.quantity(reading, 1))
 
 
 def _facts(values: _Values, view: ChargerView) -> Iterator[Fact]:
-    for name, text in _DETAILS.items():
+    for name, describe in _DETAILS.items():
         reading = values.get(name)
-        if reading is not None and reading.value != _NOT_WORTH_A_LINE.get(name):
-            yield Fact(values.say(f"label.{_LABELS.get(name, name)}"), text(values, name))
-    api = "" if values.api is None else f" (API{NO_BREAK_SPACE}v{values.api})"
-    yield Fact(values.say("label.address"), f"{view.host}{api}")
+        if reading is not None and reading.value != _HIDDEN.get(name):
+            yield Fact(values.text(f"label.{name}"), describe(values, reading))
+    api = f" (API{NO_BREAK_SPACE}v{view.snapshot.api})" if view.snapshot else ""
+    yield Fact(values.text("label.address"), f"{view.host}{api}")
 
 
-def _error(values: _Values, name: str) -> str:
-    reading = values.get(name)
-    assert reading is not None
-    return f"{values.say(f'error.{reading.value}')} ({reading.code})"
+def _wifi(values: _Values, reading: Reading) -> str:
+    level = float(reading.value)
+    grade = "good" if level >= GOOD_WIFI_DBM else "fair" if level >= FAIR_WIFI_DBM else "poor"
+    return f"{values.quantity(reading)} ({values.text(f'wifi.{grade}')})"
 
 
-def _wifi(values: _Values, name: str) -> str:
-    level = values.number(name)
-    assert level is not None
-    grade = "good" if level >= GOOD_WIFI_DBM else "fair" if level >= POOR_WIFI_DBM else "poor"
-    return f"{values.shown(name)} ({values.say(f'wifi.{grade}')})"
-
-
-def _frequency(values: _Values, name: str) -> str:
-    return values.shown(name, decimals=2)
-
-
-def _span(values: _Values, name: str) -> str:
-    return duration(values.number(name) or 0)
-
-
-def _text(values: _Values, name: str) -> str:
-    reading = values.get(name)
-    assert reading is not None
+def _plain(_values: _Values, reading: Reading) -> str:
     return str(reading.value)
 
 
-def _variant(values: _Values, name: str) -> str:
-    return f"{_text(values, name)}{NO_BREAK_SPACE}kW"
-
-
-_DETAILS: dict[str, Callable[[_Values, str], str]] = {
-    "error": _error,
-    "force_state": _Values.word,
-    "cable_lock": _Values.word,
-    "access": _Values.word,
-    "logic_mode": _Values.word,
+_DETAILS: dict[str, Callable[[_Values, Reading], str]] = {
+    "error": lambda values, reading: values.text(f"error.{reading.value}", code=reading.code),
+    "force_state": _Values.state,
+    "cable_lock": _Values.state,
+    "access": _Values.state,
+    "logic_mode": _Values.state,
     "wifi_signal": _wifi,
-    "grid_frequency": _frequency,
-    "device_name": _text,
-    "model": _text,
-    "variant": _variant,
-    "firmware": _text,
-    "serial": _text,
-    "uptime": _span,
+    "grid_frequency": lambda values, reading: values.quantity(reading, 2),
+    "device_name": _plain,
+    "model": _plain,
+    "variant": lambda _values, reading: f"{reading.value}{NO_BREAK_SPACE}kW",
+    "firmware": _plain,
+    "serial": _plain,
+    "uptime": lambda _values, reading: duration(float(reading.value)),
 }
-"""Channel → how its line of details is said, in the page's order."""
+"""Channel → the text of its value under the details, in the page's order."""
 
-_NOT_WORTH_A_LINE = {"force_state": "neutral"}
-_LABELS = {"wifi_signal": "wifi", "grid_frequency": "frequency"}
+_HIDDEN = {"force_state": "neutral"}
+"""Channel → the value that is not shown."""

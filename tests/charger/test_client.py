@@ -401,7 +401,7 @@ def test_one_request_in_flight_whoever_asks(box: Box) -> None:
     assert len(answers) == 16
     assert all(each.status["nrg"] for each in answers)
     assert box.requests == 24
-    assert box.most_at_once == 1
+    assert box.max_concurrent == 1
 
 
 def test_a_failure_does_not_keep_others_out(box: Box) -> None:
@@ -511,7 +511,7 @@ def test_write_through_the_cloud_is_accepted_with_202(speak: Speak) -> None:
 
 
 def test_write_to_old_firmware(simulator: Simulator) -> None:
-    """A reply of "1 succeeded and 0 failed." from firmware before 051.4 is a success."""
+    """The text "1 succeeded and 0 failed." of firmware before 051.4 is a success."""
     box = simulator.add(Charger("V3", firmware="050"))
     client(box).write(2, "amp", 10)
     live_a_second(box)
@@ -519,7 +519,7 @@ def test_write_to_old_firmware(simulator: Simulator) -> None:
 
 
 def test_write_to_old_firmware_refused(simulator: Simulator) -> None:
-    """A reply of "0 succeeded and 1 failed." from old firmware is a refusal with that text."""
+    """The text "0 succeeded and 1 failed." of old firmware is a refusal."""
     box = simulator.add(Charger("V3", firmware="050"))
     with pytest.raises(RefusedError, match="0 succeeded and 1 failed"):
         client(box).write(2, "amp", 99)

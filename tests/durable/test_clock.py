@@ -26,10 +26,11 @@ from goe_exporter.durable import clock
 from goe_exporter.durable.clock import EARLIEST, Timekeeper
 from goe_exporter.errors import UsageError
 from goe_exporter.influx import agent as agent_module
-from goe_exporter.influx.agent import Agent, agent, open_server
+from goe_exporter.influx import store as store_module
+from goe_exporter.influx.agent import Agent, open_agent, open_server
 from goe_exporter.influx.dead_letters import letters
 from goe_exporter.influx.settings import InfluxSettings
-from goe_exporter.influx.write_api import ServerV1, ServerV2, Verdict
+from goe_exporter.influx.write_api import ServerV1, ServerV2, WriteResult
 from goe_exporter.polling.view import Poll
 from goe_exporter.spool.segments import survey
 
@@ -69,7 +70,7 @@ def test_first_start(keep: Keep, clocks: Clocks) -> None:
     assert not keeper.trusted()
     clocks.go(3600)
     assert not keeper.trusted()
-    keeper.server_says(clocks.wall + 2)
+    keeper.compare(clocks.wall + 2)
     assert keeper.trusted()
 
 
@@ -77,7 +78,7 @@ def test_first_start(keep: Keep, clocks: Clocks) -> None:
 def test_within_a_day_the_server_agrees(keep: Keep, clocks: Clocks, difference: float) -> None:
     """A day of difference is agreement: clocks of servers are not exact either."""
     keeper = keep()
-    keeper.server_says(clocks.wall + difference)
+    keeper.compare(clocks.wall + difference)
     assert keeper.trusted()
 
 
@@ -85,18 +86,18 @@ def test_within_a_day_the_server_agrees(keep: Keep, clocks: Clocks, difference: 
 def test_beyond_a_day_it_does_not(keep: Keep, clocks: Clocks, difference: float) -> None:
     """More than a day off, the clock is not believed, and belief in it ends."""
     keeper = keep()
-    keeper.server_says(clocks.wall - difference)
+    keeper.compare(clocks.wall - difference)
     assert not keeper.trusted()
-    keeper.server_says(clocks.wall)
+    keeper.compare(clocks.wall)
     assert keeper.trusted()
-    keeper.server_says(clocks.wall - difference)
+    keeper.compare(clocks.wall - difference)
     assert not keeper.trusted()
 
 
 @pytest.mark.parametrize("rest", [0, 60, DAY, 29 * DAY])
 def test_restart_in_the_same_boot(keep: Keep, clocks: Clocks, rest: float) -> None:
     """After a restart of the process the time kept on disk vouches for a clock that ran on."""
-    keep().server_says(clocks.wall)
+    keep().compare(clocks.wall)
     clocks.go(rest)
     assert keep().trusted()
 
@@ -104,23 +105,23 @@ def test_restart_in_the_same_boot(keep: Keep, clocks: Clocks, rest: float) -> No
 @pytest.mark.parametrize("jump", [-YEAR, -DAY - 1, DAY + 1, 30 * DAY, 5 * YEAR])
 def test_jump_while_the_process_was_down(keep: Keep, clocks: Clocks, jump: float) -> None:
     """A clock that jumped against the uptime meanwhile is not believed until confirmed."""
-    keep().server_says(clocks.wall)
+    keep().compare(clocks.wall)
     clocks.go(3600)
     clocks.wall += jump
     keeper = keep()
     assert not keeper.trusted()
-    keeper.server_says(clocks.wall)
+    keeper.compare(clocks.wall)
     assert keeper.trusted() == (clocks.wall >= EARLIEST)
 
 
 @pytest.mark.parametrize("rest", [0, 30, DAY, 10 * DAY, 5 * YEAR, -DAY])
 def test_another_boot(keep: Keep, clocks: Clocks, rest: float) -> None:
     """After a boot nothing on disk vouches: a fake clock shows when the machine was turned off."""
-    keep().server_says(clocks.wall)
+    keep().compare(clocks.wall)
     clocks.boot(clocks.wall + rest)
     keeper = keep()
     assert not keeper.trusted()
-    keeper.server_says(clocks.wall)
+    keeper.compare(clocks.wall)
     assert keeper.trusted()
     assert keep().trusted()
 
@@ -149,7 +150,7 @@ def test_kernel_and_server_disagree(keep: Keep, clocks: Clocks) -> None:
     """Where NTP keeps the clock, a server whose own clock is off by days holds nothing back."""
     clocks.synchronised = True
     keeper = keep()
-    keeper.server_says(clocks.wall + 3 * DAY)
+    keeper.compare(clocks.wall + 3 * DAY)
     assert keeper.trusted()
     assert keeper.disagreement == (clocks.wall, clocks.wall + 3 * DAY)
 
@@ -161,8 +162,8 @@ def test_disagreement_is_logged_once(
     caplog.set_level(logging.INFO, "goe_exporter")
     keeper = keep()
     for _ in range(5):
-        keeper.server_says(clocks.wall + 2 * DAY)
-    keeper.server_says(clocks.wall)
+        keeper.compare(clocks.wall + 2 * DAY)
+    keeper.compare(clocks.wall)
     begun, ended = caplog.records
     assert (begun.levelname, begun.getMessage()) == ("WARNING", "clock and server disagree")
     assert vars(begun)["values"] == {
@@ -182,24 +183,24 @@ def test_stamp(keep: Keep, clocks: Clocks) -> None:
 
 def test_boot_in_1970(keep: Keep, clocks: Clocks) -> None:
     """A Raspberry Pi boots in 1970: unbelieved, even if a server agrees; right later, believed."""
-    keep().server_says(clocks.wall)
+    keep().compare(clocks.wall)
     clocks.boot(0.0)
     keeper = keep()
     assert not keeper.trusted()
-    keeper.server_says(NOW)
+    keeper.compare(NOW)
     assert not keeper.trusted()
-    keeper.server_says(5.0)
+    keeper.compare(5.0)
     assert not keeper.trusted()
     clocks.wall = NOW
     assert not keeper.trusted()
-    keeper.server_says(NOW + 1)
+    keeper.compare(NOW + 1)
     assert keeper.trusted()
 
 
 def test_jump_while_running(keep: Keep, clocks: Clocks) -> None:
     """A jump against the uptime ends the trust; back where it was, a confirmation restores it."""
     keeper = keep()
-    keeper.server_says(clocks.wall)
+    keeper.compare(clocks.wall)
     for jump in (-YEAR, -2 * DAY, 2 * DAY, 12 * YEAR):
         assert keeper.trusted()
         clocks.wall += jump
@@ -207,25 +208,25 @@ def test_jump_while_running(keep: Keep, clocks: Clocks) -> None:
         clocks.wall -= jump
         clocks.go(5)
         assert not keeper.trusted()
-        keeper.server_says(clocks.wall)
+        keeper.compare(clocks.wall)
         assert keeper.trusted()
 
 
 def test_jump_to_the_right_time(keep: Keep, clocks: Clocks) -> None:
     """After a jump to what the server says the clock is believed again."""
     keeper = keep()
-    keeper.server_says(clocks.wall)
+    keeper.compare(clocks.wall)
     assert keeper.trusted()
     clocks.wall += 3 * DAY
     assert not keeper.trusted()
-    keeper.server_says(clocks.wall)
+    keeper.compare(clocks.wall)
     assert keeper.trusted()
 
 
 def test_small_steps(keep: Keep, clocks: Clocks) -> None:
     """A clock that is corrected often and for months stays believed."""
     keeper = keep()
-    keeper.server_says(clocks.wall)
+    keeper.compare(clocks.wall)
     for _ in range(400):
         clocks.go(DAY / 2)
         clocks.wall += 600
@@ -235,7 +236,7 @@ def test_small_steps(keep: Keep, clocks: Clocks) -> None:
 def test_suspended(keep: Keep, clocks: Clocks) -> None:
     """A machine that slept for a week is no jump: the uptime counts sleep."""
     keeper = keep()
-    keeper.server_says(clocks.wall)
+    keeper.compare(clocks.wall)
     assert keeper.trusted()
     clocks.go(7 * DAY)
     assert keeper.trusted()
@@ -244,29 +245,29 @@ def test_suspended(keep: Keep, clocks: Clocks) -> None:
 def test_server_without_a_date(keep: Keep, clocks: Clocks) -> None:
     """An answer without a time confirms a clock that may be right, and never one in 1970."""
     keeper = keep()
-    keeper.server_says(None)
+    keeper.compare(None)
     assert keeper.trusted()
     clocks.wall = 100.0
     assert not keeper.trusted()
-    keeper.server_says(None)
+    keeper.compare(None)
     assert not keeper.trusted()
 
 
 def test_server_without_a_date_ends_no_trust(keep: Keep, clocks: Clocks) -> None:
     """An answer without a time leaves a believed clock believed."""
     keeper = keep()
-    keeper.server_says(clocks.wall)
-    keeper.server_says(None)
+    keeper.compare(clocks.wall)
+    keeper.compare(None)
     assert keeper.trusted()
 
 
 def test_server_in_1970(keep: Keep, clocks: Clocks) -> None:
     """A server whose own clock is wrong neither confirms nor ends anything."""
     keeper = keep()
-    keeper.server_says(12.0)
+    keeper.compare(12.0)
     assert not keeper.trusted()
-    keeper.server_says(clocks.wall)
-    keeper.server_says(12.0)
+    keeper.compare(clocks.wall)
+    keeper.compare(12.0)
     assert keeper.trusted()
 
 
@@ -280,14 +281,14 @@ def test_kept_time_that_is_none(keep: Keep, tmp_path: Path, clocks: Clocks, cont
     (tmp_path / "clock").write_bytes(content)
     keeper = keep()
     assert not keeper.trusted()
-    keeper.server_says(clocks.wall)
+    keeper.compare(clocks.wall)
     assert keeper.trusted()
     assert keep().trusted()
 
 
 def test_version_of_the_file(keep: Keep, tmp_path: Path, clocks: Clocks) -> None:
     """The file carries its version; that of a newer release is refused, and stays as it is."""
-    keep().server_says(clocks.wall)
+    keep().compare(clocks.wall)
     assert (tmp_path / "clock").read_text() == "v1 1780000000 1000 boot-1\n"
     (tmp_path / "clock").write_text("v2 whatever comes\n")
     with pytest.raises(UsageError) as refused:
@@ -303,7 +304,7 @@ def test_file_without_a_version(keep: Keep, tmp_path: Path) -> None:
     """A file of before there were versions is read."""
     (tmp_path / "clock").write_text("1779999000 0 boot-1\n")
     keeper = keep()
-    assert keeper.last_right == 1_780_000_000
+    assert keeper.last_trusted == 1_780_000_000
     assert keeper.trusted()
     assert (tmp_path / "clock").read_text() == "v1 1780000000 1000 boot-1\n"
 
@@ -311,7 +312,7 @@ def test_file_without_a_version(keep: Keep, tmp_path: Path) -> None:
 def test_kept_time_follows(keep: Keep, tmp_path: Path, clocks: Clocks) -> None:
     """While the clock is believed the time on disk is at most ten minutes old, rarely written."""
     keeper = keep()
-    keeper.server_says(clocks.wall)
+    keeper.compare(clocks.wall)
     written = set()
     for _ in range(1000):
         clocks.go(5)
@@ -325,7 +326,7 @@ def test_kept_time_follows(keep: Keep, tmp_path: Path, clocks: Clocks) -> None:
 def test_kept_time_is_never_a_wrong_one(keep: Keep, tmp_path: Path, clocks: Clocks) -> None:
     """A clock that is not believed leaves no trace on disk."""
     keeper = keep()
-    keeper.server_says(clocks.wall)
+    keeper.compare(clocks.wall)
     before = (tmp_path / "clock").read_text()
     clocks.wall += 10 * YEAR
     for _ in range(300):
@@ -338,7 +339,7 @@ def test_file_that_cannot_be_written(tmp_path: Path, clocks: Clocks) -> None:
     """Where the time cannot be kept the clock is believed for all that."""
     missing = tmp_path / "missing" / "clock"
     keeper = Timekeeper(missing, "boot-1", lambda: clocks.wall, lambda: clocks.up, lambda: False)
-    keeper.server_says(clocks.wall)
+    keeper.compare(clocks.wall)
     assert keeper.trusted()
 
 
@@ -389,12 +390,12 @@ class Server:
         self.taken: list[bytes] = []
         self.pings = 0
 
-    def write(self, lines: Sequence[bytes]) -> Verdict:
+    def write(self, lines: Sequence[bytes]) -> WriteResult:
         if not self.up:
-            return Verdict("later", "refused", answered=False)
+            return WriteResult("retry", "refused", answered=False)
         self.taken += lines
         self.pings += not lines
-        return Verdict("written", server_time=self.clock())
+        return WriteResult("written", server_time=self.clock())
 
 
 class World:
@@ -457,8 +458,8 @@ def world(tmp_path: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> It
         since_boot=lambda: clocks.up,
         synchronised=lambda: clocks.synchronised,
     )
-    monkeypatch.setattr(agent_module, "Timekeeper", keeper)
-    monkeypatch.setattr(agent_module, "boot", lambda: clocks.boot_id)
+    monkeypatch.setattr(store_module, "Timekeeper", keeper)
+    monkeypatch.setattr(store_module, "boot", lambda: clocks.boot_id)
     made = World(tmp_path / "spool", clocks)
     yield made
     made.stop()
@@ -484,8 +485,8 @@ def test_restart_with_a_right_clock(world: World) -> None:
     world.server.up = False
     started = world.start()
     world.poll(5)
-    assert not started.clock_unsure()
-    assert started.spool.pending == 5
+    assert not started.store.has_unstamped
+    assert started.store.queue.pending == 5
     world.server.up = True
     world.deliver()
     assert world.points() == world.right(0, 6)
@@ -500,7 +501,7 @@ def test_agent_boots_in_1970(world: World) -> None:
         world.deliver()
     assert world.server.pings > 0
     assert world.points() == []
-    assert started.clock_unsure()
+    assert started.store.has_unstamped
     assert started.stats().spooled == 12
     world.clocks.wall = world.true
     world.poll(2)
@@ -509,7 +510,7 @@ def test_agent_boots_in_1970(world: World) -> None:
     world.poll(2)
     world.deliver()
     assert world.points() == world.right(0, 16)
-    assert not started.clock_unsure()
+    assert not started.store.has_unstamped
     assert started.stats().spooled == 0
 
 
@@ -564,7 +565,7 @@ def test_server_away_while_the_clock_is_wrong(world: World) -> None:
     world.poll(5)
     world.deliver()
     assert world.agent is not None
-    assert world.agent.clock_unsure()
+    assert world.agent.store.has_unstamped
     assert world.agent.sender.failing == "refused"
     world.server.up = True
     world.deliver()
@@ -589,7 +590,7 @@ def test_held_in_1970_by_an_earlier_boot(world: World) -> None:
     restarted(world, 0.0)
     world.poll(3)
     started = restarted(world, 0.0)
-    assert started.clock_unsure()
+    assert started.store.has_unstamped
     world.poll(2)
     world.clocks.wall = world.true
     world.deliver()
@@ -600,7 +601,7 @@ def test_held_in_1970_by_an_earlier_boot(world: World) -> None:
         for n, s in enumerate(("05", "10", "15"))
     ]
     assert started.stats().rejected == 3
-    assert started.dead.requeue(started.spool) == (0, 3, 0)
+    assert started.store.dead_letters.requeue(started.store.queue) == (0, 3, 0)
 
 
 def test_held_by_an_earlier_boot_with_a_clock_of_its_own(world: World) -> None:
@@ -646,9 +647,9 @@ def test_killed_while_points_of_an_earlier_boot_are_stamped(
     world.start()
     world.poll(1200)
     started = restarted(world, world.true)
-    monkeypatch.setattr(started._held.spool, "commit", denied)
+    monkeypatch.setattr(started.store.unstamped.spool, "commit", denied)
     with pytest.raises(OSError, match="killed"):
-        started._answered(Verdict("written", server_time=world.true))
+        started._answered(WriteResult("written", server_time=world.true))
     world.start()
     world.server.up = True
     for _ in range(3):
@@ -671,7 +672,7 @@ def test_fake_clock_after_ten_days(world: World) -> None:
     world.server.up = False
     started = restarted(world, turned_off + 30)
     world.poll(5)
-    assert started.clock_unsure()
+    assert started.store.has_unstamped
     world.clocks.wall = world.true
     world.poll(1)
     world.server.up = True
@@ -687,7 +688,7 @@ def test_server_whose_clock_is_off(world: World) -> None:
     world.poll(3)
     world.deliver()
     assert (started.stats().failing, started.stats().spooled) == ("clock", 3)
-    assert started.why() == (
+    assert started.drain(lambda _waiting: None) == (
         "the clock shows 2026-05-28 20:26:55 UTC, the server's 2026-05-31 20:26:55 UTC"
     )
     world.server.clock = lambda: world.true
@@ -719,7 +720,7 @@ def test_polls_go_on_while_points_are_stamped(
     started = world.agent
     assert started is not None
     syncs, real = [0], os.fdatasync
-    batches, extend = [0], started.spool.extend
+    batches, extend = [0], started.store.queue.extend
 
     def counted(descriptor: int) -> None:
         syncs[0] += 1
@@ -740,9 +741,9 @@ def test_polls_go_on_while_points_are_stamped(
     waiting: list[threading.Thread] = []
     monkeypatch.setattr(agent_module.time, "sleep", let_in)
     monkeypatch.setattr(os, "fdatasync", counted)
-    monkeypatch.setattr(started.spool, "extend", polled)
-    world.agent.timekeeper.server_says(world.true)
-    started._answered(Verdict("written", server_time=world.true))
+    monkeypatch.setattr(started.store.queue, "extend", polled)
+    world.agent.store.clock.compare(world.true)
+    started._answered(WriteResult("written", server_time=world.true))
     monkeypatch.undo()
     assert batches[0] >= 5
     assert syncs[0] < 100
@@ -752,7 +753,7 @@ def test_polls_go_on_while_points_are_stamped(
 
 
 def test_points_of_a_right_clock_are_stamped_when_measured(world: World) -> None:
-    """Held points are stamped at the next poll too, before it: their order stays."""
+    """UnstampedPoints points are stamped at the next poll too, before it: their order stays."""
     world.start()
     world.poll(1)
     world.deliver()
@@ -760,7 +761,7 @@ def test_points_of_a_right_clock_are_stamped_when_measured(world: World) -> None
     world.poll(2)
     world.clocks.wall = world.true
     assert world.agent is not None
-    world.agent.timekeeper.server_says(world.true)
+    world.agent.store.clock.compare(world.true)
     world.poll(2)
     world.deliver()
     assert world.points() == world.right(0, 5)
@@ -790,7 +791,7 @@ def test_stop_while_points_are_stamped(world: World, monkeypatch: pytest.MonkeyP
     started = world.agent
     assert started is not None
     stamping: list[threading.Thread] = []
-    close = started.spool.close
+    close = started.store.queue.close
 
     def late() -> None:
         """Begin to stamp just after the spool was closed."""
@@ -800,9 +801,9 @@ def test_stop_while_points_are_stamped(world: World, monkeypatch: pytest.MonkeyP
         stamping[0].join(0.2)
 
     world.clocks.wall = world.true
-    answer = Verdict("written", server_time=world.true)
-    monkeypatch.setattr(started.spool, "close", late)
-    monkeypatch.setattr(agent_module, "LET_IN_SECONDS", 0.0)
+    answer = WriteResult("written", server_time=world.true)
+    monkeypatch.setattr(started.store.queue, "close", late)
+    monkeypatch.setattr(agent_module, "PAUSE_SECONDS", 0.0)
     started.stop(0)
     monkeypatch.undo()
     stamping[0].join(20)
@@ -815,10 +816,12 @@ def test_error_without_a_time(world: World) -> None:
     """An error that tells no time, from whoever it may be, confirms no clock."""
     started = world.start()
     world.poll(3)
-    started._answered(Verdict("rejected", "rejected", "HTTP 400: HTTP request to an HTTPS server"))
-    assert started.clock_unsure()
-    started._answered(Verdict("written"))
-    assert not started.clock_unsure()
+    started._answered(
+        WriteResult("rejected", "rejected", "HTTP 400: HTTP request to an HTTPS server")
+    )
+    assert started.store.has_unstamped
+    started._answered(WriteResult("written"))
+    assert not started.store.has_unstamped
 
 
 def test_many_held_points(world: World) -> None:
@@ -858,12 +861,12 @@ def test_the_bound_is_one(world: World) -> None:
     world.deliver()
     world.server.up = False
     for number in range(2000):
-        started.dead.put(b"goe_charger x=%d 1" % number, "no")
+        started.store.dead_letters.put(b"goe_charger x=%d 1" % number, "no")
     worst = 0
     for jump in (0.0, 10 * YEAR, -10 * YEAR):
         world.clocks.wall += jump
         if jump < 0:
-            started.timekeeper.server_says(world.true)
+            started.store.clock.compare(world.true)
         for _ in range(5200):
             world.poll()
             worst = max(worst, started.stats().spool_bytes)
@@ -874,7 +877,9 @@ def test_the_bound_is_one(world: World) -> None:
     world.server.up = True
     world.deliver()
     world.deliver()
-    assert len(world.points()) + stats.dropped - started.dead.spool.dropped == len(world.measured)
+    assert len(world.points()) + stats.dropped - started.store.dead_letters.spool.dropped == len(
+        world.measured
+    )
 
 
 def test_spool_that_fails_costs_a_point_not_the_poll(
@@ -962,7 +967,7 @@ def test_second_agent(world: World) -> None:
 
 def test_holding_is_logged_once(world: World) -> None:
     """That points wait for the clock is said when it begins and when it ends."""
-    with recorded("goe_exporter.influx.agent") as records:
+    with recorded("goe_exporter.influx.store") as records:
         world.clocks.boot(0.0)
         world.start()
         world.poll(50)
@@ -971,8 +976,8 @@ def test_holding_is_logged_once(world: World) -> None:
         world.poll(5)
         world.deliver()
     assert [record.getMessage() for record in records] == [
-        "points wait on disk until the clock is confirmed",
-        "clock confirmed; points that waited are stamped",
+        "points kept until the clock is confirmed",
+        "clock confirmed, waiting points stamped",
     ]
 
 
@@ -987,8 +992,8 @@ def test_spool_of_the_release_before(
     shutil.copytree(WITHOUT_VERSION, made.spool)
     world.clocks.wall = 1_769_905_000.0
     fake.rule = lambda _request: Reply(date=1_769_905_000.0)
-    pusher = agent(made)
-    assert pusher.vitals().spooled == 14
+    pusher = open_agent(made)
+    assert pusher.stats().spooled == 14
     while pusher.sender.deliver_once() is not None:
         pass
     start = b"goe_charger,charger=garage,serial=012345,site=home up=true,power_w="
@@ -1010,7 +1015,7 @@ def test_spool_of_the_release_before(
     ]
     (letter,) = letters(Path(made.spool) / "dead")
     assert letter.words == "HTTP 400: field type conflict"
-    assert pusher.dead.requeue(pusher.spool) == (1, 0, 0)
+    assert pusher.store.dead_letters.requeue(pusher.store.queue) == (1, 0, 0)
     assert pusher.sender.deliver_once() == 0.0
     assert fake.taken[14:] == [start + b"3.0 1769904020000"]
     pusher.stop(0)
@@ -1033,7 +1038,7 @@ def test_spool_of_a_newer_release(world: World, part: str) -> None:
     file.write_bytes(stored)
     world.start()
     assert world.agent is not None
-    assert world.agent.vitals().spooled == 1
+    assert world.agent.stats().spooled == 1
 
 
 @pytest.mark.parametrize("part", [".", "held", "dead"])
@@ -1042,18 +1047,18 @@ def test_part_that_is_moved(world: World, part: str) -> None:
     started = world.start()
     world.poll()
     world.deliver()
-    started.dead.put(b"goe_charger x=1 1", "no")
+    started.store.dead_letters.put(b"goe_charger x=1 1", "no")
     world.server.up = False
     world.clocks.wall -= 10 * YEAR
-    started.timekeeper.server_says(world.true)
+    started.store.clock.compare(world.true)
     world.poll(5)
-    assert started.clock_unsure()
+    assert started.store.has_unstamped
     elsewhere = world.folder.with_name("elsewhere")
     subprocess.run(["mv", "-T", str(world.folder / part), str(elsewhere)], check=True)
     world.poll(5)
-    vitals = started.vitals()
-    assert (vitals.dropped, started.unavailable()) == (0, "")
-    assert vitals.spooled == (10 if part == "dead" else 5)
+    stats = started.stats()
+    assert (stats.dropped, started.unavailable()) == (0, "")
+    assert stats.spooled == (10 if part == "dead" else 5)
     world.stop()
     moved = {".": elsewhere / "held", "held": elsewhere, "dead": elsewhere}[part]
     assert survey(moved).pending == (1 if part == "dead" else 5)
@@ -1073,7 +1078,7 @@ def settings(tmp_path: Path) -> Iterator[tuple[InfluxSettings, FakeInflux]]:
 def test_agent_over_http(settings: tuple[InfluxSettings, FakeInflux]) -> None:
     """From cycles of eight chargers in eight threads to a real socket: every point, once."""
     made, fake = settings
-    pusher = agent(made)
+    pusher = open_agent(made)
     pusher.start()
 
     def poll(name: str) -> None:
@@ -1103,7 +1108,7 @@ def test_stop_in_an_outage(settings: tuple[InfluxSettings, FakeInflux]) -> None:
     Path(made.spool).mkdir()
     kept = f"{time.time():.0f} {clock.uptime():.0f} {clock.boot()}"
     (Path(made.spool) / "clock").write_text(kept)
-    pusher = agent(made)
+    pusher = open_agent(made)
     pusher.start()
     for _ in range(10):
         pusher.take(Poll("garage", "", time.time(), None))
@@ -1111,7 +1116,7 @@ def test_stop_in_an_outage(settings: tuple[InfluxSettings, FakeInflux]) -> None:
     pusher.stop(20)
     assert not pusher.sender._thread.is_alive()
     fake.play(Reply())
-    pusher = agent(made)
+    pusher = open_agent(made)
     pusher.start()
     wait_for(lambda: len(fake.taken) == 10, "the points", 10)
     pusher.stop(5)

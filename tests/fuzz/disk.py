@@ -16,7 +16,7 @@ from goe_exporter.durable.clock import EARLIEST, Timekeeper
 from goe_exporter.errors import UsageError
 from goe_exporter.influx import dead_letters, line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters
-from goe_exporter.influx.unstamped import Held
+from goe_exporter.influx.unstamped import UnstampedPoints
 from goe_exporter.spool import segments
 from goe_exporter.spool.queue import Spool
 from tests.fuzz.source import Source
@@ -97,15 +97,15 @@ def spool(data: bytes) -> None:
 def _segments(source: Source) -> tuple[list[bytes], list[list[bytes]]]:
     """Return lines, each another, and segments with records of them."""
     lines: list[bytes] = []
-    made: list[list[bytes]] = []
+    found: list[list[bytes]] = []
     for _ in range(1 + source.below(3)):
         segment = []
         for _ in range(source.below(5)):
             line = b"%d %b" % (len(lines), source.take(24).replace(b"\0", b"0"))
             lines.append(line)
             segment.append(segments.record(line))
-        made.append(segment)
-    return lines, made
+        found.append(segment)
+    return lines, found
 
 
 def _damaged(source: Source, segment: list[bytes]) -> tuple[bytes, list[bytes]]:
@@ -204,12 +204,12 @@ def clock(data: bytes) -> None:
         except UsageError:
             assert data.split()[0].startswith(b"v")
             return
-        assert math.isfinite(keeper.last_right)
+        assert math.isfinite(keeper.last_trusted)
         keeper.trusted()
         assert math.isfinite(keeper.time_at(10.0))
-        keeper.server_says(_NOW)
+        keeper.compare(_NOW)
         assert keeper.trusted() == (abs(wall - _NOW) <= 86_400)
-        held = Held(folder / "held", LIMIT, keeper, 0.0)
+        held = UnstampedPoints(folder / "held", LIMIT, keeper, 0.0)
         try:
             assert held.record("p f=1").endswith(b" p f=1")
         finally:
@@ -234,14 +234,14 @@ def held(data: bytes) -> None:
             raw = raw[:place] + source.take(20) + raw[place + source.below(20) :]
         stored.append(raw.replace(b"\0", b"0"))
     keeper = Timekeeper(folder / "clock", _BOOT, lambda: _NOW, lambda: 5000.0, lambda: True)
-    opened = Held(folder / "held", LIMIT, keeper, 0.0)
+    opened = UnstampedPoints(folder / "held", LIMIT, keeper, 0.0)
     try:
         opened.spool.extend(stored)
         found, end = opened.stamped()
         assert opened.done(end)
     finally:
         opened.spool.close()
-    assert len(found.lines) + len(found.timeless) == len(stored)
+    assert len(found.lines) + len(found.untimed) == len(stored)
     for line in found.lines:
         stamp = line_protocol.timestamp(line)
         assert stamp is not None, line

@@ -19,7 +19,7 @@ from goe_exporter.errors import (
     TransportError,
 )
 from goe_exporter.influx import write_api
-from goe_exporter.influx.write_api import Access, ServerV1, ServerV2, Verdict
+from goe_exporter.influx.write_api import Access, ServerV1, ServerV2, WriteResult
 from goe_exporter.transport import http as transport
 from goe_exporter.transport import sockets
 from goe_exporter.transport.http import HttpAnswer, Transport
@@ -37,7 +37,7 @@ _SERVERS = (
     ServerV1("http://influx.test:8086", "goe", "me", _TOKEN, _ACCESS),
     ServerV2("http://influx.test:8086", "home", "goe", _TOKEN, _ACCESS),
 )
-_OUTCOMES = {"written", "rejected", "too_large", "later"}
+_OUTCOMES = {"written", "rejected", "too_large", "retry"}
 
 
 @contextlib.contextmanager
@@ -181,37 +181,37 @@ def answers(data: bytes) -> None:
 
 
 def delivery(data: bytes) -> None:
-    """Whatever an InfluxDB server answers, a write comes to a verdict that keeps the contract."""
+    """Whatever an InfluxDB server answers, a write comes to a found that keeps the contract."""
     source = Source(data)
     server = source.pick(_SERVERS)
     raw = source.rest()
     with _answering(raw):
-        verdict = server.write([b"goe_charger,charger=a up=true 1"])
-    _check(verdict)
+        found = server.write([b"goe_charger,charger=a up=true 1"])
+    _check(found)
 
 
 def headers(data: bytes) -> None:
-    """A verdict's times make sense, whatever stands in `Date` and `Retry-After`."""
+    """A found's times make sense, whatever stands in `Date` and `Retry-After`."""
     source = Source(data)
     status = source.pick((503, 204, 200, 429, 400, 413, 500, 404))
     date, retry = source.take(60).decode("latin-1"), source.take(60).decode("latin-1")
     said = {"Date": date, "Retry-After": retry}
-    verdict = write_api.judge(status, said, source.rest().decode("utf-8", "replace"))
-    _check(verdict)
+    found = write_api.result(status, said, source.rest().decode("utf-8", "replace"))
+    _check(found)
     if (mine := _imf_date(date)) is not None:
-        assert verdict.server_time == mine, (date, verdict.server_time, mine)
+        assert found.server_time == mine, (date, found.server_time, mine)
 
 
-def _check(verdict: Verdict) -> None:
-    assert verdict.outcome in _OUTCOMES, verdict
-    assert (verdict.outcome == "written") == (verdict.reason == ""), verdict
-    assert verdict.answered or verdict.outcome == "later", verdict
-    assert verdict.reason.isascii(), verdict
-    assert len(verdict.words) < 700, verdict
-    assert "\n" not in verdict.words, verdict
-    wait, stamp = verdict.retry_after_seconds, verdict.server_time
-    assert wait is None or 0 <= wait < float("inf"), verdict
-    assert stamp is None or -1e12 < stamp < 1e12, verdict
+def _check(found: WriteResult) -> None:
+    assert found.outcome in _OUTCOMES, found
+    assert (found.outcome == "written") == (found.reason == ""), found
+    assert found.answered or found.outcome == "retry", found
+    assert found.reason.isascii(), found
+    assert len(found.message) < 700, found
+    assert "\n" not in found.message, found
+    wait, stamp = found.retry_after_seconds, found.server_time
+    assert wait is None or 0 <= wait < float("inf"), found
+    assert stamp is None or -1e12 < stamp < 1e12, found
 
 
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()

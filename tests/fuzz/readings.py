@@ -17,7 +17,7 @@ from goe_exporter.polling.view import ChargerView, Poll, PollStats
 from goe_exporter.prometheus.exposition import render_readings
 from goe_exporter.web import json_api, pages
 from goe_exporter.web.history import History
-from goe_exporter.web.locale import Language
+from goe_exporter.web.locale import Locale
 from tests.fuzz.source import Source
 from tests.tools.line_parser import parsed
 
@@ -151,10 +151,10 @@ def outputs(data: bytes) -> None:
     if dear in (0, 1):
         _check_text(render_readings([view]), len(readings))
     elif dear == 2:
-        page = pages.charger(view, Language(source.pick(("de", "en"))), root="", several=True)
+        page = pages.charger(view, Locale(source.pick(("de", "en"))), root="", several=True)
         page.encode()
         assert "<b>" not in page
-        assert pages.overview([view], Language("en")).encode()
+        assert pages.overview([view], Locale("en")).encode()
 
 
 def _check_line(cycle: Poll, tags: dict[str, str]) -> None:

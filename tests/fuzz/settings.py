@@ -30,7 +30,7 @@ from goe_exporter.config import values as grammar
 from goe_exporter.errors import ConfigError, GoeExporterError, UsageError
 from goe_exporter.http_server import auth
 from goe_exporter.http_server.web_config import TlsServer, WebConfig
-from goe_exporter.influx import settings as influx_settings
+from goe_exporter.influx import settings
 from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.influx.write_api import Access, ServerV1
 from goe_exporter.prometheus import text_format
@@ -56,11 +56,11 @@ def _trust(cafile: str | None = None) -> None:
 @contextlib.contextmanager
 def _without_certificates() -> Iterator[None]:
     stand_in = types.SimpleNamespace(create_default_context=_trust, SSLError=ssl.SSLError)
-    before, influx_settings.ssl = influx_settings.ssl, stand_in  # type: ignore[assignment, attr-defined]
+    before, settings.ssl = settings.ssl, stand_in  # type: ignore[assignment, attr-defined]
     try:
         yield
     finally:
-        influx_settings.ssl = before  # type: ignore[attr-defined]
+        settings.ssl = before  # type: ignore[attr-defined]
 
 
 def _says(error: ConfigError) -> None:
@@ -217,9 +217,9 @@ def _usable_web(found: WebConfig) -> None:
         bcrypt.checkpw(b"x", f"{hashed[:4]}04{hashed[6:]}".encode())
     for text in found.http_server_config.headers.by_name().values():
         text.encode("latin-1")
-    found.welcomes({"subjectAltName": (("DNS", "a"), ("IP Address", "::1"))})
     if found.tls_server_config is not None:
-        found.tls_server_config.context(_ROOT)
+        found.tls_server_config.allows({"subjectAltName": (("DNS", "a"), ("IP Address", "::1"))})
+        found.tls_server_config.context(_FILE)
 
 
 class _Shows:
@@ -343,7 +343,7 @@ def texts(data: bytes) -> None:
         assert line.isascii()
         assert line.isprintable()
     raw = source.rest()
-    given = auth._credentials({"type": "http", "headers": [(b"authorization", b"Basic " + raw)]})
+    given = auth._login({"type": "http", "headers": [(b"authorization", b"Basic " + raw)]})
     assert given is None or all(isinstance(text.encode(), bytes) for text in given)
     header = raw.decode("latin-1")
     assert locale.preferred(header).tag[:2] in locale.LANGUAGES

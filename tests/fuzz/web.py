@@ -14,8 +14,9 @@ import uvicorn
 from goe_exporter.channels import decode
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.http_server import server
-from goe_exporter.http_server.auth import Guard
-from goe_exporter.http_server.server import HEAD_BYTES, Limits
+from goe_exporter.http_server.auth import Authentication
+from goe_exporter.http_server.connection import Protocol
+from goe_exporter.http_server.server import MAX_HEAD_BYTES, Limits
 from goe_exporter.http_server.web_config import WebConfig, WebSettings
 from goe_exporter.polling.view import ChargerView, Poll, PollStats
 from goe_exporter.prometheus.exposition import Exposition
@@ -55,7 +56,7 @@ class _Transport(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.ended = False
-        self.protocol: server._Protocol | None = None
+        self.protocol: Protocol | None = None
 
     def get_extra_info(self, name: str, default: object = None) -> object:
         return {"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)}.get(name, default)
@@ -86,9 +87,9 @@ class _Transport(asyncio.Transport):
 
 
 _CONFIG = uvicorn.Config(
-    Guard(_application(), WebConfig),
+    Authentication(_application(), WebConfig),
     http="h11", log_config=None, access_log=False, server_header=False, proxy_headers=False,
-    lifespan="off", ws="none", h11_max_incomplete_event_size=HEAD_BYTES,
+    lifespan="off", ws="none", h11_max_incomplete_event_size=MAX_HEAD_BYTES,
 )  # fmt: skip
 _CONFIG.load()
 _SERVER = server._Uvicorn(_CONFIG, WebSettings(None), Limits())
@@ -110,7 +111,7 @@ def requests(data: bytes) -> None:
 
 async def _exchange(pieces: list[bytes]) -> None:
     transport = _Transport()
-    protocol = server._Protocol(_SERVER, WebConfig(), 10.0)
+    protocol = Protocol(_SERVER, None, 10.0)
     transport.protocol = protocol
     protocol.connection_made(transport)
     for piece in pieces:

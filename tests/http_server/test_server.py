@@ -1,4 +1,4 @@
-"""The web server under clients that mean ill, over TLS, and behind a password."""
+"""The web server with hostile clients, over TLS, and with passwords."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from commands import Launch
 from exporters import LISTEN, Exporter
 from servers import self_signed, wait_for
 
-from goe_exporter.http_server.server import _Listener
+from goe_exporter.http_server.connection import Listener
 from goe_exporter.simulator import Car, Charger, Simulator
 
 PASSWORD = "näher dran"
@@ -32,18 +32,18 @@ IDLE = 1000
 
 
 class Site(Exporter):
-    """`goe-exporter serve` in a process of its own, on a simulated charger that charges."""
+    """`goe-exporter serve` in its own process, with a simulated charger that charges."""
 
     def __init__(self, launch: Launch, host: str, *options: str) -> None:
         hurry = ("--refresh-interval", "1s")
         super().__init__(launch("serve", f"garage={host}", *hurry, *LISTEN, *options))
 
     def open(self) -> socket.socket:
-        """Return a plain connection to it."""
+        """Return a plain connection to the server."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
 
     def scrape(self, path: str = "/metrics") -> float:
-        """Scrape over a connection of its own; return the seconds it took."""
+        """Scrape over a new connection; return the duration in seconds."""
         began = time.monotonic()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         with contextlib.closing(connection):
@@ -68,7 +68,7 @@ def host() -> Iterator[str]:
 
 
 class Abuse:
-    """Clients that mean ill, busy until the block ends."""
+    """Hostile clients, active until the block ends."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -77,12 +77,12 @@ class Abuse:
         self._thread: threading.Thread | None = None
 
     def opened(self) -> socket.socket:
-        """Return a connection that is closed when the block ends."""
+        """Return a connection that is closed at the end of the block."""
         self.sockets.append(self.site.open())
         return self.sockets[-1]
 
     def keep(self, act: Callable[[], None]) -> None:
-        """Do something again and again until the block ends."""
+        """Repeat an action until the block ends."""
 
         def run() -> None:
             while not self.over.is_set():
@@ -109,7 +109,7 @@ def silent(abuse: Abuse) -> None:
 
 
 def slow(abuse: Abuse) -> None:
-    """A byte of a header a second, on many connections."""
+    """Send one header byte per second on many connections."""
     sockets = [abuse.opened() for _ in range(50)]
     for each in sockets:
         each.sendall(b"GET /metrics HTTP/1.1\r\nX-Slow: ")
@@ -123,7 +123,7 @@ def slow(abuse: Abuse) -> None:
 
 
 def deaf(abuse: Abuse) -> None:
-    """Many requests, and none of their answers is read."""
+    """Send many requests and read no response."""
     for _ in range(50):
         connection = abuse.opened()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -131,13 +131,13 @@ def deaf(abuse: Abuse) -> None:
 
 
 def idle(abuse: Abuse) -> None:
-    """More connections than there may be, each having had an answer."""
+    """Open more connections than allowed, each after one request."""
     for _ in range(IDLE):
         abuse.opened().sendall(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n")
 
 
 def body(abuse: Abuse) -> None:
-    """A body of 1 GB, sent as fast as it is taken."""
+    """Send a body of 1 GB as fast as the server reads it."""
 
     def act() -> None:
         with contextlib.closing(abuse.site.open()) as connection:
@@ -149,7 +149,7 @@ def body(abuse: Abuse) -> None:
 
 
 def headers(abuse: Abuse) -> None:
-    """100,000 headers."""
+    """Send 100,000 headers."""
 
     def act() -> None:
         with contextlib.closing(abuse.site.open()) as connection:
@@ -162,7 +162,7 @@ def headers(abuse: Abuse) -> None:
 
 
 def junk(abuse: Abuse) -> None:
-    """Requests, and bytes that are none, in one piece."""
+    """Send a request and random bytes at once."""
     noise = b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n" + os.urandom(100_000) + b"\r\n\r\n"
 
     def act() -> None:
@@ -180,7 +180,7 @@ ABUSES = (silent, slow, deaf, idle, body, headers, junk)
 
 @pytest.mark.parametrize("abuse", ABUSES, ids=lambda each: each.__name__)
 def test_abuse(launch: Launch, host: str, abuse: Callable[[Abuse], None]) -> None:
-    """Meanwhile scrapes are answered, and memory stays within 50 MB."""
+    """During abuse scrapes are answered, and memory grows by less than 50 MB."""
     site = Site(launch, host)
     wait_for(lambda: site.scrape() > 0, "a first scrape")
     before = site.memory_mb()
@@ -195,7 +195,7 @@ def test_abuse(launch: Launch, host: str, abuse: Callable[[Abuse], None]) -> Non
 
 @pytest.mark.parametrize("piece", [b"", b"GET /metrics HT", b"GET / HTTP/1.1\r\nHost: a\r\nX-Y: "])
 def test_a_request_that_never_ends(launch: Launch, host: str, piece: bytes) -> None:
-    """Whoever has not asked by the deadline is shown out, however busily they drip."""
+    """A connection without a complete request at the deadline is closed, even if bytes arrive."""
     site = Site(launch, host, "--web.request-timeout", "500ms")
     with site.open() as connection:
         connection.sendall(piece)
@@ -216,8 +216,8 @@ def test_a_request_that_never_ends(launch: Launch, host: str, piece: bytes) -> N
         wait_for(gone, "the end of the connection")
 
 
-def test_a_connection_between_two_requests_may_rest(launch: Launch, host: str) -> None:
-    """The deadline is for a request; a scraper's connection outlives it and is used again."""
+def test_an_idle_connection_is_kept(launch: Launch, host: str) -> None:
+    """The deadline does not apply between requests: a scraper reuses its connection."""
     site = Site(launch, host, "--web.request-timeout", "200ms")
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
     with contextlib.closing(connection):
@@ -231,7 +231,7 @@ def test_a_connection_between_two_requests_may_rest(launch: Launch, host: str) -
 
 
 def healthy(connection: socket.socket) -> bool:
-    """Ask over an open connection; tell whether the answer is a good one, whole."""
+    """Request over an open connection; return whether the response is complete and good."""
     connection.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n")
     received = b""
     while not received.endswith(b"\r\n\r\nhealthy\n"):
@@ -242,8 +242,8 @@ def healthy(connection: socket.socket) -> bool:
     return received.startswith(b"HTTP/1.1 200 ")
 
 
-def test_the_idlest_goes(launch: Launch, host: str) -> None:
-    """Beyond the limit the one that has been silent the longest is dropped, and nobody else."""
+def test_the_longest_idle_connection_is_closed(launch: Launch, host: str) -> None:
+    """Beyond the limit the longest-idle connection is closed, and no other."""
     site = Site(launch, host, "--web.max-connections", "16")
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(site.open()) for _ in range(16)]
@@ -254,13 +254,13 @@ def test_the_idlest_goes(launch: Launch, host: str) -> None:
         assert healthy(held[1])
 
 
-def test_answers_do_not_wait_for_the_client() -> None:
-    """A connection sends small pieces at once; else an answer waits 40 ms for the client's word."""
+def test_responses_are_not_delayed() -> None:
+    """Connections have TCP_NODELAY; otherwise responses are delayed by 40 ms."""
 
     async def accept() -> socket.socket:
         welcomed: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
         with socket.create_server(("127.0.0.1", 0)) as listening:
-            listener = _Listener(listening, welcomed.set_result)
+            listener = Listener(listening, welcomed.set_result)
             with socket.create_connection(listening.getsockname()):
                 connection = await welcomed
             listener.close()
@@ -272,7 +272,7 @@ def test_answers_do_not_wait_for_the_client() -> None:
 
 
 def test_pipelined_requests(launch: Launch, host: str) -> None:
-    """Requests in one piece are answered one after the other."""
+    """Pipelined requests are answered one after the other."""
     site = Site(launch, host)
     with site.open() as connection:
         connection.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
@@ -293,8 +293,8 @@ server.run(Response(b"a" * {LARGE_BYTES}))
 """
 
 
-def test_answers_that_nobody_takes() -> None:
-    """Large answers are kept for the latest clients that do not read, not for all of them."""
+def test_unread_responses() -> None:
+    """Large unread responses are kept for the most recent clients only."""
     command = [sys.executable, "-c", LARGE]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -313,7 +313,7 @@ def test_answers_that_nobody_takes() -> None:
 
 
 def received(connection: socket.socket) -> int:
-    """Read until all of the large answer or the end of the connection; return the bytes."""
+    """Read the large response or until the connection ends; return the number of bytes."""
     count = 0
     with contextlib.suppress(ConnectionResetError):
         while count <= LARGE_BYTES and (piece := connection.recv(1024 * 1024)):
@@ -325,7 +325,7 @@ def received(connection: socket.socket) -> int:
 
 
 def handshake(site: Site, context: ssl.SSLContext) -> bytes:
-    """Scrape over TLS; return the server's certificate, whatever it is worth."""
+    """Scrape over TLS; return the server's certificate."""
     with site.open() as plain, context.wrap_socket(plain, server_hostname="127.0.0.1") as tls:
         tls.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         received = b""
@@ -346,7 +346,7 @@ def trusting(authority: Path, own: Path | None = None) -> ssl.SSLContext:
 
 @pytest.fixture
 def tls_site(launch: Launch, host: str, tmp_path: Path) -> Site:
-    """Return a site with a certificate, at https."""
+    """Return a site that serves HTTPS."""
     self_signed(tmp_path)
     config = tmp_path / "web.yaml"
     config.write_text("tls_server_config: {cert_file: both.pem, key_file: both.pem}")
@@ -354,7 +354,7 @@ def tls_site(launch: Launch, host: str, tmp_path: Path) -> Site:
 
 
 def test_tls(tls_site: Site, tmp_path: Path) -> None:
-    """Trusted clients are served; TLS 1.1 and plain HTTP are not, and harm nobody."""
+    """Clients with TLS 1.2 or newer are served; TLS 1.1 and plain HTTP are rejected."""
     context = trusting(tmp_path / "both.pem")
     handshake(tls_site, context)
     with tls_site.open() as plain:
@@ -370,7 +370,7 @@ def test_tls(tls_site: Site, tmp_path: Path) -> None:
 
 
 def test_a_stalled_handshake(tls_site: Site, tmp_path: Path) -> None:
-    """Clients that never finish their handshake hold up nobody."""
+    """Clients that never complete their handshake delay nobody."""
     context = trusting(tmp_path / "both.pem")
     with contextlib.ExitStack() as stack:
         for _ in range(100):
@@ -379,7 +379,7 @@ def test_a_stalled_handshake(tls_site: Site, tmp_path: Path) -> None:
 
 
 def test_idle_connections_over_tls(tls_site: Site) -> None:
-    """Memory stays within 50 MB too where each of the connections is a TLS one."""
+    """Many idle TLS connections take less than 50 MB."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     before = tls_site.memory_mb()
@@ -391,20 +391,20 @@ def test_idle_connections_over_tls(tls_site: Site) -> None:
 
 
 def test_a_new_certificate(tls_site: Site, tmp_path: Path) -> None:
-    """A renewed certificate is used without a restart, a broken one never."""
+    """A renewed certificate is used without a restart, an invalid one never."""
     before = handshake(tls_site, trusting(tmp_path / "both.pem"))
     good = (tmp_path / "both.pem").read_bytes()
     (tmp_path / "both.pem").write_text("half a certificate")
-    tls_site.command.line("web configuration not taken up")
+    tls_site.command.line("web configuration reload failed")
     (tmp_path / "before.pem").write_bytes(good)
     assert handshake(tls_site, trusting(tmp_path / "before.pem")) == before
     self_signed(tmp_path)
-    tls_site.command.line('"web configuration taken up"')
+    tls_site.command.line('"web configuration reloaded"')
     assert handshake(tls_site, trusting(tmp_path / "both.pem")) != before
 
 
 def test_client_certificates(launch: Launch, host: str, tmp_path: Path) -> None:
-    """Only a client with a certificate of the right name gets in."""
+    """Only a client whose certificate has an allowed name is served."""
     folders = {name: tmp_path / name for name in ("server", "right", "wrong")}
     for name, folder in folders.items():
         folder.mkdir()
@@ -430,7 +430,7 @@ def test_client_certificates(launch: Launch, host: str, tmp_path: Path) -> None:
 
 
 def request(site: Site, path: str = "/metrics", user: str = "", password: str = "") -> int:
-    """Ask with a user and a password, if one is given; return the status."""
+    """Request with user and password, if given; return the status."""
     named = {}
     if user:
         named["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
@@ -458,7 +458,7 @@ def locked(launch: Launch, host: str, tmp_path: Path) -> Callable[..., Site]:
 
 
 def test_password(locked: Callable[..., Site]) -> None:
-    """Every path wants the password, and only the right one of the right user lets in."""
+    """Every path needs the right password of the right user."""
     site = locked()
     for path in ("/", "/metrics", "/api/v1/chargers", "/-/healthy", "/-/ready", "/nowhere"):
         assert request(site, path) == 401
@@ -469,7 +469,7 @@ def test_password(locked: Callable[..., Site]) -> None:
 
 
 def test_open_health(locked: Callable[..., Site]) -> None:
-    """A setting leaves health to everybody, and nothing else."""
+    """With `--web.open-health` the health checks need no password, all other paths do."""
     site = locked("--web.open-health")
     assert request(site, "/-/healthy") == 200
     assert request(site, "/metrics") == 401
@@ -478,7 +478,7 @@ def test_open_health(locked: Callable[..., Site]) -> None:
 
 
 def test_guessing_is_slow(locked: Callable[..., Site]) -> None:
-    """After ten wrong passwords an address has to wait, but not who knows the right one."""
+    """After ten wrong passwords an address is limited, but a right password still works."""
     site = locked()
     assert request(site, user="alice", password=PASSWORD) == 200
     guesses = [request(site, user="alice", password=f"guess {n}") for n in range(15)]
@@ -487,8 +487,8 @@ def test_guessing_is_slow(locked: Callable[..., Site]) -> None:
     assert request(site, user="alice", password=PASSWORD) == 200
 
 
-def test_hashing_holds_up_nobody(locked: Callable[..., Site]) -> None:
-    """While a wrong password is hashed for a second or so, others are answered at once."""
+def test_hashing_delays_nobody(locked: Callable[..., Site]) -> None:
+    """While wrong passwords are hashed for a second or so, other requests are answered."""
     site = locked("--web.open-health", rounds=14)
     threads = [
         threading.Thread(target=request, args=(site, "/metrics", "alice", f"guess {n}"))
@@ -508,7 +508,7 @@ def test_hashing_holds_up_nobody(locked: Callable[..., Site]) -> None:
 
 
 def test_an_unknown_user_costs_the_same(locked: Callable[..., Site]) -> None:
-    """The time of an answer does not tell whether there is such a user."""
+    """The response time does not reveal whether a user exists."""
     site = locked(rounds=11)
 
     def seconds(user: str) -> float:
@@ -524,7 +524,7 @@ def test_an_unknown_user_costs_the_same(locked: Callable[..., Site]) -> None:
 
 
 def test_no_secret_is_shown(locked: Callable[..., Site]) -> None:
-    """Neither a password nor its hash stands in the log or the arguments."""
+    """Neither a password nor its hash is in the log or the process arguments."""
     site = locked("--log-level", "debug")
     request(site, user="alice", password="a secret guess")
     arguments = Path(f"/proc/{site.pid}/cmdline").read_text()
@@ -537,7 +537,7 @@ def test_no_secret_is_shown(locked: Callable[..., Site]) -> None:
 
 
 def test_rate_and_headers(launch: Launch, host: str, tmp_path: Path) -> None:
-    """Requests beyond the rate get 429; headers of the file stand in every answer."""
+    """Requests beyond the rate limit get 429; every response has the configured headers."""
     config = tmp_path / "web.yaml"
     config.write_text(
         "http_server_config: {headers: {X-Frame-Options: deny}}\n"
@@ -557,9 +557,9 @@ def test_rate_and_headers(launch: Launch, host: str, tmp_path: Path) -> None:
 
 
 def test_config_check(launch: Launch, host: str, tmp_path: Path) -> None:
-    """`--config.check` looks at this file too."""
+    """`--config.check` checks this file too."""
     config = tmp_path / "web.yaml"
     config.write_text("basic_auth_users: {alice: plain}")
     outcome = launch("serve", host, "--web.config.file", str(config), "--config.check").end()
     assert outcome.status == 2
-    assert "basic_auth_users.alice: a bcrypt hash" in outcome.err
+    assert "basic_auth_users.alice: must be a bcrypt hash" in outcome.err

@@ -18,20 +18,28 @@ from servers import free_port, wait_for
 
 from goe_exporter.influx import sender as delivery
 from goe_exporter.influx.dead_letters import DeadLetters, letters
+from goe_exporter.influx.parked import ParkedLines
 from goe_exporter.influx.sender import Sender
-from goe_exporter.influx.write_api import Access, ServerV1, ServerV2, Verdict, WriteServer, judge
+from goe_exporter.influx.write_api import (
+    Access,
+    ServerV1,
+    ServerV2,
+    WriteResult,
+    WriteServer,
+    result,
+)
 from goe_exporter.spool.queue import Spool
 from goe_exporter.spool.segments import Batch
 
-WRITTEN = Verdict("written")
-REFUSED = Verdict("later", "refused", "the InfluxDB server refuses", answered=False)
-REJECTED = Verdict("rejected", "rejected", "HTTP 400: field type conflict")
-TOO_LARGE = Verdict("too_large", "too_large", "HTTP 413: too large")
-BROKEN = Verdict("later", "server_error", "HTTP 500: panic")
+WRITTEN = WriteResult("written")
+REFUSED = WriteResult("retry", "refused", "the InfluxDB server refuses", answered=False)
+REJECTED = WriteResult("rejected", "rejected", "HTTP 400: field type conflict")
+TOO_LARGE = WriteResult("too_large", "too_large", "HTTP 413: too large")
+BROKEN = WriteResult("retry", "server_error", "HTTP 500: panic")
 
 ACCESS = Access(2.0)
 
-Rule = Callable[[Sequence[bytes]], Verdict]
+Rule = Callable[[Sequence[bytes]], WriteResult]
 
 
 def line(number: int) -> bytes:
@@ -43,24 +51,24 @@ def lines(first: int, last: int) -> list[bytes]:
 
 
 class Scripted:
-    """A server that gives the verdicts it was told to; keeps requests, and the lines it took."""
+    """A server that gives the results it was told to; keeps requests, and the lines it took."""
 
     def __init__(self, rule: Rule = lambda _lines: WRITTEN) -> None:
         self.rule = rule
         self.requests: list[list[bytes]] = []
         self.taken: list[bytes] = []
 
-    def play(self, *verdicts: Verdict) -> None:
-        """Give these verdicts, the last of them for ever."""
-        left = list(verdicts)
+    def play(self, *results: WriteResult) -> None:
+        """Give these results, the last of them for ever."""
+        left = list(results)
         self.rule = lambda _lines: left.pop(0) if len(left) > 1 else left[0]
 
-    def write(self, lines: Sequence[bytes]) -> Verdict:
+    def write(self, lines: Sequence[bytes]) -> WriteResult:
         self.requests.append(list(lines))
-        verdict = self.rule(lines)
-        if verdict.outcome == "written":
+        found = self.rule(lines)
+        if found.outcome == "written":
             self.taken += lines
-        return verdict
+        return found
 
 
 @pytest.fixture
@@ -77,14 +85,36 @@ def dead(spool: Spool) -> Iterator[DeadLetters]:
     opened.close()
 
 
+class Clock:
+    """A monotonic clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def parked(spool: Spool, clock: Clock) -> Iterator[ParkedLines]:
+    opened = ParkedLines(spool.directory / "parked", 4 * 1024 * 1024, clock)
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
 def server() -> Scripted:
     return Scripted()
 
 
 @pytest.fixture
-def sender(spool: Spool, server: Scripted, dead: DeadLetters) -> Sender:
-    return Sender(spool, server, dead, jitter=lambda: 1.0)
+def sender(spool: Spool, server: Scripted, dead: DeadLetters, parked: ParkedLines) -> Sender:
+    return Sender(spool, server, dead, parked, jitter=lambda: 1.0)
 
 
 @pytest.fixture
@@ -117,6 +147,22 @@ def deliver(sender: Sender, most: int = 1000) -> None:
     pytest.fail("it does not end")
 
 
+def decide(sender: Sender, clock: Clock) -> None:
+    """Deliver until nothing waits, two minutes later also what is parked then."""
+    deliver(sender)
+    clock.now += 120
+    deliver(sender)
+
+
+def attempt(sender: Sender, clock: Clock, most: int) -> int:
+    """Try to deliver, an attempt every two minutes, until nothing waits; return the attempts."""
+    for number in range(most):
+        if sender.deliver_once() is None and not len(sender._parked):
+            return number
+        clock.now += 120
+    return most
+
+
 def in_order(taken: Sequence[bytes]) -> list[bytes]:
     """Return lines in the order in which they came first, or were sent for good."""
     return sorted(set(taken), key=taken[::-1].index, reverse=True)
@@ -130,13 +176,20 @@ def refused(dead: DeadLetters) -> list[bytes]:
     return [letter.line.encode() for letter in letters(dead.spool.directory)]
 
 
+def on_disk(parked: ParkedLines) -> list[bytes]:
+    """Return the parked lines as the next process finds them."""
+    return [letter.line.encode() for letter in letters(parked.spool.directory)]
+
+
 # Order
 
 
-def test_oldest_first(spool: Spool, server: Scripted, dead: DeadLetters) -> None:
+def test_oldest_first(
+    spool: Spool, server: Scripted, dead: DeadLetters, parked: ParkedLines
+) -> None:
     """Lines go in the order they came, at most so many a request, and are let go of."""
     fill(spool, 0, 1234)
-    sender = Sender(spool, server, dead, most_lines=100)
+    sender = Sender(spool, server, dead, parked, max_batch_lines=100)
     deliver(sender)
     assert server.taken == lines(0, 1234)
     assert [len(request) for request in server.requests] == [100] * 12 + [34]
@@ -174,7 +227,9 @@ def test_lines_of_the_last_run(tmp_path: Path, server: Scripted) -> None:
         spool.append(line(round_))
         if round_ == 2:
             dead = DeadLetters(tmp_path / "dead", 1024 * 1024)
-            deliver(Sender(spool, server, dead))
+            apart = ParkedLines(tmp_path / "parked", 1024 * 1024)
+            deliver(Sender(spool, server, dead, apart))
+            apart.close()
             dead.close()
         spool.close()
     assert server.taken == lines(0, 3)
@@ -197,28 +252,28 @@ def test_server_that_loses_what_it_acknowledged(
 
 
 @pytest.mark.parametrize(
-    "verdict",
+    "found",
     [
         REFUSED,
-        *(judge(status, {}, "no") for status in (401, 403, 404, 429, 500, 502, 503, 504, 301)),
-        judge(200, {}, "<html>"),
-        *(Verdict("later", reason, answered=False) for reason in ("dns", "tls", "timeout")),
-        Verdict("later", "truncated", answered=False),
-        Verdict("later", "too_large", answered=False),
+        *(result(status, {}, "no") for status in (401, 403, 404, 429, 500, 502, 503, 504, 301)),
+        result(200, {}, "<html>"),
+        *(WriteResult("retry", reason, answered=False) for reason in ("dns", "tls", "timeout")),
+        WriteResult("retry", "truncated", answered=False),
+        WriteResult("retry", "too_large", answered=False),
     ],
-    ids=lambda verdict: f"{verdict.reason}-{verdict.words[5:8]}",
+    ids=lambda found: f"{found.reason}-{found.message[5:8]}",
 )
 def test_outage_loses_nothing(
-    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, verdict: Verdict
+    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, found: WriteResult
 ) -> None:
     """However long it lasts, an outage loses no line, and afterwards all arrive in order."""
     fill(spool, 0, 30)
-    server.play(verdict)
+    server.play(found)
     for number in range(40):
         assert sender.deliver_once()
         spool.append(line(30 + number))
-    assert sender.failures == {verdict.reason: 40}
-    assert sender.failing == verdict.reason
+    assert sender.failures == {found.reason: 40}
+    assert sender.failing == found.reason
     assert (spool.pending, sender.written) == (70, 0)
     server.play(WRITTEN)
     deliver(sender)
@@ -242,43 +297,49 @@ def test_back_off_doubles_to_a_minute(spool: Spool, server: Scripted, sender: Se
     assert sender.deliver_once() == 1.0
 
 
-def test_another_server_is_tried_at_once(spool: Spool, dead: DeadLetters, fake: FakeInflux) -> None:
+def test_another_server_is_tried_at_once(
+    spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux
+) -> None:
     """A change of the settings ends a wait, and what waited goes to the new server."""
     fill(spool, 0, 100)
     refusing = Scripted()
-    refusing.play(Verdict("later", "unauthorized", retry_after_seconds=600.0))
-    sender = Sender(spool, refusing, dead)
+    refusing.play(WriteResult("retry", "unauthorized", retry_after_seconds=600.0))
+    sender = Sender(spool, refusing, dead, parked)
     sender.start()
     wait_for(lambda: sender.failing == "unauthorized", "a refusal")
     sender.change(ServerV1(fake.url, "goe", "", "", Access()), 10, 5.0)
     wait_for(lambda: len(fake.taken) == 100, "all lines at the new server")
     assert fake.taken == lines(0, 100)
     assert {len(each.lines) for each in fake.received} == {10}
-    assert not sender.hangs()
+    assert not sender.is_stalled()
     sender.stop(5)
 
 
 def test_a_thread_that_ended_of_itself(
-    spool: Spool, server: Scripted, dead: DeadLetters, monkeypatch: pytest.MonkeyPatch
+    spool: Spool,
+    server: Scripted,
+    dead: DeadLetters,
+    parked: ParkedLines,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Delivery hangs once its thread is gone, not before the start nor after the end."""
-    sender = Sender(spool, server, dead)
-    assert not sender.hangs()
+    sender = Sender(spool, server, dead, parked)
+    assert not sender.is_stalled()
     monkeypatch.setattr(sender, "_run", lambda: None)
     sender._thread = threading.Thread(target=sender._run)
     sender.start()
-    wait_for(sender.hangs, "a thread that is gone")
+    wait_for(sender.is_stalled, "a thread that is gone")
     sender.stop(1)
-    assert not sender.hangs()
+    assert not sender.is_stalled()
 
 
-def test_jitter(spool: Spool, server: Scripted, dead: DeadLetters) -> None:
+def test_jitter(spool: Spool, server: Scripted, dead: DeadLetters, parked: ParkedLines) -> None:
     """Jitter takes up to a half from each wait, so that many senders do not come at once."""
     fill(spool, 0, 3)
     server.play(REFUSED)
-    least = Sender(spool, server, dead, jitter=lambda: 0.0)
+    least = Sender(spool, server, dead, parked, jitter=lambda: 0.0)
     assert [least.deliver_once() for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
-    firsts = {Sender(spool, server, dead).deliver_once() for _ in range(20)}
+    firsts = {Sender(spool, server, dead, parked).deliver_once() for _ in range(20)}
     assert len(firsts) > 10
     assert all(0.5 <= (wait or 0) <= 1.0 for wait in firsts)
 
@@ -291,7 +352,7 @@ def test_retry_after(
 ) -> None:
     """What the server asks for is honoured up to 15 minutes, but never below the back-off."""
     fill(spool, 0, 3)
-    server.play(Verdict("later", "too_many_requests", "HTTP 429: ", asked))
+    server.play(WriteResult("retry", "too_many_requests", "HTTP 429: ", asked))
     assert sender.deliver_once() == waited
 
 
@@ -307,23 +368,31 @@ def test_retry_after(
     ids=["seconds", "date_far", "seconds_far", "date_past", "nonsense"],
 )
 def test_retry_after_over_http(
-    spool: Spool, dead: DeadLetters, fake: FakeInflux, header: str, low: float, high: float
+    spool: Spool,
+    dead: DeadLetters,
+    parked: ParkedLines,
+    fake: FakeInflux,
+    header: str,
+    low: float,
+    high: float,
 ) -> None:
     """`Retry-After` as seconds and as a date comes through to the wait."""
     fill(spool, 0, 3)
     fake.play(Reply(429, b"slow down", (("Retry-After", header),)))
-    sender = Sender(spool, v2(fake.url), dead, jitter=lambda: 1.0)
+    sender = Sender(spool, v2(fake.url), dead, parked, jitter=lambda: 1.0)
     wait = sender.deliver_once()
     assert wait is not None
     assert low <= wait <= high
 
 
-def test_retry_after_as_a_near_date(spool: Spool, dead: DeadLetters, fake: FakeInflux) -> None:
+def test_retry_after_as_a_near_date(
+    spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux
+) -> None:
     """A date 100 s ahead of the server's clock, wrong as that may be, is 100 s."""
     fill(spool, 0, 3)
     date = ("Retry-After", "Thu, 28 May 2026 20:28:20 GMT")
     fake.play(Reply(503, b"", (date,), date=1_780_000_000.0))
-    assert Sender(spool, v2(fake.url), dead).deliver_once() == 100.0
+    assert Sender(spool, v2(fake.url), dead, parked).deliver_once() == 100.0
 
 
 def test_one_line_when_it_begins_and_one_when_it_ends(
@@ -331,10 +400,10 @@ def test_one_line_when_it_begins_and_one_when_it_ends(
 ) -> None:
     """An outage is logged when it begins and when it ends, whatever it turns into meanwhile."""
     fill(spool, 0, 3)
-    server.play(REFUSED, REFUSED, judge(503, {}, ""), REFUSED, judge(401, {}, ""), WRITTEN)
+    server.play(REFUSED, REFUSED, result(503, {}, ""), REFUSED, result(401, {}, ""), WRITTEN)
     for _ in range(7):
         sender.deliver_once()
-    assert [event.getMessage() for event in events] == ["delivery fails", "delivery works again"]
+    assert [event.getMessage() for event in events] == ["delivery failed", "delivery recovered"]
     first, last = (vars(event)["values"] for event in events)
     assert first["reason"] == "refused"
     assert last == {"times": 5}
@@ -350,12 +419,14 @@ def test_success_is_not_logged(
     assert events == []
 
 
-def test_same_bytes_on_a_retry(spool: Spool, dead: DeadLetters, fake: FakeInflux) -> None:
+def test_same_bytes_on_a_retry(
+    spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux
+) -> None:
     """A retry sends the very bytes again; lines that came meanwhile follow later."""
     fill(spool, 0, 500)
     unread = Reply(200, b"x" * 100, manner="cut")
     fake.play(Reply(503), Reply(manner="nothing"), Reply(500, b"{}"), unread, Reply())
-    sender = Sender(spool, v2(fake.url), dead, most_lines=400)
+    sender = Sender(spool, v2(fake.url), dead, parked, max_batch_lines=400)
     for number in range(4):
         assert sender.deliver_once()
         spool.append(line(500 + number))
@@ -369,35 +440,44 @@ def test_same_bytes_on_a_retry(spool: Spool, dead: DeadLetters, fake: FakeInflux
 
 
 def test_one_bad_line_among_five_thousand(
-    spool: Spool, dead: DeadLetters, fake: FakeInflux
+    spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux, clock: Clock
 ) -> None:
     """The 4,999 good ones arrive in order, the bad one is kept with the server's words."""
     fill(spool, 0, 5000)
     bad = line(3210)
     message = b'{"code":"invalid","message":"field type conflict on power_w"}'
     fake.rule = lambda request: Reply(400, message) if bad in request.lines else Reply()
-    sender = Sender(spool, v2(fake.url), dead)
+    sender = Sender(spool, v2(fake.url), dead, parked)
     deliver(sender)
-    assert in_order(fake.taken) == [text for text in lines(0, 5000) if text != bad]
-    assert words(dead) == [(bad.decode(), f"HTTP 400: {message.decode()}")]
-    assert (sender.written, sender.rejected, spool.pending) == (4999, 1, 0)
     # 1 for all, 1 to see that it takes another, then 2 for each of the 13 halvings at the most,
     # and 2 more for the bad one if the request before it failed.
     assert len(fake.received) <= 30
+    assert in_order(fake.taken) == [text for text in lines(0, 5000) if text != bad]
+    assert (sender.written, sender.rejected, spool.pending, len(parked)) == (4999, 0, 0, 1)
+    clock.now += 120
+    deliver(sender)
+    assert words(dead) == [(bad.decode(), f"HTTP 400: {message.decode()}")]
+    assert (sender.written, sender.rejected, spool.pending, len(parked)) == (4999, 1, 0, 0)
 
 
 @pytest.mark.parametrize("status", [400, 422])
 @pytest.mark.parametrize("bad", [{0}, {63}, {31, 32}, {0, 63}, {5, 6, 7, 40}, set(range(64))])
 def test_bad_lines(
-    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, status: int, bad: set[int]
+    spool: Spool,
+    server: Scripted,
+    sender: Sender,
+    dead: DeadLetters,
+    status: int,
+    bad: set[int],
+    clock: Clock,
 ) -> None:
     """However many are bad and wherever, they alone are rejected; all keeps its order."""
     fill(spool, 0, 64)
     wrong = {line(number) for number in bad}
-    verdict = judge(status, {}, "no")
-    server.rule = lambda sent: verdict if wrong & set(sent) else WRITTEN
+    found = result(status, {}, "no")
+    server.rule = lambda sent: found if wrong & set(sent) else WRITTEN
     fill(spool, 64, 66)
-    deliver(sender)
+    decide(sender, clock)
     assert in_order(server.taken) == [text for text in lines(0, 66) if text not in wrong]
     assert refused(dead) == [line(number) for number in sorted(bad)]
     assert sender.failing == ""
@@ -405,25 +485,30 @@ def test_bad_lines(
 
 
 def test_rejection_is_logged(
-    spool: Spool, server: Scripted, sender: Sender, events: list[logging.LogRecord]
+    spool: Spool, server: Scripted, sender: Sender, events: list[logging.LogRecord], clock: Clock
 ) -> None:
     """Rejecting is logged when it begins, with the server's words, and when it is over."""
     server.rule = lambda sent: REJECTED if set(sent) & set(lines(0, 50)) else WRITTEN
     for first in range(0, 50, 10):
         fill(spool, first, first + 10)
         fill(spool, 100 + first, 102 + first)
-        deliver(sender)
-    (event,) = events
-    assert event.getMessage() == "lines rejected"
-    assert vars(event)["values"] == {"words": "HTTP 400: field type conflict"}
-    sender._refused_at -= delivery.QUIET_SECONDS
+        decide(sender, clock)
+    begun = [event.getMessage() for event in events]
+    assert begun == ["lines parked", "lines rejected", "no more lines parked"] + [
+        "lines parked", "no more lines parked"
+    ] * 4  # fmt: skip
+    assert vars(events[0])["values"] == {"words": "HTTP 400: field type conflict"}
+    assert vars(events[1])["values"] == {"words": "HTTP 400: field type conflict"}
+    assert vars(events[2])["values"] == {"times": 10}
+    events.clear()
+    sender._rejected_at -= delivery.QUIET_SECONDS
     fill(spool, 300, 301)
     deliver(sender)
-    assert [event.getMessage() for event in events[1:]] == ["no more lines rejected"]
-    assert vars(events[1])["values"] == {"times": 50}
+    assert [event.getMessage() for event in events] == ["no more lines rejected"]
+    assert vars(events[0])["values"] == {"times": 50}
 
 
-def test_progress_is_kept(spool: Spool, server: Scripted, sender: Sender) -> None:
+def test_progress_is_kept(spool: Spool, server: Scripted, sender: Sender, clock: Clock) -> None:
     """What was taken before the server went away in the middle of halving is let go of."""
     fill(spool, 0, 16)
     bad = line(12)
@@ -432,7 +517,7 @@ def test_progress_is_kept(spool: Spool, server: Scripted, sender: Sender) -> Non
     assert sender.deliver_once()
     assert spool.pending == 8
     server.rule = lambda sent: REJECTED if bad in sent else WRITTEN
-    deliver(sender)
+    decide(sender, clock)
     assert in_order(server.taken) == [text for text in lines(0, 16) if text != bad]
 
 
@@ -448,14 +533,16 @@ def test_too_large_is_halved(
     assert refused(dead) == []
 
 
-def test_single_line_that_is_too_large(spool: Spool, dead: DeadLetters, fake: FakeInflux) -> None:
+def test_single_line_that_is_too_large(
+    spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux, clock: Clock
+) -> None:
     """A line that does not fit alone is rejected; its neighbours arrive."""
     huge = b'm x="%b" 1' % (b"x" * 20_000)
     spool.append(line(0))
     spool.append(huge)
     spool.append(line(1))
     fake.rule = lambda request: Reply(413 if len(request.body) > 10_000 else 204, b"")
-    deliver(Sender(spool, v2(fake.url), dead))
+    decide(Sender(spool, v2(fake.url), dead, parked), clock)
     assert in_order(fake.taken) == lines(0, 2)
     assert words(dead) == [(huge.decode(), "HTTP 413: ")]
 
@@ -469,19 +556,15 @@ def poisoned(bad: set[bytes]) -> Rule:
 
 @pytest.mark.parametrize("bad", [{0}, {99}, {50}, {0, 99}, {0, 24, 49, 99}, {3, 4, 5}])
 def test_poison(
-    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, bad: set[int]
+    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, bad: set[int], clock: Clock
 ) -> None:
     """Lines that get a 5xx for ever while others pass are rejected; the rest arrives."""
     fill(spool, 0, 100)
     poison = {line(number) for number in bad}
     server.rule = poisoned(poison)
-    attempts = 0
-    while spool.pending and attempts < 60:
-        attempts += 1
-        sender.deliver_once()
+    assert attempt(sender, clock, 60) <= 13
     assert set(refused(dead)) == poison
     assert set(server.taken) == set(lines(0, 100)) - poison
-    assert attempts <= 12
     fill(spool, 100, 120)
     deliver(sender)
     assert server.taken[-20:] == lines(100, 120)
@@ -515,7 +598,7 @@ def test_server_that_is_down_is_not_a_poison(
 
 
 def test_single_line_is_never_a_poison_alone(
-    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters
+    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, clock: Clock
 ) -> None:
     """With a single line waiting nobody can tell a poison from a server that is down: it waits."""
     fill(spool, 0, 1)
@@ -524,9 +607,8 @@ def test_single_line_is_never_a_poison_alone(
     assert (spool.pending, refused(dead)) == (1, [])
     server.rule = poisoned({line(0)})
     fill(spool, 1, 3)
-    for _ in range(12):
-        sender.deliver_once()
-    assert server.taken[-2:] == lines(1, 3)
+    attempt(sender, clock, 15)
+    assert set(server.taken) == set(lines(1, 3))
     assert len(refused(dead)) == 1
 
 
@@ -538,7 +620,8 @@ def test_server_that_goes_down_while_a_poison_is_sought(
     sender: Sender,
     dead: DeadLetters,
     after: int,
-    outage: Verdict,
+    outage: WriteResult,
+    clock: Clock,
 ) -> None:
     """A server that breaks down after a poison was found costs no line but the poison."""
     fill(spool, 0, 64)
@@ -549,15 +632,12 @@ def test_server_that_goes_down_while_a_poison_is_sought(
     alive = len(server.requests) + after
     healthy = poisoned({poison})
     server.rule = lambda sent: healthy(sent) if len(server.requests) <= alive else outage
-    for _ in range(30):
-        sender.deliver_once()
+    attempt(sender, clock, 30)
     assert set(refused(dead)) <= {poison}
     server.rule = lambda _sent: REFUSED if len(server.requests) % 5 == 0 else BROKEN
-    for _ in range(30):
-        sender.deliver_once()
+    attempt(sender, clock, 30)
     server.rule = healthy
-    for _ in range(30):
-        sender.deliver_once()
+    attempt(sender, clock, 30)
     assert spool.pending == 0
     assert set(refused(dead)) == {poison}
     assert set(server.taken) == set(lines(0, 64)) - {poison}
@@ -567,8 +647,8 @@ def test_server_that_goes_down_while_a_poison_is_sought(
 
 
 @pytest.mark.parametrize(
-    ("verdict", "reason"),
-    [(REJECTED, "rejected_all"), (judge(422, {}, ""), "rejected_all"), (TOO_LARGE, "too_large")],
+    ("found", "reason"),
+    [(REJECTED, "rejected_all"), (result(422, {}, ""), "rejected_all"), (TOO_LARGE, "too_large")],
     ids=["400", "422", "413"],
 )
 @pytest.mark.parametrize("took_before", [False, True], ids=["never", "before"])
@@ -578,8 +658,9 @@ def test_server_that_refuses_everything(
     server: Scripted,
     sender: Sender,
     dead: DeadLetters,
+    parked: ParkedLines,
     events: list[logging.LogRecord],
-    verdict: Verdict,
+    found: WriteResult,
     reason: str,
     took_before: bool,
     count: int,
@@ -588,7 +669,7 @@ def test_server_that_refuses_everything(
     if took_before:
         fill(spool, 1000, 1010)
         deliver(sender)
-    server.play(verdict)
+    server.play(found)
     fill(spool, 0, count)
     for number in range(30):
         assert sender.deliver_once()
@@ -596,16 +677,17 @@ def test_server_that_refuses_everything(
     assert sender.failing == reason
     assert sender.failures == {reason: 30}
     assert (refused(dead), sender.rejected, spool.pending) == ([], 0, count + 30)
+    assert len(parked) == 0
     # One try, halvings of what is too large, and few lines to see whether any passes.
     assert len(server.requests) < 30 * 25
     server.play(WRITTEN)
     deliver(sender)
     assert server.taken[-count - 30 :] == lines(0, count + 30)
-    assert [event.getMessage() for event in events] == ["delivery fails", "delivery works again"]
+    assert [event.getMessage() for event in events] == ["delivery failed", "delivery recovered"]
 
 
 def test_first_line_of_all_is_bad(
-    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters
+    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, clock: Clock
 ) -> None:
     """A bad line with nothing behind it waits; with the next line it is found to be bad."""
     server.rule = lambda sent: REJECTED if line(0) in sent else WRITTEN
@@ -613,22 +695,22 @@ def test_first_line_of_all_is_bad(
     assert all(sender.deliver_once() for _ in range(5))
     assert refused(dead) == []
     fill(spool, 1, 2)
-    deliver(sender)
+    decide(sender, clock)
     assert refused(dead) == lines(0, 1)
     assert set(server.taken) == {line(1)}
 
 
 @pytest.mark.parametrize("bad", [{0}, {3}, {0, 2}, set(range(6))])
 def test_bad_lines_one_by_one(
-    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, bad: set[int]
+    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, bad: set[int], clock: Clock
 ) -> None:
     """Lines that come one at a time are found to be bad as well, once any was taken."""
     server.rule = lambda sent: REJECTED if set(map(line, bad)) & set(sent) else WRITTEN
     fill(spool, 100, 101)
-    deliver(sender)
+    decide(sender, clock)
     for number in range(6):
         fill(spool, number, number + 1)
-        deliver(sender)
+        decide(sender, clock)
     assert refused(dead) == [line(number) for number in sorted(bad)]
     assert (
         in_order(server.taken)[-6 + len(bad) :]
@@ -643,13 +725,13 @@ def of_charger(name: str, number: int) -> bytes:
 
 
 def test_charger_whose_every_line_conflicts(
-    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters
+    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, clock: Clock
 ) -> None:
     """However long one charger's lines conflict, they alone are refused; the others arrive."""
     server.rule = lambda sent: REJECTED if any(b"=bad" in each for each in sent) else WRITTEN
     for number in range(400):
         spool.append(of_charger("good" if number % 40 == 39 else "bad", number))
-    deliver(sender)
+    decide(sender, clock)
     assert in_order(server.taken) == [of_charger("good", n) for n in range(39, 400, 40)]
     assert refused(dead) == [of_charger("bad", n) for n in range(400) if n % 40 != 39]
 
@@ -666,38 +748,40 @@ def test_only_charger_conflicts_from_the_start(
 
 @pytest.mark.parametrize("after", range(1, 14))
 def test_server_that_begins_to_refuse_everything(
-    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, after: int
+    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, after: int, clock: Clock
 ) -> None:
     """Also in the middle of the search for one bad line: nothing but that line is refused."""
     fill(spool, 0, 64)
     bad = line(20)
     server.rule = lambda sent: REJECTED if bad in sent or len(server.requests) > after else WRITTEN
-    for _ in range(10):
-        sender.deliver_once()
+    attempt(sender, clock, 10)
     assert set(refused(dead)) <= {bad}
     server.rule = lambda sent: REJECTED if bad in sent else WRITTEN
-    deliver(sender)
+    decide(sender, clock)
     assert refused(dead) == [bad]
     assert set(server.taken) == set(lines(0, 64)) - {bad}
 
 
 def test_backlog_that_is_too_old(
-    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters
+    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, clock: Clock
 ) -> None:
     """Thousands of points beyond the server's retention do not keep back the newest ones."""
     fill(spool, 0, 1200)
-    sender._most_lines = sender._at_once = 100
-    old = set(lines(0, 1100))
+    sender._max_batch_lines = sender._batch_lines = 100
+    old = set(lines(0, 900))
     server.rule = lambda sent: REJECTED if old & set(sent) else WRITTEN
     deliver(sender)
-    assert refused(dead) == lines(0, 1100)
-    assert set(server.taken) == set(lines(1100, 1200))
+    assert set(server.taken) == set(lines(900, 1200))
+    clock.now += 120
+    deliver(sender)
+    assert refused(dead) == lines(0, 900)
+    assert set(server.taken) == set(lines(900, 1200))
 
 
 # What takes too long
 
-TIMEOUT = Verdict("later", "timeout", "did not answer in time", answered=False)
-TRUNCATED = Verdict("later", "truncated", "broke off its answer", answered=False)
+TIMEOUT = WriteResult("retry", "timeout", "did not answer in time", answered=False)
+TRUNCATED = WriteResult("retry", "truncated", "broke off its answer", answered=False)
 
 
 @pytest.mark.parametrize("fits", [1, 3, 40, 999])
@@ -754,7 +838,7 @@ def test_requests_grow_while_they_are_quick(
     monkeypatch.setattr(delivery.time, "monotonic", lambda: now[0])
     fill(spool, 0, 4000)
 
-    def slow(sent: Sequence[bytes]) -> Verdict:
+    def slow(sent: Sequence[bytes]) -> WriteResult:
         now[0] += len(sent) / 10
         return TIMEOUT if len(sent) > 100 else WRITTEN
 
@@ -770,37 +854,35 @@ def test_requests_grow_while_they_are_quick(
     assert max(len(request) for request in server.requests) == 5000
 
 
-@pytest.mark.parametrize("verdict", [TRUNCATED, TIMEOUT], ids=["truncated", "timeout"])
+@pytest.mark.parametrize("found", [TRUNCATED, TIMEOUT], ids=["truncated", "timeout"])
 @pytest.mark.parametrize("bad", [{0}, {20}, {39}, {4, 5}])
 def test_line_on_which_the_server_breaks_off(
     spool: Spool,
     server: Scripted,
     sender: Sender,
     dead: DeadLetters,
-    verdict: Verdict,
+    found: WriteResult,
     bad: set[int],
+    clock: Clock,
 ) -> None:
     """A line that the server crashes on is found and refused; the rest arrives."""
     poison = {line(number) for number in bad}
-    server.rule = lambda sent: verdict if poison & set(sent) else WRITTEN
+    server.rule = lambda sent: found if poison & set(sent) else WRITTEN
     fill(spool, 0, 40)
-    attempts = 0
-    while spool.pending and attempts < 80:
-        sender.deliver_once()
-        attempts += 1
+    attempt(sender, clock, 80)
     assert set(refused(dead)) == poison
     assert set(server.taken) == set(lines(0, 40)) - poison
 
 
-@pytest.mark.parametrize("verdict", [TRUNCATED, TIMEOUT], ids=["truncated", "timeout"])
+@pytest.mark.parametrize("found", [TRUNCATED, TIMEOUT], ids=["truncated", "timeout"])
 def test_server_that_hangs_for_hours(
-    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, verdict: Verdict
+    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, found: WriteResult
 ) -> None:
     """A server that breaks off everything is no line's fault, however long it does."""
     fill(spool, 0, 40)
     deliver(sender)
     fill(spool, 40, 100)
-    server.play(verdict)
+    server.play(found)
     assert all(sender.deliver_once() for _ in range(200))
     assert (spool.pending, refused(dead)) == (60, [])
     assert len(server.requests) < 500
@@ -864,29 +946,33 @@ def test_damaged_letters_are_passed_over(spool: Spool, dead: DeadLetters) -> Non
     assert spool.read(10).lines == lines(0, 1)
 
 
-def test_requeue(spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters) -> None:
+def test_requeue(
+    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, clock: Clock
+) -> None:
     """Put back, letters are lines again, in order, and delivered; there are none left."""
     fill(spool, 0, 8)
     server.rule = lambda sent: REJECTED if set(sent) & set(lines(2, 5)) else WRITTEN
-    deliver(sender)
+    decide(sender, clock)
     assert len(refused(dead)) == 3
     assert dead.requeue(spool) == (3, 0, 0)
     assert refused(dead) == []
     server.play(WRITTEN)
-    deliver(sender)
+    decide(sender, clock)
     assert server.taken[-3:] == lines(2, 5)
 
 
 @pytest.mark.parametrize("room", [0, 1, 700, 1900])
 def test_requeue_into_a_full_spool(tmp_path: Path, dead: DeadLetters, room: int) -> None:
     """Nothing that waits goes for a letter: what finds no room stays one."""
-    queue = Spool(tmp_path / "queue", 256 * 1024)
+    used = [0]
+    queue = Spool(tmp_path / "queue", 256 * 1024, lambda: used[0])
     fill(queue, 10_000, 12_000)
     for number in range(1200):
         dead.put(line(number), "no")
     size = len(b"%08x %b\n" % (0, line(0)))
     fits = min(room, 1200)
-    queue.limit_bytes = queue.size_bytes + sum(10 + len(line(n)) for n in range(fits)) + size // 2
+    free = sum(10 + len(line(n)) for n in range(fits)) + size // 2
+    used[0] = queue.limit_bytes - queue.size_bytes - free
     assert dead.requeue(queue) == (fits, 0, 1200 - fits)
     assert queue.dropped == 0
     assert queue.read(9000).lines == lines(10_000, 12_000) + lines(0, fits)
@@ -908,12 +994,44 @@ def test_requeue_of_a_line_without_a_time(spool: Spool, dead: DeadLetters) -> No
     assert dead.requeue(spool) == (0, 2, 0)
 
 
+def test_requeue_keeps_the_limit(tmp_path: Path, spool: Spool) -> None:
+    """Letters that stay, as many as there may be, do not raise the limit for those that follow."""
+    dead = DeadLetters(tmp_path / "dead", 64 * 1024)
+    while not dead.spool.dropped:
+        dead.extend([(b"goe_charger power_w=1.0", "no")] * 50)
+    staying = dead.spool.pending
+    for _ in range(3):
+        assert dead.requeue(spool) == (0, staying, 0)
+    assert dead.spool.pending == staying
+    dead.extend([(b"goe_charger power_w=2.0", "no")] * 2000)
+    assert dead.spool.size_bytes <= 64 * 1024
+    dead.close()
+
+
+def test_requeue_on_a_full_disk(
+    spool: Spool, dead: DeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No letter is lost where neither the queue nor the letters that stay find room."""
+    dead.put(b"goe_charger power_w=1.0", "no")
+    dead.put(line(0), "no")
+
+    def full(_descriptor: int, _content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        assert dead.requeue(spool) == (0, 0, 2)
+    assert refused(dead) == [b"goe_charger power_w=1.0", line(0)]
+    assert dead.requeue(spool) == (1, 1, 0)
+
+
 def test_full_disk_and_a_refused_line(
     spool: Spool,
     server: Scripted,
     sender: Sender,
     dead: DeadLetters,
     monkeypatch: pytest.MonkeyPatch,
+    clock: Clock,
 ) -> None:
     """Where no letter can be written the line is counted, and delivery goes on."""
     fill(spool, 0, 8)
@@ -924,7 +1042,7 @@ def test_full_disk_and_a_refused_line(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
-        deliver(sender)
+        decide(sender, clock)
     assert (sender.rejected, dead.spool.dropped, spool.pending) == (1, 1, 0)
     assert set(server.taken) == set(lines(0, 8)) - {line(3)}
     dead.put(line(9), "no")
@@ -976,7 +1094,7 @@ def test_stop_when_idle(sender: Sender) -> None:
 def test_stop_in_a_back_off(spool: Spool, server: Scripted, sender: Sender) -> None:
     """A sender that waits out an outage stops at once; everything stays on disk."""
     fill(spool, 0, 5)
-    server.play(Verdict("later", "too_many_requests", "", 600.0))
+    server.play(WriteResult("retry", "too_many_requests", "", 600.0))
     sender.start()
     wait_for(lambda: bool(server.requests), "a request")
     sender.stop(20)
@@ -984,11 +1102,13 @@ def test_stop_in_a_back_off(spool: Spool, server: Scripted, sender: Sender) -> N
     assert spool.pending == 5
 
 
-def test_stop_in_a_request(spool: Spool, dead: DeadLetters, fake: FakeInflux) -> None:
+def test_stop_in_a_request(
+    spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux
+) -> None:
     """A sender whose server hangs is left after the grace; everything stays on disk."""
     fill(spool, 0, 5)
     fake.play(Reply(manner="hang"))
-    sender = Sender(spool, v2(fake.url, Access(5.0)), dead)
+    sender = Sender(spool, v2(fake.url, Access(5.0)), dead, parked)
     sender.start()
     wait_for(lambda: bool(fake.received), "a request")
     sender.stop(0.1)
@@ -999,20 +1119,49 @@ def test_stop_in_a_request(spool: Spool, dead: DeadLetters, fake: FakeInflux) ->
 
 
 def test_stop_in_the_search_for_bad_lines(
-    spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters
+    spool: Spool, server: Scripted, sender: Sender, parked: ParkedLines
 ) -> None:
     """A search of thousands of requests ends with the one under way; nothing follows it."""
     fill(spool, 0, 3000)
     fill(spool, 5000, 5001)
     server.rule = lambda sent: WRITTEN if sent == [line(5000)] else REJECTED
     sender.start()
-    wait_for(lambda: sender.rejected > 5, "refused lines")
+    wait_for(lambda: len(parked) > 5, "parked lines")
     sender.stop(20)
     assert not sender._thread.is_alive()
     asked, left = len(server.requests), spool.pending
     assert left > 0
-    assert refused(dead) == lines(0, 3001 - left)
+    parked.close()
+    assert on_disk(parked) == lines(0, 3001 - left)
     assert len(server.requests) == asked
+
+
+@pytest.mark.parametrize("after", [3, 10, 20])
+def test_stop_in_the_trial_of_a_parked_line(
+    spool: Spool,
+    server: Scripted,
+    sender: Sender,
+    dead: DeadLetters,
+    parked: ParkedLines,
+    clock: Clock,
+    after: int,
+) -> None:
+    """A stop while a parked line is tried decides nothing: it stays parked."""
+    fill(spool, 0, 8)
+    server.rule = lambda sent: REJECTED if line(3) in sent else WRITTEN
+    deliver(sender)
+    end = len(server.requests) + after
+
+    def rule(sent: Sequence[bytes]) -> WriteResult:
+        if len(server.requests) == end:
+            sender.stop(0)
+        return REJECTED if line(3) in sent else WRITTEN
+
+    server.rule = rule
+    clock.now += 120
+    assert sender.deliver_once() is None
+    assert len(server.requests) == end
+    assert (refused(dead), len(parked), on_disk(parked)) == ([], 1, [line(3)])
 
 
 def test_answer_after_the_end(spool: Spool, server: Scripted, sender: Sender) -> None:
@@ -1020,7 +1169,7 @@ def test_answer_after_the_end(spool: Spool, server: Scripted, sender: Sender) ->
     fill(spool, 0, 5)
     asked, answer = threading.Event(), threading.Event()
 
-    def late(_sent: Sequence[bytes]) -> Verdict:
+    def late(_sent: Sequence[bytes]) -> WriteResult:
         asked.set()
         assert answer.wait(20)
         return WRITTEN
@@ -1048,11 +1197,11 @@ def test_stop_between_two_rounds(sender: Sender, monkeypatch: pytest.MonkeyPatch
             self.set()
             super().clear()
 
-    monkeypatch.setattr(sender, "_work", Late())
+    monkeypatch.setattr(sender, "_new_lines", Late())
     sender.start()
     sender._thread.join(20)
     alive = sender._thread.is_alive()
-    sender._work.set()
+    sender._new_lines.set()
     assert not alive
 
 
@@ -1065,10 +1214,10 @@ def test_a_defect_does_not_end_delivery(
 ) -> None:
     """An exception nobody foresaw is logged with its traceback, and delivery goes on later."""
     fill(spool, 0, 5)
-    monkeypatch.setattr(delivery, "LONGEST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(delivery, "MAX_WAIT_SECONDS", 0.01)
     broken = iter([True, True])
 
-    def rule(_sent: Sequence[bytes]) -> Verdict:
+    def rule(_sent: Sequence[bytes]) -> WriteResult:
         if next(broken, False):
             raise RuntimeError("a defect")
         return WRITTEN
@@ -1077,27 +1226,29 @@ def test_a_defect_does_not_end_delivery(
     sender.start()
     wait_for(lambda: server.taken == lines(0, 5), "the lines")
     sender.stop(5)
-    assert [event.getMessage() for event in events] == ["delivery broke"] * 2
+    assert [event.getMessage() for event in events] == ["delivery failed (bug)"] * 2
     assert all(event.exc_info for event in events)
 
 
 # Asking for the time
 
 
-def test_asking_without_lines(spool: Spool, server: Scripted, dead: DeadLetters) -> None:
+def test_asking_without_lines(
+    spool: Spool, server: Scripted, dead: DeadLetters, parked: ParkedLines
+) -> None:
     """While an answer is wanted the server is asked each second without lines, and it is told."""
     wanted = [True]
-    told: list[Verdict] = []
+    told: list[WriteResult] = []
     sender = Sender(
-        spool, server, dead,
-        on_answer=told.append, wants_answer=lambda: wanted[0], jitter=lambda: 1.0,
+        spool, server, dead, parked,
+        on_answer=told.append, needs_answer=lambda: wanted[0], jitter=lambda: 1.0,
     )  # fmt: skip
     dated = {"Date": "Thu, 28 May 2026 20:26:40 GMT"}
-    server.play(REFUSED, REFUSED, judge(400, dated, "no points"), WRITTEN)
+    server.play(REFUSED, REFUSED, result(400, dated, "no points"), WRITTEN)
     assert [sender.deliver_once() for _ in range(4)] == [1.0, 2.0, 1.0, 1.0]
     assert server.requests == [[]] * 4
-    assert [verdict.outcome for verdict in told] == ["later", "later", "rejected", "written"]
-    server.play(judge(400, {}, "no HTTPS"), TIMEOUT, TIMEOUT, TIMEOUT, WRITTEN)
+    assert [found.outcome for found in told] == ["retry", "retry", "rejected", "written"]
+    server.play(result(400, {}, "no HTTPS"), TIMEOUT, TIMEOUT, TIMEOUT, WRITTEN)
     assert all(sender.deliver_once() for _ in range(5))
     assert sender.failures == {"refused": 2, "rejected_all": 1, "timeout": 3}
     fill(spool, 0, 9)
@@ -1108,12 +1259,14 @@ def test_asking_without_lines(spool: Spool, server: Scripted, dead: DeadLetters)
     assert refused(dead) == []
 
 
-def test_answers_are_told(spool: Spool, server: Scripted, dead: DeadLetters) -> None:
+def test_answers_are_told(
+    spool: Spool, server: Scripted, dead: DeadLetters, parked: ParkedLines
+) -> None:
     """The answer to each request with lines is told as well."""
-    told: list[Verdict] = []
-    sender = Sender(spool, server, dead, on_answer=told.append)
+    told: list[WriteResult] = []
+    sender = Sender(spool, server, dead, parked, on_answer=told.append)
     fill(spool, 0, 3)
-    timed = Verdict("written", server_time=5.0)
+    timed = WriteResult("written", server_time=5.0)
     server.play(REFUSED, timed)
     sender.deliver_once()
     sender.deliver_once()
@@ -1153,6 +1306,7 @@ def v1(url: str, access: Access = ACCESS) -> WriteServer:
 def test_outage_over_http(
     spool: Spool,
     dead: DeadLetters,
+    parked: ParkedLines,
     fake: FakeInflux,
     api: Callable[[str, Access], WriteServer],
     reply: Reply,
@@ -1161,7 +1315,7 @@ def test_outage_over_http(
     """A failure of each kind loses nothing, and what waited arrives once it is over."""
     fill(spool, 0, 20)
     fake.play(reply)
-    sender = Sender(spool, api(fake.url, Access(0.3)), dead)
+    sender = Sender(spool, api(fake.url, Access(0.3)), dead, parked)
     assert sender.deliver_once()
     assert sender.deliver_once()
     assert sender.failures == {reason: 2}
@@ -1176,6 +1330,7 @@ def test_outage_over_http(
 def test_success_over_http(
     spool: Spool,
     dead: DeadLetters,
+    parked: ParkedLines,
     fake: FakeInflux,
     api: Callable[[str], WriteServer],
     status: int,
@@ -1183,14 +1338,14 @@ def test_success_over_http(
     """200 with nothing in it and 204 are success."""
     fill(spool, 0, 20)
     fake.play(Reply(status))
-    deliver(Sender(spool, api(fake.url), dead))
+    deliver(Sender(spool, api(fake.url), dead, parked))
     assert [request.lines for request in fake.received] == [lines(0, 20)]
 
 
-def test_server_that_comes_and_goes(spool: Spool, dead: DeadLetters) -> None:
+def test_server_that_comes_and_goes(spool: Spool, dead: DeadLetters, parked: ParkedLines) -> None:
     """Refused while nobody listens; delivered when somebody does."""
     fill(spool, 0, 5)
-    sender = Sender(spool, v2(f"http://127.0.0.1:{free_port()}"), dead)
+    sender = Sender(spool, v2(f"http://127.0.0.1:{free_port()}"), dead, parked)
     assert sender.deliver_once()
     assert sender.failing == "refused"
     with FakeInflux() as fake:
@@ -1199,7 +1354,9 @@ def test_server_that_comes_and_goes(spool: Spool, dead: DeadLetters) -> None:
         assert fake.taken == lines(0, 5)
 
 
-def test_flaky_server(spool: Spool, dead: DeadLetters, fake: FakeInflux) -> None:
+def test_flaky_server(
+    spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux
+) -> None:
     """A server that fails every other request in turn of ways gets every line, in order."""
     fill(spool, 0, 2000)
     ways = [Reply(503), Reply(manner="nothing"), Reply(200, b"<html>"), Reply(429),
@@ -1212,7 +1369,7 @@ def test_flaky_server(spool: Spool, dead: DeadLetters, fake: FakeInflux) -> None
         return Reply() if asked % 2 else ways[asked // 2 % len(ways)]
 
     fake.rule = rule
-    sender = Sender(spool, v2(fake.url), dead, most_lines=100)
+    sender = Sender(spool, v2(fake.url), dead, parked, max_batch_lines=100)
     while sender.deliver_once() is not None:
         pass
     assert fake.taken == lines(0, 2000)
@@ -1229,30 +1386,34 @@ def small(tmp_path: Path) -> Iterator[Spool]:
     opened.close()
 
 
-def test_dropped_on_the_way(small: Spool, dead: DeadLetters, server: Scripted) -> None:
+def test_dropped_on_the_way(
+    small: Spool, dead: DeadLetters, parked: ParkedLines, server: Scripted, clock: Clock
+) -> None:
     """A line whose segment goes while a request has it counts once, by what is answered."""
-    sender = Sender(small, server, dead, jitter=lambda: 1.0)
+    sender = Sender(small, server, dead, parked, jitter=lambda: 1.0)
     first, *_rest, last = small.read(900).lines
     waiting = small.pending
 
-    def drops_what_is_on_its_way(sent: Sequence[bytes]) -> Verdict:
-        if line(1000) not in small.read(900).lines:
+    def drops_what_is_on_its_way(sent: Sequence[bytes]) -> WriteResult:
+        if len(server.requests) == 1:
             fill(small, 1000, 1400)
         return REJECTED if first in sent or last in sent else WRITTEN
 
     server.rule = drops_what_is_on_its_way
     dropped = small.dropped
-    deliver(sender)
+    decide(sender, clock)
     assert first not in small.read(900).lines
     assert (small.pending, small.dropped, sender.rejected) == (0, dropped, 2)
     assert sender.written == len(set(server.taken)) == waiting + 400 - 2
 
 
-def test_dropped_on_the_way_of_no_avail(small: Spool, dead: DeadLetters, server: Scripted) -> None:
+def test_dropped_on_the_way_of_no_avail(
+    small: Spool, dead: DeadLetters, parked: ParkedLines, server: Scripted
+) -> None:
     """What goes while a request has it, and is not taken, is dropped."""
-    sender = Sender(small, server, dead, jitter=lambda: 1.0)
+    sender = Sender(small, server, dead, parked, jitter=lambda: 1.0)
 
-    def drops_what_is_on_its_way(_sent: Sequence[bytes]) -> Verdict:
+    def drops_what_is_on_its_way(_sent: Sequence[bytes]) -> WriteResult:
         fill(small, 1000, 1400)
         return REFUSED
 
@@ -1265,10 +1426,14 @@ def test_dropped_on_the_way_of_no_avail(small: Spool, dead: DeadLetters, server:
 
 
 def test_dropped_before_it_was_on_its_way(
-    small: Spool, dead: DeadLetters, server: Scripted, monkeypatch: pytest.MonkeyPatch
+    small: Spool,
+    dead: DeadLetters,
+    parked: ParkedLines,
+    server: Scripted,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What goes between being read and being sent is dropped, and not sent."""
-    sender = Sender(small, server, dead, jitter=lambda: 1.0)
+    sender = Sender(small, server, dead, parked, jitter=lambda: 1.0)
     read = small.read
 
     def then_it_goes(most: int) -> Batch:

@@ -19,7 +19,14 @@ from fake_influx import UNREAD, FakeInflux, Reply, http_date
 from servers import free_port
 from speaker import Speaker
 
-from goe_exporter.influx.write_api import Access, ServerV1, ServerV2, Verdict, WriteServer, judge
+from goe_exporter.influx.write_api import (
+    Access,
+    ServerV1,
+    ServerV2,
+    WriteResult,
+    WriteServer,
+    result,
+)
 
 TOKEN = "s3cret-t0ken-of-ours=="
 LINES = [b'goe_charger,charger=a up=true,x="\xc3\xa4 \\"q" 1750000000000', b"m v=1 2", b"m v=2 3"]
@@ -115,9 +122,9 @@ def test_large_body(fake: FakeInflux, server: Open) -> None:
 def test_no_lines_ask_for_an_answer(fake: FakeInflux, server: Open) -> None:
     """Without lines it is a ping: an answer with the server's time, nothing to write."""
     fake.play(Reply(400, b"no points", date=NOW))
-    verdict = server(fake.url).write([])
-    assert verdict.answered
-    assert verdict.server_time == NOW
+    found = server(fake.url).write([])
+    assert found.answered
+    assert found.server_time == NOW
     assert fake.received[0].body == b""
 
 
@@ -135,7 +142,7 @@ def test_proxies_of_the_environment_do_not_count(
 def test_redirects_are_not_followed(fake: FakeInflux, server: Open) -> None:
     """A redirect is no success, and the token goes nowhere else."""
     fake.play(Reply(307, headers=(("Location", f"{fake.url}/elsewhere"),)))
-    assert server(fake.url).write(LINES).outcome == "later"
+    assert server(fake.url).write(LINES).outcome == "retry"
     assert len(fake.received) == 1
 
 
@@ -145,7 +152,7 @@ def test_one_server_many_requests(fake: FakeInflux, server: Open) -> None:
     asker = server(fake.url)
     fake.play(Reply(), Reply(503), Reply(400, b"bad"), Reply(manner="nothing"), Reply())
     outcomes = [asker.write(LINES).outcome for _ in range(5)]
-    assert outcomes == ["written", "later", "rejected", "later", "written"]
+    assert outcomes == ["written", "retry", "rejected", "retry", "written"]
 
 
 # What answers mean
@@ -157,40 +164,40 @@ def test_one_server_many_requests(fake: FakeInflux, server: Open) -> None:
         (204, "", "written", ""),
         (200, "", "written", ""),
         (200, " \n", "written", ""),
-        (200, "<html>Welcome</html>", "later", "unexpected_answer"),
-        (201, "", "later", "http_status"),
-        (202, "", "later", "http_status"),
-        (301, "", "later", "http_status"),
-        (302, "", "later", "http_status"),
+        (200, "<html>Welcome</html>", "retry", "unexpected_answer"),
+        (201, "", "retry", "http_status"),
+        (202, "", "retry", "http_status"),
+        (301, "", "retry", "http_status"),
+        (302, "", "retry", "http_status"),
         (400, "partial write", "rejected", "rejected"),
         (422, "", "rejected", "rejected"),
-        (401, "", "later", "unauthorized"),
-        (403, "", "later", "forbidden"),
-        (404, "", "later", "not_found"),
-        (405, "", "later", "http_status"),
-        (407, "", "later", "http_status"),
-        (408, "", "later", "http_status"),
+        (401, "", "retry", "unauthorized"),
+        (403, "", "retry", "forbidden"),
+        (404, "", "retry", "not_found"),
+        (405, "", "retry", "http_status"),
+        (407, "", "retry", "http_status"),
+        (408, "", "retry", "http_status"),
         (413, "", "too_large", "too_large"),
-        (429, "", "later", "too_many_requests"),
-        (500, "", "later", "server_error"),
-        (502, "", "later", "server_error"),
-        (503, "", "later", "server_error"),
-        (504, "", "later", "server_error"),
-        (599, "", "later", "server_error"),
+        (429, "", "retry", "too_many_requests"),
+        (500, "", "retry", "server_error"),
+        (502, "", "retry", "server_error"),
+        (503, "", "retry", "server_error"),
+        (504, "", "retry", "server_error"),
+        (599, "", "retry", "server_error"),
     ],
 )
 def test_judge(status: int, body: str, outcome: str, reason: str) -> None:
     """Only 204, and 200 without a body, are success; only 400 and 422 are the lines' own fault."""
-    verdict = judge(status, {}, body)
-    assert (verdict.outcome, verdict.reason, verdict.answered) == (outcome, reason, True)
+    found = result(status, {}, body)
+    assert (found.outcome, found.reason, found.answered) == (outcome, reason, True)
 
 
 def test_judge_keeps_the_servers_words() -> None:
     """The words are the status and the body on one line, at most 500 characters of it."""
-    assert judge(400, {}, ' {"message":\n "field  type"}\r\n').words == (
+    assert result(400, {}, ' {"message":\n "field  type"}\r\n').message == (
         'HTTP 400: {"message": "field type"}'
     )
-    assert len(judge(400, {}, "x" * 10_000).words) == len("HTTP 400: ") + 500
+    assert len(result(400, {}, "x" * 10_000).message) == len("HTTP 400: ") + 500
 
 
 @pytest.mark.parametrize(
@@ -216,26 +223,28 @@ def test_judge_keeps_the_servers_words() -> None:
 def test_retry_after(header: str, seconds: float | None) -> None:
     """`Retry-After` counts as seconds or as a date, by the server's own clock; else not at all."""
     headers = {"Retry-After": header, "Date": "Thu, 28 May 2026 20:00:00 GMT"}
-    assert judge(503, headers, "").retry_after_seconds == seconds
-    assert judge(429, {k.lower(): v for k, v in headers.items()}, "").retry_after_seconds == seconds
+    assert result(503, headers, "").retry_after_seconds == seconds
+    assert (
+        result(429, {k.lower(): v for k, v in headers.items()}, "").retry_after_seconds == seconds
+    )
 
 
 def test_retry_after_as_a_date_without_a_date() -> None:
     """Without the server's time nobody knows how long a date is away."""
     headers = {"Retry-After": "Thu, 28 May 2026 20:28:20 GMT"}
-    assert judge(503, headers, "").retry_after_seconds is None
+    assert result(503, headers, "").retry_after_seconds is None
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "Thu, 99 May 2026 00:00:00 GMT", "0"])
 def test_server_time_that_is_none(text: str) -> None:
     """A `Date` that is none is no server time, and nothing breaks."""
-    assert judge(204, {"Date": text}, "").server_time is None
+    assert result(204, {"Date": text}, "").server_time is None
 
 
 def test_server_time() -> None:
     """The answer's `Date` is Unix seconds, whatever came of the lines."""
     headers = {"date": "Thu, 28 May 2026 20:26:40 GMT"}
-    assert {judge(status, headers, "").server_time for status in (204, 200, 400, 500)} == {NOW}
+    assert {result(status, headers, "").server_time for status in (204, 200, 400, 500)} == {NOW}
 
 
 @both_apis
@@ -244,22 +253,22 @@ def test_server_time() -> None:
 def test_errors_over_http(fake: FakeInflux, server: Open, status: int, body: bytes) -> None:
     """An error's status, words, `Retry-After` and `Date` come through, with and without a body."""
     fake.play(Reply(status, body, (("Retry-After", "17"),), date=NOW))
-    verdict = server(fake.url).write(LINES)
+    found = server(fake.url).write(LINES)
     words = body.decode()
-    expected = judge(status, {}, words)
-    assert (verdict.outcome, verdict.reason) == (expected.outcome, expected.reason)
-    assert verdict.words == f"HTTP {status}: {words}"
-    assert (verdict.retry_after_seconds, verdict.server_time) == (17.0, NOW)
-    assert verdict.answered
+    expected = result(status, {}, words)
+    assert (found.outcome, found.reason) == (expected.outcome, expected.reason)
+    assert found.message == f"HTTP {status}: {words}"
+    assert (found.retry_after_seconds, found.server_time) == (17.0, NOW)
+    assert found.answered
 
 
 @both_apis
 def test_html_with_200(fake: FakeInflux, server: Open) -> None:
     """A page of some other server that answers 200 is no success."""
     fake.play(Reply(200, b"<!doctype html><title>Router</title>"))
-    verdict = server(fake.url).write(LINES)
-    assert (verdict.outcome, verdict.reason) == ("later", "unexpected_answer")
-    assert "Router" in verdict.words
+    found = server(fake.url).write(LINES)
+    assert (found.outcome, found.reason) == ("retry", "unexpected_answer")
+    assert "Router" in found.message
 
 
 @both_apis
@@ -267,7 +276,7 @@ def test_html_with_200(fake: FakeInflux, server: Open) -> None:
 def test_success(fake: FakeInflux, server: Open, status: int) -> None:
     """204, and 200 with nothing in it, are success."""
     fake.play(Reply(status, date=NOW))
-    assert server(fake.url).write(LINES) == Verdict("written", server_time=NOW)
+    assert server(fake.url).write(LINES) == WriteResult("written", server_time=NOW)
 
 
 @both_apis
@@ -281,7 +290,7 @@ def test_answer_that_is_no_text(fake: FakeInflux, server: Open) -> None:
 def test_answer_without_date(fake: FakeInflux, server: Open) -> None:
     """A server that tells no time is still answered by."""
     fake.play(Reply(date=0))
-    assert server(fake.url).write(LINES) == Verdict("written")
+    assert server(fake.url).write(LINES) == WriteResult("written")
 
 
 # What the network does
@@ -291,13 +300,13 @@ LONG_SECONDS = 15.0
 """Far beyond every deadline here, far below what a drip or a hanging server would take."""
 
 
-def ended(server: WriteServer, lines: list[bytes]) -> Verdict:
-    """Return the verdict of a write that nothing answers, and see that it ends by a deadline."""
+def ended(server: WriteServer, lines: list[bytes]) -> WriteResult:
+    """Return the found of a write that nothing answers, and see that it ends by a deadline."""
     started = time.monotonic()
-    verdict = server.write(lines)
+    found = server.write(lines)
     assert time.monotonic() - started < LONG_SECONDS
-    assert (verdict.outcome, verdict.answered) == ("later", False)
-    return verdict
+    assert (found.outcome, found.answered) == ("retry", False)
+    return found
 
 
 @both_apis
@@ -338,8 +347,8 @@ def test_interim_response_is_skipped(speak: Callable[..., Speaker], server: Open
     speaker = speak(INTERIM, b"HTTP/1.1 204 No Content\r\n\r\n")
     assert server(f"http://{speaker.address}").write(LINES).outcome == "written"
     speaker = speak(INTERIM, b"HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\nno")
-    verdict = server(f"http://{speaker.address}").write(LINES)
-    assert (verdict.outcome, verdict.words) == ("rejected", "HTTP 400: no")
+    found = server(f"http://{speaker.address}").write(LINES)
+    assert (found.outcome, found.message) == ("rejected", "HTTP 400: no")
 
 
 @both_apis
@@ -353,8 +362,8 @@ def test_too_many_interim_responses(speak: Callable[..., Speaker], server: Open)
 def test_switching_protocols_is_a_failure(speak: Callable[..., Speaker], server: Open) -> None:
     """101 says nothing of the lines, whatever follows it; they are kept."""
     speaker = speak(b"HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")
-    verdict = server(f"http://{speaker.address}").write(LINES)
-    assert (verdict.outcome, verdict.reason) == ("later", "http_status")
+    found = server(f"http://{speaker.address}").write(LINES)
+    assert (found.outcome, found.reason) == ("retry", "http_status")
 
 
 @both_apis
@@ -403,12 +412,12 @@ def test_huge_answer(fake: FakeInflux, server: Open, status: int) -> None:
     tracemalloc.start()
     try:
         started = time.monotonic()
-        verdict = asker.write(LINES)
+        found = asker.write(LINES)
         seconds = time.monotonic() - started
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert verdict.outcome != "written"
+    assert found.outcome != "written"
     assert seconds < LONG_SECONDS
     assert peak < 8 * 2**20
 

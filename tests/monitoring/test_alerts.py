@@ -227,6 +227,31 @@ def test_overvoltage_is_told_within_a_minute(tmp_path: Path) -> None:
     run([test], tmp_path, "15s")
 
 
+@pytest.mark.parametrize(
+    ("up", "watts", "allowed", "fires"),
+    [
+        ("1x25 0x120", "7000x23 3000x1 stale", "1x23 0x1 stale", 0),
+        (f"1x23 {'1x8 0x14 ' * 6}", f"7000x23 {'3000x8 stale _x14 ' * 6}", "", 1),
+    ],
+    ids=["lost while the car ramps down", "a fault of a charger that flaps"],
+)
+def test_power_of_a_charger_that_stops_answering(
+    up: str, watts: str, allowed: str, fires: int, tmp_path: Path
+) -> None:
+    """A reading taken while a car ramps down is no fault; one of a charger that flaps is."""
+    allowed = allowed or f"1x23 {'0x8 stale _x14 ' * 6}"
+    labels = 'job="goe",instance="pi:10332",charger="garage"'
+    series = [
+        {"series": f"goe_up{{{labels}}}", "values": up},
+        {"series": f"goe_power_watts{{{labels}}}", "values": watts},
+        {"series": f"goe_charging_allowed{{{labels}}}", "values": allowed},
+    ]
+    fired = 'count_over_time(ALERTS{alertname="GoePowerWhileNotAllowed",alertstate="firing"}[1h])'
+    samples = [{"labels": "{}", "value": 1}] * fires
+    query = {"expr": f"sum({fired}) > bool 0", "eval_time": "10m", "exp_samples": samples}
+    run([{"interval": "5s", "input_series": series, "promql_expr_test": [query]}], tmp_path, "15s")
+
+
 def test_a_fault_survives_an_outage_of_prometheus(tmp_path: Path) -> None:
     """Half an hour without an evaluation does not lose a fault of a charger that is off."""
     labels = 'job="goe",instance="pi:10332",charger="garage"'
@@ -426,6 +451,14 @@ def test_joins_keep_the_exporter_and_the_charger(name: str) -> None:
     for labels in re.findall(r"\b(?:on|by) \(([^)]*)\)", expression):
         assert labels == kept or labels.removeprefix(f"{kept}, ") in OWN_LABELS
     assert not re.search(r"\b(ignoring|without)\b", expression)
+
+
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_windows_are_short(name: str) -> None:
+    """No rule reads more than an hour of a charger's series: three days cost 67 ms per charger."""
+    windows = re.findall(r"([\w:]+)(?:\{[^}]*\})?\[([\dsmhd]+)", EXPRESSIONS[name])
+    per_exporter = {"instance:goe_exporter_build_info:held"}
+    assert all(seconds(window) <= 3600 for series, window in windows if series not in per_exporter)
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)

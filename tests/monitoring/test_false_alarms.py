@@ -18,8 +18,8 @@ from goe_exporter.channels.snapshot import Reading, Snapshot
 from goe_exporter.charger import api_v1
 from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.simulator import Charger, story
-from goe_exporter.simulator.speech_v1 import status_v1
-from goe_exporter.simulator.speech_v2 import status_v2
+from goe_exporter.simulator.api_v1 import status_v1
+from goe_exporter.simulator.api_v2 import status_v2
 
 RULES = ROOT / "dashboards" / "alerts" / "goe-alerts.yaml"
 STEP = 15

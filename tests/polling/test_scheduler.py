@@ -113,7 +113,7 @@ def test_one_poll_of_a_charger_at_a_time() -> None:
     led.scheduler.stop(1)
     assert slow.begun == [0.0, 0.25, 1.0]
     assert quick.begun == [0.125, 0.375, 0.625, 0.875]
-    assert slow.most_at_once == 1
+    assert slow.max_concurrent == 1
 
 
 def test_back_off_is_kept() -> None:
@@ -172,7 +172,7 @@ def test_replaced_during_a_poll() -> None:
     assert len(ticker.begun) == 1
     ticker.release.set()
     wait_for(lambda: ticker.ended >= 3, "further polls")
-    assert ticker.most_at_once == 1
+    assert ticker.max_concurrent == 1
     polling.stop(1)
 
 
@@ -239,7 +239,7 @@ def test_hanging_charger_delays_nobody(simulator: Simulator) -> None:
         boxes[17].close()
         polling.stop(5)
     assert all(each.view().stats.failures == {} for each in others)
-    assert max(box.most_at_once for box in boxes) == 1
+    assert max(box.max_concurrent for box in boxes) == 1
 
 
 # The pool

@@ -27,8 +27,8 @@ from goe_exporter.errors import ConfigError, RefusedError, TransportError
 from goe_exporter.http_server.web_config import WebConfig
 from goe_exporter.influx import line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters, letters
-from goe_exporter.influx.unstamped import Held
-from goe_exporter.influx.write_api import judge
+from goe_exporter.influx.unstamped import UnstampedPoints
+from goe_exporter.influx.write_api import result
 from goe_exporter.polling.view import Poll
 from goe_exporter.service import config as service_config
 from goe_exporter.simulator import Charger, Simulator
@@ -73,7 +73,7 @@ def test_refusal_with_keys_that_cannot_be_printed() -> None:
 @pytest.mark.parametrize("text", ["\x1d8 ", "8\x1c", "\x1f8"])
 def test_retry_after_between_separators(text: str) -> None:
     """What `str.strip` takes for a space and `float` does not costs nothing."""
-    assert judge(503, {"Retry-After": text}, "").retry_after_seconds == 8.0
+    assert result(503, {"Retry-After": text}, "").retry_after_seconds == 8.0
 
 
 @pytest.mark.parametrize("zone", ["-0000", ""])
@@ -82,7 +82,7 @@ def test_date_without_a_zone(zone: str, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     time.tzset()
     try:
-        said = judge(204, {"Date": f"Fri, 15 Jan 2027 08:00:00 {zone}".strip()}, "")
+        said = result(204, {"Date": f"Fri, 15 Jan 2027 08:00:00 {zone}".strip()}, "")
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -218,11 +218,11 @@ def _keeper(file: Path) -> Timekeeper:
 )
 def test_held_record_without_a_time(tmp_path: Path, record: bytes) -> None:
     """It is kept apart with a word why, and those behind it are stamped."""
-    held = Held(tmp_path / "held", LIMIT, _keeper(tmp_path / "clock"), 0.0)
+    held = UnstampedPoints(tmp_path / "held", LIMIT, _keeper(tmp_path / "clock"), 0.0)
     held.spool.extend([record, b"boot-2 4000.0 1.0 1.0 p f=2"])
     found, end = held.stamped()
     assert found.lines == [b"p f=2 1799999000000"]
-    assert len(found.timeless) == 1
+    assert len(found.untimed) == 1
     assert held.done(end)
     held.spool.close()
 
@@ -234,7 +234,7 @@ def test_held_record_without_a_time(tmp_path: Path, record: bytes) -> None:
 def test_clock_file_that_no_exporter_wrote(tmp_path: Path, text: str) -> None:
     """A time that cannot have been is none: it would make every later point one without a time."""
     (tmp_path / "clock").write_text(text)
-    assert _keeper(tmp_path / "clock").last_right in (0.0, NOW)
+    assert _keeper(tmp_path / "clock").last_trusted in (0.0, NOW)
 
 
 # strict_yaml, config, web_config
@@ -270,7 +270,7 @@ def test_aliases_as_a_key(tmp_path: Path) -> None:
 def test_number_too_long_to_be_shown(tmp_path: Path, key: str) -> None:
     """Python refuses to write such a number down, and so does the refusal."""
     assert _load(tmp_path, f"{key}: !!int 0x{'f' * 5000}").endswith(
-        ", not a number of thousands of digits"
+        ", not a number with thousands of digits"
     )
 
 
@@ -295,7 +295,7 @@ def test_key_that_would_break_the_line(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize(
     ("text", "rule"),
-    [('"\\ud800"', "a text in UTF-8"), ('"a\\0b"', "a text without NUL")],
+    [('"\\ud800"', "must be UTF-8 text"), ('"a\\0b"', "must be text without NUL")],
 )
 def test_text_that_cannot_be_passed_on(tmp_path: Path, place: str, text: str, rule: str) -> None:
     """Half a surrogate pair and NUL are in no file's name, URL or variable; no secret is shown."""
@@ -319,7 +319,9 @@ def test_text_that_cannot_be_passed_on(tmp_path: Path, place: str, text: str, ru
 )
 def test_host_that_no_request_can_have(host: str) -> None:
     """It is refused where it is given, not when it is asked."""
-    with pytest.raises(ValueError, match=r"^a host name or address, with an optional port[,;] "):
+    with pytest.raises(
+        ValueError, match=r"^must be a host name or address with an optional port[,;] "
+    ):
         values.host(host)
 
 
@@ -333,14 +335,19 @@ def test_host_beyond_ascii() -> None:
 @pytest.mark.parametrize("url", ["http://a|b", "http://[::::]", "http://%zz", "http://" + "ü" * 70])
 def test_url_that_no_request_can_have(url: str) -> None:
     """So is InfluxDB's."""
-    with pytest.raises(ConfigError, match=r"influxdb.url: http://HOST:PORT or https://…[,;] "):
+    with pytest.raises(
+        ConfigError,
+        match=r"influxdb.url: must be a URL such as http://HOST:PORT or https://HOST[,;] ",
+    ):
         service_config.parse({"influxdb": {"bucket": "b", "url": url}}, "goe.yml")
 
 
 @pytest.mark.parametrize("text", ["a\0:1", f"{'a' * 70}:1", f"{'ü' * 70}:1", "a|b:1"])
 def test_listen_address_that_no_socket_can_have(text: str) -> None:
     """And so is an address to listen on."""
-    with pytest.raises(ValueError, match=r"^ADDR:PORT or :PORT, as in 127.0.0.1:10332, not "):
+    with pytest.raises(
+        ValueError, match=r"^must be ADDR:PORT or :PORT, such as 127.0.0.1:10332, not "
+    ):
         values.listen_address(text)
 
 
@@ -348,7 +355,7 @@ def test_listen_address_that_no_socket_can_have(text: str) -> None:
 def test_cipher_suite_that_is_no_text(suite: object) -> None:
     """It is refused, whatever it is."""
     section = {"cert_file": "a", "key_file": "a", "cipher_suites": [suite]}
-    with pytest.raises(ConfigError, match=r"cipher_suites\[0\]: one of TLS_"):
+    with pytest.raises(ConfigError, match=r"cipher_suites\[0\]: must be one of TLS_"):
         strict_yaml.validated(WebConfig, {"tls_server_config": section}, "web.yml")
 
 
@@ -368,7 +375,7 @@ def test_secret_in_place_of_its_section() -> None:
 def test_hash_that_bcrypt_cannot_check() -> None:
     """It looks like one, but every request with a password would fail over it."""
     users = {"basic_auth_users": {"me": "$2y$10$" + "a" * 53}}
-    with pytest.raises(ConfigError, match=r"basic_auth_users\.me: a bcrypt hash"):
+    with pytest.raises(ConfigError, match=r"basic_auth_users\.me: must be a bcrypt hash"):
         strict_yaml.validated(WebConfig, users, "web.yml")
 
 

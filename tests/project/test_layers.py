@@ -49,13 +49,13 @@ DOORS = {
     "influxdb_client": "influx.write_api",
     "jinja2": "web.pages",
     "prometheus_client": "prometheus",
-    "pydantic": "config charger.settings influx.settings http_server.web_config service.config",
+    "pydantic": "config charger.settings influx.settings http_server service.config",
     "pydantic_core": "config.strict_yaml",
     "requests": "transport",
     "rich": "cli.tables",
     "starlette": "http_server web",
     "urllib3": "transport",
-    "uvicorn": "http_server.server",
+    "uvicorn": "http_server.server http_server.connection",
     "yaml": "config.strict_yaml",
 }
 """Foreign library → the rooms or modules that may import it."""

@@ -1,4 +1,4 @@
-"""Releases and what they rest on: workflows, the tag, the oldest dependencies, their review."""
+"""Releases: workflows, the tag, the oldest dependencies and their review."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from compose import FILES
 from paths import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -35,7 +36,7 @@ def workflow(name: str) -> dict[str, Any]:
 
 
 def test_workflows_follow_the_schema() -> None:
-    """The service's own schema accepts every workflow."""
+    """GitHub's schema accepts every workflow."""
     assert {path.stem for path in WORKFLOWS} == {"ci", "release"}
     checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
     command = [*checker, "vendor.github-workflows", *map(str, WORKFLOWS)]
@@ -45,7 +46,7 @@ def test_workflows_follow_the_schema() -> None:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_workflows_trust_nobody(path: Path) -> None:
-    """Foreign actions are pinned to a commit; nothing may write, no secret is used, no text run."""
+    """Actions are pinned to a commit; workflows have no write permission and no secrets."""
     text, document = path.read_text(), workflow(path.stem)
     assert document["permissions"] == {"contents": "read"}
     assert "secrets" not in text
@@ -61,7 +62,7 @@ def test_workflows_trust_nobody(path: Path) -> None:
 
 
 def test_actions_run_on_a_current_runtime() -> None:
-    """GitHub's actions are of versions that run on Node 24."""
+    """GitHub's actions have versions that run on Node 24."""
     pinned = re.findall(
         r"uses: (actions/[\w-]+)@[0-9a-f]{40} # v(\d+)\.\d+\.\d+",
         "".join(path.read_text() for path in WORKFLOWS),
@@ -72,7 +73,7 @@ def test_actions_run_on_a_current_runtime() -> None:
 
 
 def test_dependabot_follows_the_schema() -> None:
-    """The service's own schema accepts its configuration."""
+    """Dependabot's schema accepts its configuration."""
     checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
     command = [*checker, "vendor.dependabot", str(ROOT / ".github" / "dependabot.yml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -87,7 +88,7 @@ def test_dependabot_updates_everything_that_is_pinned() -> None:
         for each in configuration["updates"]
     }
     assert folders == {
-        "docker-compose": ["/"],
+        "docker-compose": ["/", "/deploy/compose"],
         "docker": ["/"],
         "github-actions": ["/"],
         "pip": ["/", "/.ci"],
@@ -97,8 +98,15 @@ def test_dependabot_updates_everything_that_is_pinned() -> None:
     assert "==" not in (ROOT / "Makefile").read_text()
 
 
+def test_dependabot_finds_every_compose_file() -> None:
+    """Dependabot recognizes the names of all compose files."""
+    for name in FILES:
+        assert re.search(r"(docker-)?compose(-\w+)?(\.[\w-]+)?\.ya?ml$", Path(name).name)
+        assert (Path("/") / name).parent in (Path("/"), Path("/deploy/compose"))
+
+
 def test_a_release_is_tested_built_and_published() -> None:
-    """A tag alone publishes: what was tested, built once, by the environment that is trusted."""
+    """Only a tag publishes: tested, built once, from the trusted environment."""
     document = workflow("release")
     assert document[True] == {"push": {"tags": ["v*"]}}
     jobs = document["jobs"]
@@ -115,19 +123,19 @@ def test_a_release_is_tested_built_and_published() -> None:
     ("tag", "changelog", "said"),
     [
         ("v1.2.3", "## 1.2.3 - 2026-12-01\n\n## 1.2.2 - 2026-11-01\n", "v1.2.3 can be released"),
-        ("1.2.3", "## 1.2.3 - 2026-12-01\n", "the tag is 1.2.3, the version 1.2.3"),
-        ("v1.2.4", "## 1.2.4 - 2026-12-01\n", "the tag is v1.2.4, the version 1.2.3"),
-        ("v1.2.3", "## Unreleased\n\n## 1.2.3 - 2026-12-01\n", "begins with '## Unreleased'"),
-        ("v1.2.3", "## 1.2.2 - 2026-11-01\n", "begins with '## 1.2.2 - 2026-11-01'"),
-        ("v1.2.3", "## 1.2.3\n", "begins with '## 1.2.3', not with '## 1.2.3 - YEAR-MONTH-DAY'"),
-        ("v1.2.3", "## 1x2.3 - 2026-12-01\n", "begins with '## 1x2.3"),
-        ("v1.2.3", "nothing\n", "begins with 'no heading'"),
+        ("1.2.3", "## 1.2.3 - 2026-12-01\n", "the tag is 1.2.3, not v1.2.3"),
+        ("v1.2.4", "## 1.2.4 - 2026-12-01\n", "the tag is v1.2.4, not v1.2.3"),
+        ("v1.2.3", "## Unreleased\n\n## 1.2.3 - 2026-12-01\n", "is '## Unreleased'"),
+        ("v1.2.3", "## 1.2.2 - 2026-11-01\n", "is '## 1.2.2 - 2026-11-01'"),
+        ("v1.2.3", "## 1.2.3\n", "is '## 1.2.3', not '## 1.2.3 - YEAR-MONTH-DAY'"),
+        ("v1.2.3", "## 1x2.3 - 2026-12-01\n", "is '## 1x2.3"),
+        ("v1.2.3", "nothing\n", "is 'no heading'"),
     ],
 )
 def test_the_tag_the_version_and_the_changelog_agree(
     tmp_path: Path, tag: str, changelog: str, said: str
 ) -> None:
-    """Only a tag of the package's version, which heads the changelog with a date, is released."""
+    """Only a tag that agrees with the version and the changelog's latest heading is released."""
     for name in (".ci", "goe_exporter"):
         (tmp_path / name).mkdir()
     shutil.copy(ROOT / ".ci" / "release-tag", tmp_path / ".ci")
@@ -140,14 +148,15 @@ def test_the_tag_the_version_and_the_changelog_agree(
 
 
 def bounds() -> dict[str, str]:
-    """Return the lower bound of every dependency."""
-    pairs = [re.fullmatch(r"([a-z0-9-]+)>=([0-9.]+)", text) for text in PROJECT["dependencies"]]
+    """Return the lower bound of every dependency; some have an upper bound too."""
+    pattern = r"([a-z0-9-]+)>=([0-9.]+)(?:,<[0-9.]+)?"
+    pairs = [re.fullmatch(pattern, text) for text in PROJECT["dependencies"]]
     assert all(pairs), "a dependency is a name and a lower bound"
     return {pair[1]: pair[2] for pair in pairs if pair}
 
 
 def test_the_oldest_versions_are_the_lower_bounds() -> None:
-    """`make test-oldest` takes exactly what pyproject.toml allows at the least."""
+    """`make test-oldest` uses exactly the lower bounds of pyproject.toml."""
     oldest = (ROOT / "tests" / "oldest.txt").read_text().split()
     assert oldest == [f"{name}=={version}" for name, version in bounds().items()]
     steps = workflow("ci")["jobs"]["oldest"]["steps"]
@@ -155,6 +164,6 @@ def test_the_oldest_versions_are_the_lower_bounds() -> None:
 
 
 def test_every_dependency_is_reviewed() -> None:
-    """The review names each dependency with its bound, and no other."""
+    """The review lists exactly the dependencies, with their bounds."""
     rows = re.findall(r"(?m)^\| ([a-z0-9-]+) +\| ([0-9.]+) +\|", REVIEW)
     assert dict(rows) == bounds()

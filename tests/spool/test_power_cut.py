@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import random
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 from power import WAYS, Disk
 
 from goe_exporter.durable.clock import Timekeeper
-from goe_exporter.influx import agent as agent_module
+from goe_exporter.influx import store as store_module
 from goe_exporter.influx.agent import Agent
 from goe_exporter.influx.dead_letters import DeadLetters, letters
+from goe_exporter.influx.parked import ParkedLines
 from goe_exporter.influx.sender import Sender
-from goe_exporter.influx.write_api import Verdict
+from goe_exporter.influx.write_api import WriteResult
 from goe_exporter.polling.view import Poll
 from goe_exporter.spool.queue import Spool
 
@@ -135,36 +137,50 @@ class Picky:
         self.bad = bad
         self.taken: list[bytes] = []
 
-    def write(self, lines: Sequence[bytes]) -> Verdict:
+    def write(self, lines: Sequence[bytes]) -> WriteResult:
         if self.bad & set(lines):
-            return Verdict("rejected", "rejected", "HTTP 400: field type conflict")
+            return WriteResult("rejected", "rejected", "HTTP 400: field type conflict")
         self.taken += lines
-        return Verdict("written", server_time=NOW)
+        return WriteResult("written", server_time=NOW)
 
 
 def test_refused_lines(watch: Watch, folder: Path) -> None:
-    """A line that is refused is in the spool or among the dead letters, at every moment."""
-    server = Picky({line(2), line(5), line(6)})
+    """A line that is refused is in the spool, parked or among the dead letters, at every moment.
+
+    Where those that were parked before it are decided later, a decided one is still parked.
+    """
+    server = Picky({line(2), line(5), line(6), line(7)})
     taken: set[bytes] = set()
+    parked_once: set[bytes] = set()
+    now = [0.0]
 
     def check(left: Path) -> None:
         dead = {letter.line.encode() for letter in letters(left / "dead")}
+        parked = {letter.line.encode() for letter in letters(left / "parked")}
         waiting = set(drained(left)) if left.is_dir() else set()
-        assert taken <= waiting | dead | set(server.taken)
-        assert dead <= server.bad
+        assert taken <= waiting | parked | dead | set(server.taken)
+        assert dead <= parked_once
+        assert parked <= server.bad | {line(7)}
+        parked_once.update(parked)
 
     disk = watch(check)
     spool = Spool(folder, LIMIT)
     dead = DeadLetters(folder / "dead", LIMIT)
     dead.spool._storage.segment_bytes = 300
+    apart = ParkedLines(folder / "parked", LIMIT, lambda: now[0])
+    apart.spool._storage.segment_bytes = 300
     for number in range(9):
         spool.append(line(number))
         taken.add(line(number))
-    sender = Sender(spool, server, dead)
+    sender = Sender(spool, server, dead, apart, toss=random.Random(1).randrange)
     assert [sender.deliver_once() for _ in range(2)] == [0.0, None]
-    assert sender.rejected == 3
+    assert (len(apart), sender.rejected) == (4, 0)
+    server.bad.remove(line(7))
+    now[0] += 120
+    assert sender.deliver_once() is None
+    assert (len(apart), sender.rejected) == (0, 3)
     assert dead.requeue(spool) == (3, 0, 0)
-    assert disk.steps > 80
+    assert disk.steps > 100
 
 
 def test_held_points(watch: Watch, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,8 +192,8 @@ def test_held_points(watch: Watch, folder: Path, monkeypatch: pytest.MonkeyPatch
         since_boot=lambda: clock["up"],
         synchronised=lambda: False,
     )
-    monkeypatch.setattr(agent_module, "Timekeeper", keeper)
-    monkeypatch.setattr(agent_module, "boot", lambda: "boot-1")
+    monkeypatch.setattr(store_module, "Timekeeper", keeper)
+    monkeypatch.setattr(store_module, "boot", lambda: "boot-1")
     names: list[bytes] = []
 
     def check(left: Path) -> None:
@@ -189,13 +205,13 @@ def test_held_points(watch: Watch, folder: Path, monkeypatch: pytest.MonkeyPatch
 
     disk = watch(check)
     pusher = Agent(folder, LIMIT, Picky(set()), {}, 5000)
-    pusher._held.spool._storage.segment_bytes = 400
+    pusher.store.unstamped.spool._storage.segment_bytes = 400
     for number in range(100, 112):
         clock["wall"], clock["up"] = clock["wall"] + 5, clock["up"] + 5
         pusher.take(Poll(str(number), "", clock["wall"], None))
         names.append(b"%d" % number)
     clock["wall"] = NOW
-    pusher._answered(Verdict("written", server_time=NOW))
-    assert not pusher.clock_unsure()
+    pusher._answered(WriteResult("written", server_time=NOW))
+    assert not pusher.store.has_unstamped
     pusher.stop(0)
     assert disk.steps > 60

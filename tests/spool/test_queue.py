@@ -662,13 +662,53 @@ def test_extend_a_full_spool(opened: Open) -> None:
     assert drained(spool) == lines(spool.dropped, 1500)
 
 
-def test_bound_can_be_lowered(opened: Open, folder: Path) -> None:
-    """A lower limit holds at once, not at the next line."""
-    spool = opened(SMALL)
+def test_shared_limit(folder: Path) -> None:
+    """What other queues use of the limit counts at every append, and at once in `make_room`."""
+    used = [0]
+    spool = Spool(folder, SMALL, lambda: used[0])
     fill(spool, 0, 600)
-    spool.bound(3 * 4096)
+    used[0] = SMALL - 4 * 4096
+    assert spool.append(line(600))
+    assert on_disk(folder) <= 4 * 4096
+    assert on_disk(folder) > 2 * 4096
+    spool.make_room(4096)
     assert on_disk(folder) <= 3 * 4096
-    assert drained(spool) == lines(spool.dropped, 600)
+    assert spool.dropped > 0
+    assert drained(spool) == lines(spool.dropped, 601)
+    used[0] = SMALL
+    assert not spool.append(line(601))
+    spool.close()
+
+
+def test_rotate(opened: Open, folder: Path) -> None:
+    """Lines are moved to the end, at the limit too, without being counted twice or dropping any."""
+    spool = opened(SMALL)
+    while not spool.dropped:
+        fill(spool, 0, 100)
+    before, limit = spool.read(10_000).lines, on_disk(folder)
+    spool.dropped = 0
+    for _ in range(3 * len(before) // 10):
+        batch = spool.read(10)
+        assert spool.rotate(batch.lines, batch.end)
+        assert on_disk(folder) <= limit + 4096 + 1000
+    turned = 10 * (3 * len(before) // 10) % len(before)
+    assert opened(SMALL).read(10_000).lines == before[turned:] + before[:turned]
+    assert spool.dropped == 0
+
+
+def test_rotate_on_a_full_disk(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that cannot be written at the end stay where they are."""
+    spool = opened(SMALL)
+    fill(spool, 0, 10)
+    batch = spool.read(5)
+
+    def full(_descriptor: int, _content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        assert not spool.rotate(batch.lines, batch.end)
+    assert drained(spool) == lines(0, 10)
 
 
 def test_newest(opened: Open) -> None:

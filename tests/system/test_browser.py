@@ -1,4 +1,4 @@
-"""The live page in a real Chromium, on simulated chargers."""
+"""The live page in a real Chromium, with simulated chargers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 class Garage:
-    """A simulated charger, polled twice a second, and what the exporter knows of it."""
+    """A simulated charger that is polled twice a second, and its history."""
 
     def __init__(self, simulator: Simulator, name: str = "garage") -> None:
         self.charger = Charger("V4")
@@ -77,7 +77,7 @@ class Garage:
         self.looks = 0
 
     def views(self) -> list[ChargerView]:
-        """Return what the page shows, and count that it was asked for."""
+        """Return what the page shows, and count the calls."""
         self.looks += 1
         return [self.collector.view()]
 
@@ -85,7 +85,7 @@ class Garage:
         return Site(self.views, self.history, port)
 
     def do(self, action: Callable[[Charger], None]) -> None:
-        """Change the charger as a person or a car does."""
+        """Change the charger as a person or a car would."""
         with self.box.lock:
             self.box.catch_up()
             action(self.charger)
@@ -93,7 +93,7 @@ class Garage:
 
 @pytest.fixture
 def garage(simulator: Simulator) -> Iterator[Garage]:
-    """Yield a charger that is being polled."""
+    """Yield a charger that is polled."""
     running = Garage(simulator)
     running.schedule.start()
     yield running
@@ -101,7 +101,7 @@ def garage(simulator: Simulator) -> Iterator[Garage]:
 
 
 def shown(name: str, status: dict[str, object] | None, *, age: float | None = 1.0) -> ChargerView:
-    """Return a charger as the page sees it: with a status, or silent for `age` seconds."""
+    """Return a charger as the page sees it: with a status, or without an answer for `age` s."""
     if status is None:
         stats = PollStats(up=False, reason="timeout", polls=9, failures_in_row=9)
         return ChargerView(name, "192.0.2.1", stats, None, age)
@@ -110,7 +110,7 @@ def shown(name: str, status: dict[str, object] | None, *, age: float | None = 1.
 
 
 def an_hour(names: Sequence[str]) -> History:
-    """Return a history with a full hour of noisy values, and a gap in its middle."""
+    """Return a history with a full hour of noisy values and a gap in the middle."""
     clock = [0.0]
     history = History(clock=lambda: clock[0])
     noise = random.Random(1)
@@ -142,11 +142,11 @@ def fleet() -> Iterator[Site]:
         yield running
 
 
-# What a reader sees happen
+# Live updates
 
 
 def test_a_day(browser: Browser, garage: Garage) -> None:
-    """The open page follows: idle, plugged in, charging, an error, unplugged, dead, back again."""
+    """An open page follows the charger: idle, plugged in, charging, error, unplugged, down, up."""
     with garage.site() as site:
         browser.be(language="de-DE")
         browser.open(site.url)
@@ -185,8 +185,8 @@ def test_a_day(browser: Browser, garage: Garage) -> None:
         assert browser.console() == []
 
 
-def test_the_exporter_goes_and_comes(browser: Browser, garage: Garage) -> None:
-    """Without the exporter the page says so, with a growing age, withholds old values, recovers."""
+def test_an_exporter_outage(browser: Browser, garage: Garage) -> None:
+    """During an outage the page shows an alarm with an age and hides old values; it recovers."""
     browser.be()
     with garage.site() as site:
         browser.open(site.url)
@@ -204,36 +204,36 @@ def test_the_exporter_goes_and_comes(browser: Browser, garage: Garage) -> None:
         assert not browser.run("'withheld' in document.body.dataset")
 
 
-def test_a_hidden_page_is_still(browser: Browser, garage: Garage) -> None:
-    """In a hidden tab the page asks nothing; it catches up when it is seen again."""
+def test_a_hidden_page_sends_no_requests(browser: Browser, garage: Garage) -> None:
+    """A page in a hidden tab sends no requests; it updates when it becomes visible."""
     browser.be()
     with garage.site() as site:
         browser.open(site.url)
         page = browser.driver.current_window_handle
-        wait_for(lambda: garage.looks > 8, "a page that asks")
+        wait_for(lambda: garage.looks > 8, "a page with requests")
         browser.driver.switch_to.new_window("tab")
         other = browser.driver.current_window_handle
         try:
-            wait_for(lambda: not _grows(garage, 3), "a page that asks nothing")
+            wait_for(lambda: not _grows(garage, 3), "a page without requests")
             polls = garage.collector.view().stats.polls
             browser.driver.close()
         finally:
             browser.driver.switch_to.window(page)
         assert other != page
         looks = garage.looks
-        wait_for(lambda: garage.looks > looks + 4, "a page that asks again")
+        wait_for(lambda: garage.looks > looks + 4, "new requests")
         assert polls > 0
 
 
 def _grows(garage: Garage, cycles: int) -> bool:
-    """Tell whether anybody looked while the charger was polled so many times."""
+    """Return whether a page was requested during a number of polls."""
     looks, polls = garage.looks, garage.collector.view().stats.polls
     wait_for(lambda: garage.collector.view().stats.polls >= polls + cycles, "polls")
     return garage.looks > looks
 
 
 def test_pages_cost_the_charger_nothing(browser: Browser, garage: Garage) -> None:
-    """With three windows open the charger gets one request a poll, each page asks a few times."""
+    """With three open windows the charger gets one request per poll."""
     browser.be()
     with garage.site() as site:
         browser.open(site.url)
@@ -251,8 +251,8 @@ def test_pages_cost_the_charger_nothing(browser: Browser, garage: Garage) -> Non
                 browser.driver.close()
         browser.driver.switch_to.window(first)
     assert garage.box.requests - garage.collector.view().stats.polls in (0, 1)
-    assert garage.box.most_at_once == 1
-    # In a cycle each window asks for the page and its piece of history, and twice too soon at most.
+    assert garage.box.max_concurrent == 1
+    # Per poll each window requests the page and its history, with at most two early retries.
     assert 12 <= seen <= 3 * 4 * cycles + 12
 
 
@@ -260,11 +260,11 @@ QUICK = [replace(shown("garage", BROKEN), interval_seconds=0.2)]
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "said", "withheld"),
+    ("status", "body", "message", "hidden"),
     [
-        (401, "", "The exporter refuses access (status 401). Reload the page to log in.", False),
-        (403, "", "The exporter refuses access (status 403). Reload the page to log in.", False),
-        (429, "", "Too many requests (status 429). The page asks again by itself.", False),
+        (401, "", "The exporter denied access (status 401). Reload the page to log in.", False),
+        (403, "", "The exporter denied access (status 403). Reload the page to log in.", False),
+        (429, "", "Too many requests (status 429). The page retries automatically.", False),
         (500, "oh", "The answer is not a page of the exporter (status 500).", True),
         (200, "<h1>Log in", "The answer is not a page of the exporter (status 200).", True),
         (404, "Not Found", "The answer is not a page of the exporter (status 404).", True),
@@ -277,26 +277,26 @@ def test_other_answers(
     *,
     status: int,
     body: str,
-    said: str,
-    withheld: bool,
+    message: str,
+    hidden: bool,
 ) -> None:
-    """Whatever stands before the exporter: the page says what it got, and recovers."""
+    """The page shows which answer it got instead of the exporter's page, and recovers."""
     browser.be()
     with Site(lambda: QUICK) as site:
         browser.open(site.url)
         with monkeypatch.context() as patched:
             patched.setattr(app, "_page", lambda *_any: app.HTMLResponse(body, status))
-            browser.wait_for_text("#lost", said)
-            if withheld:
+            browser.wait_for_text("#lost", message)
+            if hidden:
                 browser.wait_for_text(".power strong", "–")
-            assert ("withheld" in browser.run("Object.keys(document.body.dataset)")) is withheld
+            assert ("withheld" in browser.run("Object.keys(document.body.dataset)")) is hidden
             assert browser.text("h1") == "garage"
         browser.wait("document.querySelector('#lost').hidden", "the alarm to end")
         browser.wait_for_text(".power strong", "0")
 
 
-def test_an_error_is_withheld(browser: Browser) -> None:
-    """Without the exporter neither the error nor the title tells what may be over."""
+def test_an_old_error_is_hidden(browser: Browser) -> None:
+    """During an outage the page and its title do not show an error that may be over."""
     browser.be()
     fault = "document.querySelector('.fault').checkVisibility()"
     with Site(lambda: QUICK) as site:
@@ -309,7 +309,7 @@ def test_an_error_is_withheld(browser: Browser) -> None:
 
 
 def test_a_stale_charger_stands_out(browser: Browser) -> None:
-    """After a failed poll the hero has the colour of its warning, unless there is an error."""
+    """After a failed poll the state has the colour of the warning, unless there is an error."""
     failing = PollStats(up=False, reason="timeout", polls=9)
     browser.be()
     for status, warned in ((CHARGING, True), (BROKEN, False)):
@@ -324,7 +324,7 @@ def test_a_stale_charger_stands_out(browser: Browser) -> None:
 
 
 def test_another_kind_of_page(browser: Browser) -> None:
-    """An open page becomes the overview when a second charger comes, and the charger's again."""
+    """An open page becomes the overview when a second charger is added, and back."""
     views = list(QUICK)
     browser.be()
     with Site(lambda: views) as site:
@@ -335,8 +335,8 @@ def test_another_kind_of_page(browser: Browser) -> None:
         browser.wait("document.querySelector('.hero') && charts[0]?.figure.isConnected")
 
 
-def test_a_charger_that_is_no_longer_there(browser: Browser) -> None:
-    """The page of a charger that left the configuration says so, until it is back."""
+def test_a_removed_charger(browser: Browser) -> None:
+    """The page of a removed charger shows that, until the charger is back."""
     views = list(QUICK)
     browser.be()
     with Site(lambda: views) as site:
@@ -350,7 +350,7 @@ def test_a_charger_that_is_no_longer_there(browser: Browser) -> None:
 
 
 def test_a_newer_exporter(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an update of the exporter an open page loads the new scripts, once."""
+    """After an update of the exporter an open page reloads once, with the new scripts."""
     browser.be()
     with Site(lambda: QUICK) as site:
         browser.open(site.url)
@@ -364,12 +364,12 @@ def test_a_newer_exporter(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> 
         assert browser.run("window.old") == "x"
 
 
-# How it looks
+# Appearance
 
 
 @pytest.mark.parametrize(("width", "dark"), list(product((320, 768, 1440, 2560), (False, True))))
 def test_layout(browser: Browser, fleet: Site, width: int, dark: bool) -> None:
-    """At every width, light and dark, German and English: nothing sticks out, nothing complains."""
+    """At every width, light and dark, in both languages, nothing overflows or logs errors."""
     for language, name in product(("de-DE", "en-GB"), ("", "garage", HOSTILE, "yard")):
         browser.be(width, dark=dark, language=language)
         browser.open(fleet.url + (f"charger/{quote(name, safe='')}" if name else ""))
@@ -387,7 +387,7 @@ def test_layout(browser: Browser, fleet: Site, width: int, dark: bool) -> None:
 
 @pytest.mark.parametrize(("name", "dark"), list(product(("", "garage", HOSTILE, "barn"), (0, 1))))
 def test_accessibility(browser: Browser, fleet: Site, name: str, dark: bool) -> None:
-    """axe-core finds nothing serious: names, roles, tables, contrast."""
+    """axe-core finds no serious problem with names, roles, tables or contrast."""
     browser.be(768, dark=dark, language="de-DE" if dark else "en-GB")
     browser.open(fleet.url + (f"charger/{quote(name, safe='')}" if name else ""))
     browser.wait("!document.querySelector('.charts') || past.now > 0", "charts")
@@ -395,7 +395,7 @@ def test_accessibility(browser: Browser, fleet: Site, name: str, dark: bool) -> 
 
 
 def test_nothing_moves(browser: Browser, fleet: Site) -> None:
-    """No animation runs, which calms readers and spares a wall tablet's processor."""
+    """No animation runs; it would use the processor of a wall tablet."""
     browser.be()
     for path in ("", "charger/garage"):
         browser.open(fleet.url + path)
@@ -403,7 +403,7 @@ def test_nothing_moves(browser: Browser, fleet: Site) -> None:
 
 
 def test_a_hostile_name(browser: Browser) -> None:
-    """A name of markup and 331 characters is text, ours and the charger's own, also when new."""
+    """A name with markup and 331 characters is shown as text, also after an update."""
     views = [shown(HOSTILE, CHARGING)]
     browser.be(320)
     with Site(lambda: views, an_hour([HOSTILE])) as site:
@@ -423,7 +423,7 @@ def test_a_hostile_name(browser: Browser) -> None:
 
 
 def test_without_scripts(browser: Browser, fleet: Site) -> None:
-    """With JavaScript switched off the current values are there, and a way to renew them."""
+    """Without JavaScript the page has the current values and a link to reload."""
     browser.be(scripts=False, language="de-DE")
     try:
         browser.driver.get(f"{fleet.url}charger/garage")
@@ -440,11 +440,11 @@ def _source(browser: Browser) -> str:
     return browser.driver.page_source.replace("\u00a0", " ").replace("&nbsp;", " ")
 
 
-# How it loads
+# Loading
 
 
 def test_first_load_is_small(browser: Browser, fleet: Site) -> None:
-    """All of the first load, an hour of charts included, is 40 kB on the wire at most."""
+    """The first load, including an hour of charts, transfers at most 40 kB."""
     browser.be()
     browser.driver.execute_cdp_cmd("Network.clearBrowserCache", {})
     browser.open(f"{fleet.url}charger/garage")
@@ -470,7 +470,7 @@ def test_first_load_is_small(browser: Browser, fleet: Site) -> None:
 
 
 def test_paint_does_not_wait_for_scripts(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The values are painted while the scripts are still on their way."""
+    """The values are painted before the scripts have arrived."""
     release = threading.Event()
     asset = app._asset
 
@@ -499,7 +499,7 @@ def test_paint_does_not_wait_for_scripts(browser: Browser, monkeypatch: pytest.M
 
 @pytest.fixture
 def charts(browser: Browser, fleet: Site) -> Browser:
-    """Return the browser on a page with an hour of history."""
+    """Return a browser that shows a page with an hour of history."""
     browser.be(language="de-DE")
     browser.open(f"{fleet.url}charger/garage")
     browser.wait("past.now > 0 && document.querySelector('.trace')", "charts")
@@ -507,7 +507,7 @@ def charts(browser: Browser, fleet: Site) -> Browser:
 
 
 def test_gaps_are_gaps(charts: Browser) -> None:
-    """Each line has two runs, and no line is drawn between them."""
+    """Each line has two runs with nothing drawn between them."""
     paths = charts.run(
         "[...document.querySelectorAll('.trace')].map((each) => each.getAttribute('d'))"
     )
@@ -522,7 +522,7 @@ def test_gaps_are_gaps(charts: Browser) -> None:
 
 
 def test_values_at_a_moment(charts: Browser) -> None:
-    """The pointer shows the values at that time in all charts; beyond the line there are none."""
+    """The pointer selects a moment in all charts; in a gap there are no values."""
     box = charts.run("document.querySelector('.plot').getBoundingClientRect().toJSON()")
     middle = {"x": box["x"] + 45, "y": box["y"] + box["height"] / 2}
     charts.send("Mouse", type="mouseMoved", **middle)
@@ -541,7 +541,7 @@ def test_values_at_a_moment(charts: Browser) -> None:
 
 
 def test_values_by_keyboard(charts: Browser) -> None:
-    """The arrow keys walk through the hour, and each moment is told to a screen reader."""
+    """The arrow keys select moments, and screen readers get the values."""
     charts.driver.execute_script("document.querySelector('.plot').focus()")
     last = charts.run("document.activeElement.ariaValueText")
     assert "Gesamt 10," in last
@@ -556,7 +556,7 @@ def test_values_by_keyboard(charts: Browser) -> None:
 
 
 def _powers(times: Sequence[float], now: float, interval: float) -> dict[str, object]:
-    """Return a history as the API gives it, whose power is the time."""
+    """Return a history in the API's format, with the time as power."""
     return {
         "interval_seconds": interval,
         "now_timestamp_seconds": now,
@@ -566,7 +566,7 @@ def _powers(times: Sequence[float], now: float, interval: float) -> dict[str, ob
 
 
 def _merged(charts: Browser, *answers: dict[str, object]) -> list[float | None]:
-    """Return the power once the page has taken these answers, one after the other."""
+    """Return the power after the page has merged these answers in order."""
     charts.driver.execute_script(
         "past.times = []; past.series = new Map(); past.loading = true;"
         "arguments[0].forEach(merge); drawAll()",
@@ -578,7 +578,7 @@ def _merged(charts: Browser, *answers: dict[str, object]) -> list[float | None]:
 
 
 def test_answers_that_overlap(charts: Browser) -> None:
-    """At 1 s a new answer takes the place of the rows it has, and of none before them."""
+    """A new answer replaces the rows of its own times and keeps the earlier ones."""
     first = _powers([1000.0, 1001.0, 1002.0, 1003.1], 1003.2, 1)
     second = _powers([1002.0, 1003.1, 1004.1], 1004.2, 1)
     assert _merged(charts, first, second) == [1000, 1001, 1002, 1003.1, 1004.1]
@@ -588,7 +588,7 @@ def test_answers_that_overlap(charts: Browser) -> None:
     ("interval", "silence", "gap"), [(1, 14, False), (1, 16, True), (10, 29, False), (10, 31, True)]
 )
 def test_an_outage_is_a_gap(charts: Browser, interval: float, silence: float, gap: bool) -> None:
-    """Where the exporter was away no line is drawn, whatever came before and after."""
+    """An outage of the exporter is a gap in the line."""
     first = _powers([1000.0, 1001.0], 1001.2, interval)
     second = _powers([1001.0 + silence, 1002.0 + silence], 1002.2 + silence, interval)
     third = _powers([1002.0 + silence, 1003.0 + silence], 1003.2 + silence, interval)
@@ -603,7 +603,7 @@ def test_an_outage_is_a_gap(charts: Browser, interval: float, silence: float, ga
 
 @pytest.mark.parametrize(("step", "asked"), [(0, [2]), (-86_400, [2, 60]), (7, [2, 60])])
 def test_the_exporters_clock_is_set(charts: Browser, step: float, asked: list[int]) -> None:
-    """When the exporter's clock is set the whole hour is asked for anew, and is all there is."""
+    """When the exporter's clock is set, the page replaces its history by the whole hour."""
     charts.driver.execute_script("document.removeEventListener('refreshed', load)")
     charts.wait("!past.loading")
     found = charts.driver.execute_async_script(
@@ -623,7 +623,7 @@ def test_the_exporters_clock_is_set(charts: Browser, step: float, asked: list[in
 
 
 def test_power_that_flows_back(charts: Browser) -> None:
-    """Where all power is negative the axis holds 0, and the numbers have a true minus sign."""
+    """With negative power the axis includes 0, and numbers have a true minus sign."""
     answer = _powers([1000.0, 1005.0], 1006, 5) | {"series": {"power": [-2500.0, -1234.0]}}
     _merged(charts, answer)
     axis = charts.run(
@@ -639,10 +639,8 @@ def test_power_that_flows_back(charts: Browser) -> None:
 @pytest.mark.parametrize(
     ("language", "text"), [("en-DE", "1,234.5"), ("de-AT", "1\u00a0234,5"), ("de-CH", "1’234.5")]
 )
-def test_the_charts_write_as_the_page(
-    browser: Browser, fleet: Site, language: str, text: str
-) -> None:
-    """Scripts write numbers with the signs that the server uses."""
+def test_numbers_in_charts(browser: Browser, fleet: Site, language: str, text: str) -> None:
+    """Scripts format numbers with the same signs as the server."""
     browser.be(language=language)
     browser.open(f"{fleet.url}charger/garage")
     assert browser.run("number(1234.5, 1)") == text
@@ -651,7 +649,7 @@ def test_the_charts_write_as_the_page(
 
 
 def test_ranges_per_line(charts: Browser) -> None:
-    """Below a chart stands the range of the total, or of each line where there is none."""
+    """A chart's summary has the range of the total, or of each line if there is no total."""
     power, current, temperature = charts.run(
         "[...document.querySelectorAll('.summary')].map((each) => each.textContent)"
     )
@@ -661,8 +659,8 @@ def test_ranges_per_line(charts: Browser) -> None:
     assert [part.split(":")[0] for part in temperature.split("; ")] == ["Platine", "Typ-2-Buchse"]
 
 
-def test_a_screen_reader_is_left_in_peace(charts: Browser) -> None:
-    """New rows do not speak while the reader stands on a chart; a key does."""
+def test_screen_readers_are_not_interrupted(charts: Browser) -> None:
+    """New rows do not change the text of a focused chart; a key press does."""
     said = "document.activeElement.ariaValueText"
     charts.driver.execute_script("document.querySelector('.plot').focus(); past.loading = true")
     before = charts.run(said)
@@ -673,7 +671,7 @@ def test_a_screen_reader_is_left_in_peace(charts: Browser) -> None:
 
 
 def test_a_password_in_the_address(browser: Browser, garage: Garage) -> None:
-    """A page opened as `http://user:password@host/` stays live, charts and all."""
+    """A page opened as `http://user:password@host/` updates, including its charts."""
     browser.be()
     with garage.site() as site:
         browser.open(site.url.replace("//", "//user:password@"))
@@ -683,8 +681,8 @@ def test_a_password_in_the_address(browser: Browser, garage: Garage) -> None:
         assert browser.console() == []
 
 
-def test_one_question_for_the_history_at_a_time(charts: Browser) -> None:
-    """While an answer is awaited none is asked for; a failed one does not end the asking."""
+def test_one_history_request_at_a_time(charts: Browser) -> None:
+    """The page sends no second history request before an answer; it retries after a failure."""
     charts.driver.execute_script("document.removeEventListener('refreshed', load)")
     charts.wait("!past.loading")
     asked = charts.driver.execute_async_script(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
 from dashboard_queries import DAY, Moment, Query, board, midnight, queries
 from prometheus_server import Found, Prometheus, Sample
 from servers import InfluxDB, free_port, push_config, running, wait_for
@@ -31,13 +32,13 @@ ELSEWHERE = "proven by two months of history, in test_dashboards_history.py"
 MAY_BE_EMPTY = {
     "prometheus/energy.json": {
         "Months": f"needs more time; {ELSEWHERE}",
-        "Hours of charging": f"needs a full minute; {ELSEWHERE}",
+        "Charging time": f"needs a full minute; {ELSEWHERE}",
         "Hours of use per day": f"needs a full minute; {ELSEWHERE}",
         "Sessions": f"no car leaves here; {ELSEWHERE}",
         "By card": f"nobody holds up a card here; {ELSEWHERE}",
     },
     "prometheus/exporter.json": {
-        "Points for InfluxDB B": "failed writes, and InfluxDB takes every one",
+        "InfluxDB points B": "failed writes, and InfluxDB takes every one",
     },
     "influxdb/charger.json": {
         "Voltage D": "N, which carries a voltage only where it is swapped with L",
@@ -45,8 +46,8 @@ MAY_BE_EMPTY = {
     "influxdb/energy.json": {
         "Today": f"needs more time; {ELSEWHERE}",
         "This month": f"needs more time; {ELSEWHERE}",
-        "In this time": f"needs more time; {ELSEWHERE}",
-        "Cost in this time": f"needs more time; {ELSEWHERE}",
+        "Selected time range": f"needs more time; {ELSEWHERE}",
+        "Cost": f"needs more time; {ELSEWHERE}",
         "By charger": f"needs more time; {ELSEWHERE}",
         "Energy per day": f"needs more time; {ELSEWHERE}",
         "Months": f"needs more time; {ELSEWHERE}",
@@ -54,18 +55,21 @@ MAY_BE_EMPTY = {
         "Hours of use per day C": f"finished, which no car is here; {ELSEWHERE}",
     },
 }
-"""Panels, or queries of panels, that may find nothing in this world, and why."""
+"""Panels and queries that may find nothing here, and why."""
 
 WHILE_INFLUXDB_FAILS = {
     "goe_influx_oldest_spooled_timestamp_seconds",
     "goe_influx_write_failures_total",
 }
-"""Metrics that are not there in this world; the build checks their names."""
+"""Metrics that are absent here; the build checks their names."""
 
 LIMIT = "vector($limit)"
 """The query for a number that the user types."""
 
-COUNTS = ("Chargers", "Without an answer", "Charging", "With an error")
+LABELS = {"new": {"site": "depot"}, "pro": {"site": "depot"}, "old": {"site": "home"}}
+"""Charger → its labels; the others have none."""
+
+COUNTS = ("Chargers", "Not answering", "Charging", "With an error")
 LABEL_LISTS = re.compile(r"\b(?:by|on|without|ignoring|group_left|group_right) *\(([^()]*)\)")
 
 
@@ -79,7 +83,7 @@ class World(NamedTuple):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Start everything once, and wait until every charger's last slow reading is there."""
+    """Start everything once, and wait for the last slow reading of every charger."""
     folder = tmp_path_factory.mktemp("live")
     new, old, pro, broken = map(charging, ("V4", "V2", "PRO", "V3"))
     new.load_limit_a = 10
@@ -98,6 +102,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "dead": f"127.0.0.1:{free_port()}",
         }
         config = push_config(folder, influxdb.url, chargers)
+        document = yaml.safe_load(config.read_text("utf-8"))
+        for charger in document["chargers"]:
+            charger["labels"] = LABELS.get(charger["name"], {})
+        config.write_text(yaml.safe_dump(document), "utf-8")
         with (
             running(exporter(config, port), folder / "exporter"),
             Prometheus(folder).up(f"127.0.0.1:{port}") as prometheus,
@@ -122,7 +130,7 @@ def exporter(config: Path, port: int) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "goe_exporter.cli.main",
+        "goe_exporter.cli",
         "serve",
         "--config",
         str(config),
@@ -131,7 +139,7 @@ def exporter(config: Path, port: int) -> list[str]:
 
 
 def _all_there(world: World) -> bool:
-    """Tell whether the last slow rows came and counters have risen, in both servers."""
+    """Return whether the last slow readings are in both servers."""
     now = time.time()
     cards = world.prometheus.now('goe_card_energy_joules_total{card="10"}', now)
     slow = [row for row in world.influxdb.points() if "card_energy_10_wh" in row]
@@ -139,7 +147,7 @@ def _all_there(world: World) -> bool:
 
 
 def moment(world: World, query: Query, **chosen: str) -> Moment:
-    """Return the time since the start, or for bars of days the last month, as Grafana asks it."""
+    """Return the time since the start, or for bars of days the last 40 days."""
     now = time.time()
     if query.least_step == DAY:
         return Moment(midnight(now) - 40 * DAY, now, DAY, chosen)
@@ -157,30 +165,30 @@ def ask(server: Prometheus, query: Query, at: Moment) -> list[Found]:
 
 
 def texts(name: str) -> list[str]:
-    """Return all queries of a dashboard, those of its variables too."""
+    """Return all queries of a dashboard, those of its variables too, grouped by `site`."""
     made = board(name)
     of_variables = [
         each["definition"] for each in made["templating"]["list"] if each["type"] == "query"
     ]
-    return of_variables + [query.text for query in queries(name)]
+    return of_variables + [query.text.replace("$group", "site") for query in queries(name)]
 
 
-# Nothing errs, nothing is empty
+# Every query succeeds and finds something
 
 
 def excused(query: Query) -> bool:
-    """Tell whether a query has a reason to find nothing."""
+    """Return whether a query has a reason to find nothing."""
     reasons = MAY_BE_EMPTY.get(query.board, {})
     return query.panel in reasons or f"{query.panel} {query.letter}" in reasons
 
 
 @pytest.mark.parametrize("name", PROMETHEUS)
 def test_prometheus_answers_every_query(world: World, name: str) -> None:
-    """Each query of each panel finds something, but for those with a reason; none errs."""
+    """Every query succeeds, and finds something unless there is a reason."""
     for query in queries(name):
         found = ask(world.prometheus, query, moment(world, query))
         if not found and not excused(query):
-            # A rate wants two scrapes with something between them.
+            # A rate needs two scrapes with an increase between them.
             wait_for(
                 lambda query=query: bool(ask(world.prometheus, query, moment(world, query))),  # type: ignore[misc]
                 query.name,
@@ -190,14 +198,14 @@ def test_prometheus_answers_every_query(world: World, name: str) -> None:
 
 @pytest.mark.parametrize("name", INFLUXDB)
 def test_influxdb_answers_every_query(world: World, name: str) -> None:
-    """Each query of each panel finds something, but for those with a reason; none errs."""
+    """Every query succeeds, and finds something unless there is a reason."""
     for query in queries(name):
         found = world.influxdb.query(moment(world, query).fill(query.text))
         assert found or excused(query), query.name
 
 
 def test_reasons_are_of_queries_that_are_there() -> None:
-    """No excuse outlives its panel."""
+    """Every reason belongs to an existing panel or query."""
     for name, reasons in MAY_BE_EMPTY.items():
         every = queries(name)
         named = {query.panel for query in every} | {f"{each.panel} {each.letter}" for each in every}
@@ -205,7 +213,7 @@ def test_reasons_are_of_queries_that_are_there() -> None:
 
 
 def test_variables_offer_jobs_and_chargers(world: World) -> None:
-    """The lists to choose from hold the job and every charger, the dead one too."""
+    """The variables offer the job and every charger, including the dead one."""
     query = re.compile(r"label_values\((.+), (\w+)\)")
     chargers = ["broken", "dead", "new", "old", "pro"]
     for name in PROMETHEUS:
@@ -227,7 +235,7 @@ def test_variables_offer_jobs_and_chargers(world: World) -> None:
 
 @pytest.mark.parametrize("name", PROMETHEUS)
 def test_metrics_and_labels_are_the_exporters(world: World, name: str) -> None:
-    """Each metric a query names is there, with the labels by which it is chosen or grouped."""
+    """Every metric of a query exists, with the labels by which it is selected or grouped."""
     series = world.prometheus.series('{job="goe"}')
     labels: dict[str, set[str]] = {}
     for each in series:
@@ -248,7 +256,7 @@ def test_metrics_and_labels_are_the_exporters(world: World, name: str) -> None:
 
 @pytest.mark.parametrize("name", INFLUXDB)
 def test_fields_are_the_exporters(world: World, name: str) -> None:
-    """Each field a query names is in the database."""
+    """Every field of a query exists in the database."""
     fields = {row["fieldKey"] for row in world.influxdb.query("SHOW FIELD KEYS")}
     tags = {row["tagKey"] for row in world.influxdb.query("SHOW TAG KEYS")}
     for query in queries(name):
@@ -260,13 +268,13 @@ def test_fields_are_the_exporters(world: World, name: str) -> None:
 def test_only_the_exporter_is_shown(world: World) -> None:
     """With all jobs chosen, processes and scrapes of other jobs are not shown."""
     assert len(world.prometheus.now("process_open_fds", time.time())) == 2
-    for panel in ("Processor", "Memory", "Open files"):
+    for panel in ("CPU", "Memory", "Open files"):
         (query,) = queries("prometheus/exporter.json", panel)
         found = ask(world.prometheus, query, moment(world, query))
         assert [each.labels["job"] for each in found] == ["goe"]
 
 
-# What odd chargers show
+# Unusual chargers
 
 
 def shown(world: World, panel: str, charger: str, letter: str = "A") -> list[Found]:
@@ -283,21 +291,21 @@ def values(found: list[Found]) -> list[float]:
 
 
 def test_a_dead_charger_is_unreachable(world: World) -> None:
-    """Its state is -1, which the panel calls unreachable; its readings are empty, not zero."""
+    """Its state is -1, shown as unreachable; its readings are empty, not zero."""
     (state,) = shown(world, "State", "dead")
     assert values([state]) == [-1]
     # Its labels are those of a state, so that both are one row of the timeline.
-    (answering,) = shown(world, "What happened", "old")
+    (answering,) = shown(world, "State history", "old")
     assert state.labels | {"charger": "old"} == answering.labels
-    for panel in ("Power now", "This session", "Error", "Phases", "Age of the data", "Voltage"):
+    for panel in ("Power now", "This session", "Error", "Phases", "Data age", "Voltage"):
         assert shown(world, panel, "dead") == [], panel
 
 
 def test_a_charger_of_api_v1(world: World) -> None:
-    """It charges; why, and how good its WiFi is, it does not tell; its sensor is the board's."""
+    """It has a state and one sensor, but no charging reason and no Wi-Fi signal."""
     assert values(shown(world, "State", "old")) == [2]
-    assert shown(world, "Why it charges, or not", "old") == []
-    assert shown(world, "WiFi", "old") == []
+    assert shown(world, "Charging reason", "old") == []
+    assert shown(world, "Wi-Fi", "old") == []
     (board_sensor,) = shown(world, "Temperatures", "old")
     assert board_sensor.labels["sensor"] == "board"
 
@@ -313,7 +321,7 @@ def test_phases_that_are_not_connected_are_not_drawn(world: World) -> None:
 
 
 def test_an_error_has_its_name(world: World) -> None:
-    """The panel of the error has one row, whose column `error` is the error's word."""
+    """The panel has one row, whose column `error` is the name of the error."""
     (row,) = shown(world, "Error", "pro")
     assert row.labels["error"] == "gnd_invalid"
     (row,) = shown(world, "Error", "new")
@@ -321,11 +329,14 @@ def test_an_error_has_its_name(world: World) -> None:
 
 
 def test_fleet_has_a_row_for_each_charger(world: World) -> None:
-    """Every charger has a state and an urgency; a charger's columns have the same job and name."""
-    table = queries("prometheus/fleet.json", "Every charger")
+    """Every charger has a state and an urgency; only the dead one has no readings."""
+    table = queries("prometheus/fleet.json", "All chargers")
     columns = [ask(world.prometheus, query, moment(world, query)) for query in table]
-    state, *others, urgency = ({each.labels["charger"] for each in column} for column in columns)
+    state, *others, urgency, labels = (
+        {each.labels["charger"] for each in column} for column in columns
+    )
     assert state == urgency == {"broken", "dead", "new", "old", "pro"}
+    assert labels == urgency
     assert all(names == {"broken", "new", "old", "pro"} for names in others)
     counts = {
         query.panel: values(ask(world.prometheus, query, moment(world, query)))
@@ -334,10 +345,35 @@ def test_fleet_has_a_row_for_each_charger(world: World) -> None:
     }
     assert counts == {
         "Chargers": [5],
-        "Without an answer": [1],
+        "Not answering": [1],
         "Charging": [3],
         "With an error": [1],
     }
+
+
+def test_fleet_groups_by_label(world: World) -> None:
+    """Power is grouped by the label of the configuration; the table has it as a column."""
+    (query,) = queries("prometheus/fleet.json", "Power by $group")
+    at = moment(world, query)
+    chargers = {"depot": "new|pro", "home": "old", "no site": "broken"}
+
+    def sums_are_right() -> bool:
+        """Return whether the groups match sums of chargers, once every scrape is stored."""
+        expected = {}
+        for site, names in chargers.items():
+            power = f'sum(goe_power_watts{{job="goe",charger=~"{names}"}})'
+            (expected[site],) = world.prometheus.past(power, at.start, at.end, at.step)
+        found = ask(world.prometheus, query, at)
+        return {each.labels.pop("site"): each for each in found} == expected
+
+    wait_for(sums_are_right, "the power by site")
+    (column,) = [
+        query for query in queries("prometheus/fleet.json", "All chargers") if query.letter == "H"
+    ]
+    rows = ask(world.prometheus, column, moment(world, column))
+    assert {each.labels["charger"]: each.labels.get("site") for each in rows} == {
+        "new": "depot", "pro": "depot", "old": "home", "broken": None, "dead": None,
+    }  # fmt: skip
 
 
 def test_chosen_chargers_only(world: World) -> None:
@@ -347,11 +383,11 @@ def test_chosen_chargers_only(world: World) -> None:
             assert each.labels.get("charger", "old") == "old", query.name
 
 
-# No charger at all
+# No charger
 
 
 def test_without_chargers_nothing_errs(tmp_path: Path) -> None:
-    """On empty servers every query runs; the fleet counts 0, and all but the limit is empty."""
+    """On empty servers every query succeeds; counts are 0, all else except the limit is empty."""
     now = time.time()
     with Prometheus(tmp_path).up() as prometheus, InfluxDB(tmp_path).up() as influxdb:
         for query in itertools.chain.from_iterable(queries(name) for name in PROMETHEUS):
@@ -365,7 +401,7 @@ def test_without_chargers_nothing_errs(tmp_path: Path) -> None:
 
 
 def test_an_exporter_that_died_is_not_scraped(tmp_path: Path) -> None:
-    """One that was there in the time shown and is gone gives 0, which the panel calls No."""
+    """An exporter that ended within the time range gives 0, shown as No."""
     target, began = f"127.0.0.1:{free_port()}", time.time()
     labels = {"job": "goe", "instance": target, "version": "0.1.0"}
     server = Prometheus(tmp_path)

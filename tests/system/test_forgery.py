@@ -35,13 +35,13 @@ EVENTS = {
     "poll failed",
     "poll succeeded again",
     "value could not be decoded",
-    "delivery fails",
-    "delivery works again",
-    "lines rejected",
+    "delivery failed",
+    "delivery recovered",
+    "lines parked",
     "started",
     "stopped",
-    "points wait on disk until the clock is confirmed",
-    "clock confirmed; points that waited are stamped",
+    "points kept until the clock is confirmed",
+    "clock confirmed, waiting points stamped",
 }
 
 
@@ -150,11 +150,11 @@ def test_serve(launch: Launch, fakes: Fakes, tmp_path: Path, log_format: str) ->
     listen = ("--web.listen-address", "127.0.0.1:0", "--log-level", "debug")
     command = launch("serve", "--config", str(config), *listen, "--log-format", log_format)
     port = int(command.line(r"http://127\.0\.0\.1:(\d+)/")[1])
-    dead = tmp_path / "spool" / "dead"
+    parked = tmp_path / "spool" / "parked"
 
     def done() -> bool:
         polled = all(len(server.received) >= 2 for server in servers.values())
-        return polled and any(path.stat().st_size for path in dead.glob("*.log"))
+        return polled and any(path.stat().st_size for path in parked.glob("*.log"))
 
     wait_for(done, "answers and a refusal", 60)
     for line in (HOSTILE.encode("utf-8", "replace"), b"X: \x1b[31m\x85" + FORGED.encode()):
@@ -163,7 +163,7 @@ def test_serve(launch: Launch, fakes: Fakes, tmp_path: Path, log_format: str) ->
     found = metrics(port)
     lines = logged(command, log_format)
     assert {line["event"] for line in lines} <= EVENTS
-    assert {"poll failed", "value could not be decoded", "delivery fails", "lines rejected"} <= {
+    assert {"poll failed", "value could not be decoded", "delivery failed", "lines parked"} <= {
         line["event"] for line in lines
     }
     assert all(line["level"] in ("info", "warning") for line in lines)

@@ -16,7 +16,10 @@ import pytest
 from exporters import charging
 from servers import InfluxDB, VictoriaMetrics, push_config, running, self_signed, wait_for
 
+from goe_exporter.influx import parked
+from goe_exporter.influx.agent import open_agent
 from goe_exporter.influx.dead_letters import letters
+from goe_exporter.service import config
 from goe_exporter.simulator import Simulator
 from goe_exporter.spool.queue import Spool
 from goe_exporter.spool.segments import survey
@@ -277,25 +280,39 @@ def test_names_make_no_other_points(named: tuple[InfluxDB, VictoriaMetrics]) -> 
 
 
 def test_a_type_conflict(
-    launch: Launch, standing_still: Simulator, influxdb: InfluxDB, tmp_path: Path
+    launch: Launch,
+    standing_still: Simulator,
+    influxdb: InfluxDB,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A line that InfluxDB refuses is in `dead/` with its words; the others arrive, polls go on."""
+    """A line that InfluxDB refuses is parked, and then in `dead/` with the server's words.
+
+    The others arrive, polls go on.
+    """
     serial = "goe_charger,charger=garage,serial=218042"
     influxdb.write(f'{serial} power_w="a lot" {int(time.time() * 1000)}')
     refused, silent = standing_still.add(charging()), standing_still.add(charging())
     silent.fault = "html"
     chargers = {"garage": refused.address, "carport": silent.address}
     agent = push(launch, push_config(tmp_path, influxdb.url, chargers))
-    folder = tmp_path / "spool" / "dead"
-    wait_for(lambda: survey(folder).pending >= 2, "two rejected lines")
+    folder = tmp_path / "spool"
+    wait_for(lambda: survey(folder / "parked").pending >= 2, "two rejected lines")
     polls = refused.requests
     wait_for(lambda: refused.requests >= polls + 2, "further polls")
-    assert stop(agent).count("lines rejected") == 1
-    status = launch("spool", "drain", "--config", str(tmp_path / "config.yaml")).end()
-    # The very last line may be one of those refused, with none behind it to see that others pass.
-    assert status.status == 0 or "rejected_all" in status.err
-    found = list(letters(folder))
-    assert len(found) + survey(tmp_path / "spool").pending == refused.requests
+    assert stop(agent).count("lines parked") == 1
+    assert survey(folder / "dead").pending == 0
+    # Two minutes later.
+    monkeypatch.setattr(parked, "RETRY_SECONDS", 0.0)
+    section = config.load(str(tmp_path / "config.yaml")).influxdb
+    assert section is not None
+    drained = open_agent(section)
+    drained.store.queue.append(b"another up=true %d" % (time.time() * 1000))
+    while drained.stats().spooled:
+        drained.sender.deliver_once()
+    drained.stop(0)
+    found = list(letters(folder / "dead"))
+    assert len(found) == refused.requests
     assert all("field type conflict" in letter.words for letter in found)
     assert all("charger=garage" in letter.line for letter in found)
     assert len(influxdb.points("carport")) == silent.requests
@@ -308,7 +325,7 @@ def test_a_wrong_path(launch: Launch, standing_still: Simulator, tmp_path: Path,
     with VictoriaMetrics(tmp_path).up() as server:
         chargers = {"garage": box.address}
         agent = push(launch, push_config(tmp_path, f"{server.url}/nonsense", chargers, api=api))
-        agent.line("delivery fails.*reason=rejected_all.*unsupported path")
+        agent.line("delivery failed.*reason=rejected_all.*unsupported path")
         wait_for(lambda: box.requests >= 3, "three polls")
         assert stop(agent).count("level=warning") == 1
         assert survey(tmp_path / "spool" / "dead").pending == 0
@@ -329,7 +346,7 @@ def test_http_to_a_tls_port(launch: Launch, standing_still: Simulator, tmp_path:
     with influxdb.up():
         agent = push(launch, push_config(tmp_path, influxdb.url, {"garage": box.address}))
         # It closes without having read the lines, so that its answer may be lost to a reset.
-        agent.line("delivery fails.*reason=(rejected_all.*HTTPS|truncated)")
+        agent.line("delivery failed.*reason=(rejected_all.*HTTPS|truncated)")
         wait_for(lambda: box.requests >= 4, "four polls")
         assert stop(agent).count("level=warning") == 1
     assert survey(tmp_path / "spool" / "dead").pending == 0
@@ -395,15 +412,15 @@ def test_a_wrong_password(launch: Launch, standing_still: Simulator, tmp_path: P
     with InfluxDB(tmp_path, password="right").up() as influxdb:
         config = push_config(tmp_path, influxdb.url, {"garage": box.address}, **login)
         agent = push(launch, config)
-        agent.line("delivery fails.*reason=unauthorized")
+        agent.line("delivery failed.*reason=unauthorized")
         wait_for(lambda: box.requests >= 2, "two polls")
         log = stop(agent)
-        assert log.count("delivery fails") == 1
+        assert log.count("delivery failed") == 1
         assert influxdb.points() == []
         secret.write_text("right\n")
         agent = push(launch, config)
         all_there(influxdb, box)
-        assert "delivery fails" not in stop(agent)
+        assert "delivery failed" not in stop(agent)
 
 
 def test_a_database_that_comes_later(
@@ -413,12 +430,12 @@ def test_a_database_that_comes_later(
     box = standing_still.add(charging())
     with InfluxDB(tmp_path).up(database="") as influxdb:
         agent = push(launch, push_config(tmp_path, influxdb.url, {"garage": box.address}))
-        agent.line("delivery fails.*reason=not_found")
+        agent.line("delivery failed.*reason=not_found")
         wait_for(lambda: box.requests >= 2, "two polls")
         influxdb.query("CREATE DATABASE goe")
         all_there(influxdb, box)
         log = stop(agent)
-    assert (log.count("delivery fails"), log.count("delivery works again")) == (1, 1)
+    assert (log.count("delivery failed"), log.count("delivery recovered")) == (1, 1)
 
 
 def whole(influxdb: InfluxDB, box: Box, polls: int, until: float) -> None:
@@ -440,7 +457,7 @@ def test_a_server_that_comes_later(
     influxdb = InfluxDB(tmp_path)
     before = time.time()
     agent = push(launch, push_config(tmp_path, influxdb.url, {"garage": box.address}))
-    agent.line("delivery fails.*reason=refused")
+    agent.line("delivery failed.*reason=refused")
     wait_for(lambda: box.requests >= 3, "three polls")
     polls, until = box.requests, time.time()
     with influxdb.up():
@@ -459,14 +476,14 @@ def test_a_server_that_goes_and_comes(
         agent = push(launch, push_config(tmp_path, influxdb.url, {"garage": box.address}))
         wait_for(lambda: influxdb.points() != [], "the first point")
     # A server that ends may also break off its answer, so the reason is left open.
-    agent.line("delivery fails")
+    agent.line("delivery failed")
     outage = box.requests
     wait_for(lambda: box.requests >= outage + 2, "polls during the outage")
     polls, until = box.requests, time.time()
     with influxdb.up():
         whole(influxdb, box, polls, until)
         log = stop(agent)
-    assert (log.count("delivery fails"), log.count("delivery works again")) == (1, 1)
+    assert (log.count("delivery failed"), log.count("delivery recovered")) == (1, 1)
 
 
 def test_victoria_metrics_that_comes_later(
@@ -477,7 +494,7 @@ def test_victoria_metrics_that_comes_later(
     server = VictoriaMetrics(tmp_path)
     config = push_config(tmp_path, server.url, {"garage": box.address}, api="v2")
     agent = push(launch, config)
-    agent.line("delivery fails.*reason=refused")
+    agent.line("delivery failed.*reason=refused")
     wait_for(lambda: box.requests >= 2, "two polls")
     with server.up():
 

@@ -35,7 +35,7 @@ def told(event, arguments):
         os.write(log, f"{event} {arguments[:1]!r}\\n".encode("utf-8", "backslashreplace"))
 
 sys.addaudithook(told)
-from goe_exporter.cli import main
+from goe_exporter.cli.main import main
 main()
 """
 """The command line with every audit event but harmless ones on a line of a file."""

@@ -73,7 +73,7 @@ def test_sigterm_during_an_outage(
     with influxdb.up():
         agent = launch(command, "--config", str(config), *place)
         wait_for(lambda: influxdb.points() != [], "the first point")
-    agent.line("delivery fails")
+    agent.line("delivery failed")
     during = box.requests
     wait_for(lambda: box.requests >= during + 2, "polls during the outage")
     started = time.monotonic()

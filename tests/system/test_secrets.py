@@ -302,16 +302,18 @@ def test_serve(
     listen = ("--web.listen-address", "127.0.0.1:0", "--web.config.file", str(found.web))
     command = launch("serve", "--config", str(found.config), *listen, *options)
     wait_for_all(found)
-    dead = found.config.parent / "spool" / "dead"
-    wait_for(lambda: any(b"[secret]" in each.read_bytes() for each in dead.glob("*.log")), "dead")
+    parked = found.config.parent / "spool" / "parked"
+    wait_for(
+        lambda: any(b"[secret]" in each.read_bytes() for each in parked.glob("*.log")), "words"
+    )
     said = list(pages(command))
     assert any("goe_up{" in text for text in said)
     found.web.write_text(f"basic_auth_users: [alice:{WEB}]\n")
-    command.line("web configuration not taken up")
+    command.line("web configuration reload failed")
     document = found.config.read_text()
     found.config.write_text(f"influxdb: [{{token: {INFLUX}}}]\n")
     command.process.send_signal(signal.SIGHUP)
-    command.line("configuration refused")
+    command.line("configuration reload failed")
     found.config.write_text(document)
     said.append(Path(f"/proc/{command.process.pid}/cmdline").read_text())
     limits = Path(f"/proc/{command.process.pid}/limits").read_text()
@@ -515,7 +517,7 @@ def broken(*arguments, **options):
     raise ZeroDivisionError("a defect")
 
 goe_exporter.{place} = broken
-from goe_exporter.cli import main
+from goe_exporter.cli.main import main
 main()
 """
 """The command line with a defect in what handles a status, a cycle or an answer."""
@@ -529,7 +531,7 @@ def crashing(place: str, *arguments: str) -> list[str]:
 @pytest.mark.parametrize("debug", ["", "1"])
 def test_a_crash(fakes: Fakes, token: str, debug: str) -> None:
     """A defect's report, and its traceback for those who debug, hold no values."""
-    command = crashing("collector.decode", "read", fakes(good).host, "--token-file", token)
+    command = crashing("polling.poller.decode", "read", fakes(good).host, "--token-file", token)
     environment = os.environ | {"GOE_EXPORTER_DEBUG": debug}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stdout) == (1, "")
@@ -538,7 +540,7 @@ def test_a_crash(fakes: Fakes, token: str, debug: str) -> None:
     nothing_in([done.stderr])
 
 
-@pytest.mark.parametrize("place", ["collector.decode", "influx.point"])
+@pytest.mark.parametrize("place", ["polling.poller.decode", "influx.line_protocol.point"])
 def test_a_defect_while_serving(
     everything: Callable[[str], Set], tmp_path: Path, place: str
 ) -> None:

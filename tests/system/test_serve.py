@@ -121,7 +121,7 @@ def test_two_chargers_by_a_file(launch: Launch, standing_still: Simulator, tmp_p
     wait_for(lambda: garage.requests >= 3, "three polls")
     exporter.wait(r'goe_up{charger="car \"port\""}', 1)
     assert carport.requests == 1
-    assert garage.most_at_once == 1
+    assert garage.max_concurrent == 1
     outcome = exporter.command.end(signal.SIGTERM)
     assert outcome.status == 0
     logged = [json.loads(line) for line in outcome.err.splitlines()]

@@ -23,7 +23,7 @@ SERIOUS = {"serious", "critical"}
 
 
 class Browser:
-    """A Chromium that looks at one page at a time, as a reader of some kind."""
+    """A Chromium that shows one page at a time."""
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
@@ -38,7 +38,7 @@ class Browser:
         scripts: bool = True,
         height: int = 900,
     ) -> None:
-        """Be a reader with a screen of this width, this taste and language, with scripts or not."""
+        """Emulate a screen width, a colour scheme, a language, and whether scripts run."""
         self.driver.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
@@ -52,7 +52,7 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not scripts})
 
     def open(self, url: str) -> None:
-        """Go to a page and wait until it is there, its scripts run and its charts are drawn."""
+        """Load a page and wait until it is complete and its scripts have run."""
         self.driver.get("about:blank")
         self.records()
         self.console()
@@ -64,7 +64,7 @@ class Browser:
         return self.driver.execute_script(f"return {script}", *arguments)
 
     def wait(self, condition: str, what: str = "", seconds: float = 30) -> None:
-        """Wait until an expression on the page holds."""
+        """Wait until an expression on the page is true."""
         wait_for(lambda: bool(self.run(condition)), what or condition, seconds)
 
     def text(self, selector: str) -> str:
@@ -73,24 +73,24 @@ class Browser:
         return " ".join(str(found).split())
 
     def wait_for_text(self, selector: str, text: str) -> None:
-        """Wait until an element says this."""
+        """Wait until an element contains a text."""
         wait_for(lambda: text in self.text(selector), f"{text!r} in {selector}", 30)
 
     def console(self) -> list[str]:
-        """Return what was written to the console since the page was opened."""
+        """Return the console messages since the page was opened."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def records(self) -> list[dict[str, Any]]:
-        """Return the debugging protocol's events since they were last asked for."""
+        """Return the debugging protocol's events since the last call."""
         log = self.driver.get_log("performance")
         return [json.loads(entry["message"])["message"] for entry in log]
 
     def send(self, kind: str, **details: object) -> None:
-        """Send a mouse or key event, as a person makes it."""
+        """Send a mouse or key event."""
         self.driver.execute_cdp_cmd(f"Input.dispatch{kind}Event", details)
 
     def violations(self) -> list[str]:
-        """Return what axe-core finds serious, each as rule and place."""
+        """Return the serious findings of axe-core, each with rule and element."""
         self.driver.execute_script(Path(AXE_FILE_PATH).read_text("utf-8"))
         found = self.driver.execute_async_script(
             "const done = arguments[0]; axe.run().then(done, (error) => done(String(error)))"
@@ -105,7 +105,7 @@ class Browser:
         ]
 
     def picture(self, path: Path) -> None:
-        """Write what the screen shows as a PNG."""
+        """Write a screenshot as PNG."""
         data = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"]
         path.write_bytes(base64.b64decode(data))
 

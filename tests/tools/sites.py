@@ -1,4 +1,4 @@
-"""The web server in this process, for tests, and a client that asks it."""
+"""The web application on a server in this process, and an HTTP client for tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from goe_exporter.web.history import History
 
 
 class Site:
-    """A web server over `views` and `history`, on a free port of loopback, in a thread."""
+    """A server of the web application on a free port of loopback, in a thread."""
 
     def __init__(
         self,
@@ -26,14 +26,14 @@ class Site:
         history: History | None = None,
         port: int = 0,
         influx: Callable[[], Mapping[str, object]] | None = None,
-        unwell: Callable[[], str] = lambda: "",
+        fault: Callable[[], str] = lambda: "",
     ) -> None:
         exposition = Exposition(views)
         self._socket = socket.create_server(("127.0.0.1", port))
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
         config = uvicorn.Config(
-            application(views, exposition, history or History(), influx, unwell),
+            application(views, exposition, history or History(), influx, fault),
             log_config=None,
             lifespan="off",
             ws="none",
@@ -53,12 +53,12 @@ class Site:
         self._socket.close()
 
     def ask(self, path: str, method: str = "GET", **headers: str) -> Reply:
-        """Make one request on a connection of its own."""
+        """Send one request over a new connection."""
         return ask(self.port, path, method, **headers)
 
 
 class Reply:
-    """An answer: status, headers, and the body's bytes."""
+    """A response: status, headers and body."""
 
     def __init__(self, response: http.client.HTTPResponse) -> None:
         self.status = response.status

@@ -34,7 +34,7 @@ class Ticker:
         self.wait_seconds = interval_seconds
         self.begun: list[float] = []
         self.ended = 0
-        self.most_at_once = 0
+        self.max_concurrent = 0
         self.in_progress = 0
         self.release = threading.Event()
         if not held:
@@ -45,7 +45,7 @@ class Ticker:
         """Return at once, or when released."""
         self.begun.append(self._clock())
         self.in_progress += 1
-        self.most_at_once = max(self.most_at_once, self.in_progress)
+        self.max_concurrent = max(self.max_concurrent, self.in_progress)
         self.release.wait(10 * PATIENCE_SECONDS)
         self.in_progress -= 1
         self.ended += 1

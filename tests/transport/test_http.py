@@ -125,7 +125,7 @@ def test_switching_protocols_is_final(speak: Speak) -> None:
 def test_post(speak: Speak) -> None:
     """A body is posted as it is, with its length."""
     speaker = speak(OK)
-    answer = transport(speaker.address, TOKEN).post("/write?x=1", b"a=1\n")
+    answer = transport(speaker.address, TOKEN).post("/write?x=1", b"a=1\n", {})
     assert (answer.status, answer.body) == (200, b"{}")
     assert speaker.requests[0].startswith("POST /write?x=1 HTTP/1.1\r\n")
     assert "\r\ncontent-length: 4\r\n" in speaker.requests[0].lower()

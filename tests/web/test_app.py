@@ -1,4 +1,4 @@
-"""The HTTP server: what it serves, what it refuses, and that it never troubles a charger."""
+"""The web application: its routes, formats, health checks, and its cost for a charger."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ READINGS = {
 
 
 def view(name: str = "garage", *, up: bool | None = True, api: int = 2) -> ChargerView:
-    """Return a charger as a sink sees it: charging, or down since the start, or not yet asked."""
+    """Return a charger as a sink sees it: charging, down since the start, or not polled yet."""
     if up is None:
         return ChargerView(name, "192.0.2.1", PollStats(), None, None)
     if not up:
@@ -84,7 +84,7 @@ def view(name: str = "garage", *, up: bool | None = True, api: int = 2) -> Charg
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    """Yield a server over one charger that charges and one that is down."""
+    """Yield a server of one charger that charges and one that is down."""
     views = [view(), view("carport", up=False)]
     with Site(lambda: views) as running:
         yield running
@@ -104,7 +104,7 @@ def site() -> Iterator[Site]:
     ],
 )
 def test_routes(site: Site, path: str, content_type: str) -> None:
-    """Each page is there, in its type, and its length is told."""
+    """Each route answers with its content type and length."""
     reply = site.ask(path)
     assert reply.status == 200
     assert reply.type.startswith(content_type)
@@ -113,7 +113,7 @@ def test_routes(site: Site, path: str, content_type: str) -> None:
 
 @pytest.mark.parametrize("path", [*PATHS, *CHARGER_PATHS])
 def test_head(site: Site, path: str) -> None:
-    """HEAD gives the headers of GET without a body."""
+    """HEAD returns the headers of GET without a body."""
     head, got = site.ask(path, "HEAD"), site.ask(path)
     assert (head.status, head.body) == (200, b"")
     assert head.type == got.type
@@ -123,7 +123,7 @@ def test_head(site: Site, path: str) -> None:
 @pytest.mark.parametrize("path", [*PATHS, *CHARGER_PATHS])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_everything_is_read_only(site: Site, path: str, method: str) -> None:
-    """No other method is allowed anywhere, and the answer says which are."""
+    """No other method is allowed on any path, and the response lists the allowed ones."""
     reply = site.ask(path, method)
     assert reply.status == 405
     assert set(reply.headers["Allow"].split(", ")) == {"GET", "HEAD"}
@@ -151,7 +151,7 @@ def test_everything_is_read_only(site: Site, path: str, method: str) -> None:
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_other_paths_are_not_found(site: Site, path: str, method: str) -> None:
-    """What is not in the list is 404: no redirect, no guess, no catch-all."""
+    """Any other path is 404: no redirects, no similar paths, no catch-all."""
     assert site.ask(path, method).status == 404
 
 
@@ -169,13 +169,13 @@ def test_other_paths_are_not_found(site: Site, path: str, method: str) -> None:
         "/assets/..%2Fweb.py",
     ],
 )
-def test_names_that_are_not_there(site: Site, path: str) -> None:
-    """A charger or file that does not exist is 404 too."""
+def test_unknown_names(site: Site, path: str) -> None:
+    """A charger or file that does not exist is 404."""
     assert site.ask(path).status == 404
 
 
-def test_query_makes_no_difference(site: Site) -> None:
-    """A query string, as monitoring tools add it, is ignored."""
+def test_query_is_ignored(site: Site) -> None:
+    """A query string, as some monitoring tools add it, changes nothing."""
     assert site.ask("/-/healthy?x=1").body == site.ask("/-/healthy").body
 
 
@@ -183,7 +183,7 @@ def test_query_makes_no_difference(site: Site) -> None:
 
 
 def test_ready_once_every_charger_was_polled() -> None:
-    """503 until each charger was polled once; a charger that is down was polled too."""
+    """Ready is 503 until each charger has been polled; failed polls count."""
     views = [view("one", up=None), view("two", up=None)]
     with Site(lambda: views) as site:
         first = site.ask("/-/ready")
@@ -201,7 +201,7 @@ def test_ready_once_every_charger_was_polled() -> None:
 
 
 def test_json_of_a_charger(site: Site) -> None:
-    """A charger's JSON: states with word and number, parts by name, absent what is absent."""
+    """A charger's JSON: states with name and code, parts by name, no absent readings."""
     up, down = json.loads(site.ask("/api/v1/chargers").body)["chargers"]
     assert up == {
         "name": "garage",
@@ -225,8 +225,8 @@ def test_json_of_a_charger(site: Site) -> None:
     }
 
 
-def test_json_of_a_charger_that_was_not_asked_yet() -> None:
-    """Before the first poll `up` is null: neither true nor false."""
+def test_json_of_a_charger_that_was_not_polled_yet() -> None:
+    """Before the first poll `up` is null."""
     with Site(lambda: [view(up=None)]) as site:
         (charger,) = json.loads(site.ask("/api/v1/chargers").body)["chargers"]
     assert charger["up"] is None
@@ -235,7 +235,7 @@ def test_json_of_a_charger_that_was_not_asked_yet() -> None:
 
 
 def test_without_chargers() -> None:
-    """A server of no chargers serves empty pages."""
+    """Without chargers all routes work and the list is empty."""
     with Site(list) as site:
         assert json.loads(site.ask("/api/v1/chargers").body) == {"chargers": []}
         assert [site.ask(path).status for path in PATHS] == [200] * len(PATHS)
@@ -245,8 +245,8 @@ def test_without_chargers() -> None:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/api/v1/chargers", "/"])
-def test_gzip_when_asked_for(path: str) -> None:
-    """A large page is compressed for who accepts it, and only then."""
+def test_gzip_when_accepted(path: str) -> None:
+    """A large response is compressed for clients that accept it, and only for those."""
     views = [view(f"garage {number}") for number in range(10)]
     with Site(lambda: views) as site:
         packed = site.ask(path, Accept_Encoding="deflate, gzip;q=0.9")
@@ -261,7 +261,7 @@ def test_gzip_when_asked_for(path: str) -> None:
 
 
 def test_small_page_is_not_compressed(site: Site) -> None:
-    """A word needs no compression."""
+    """A response of a few bytes is not compressed."""
     assert site.ask("/-/healthy", Accept_Encoding="gzip").headers["Content-Encoding"] is None
 
 
@@ -276,7 +276,7 @@ def test_small_page_is_not_compressed(site: Site) -> None:
     ],
 )
 def test_metrics_format_by_accept(site: Site, accept: str, open_metrics: bool) -> None:
-    """OpenMetrics for who asks for it, the text format for everybody else."""
+    """Clients that accept OpenMetrics get it; all others get the text format."""
     reply = site.ask("/metrics", Accept=accept)
     expected = "application/openmetrics-text" if open_metrics else "text/plain"
     assert reply.type.startswith(expected)
@@ -285,11 +285,11 @@ def test_metrics_format_by_accept(site: Site, accept: str, open_metrics: bool) -
     assert b'goe_up{charger="carport"} 0.0\n' in reply.body
 
 
-# What comes from outside
+# Hostile names
 
 
-def test_hostile_name_is_text() -> None:
-    """A name from outside is escaped on every page."""
+def test_hostile_name_is_escaped() -> None:
+    """A name with markup is escaped in HTML, JSON and metrics."""
     with Site(lambda: [view(HOSTILE)]) as site:
         page = site.ask("/").body.decode()
         assert "<script>" not in page
@@ -300,11 +300,11 @@ def test_hostile_name_is_text() -> None:
         assert f"goe_up{{{label}}} 1.0\n" in site.ask("/metrics").body.decode()
 
 
-# Many at once
+# Concurrency
 
 
-def test_silent_client_holds_up_nobody(site: Site) -> None:
-    """A client that connects and says nothing, or half a request, delays no scrape."""
+def test_silent_client_delays_nobody(site: Site) -> None:
+    """A client that sends nothing, or half a request, delays no scrape."""
     place = ("127.0.0.1", site.port)
     with socket.create_connection(place), socket.create_connection(place) as half:
         half.sendall(b"GET /metrics HTTP/1.1\r\nHost:")
@@ -313,8 +313,8 @@ def test_silent_client_holds_up_nobody(site: Site) -> None:
         assert time.monotonic() - started < 1
 
 
-def test_slow_page_holds_up_nobody() -> None:
-    """While one scrape is being made, others are answered."""
+def test_slow_page_delays_nobody() -> None:
+    """While one scrape is being rendered, other requests are answered."""
     entered, release = threading.Event(), threading.Event()
     blocked = threading.local()
 
@@ -335,20 +335,20 @@ def test_slow_page_holds_up_nobody() -> None:
         slow.join()
 
 
-def test_healthy_names_what_hangs() -> None:
-    """Whoever watches over the process learns that it should be started anew, and why."""
-    hanging = [""]
-    with Site(lambda: [view()], unwell=lambda: hanging[0]) as site:
+def test_healthy_names_the_stalled_component() -> None:
+    """The health check fails while a component is stalled, and names the component."""
+    stalled = [""]
+    with Site(lambda: [view()], fault=lambda: stalled[0]) as site:
         assert site.ask("/-/healthy").status == 200
-        hanging[0] = "hangs: polls"
+        stalled[0] = "stalled: polls"
         answer = site.ask("/-/healthy")
-        assert (answer.status, answer.body) == (503, b"hangs: polls\n")
-        hanging[0] = ""
+        assert (answer.status, answer.body) == (503, b"stalled: polls\n")
+        stalled[0] = ""
         assert site.ask("/-/healthy").status == 200
 
 
-def test_charger_sees_one_request_per_cycle_whoever_looks(simulator: Simulator) -> None:
-    """Five scrapers at once cost the charger nothing: one request a poll, one at a time."""
+def test_clients_cost_the_charger_nothing(simulator: Simulator) -> None:
+    """With six parallel clients the charger gets one request per poll, one at a time."""
     box = simulator.add(Charger("V4"), latency=0.02)
     polled = Poller("garage", box.address, Client(box.address), 0.25)
     polling = Scheduler([polled])
@@ -378,14 +378,14 @@ def test_charger_sees_one_request_per_cycle_whoever_looks(simulator: Simulator) 
     assert box.requests == stats.polls
     assert stats.polls <= seconds / 0.25 + 1
     assert stats.failures == {}
-    assert box.most_at_once == 1
+    assert box.max_concurrent == 1
 
 
-# The address
+# Listen address
 
 
 def test_port_in_use() -> None:
-    """A port that is taken is a wrong usage, and the message names the address."""
+    """A port in use is a `UsageError` that names the address."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError) as caught:
@@ -396,8 +396,8 @@ def test_port_in_use() -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
-def test_address_that_is_not_ours(host: str) -> None:
-    """An address that cannot be listened on is named too."""
+def test_foreign_address(host: str) -> None:
+    """An address of another host is a `UsageError` that names the address."""
     with pytest.raises(UsageError, match=f"{host}:0"):
         Server(host, 0)
 
@@ -406,7 +406,7 @@ def test_address_that_is_not_ours(host: str) -> None:
     ("host", "url"), [("127.0.0.1", "http://127.0.0.1"), ("::1", "http://[::1]")]
 )
 def test_url(host: str, url: str) -> None:
-    """The server knows its URL, with the port it was given."""
+    """The URL holds the host and the actual port."""
     try:
         server = Server(host, 0)
     except UsageError as error:
@@ -416,7 +416,7 @@ def test_url(host: str, url: str) -> None:
 
 
 def test_all_interfaces() -> None:
-    """Without a host both IPv4 and IPv6 are listened on, and the URL is one for here."""
+    """An empty host listens on IPv4 and IPv6, and the URL names localhost."""
     server = Server("", 0)
     assert server.url == f"http://localhost:{server.port}/"
     with socket.create_connection(("127.0.0.1", server.port), timeout=5):

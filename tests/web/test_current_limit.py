@@ -1,11 +1,11 @@
-"""What limits the current: the lowest limit, or the one the charger itself goes by."""
+"""What limits the current: the lowest limit, or the one that the charger applies."""
 
 from __future__ import annotations
 
 import pytest
 
 from goe_exporter.web.current_limit import SOURCES, CurrentLimit, current_limit
-from goe_exporter.web.translations import WORDS
+from goe_exporter.web.locale import translations
 
 ALL = {
     "max_current": 20.0,
@@ -34,7 +34,7 @@ ALL = {
 def test_lowest_limit(
     values: dict[str, float | bool], amperes: float, sources: tuple[str, ...]
 ) -> None:
-    """Without the charger's own word the lowest limit binds, and ties are all named."""
+    """If the charger reports no allowed current, the lowest limits are the sources."""
     assert current_limit(ALL | values) == CurrentLimit(amperes, sources)
 
 
@@ -48,16 +48,16 @@ def test_lowest_limit(
         ({"adapter_connected": True}, 16.0, ("adapter",)),
     ],
 )
-def test_the_chargers_word_counts(
+def test_allowed_current(
     values: dict[str, float | bool], allowed: float, sources: tuple[str, ...]
 ) -> None:
-    """What the charger allows names the limit; a limit it does not go by is not named."""
+    """The limits that equal the allowed current are the sources; lower ones are ignored."""
     found = current_limit(ALL | values | {"allowed_current": allowed})
     assert found == CurrentLimit(allowed, sources)
 
 
 def test_nothing_known() -> None:
-    """Without any limit there is nothing to say; one alone is enough."""
+    """Without any limit there is no result; one limit is enough."""
     assert current_limit({}) is None
     assert current_limit({"adapter_connected": False}) is None
     assert current_limit({"absolute_max_current": 16.0}) == CurrentLimit(16, ("charger",))
@@ -65,6 +65,6 @@ def test_nothing_known() -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_every_limit_has_words(source: str) -> None:
-    """Each limit can be said."""
-    assert f"limit.{source}" in WORDS
+def test_every_limit_has_a_text(source: str) -> None:
+    """Each source has a text."""
+    assert f"limit.{source}" in translations("en")

@@ -1,4 +1,4 @@
-"""The last hour: what is kept, thinned out, left out, and what a ring costs."""
+"""The last hour: what is kept, how rows are shared, and the memory of a ring."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ PRO = {
 WALL = 1_750_000_000.0
 
 
-def test_chargers_that_are_gone_are_forgotten() -> None:
-    """What is kept of a charger goes with it."""
+def test_removed_chargers_are_deleted() -> None:
+    """The history of a charger is deleted when the charger is removed."""
     history = History()
     for name in ("garage", "yard"):
         history.take(Poll(name, "", WALL, None))
@@ -39,7 +39,7 @@ class Past:
         self.history = History(**clocks, **options)  # type: ignore[arg-type]
 
     def take(self, power: float | None, wait: float = 5.0, status: dict[str, object] = PRO) -> None:
-        """Take a cycle with a power, or a failed one, and let time pass."""
+        """Take a poll with a power, or a failed one, and let time pass."""
         snapshot = None
         if power is not None:
             nrg = list(status["nrg"])  # type: ignore[call-overload]
@@ -55,7 +55,7 @@ class Past:
 
 
 def test_what_is_kept() -> None:
-    """Power in 0.1 W, currents and temperatures in hundredths, by part; no neutral conductor."""
+    """Power is kept in 0.1 W, currents and temperatures in hundredths; N is left out."""
     past = Past()
     past.take(10533.24)
     times, series = past.history.timeline("garage", 60, 5.0)
@@ -76,7 +76,7 @@ def test_what_is_kept() -> None:
 
 
 def test_a_failed_poll_is_a_gap() -> None:
-    """Between two good polls a failed one is a row of its own without values."""
+    """A failed poll between two good ones is a row without values."""
     past = Past()
     for power in (100.0, None, 0.0):
         past.take(power)
@@ -85,7 +85,7 @@ def test_a_failed_poll_is_a_gap() -> None:
 
 
 def test_a_silence_is_a_gap() -> None:
-    """Where nothing was polled for three intervals, an empty row keeps the line from closing."""
+    """Three intervals without a poll become an empty row, so the line has a gap."""
     past = Past()
     past.take(100, wait=16)
     past.take(200, wait=14)
@@ -95,8 +95,8 @@ def test_a_silence_is_a_gap() -> None:
     assert past.power(interval=10) == [100.0, 200.0, 300.0]
 
 
-def test_a_value_that_comes_and_goes() -> None:
-    """A sensor that is absent in one answer is a gap in its line alone."""
+def test_an_absent_value() -> None:
+    """A sensor that is absent in one answer is a gap in its own line only."""
     past = Past()
     past.take(100)
     past.take(200, status={"nrg": PRO["nrg"]})
@@ -107,7 +107,7 @@ def test_a_value_that_comes_and_goes() -> None:
 
 
 def test_polls_every_second_share_rows() -> None:
-    """At an interval of 1 s a row holds five polls, and shows the last of them."""
+    """At an interval of 1 s a row holds the last of five polls."""
     past = Past()
     for power in range(12):
         past.take(power, wait=1)
@@ -116,7 +116,7 @@ def test_polls_every_second_share_rows() -> None:
 
 
 def test_a_finer_history() -> None:
-    """With a shorter spacing every poll of a second has a row, for twelve minutes."""
+    """With a shorter spacing each poll of a 1 s interval has a row, for twelve minutes."""
     past = Past(spacing_seconds=0.9)
     for power in range(1000):
         past.take(power, wait=1)
@@ -124,7 +124,7 @@ def test_a_finer_history() -> None:
 
 
 def test_a_failure_in_a_shared_row() -> None:
-    """A row holds the values of its last good poll; it is a gap only if all its polls failed."""
+    """A row holds the values of its last good poll; it is a gap if all its polls failed."""
     past = Past()
     for power in (1, 2, None, 4, None, *[None] * 5, None, 12, None):
         past.take(power, wait=1)
@@ -132,7 +132,7 @@ def test_a_failure_in_a_shared_row() -> None:
 
 
 def test_a_gap_in_a_ring_that_is_full() -> None:
-    """A failed poll leaves nothing of the row whose place it takes."""
+    """A failed poll clears the old row that it replaces."""
     past = Past()
     for power in [*range(ROWS), None]:
         past.take(power, wait=4.9)
@@ -141,7 +141,7 @@ def test_a_gap_in_a_ring_that_is_full() -> None:
 
 @pytest.mark.parametrize("interval", [1.0, 5.0, 30.0])
 def test_an_hour_is_kept_and_no_more(interval: float) -> None:
-    """Whatever the interval: the last hour is there, what is older is not, the ring is full."""
+    """At any interval the ring holds the last hour and nothing older."""
     past = Past()
     for second in range(0, 5400, int(interval)):
         past.take(second, wait=interval)
@@ -154,7 +154,7 @@ def test_an_hour_is_kept_and_no_more(interval: float) -> None:
 
 
 def test_minutes() -> None:
-    """Only as many minutes as were asked for."""
+    """The timeline covers only the requested minutes."""
     past = Past()
     for power in range(120):
         past.take(power)
@@ -163,7 +163,7 @@ def test_minutes() -> None:
 
 
 def test_a_clock_that_is_set() -> None:
-    """When the system clock jumps, as after a start without network, all rows move with it."""
+    """When the system clock is set, all rows move with it."""
     past = Past()
     past.take(1)
     past.take(2)
@@ -175,7 +175,7 @@ def test_a_clock_that_is_set() -> None:
 
 
 def test_an_implausible_value_is_no_value() -> None:
-    """What does not fit a column is absent; the others are kept."""
+    """A value that does not fit into its column is absent; the others are kept."""
     past = Past()
     past.take(100, status={"nrg": [230, 230, 230, 0, 900, 5, -900, 0, 0, 0, 0, 0], "tma": []})
     series = past.history.timeline("garage", 60, 5.0).series
@@ -184,12 +184,12 @@ def test_an_implausible_value_is_no_value() -> None:
 
 
 def test_an_unknown_charger() -> None:
-    """Of a charger that was never polled there is nothing."""
+    """A charger that was never polled has an empty timeline."""
     assert History().timeline("nobody", 60, 5.0) == ([], {})
 
 
-def test_what_a_ring_costs() -> None:
-    """A full ring stays below 30 kB, even of a PRO with its four sensors."""
+def test_memory_of_a_ring() -> None:
+    """A full ring uses less than 30 kB, even for a PRO with its four sensors."""
     sizes = {}
     for model, status in (
         ("V4", PRO | {"tma": [23, 24]}),

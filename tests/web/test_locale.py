@@ -1,7 +1,8 @@
-"""The reader's language: chosen by the browser's header, with its words and its numbers."""
+"""The reader's locale: chosen by the browser's header, with its texts and number format."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import goe_exporter
 from goe_exporter.channels import codes
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import REASONS
-from goe_exporter.web.locale import Language, preferred
-from goe_exporter.web.translations import LANGUAGES, WORDS
+from goe_exporter.web import view_model
+from goe_exporter.web.locale import LANGUAGES, Locale, preferred, translations
 from goe_exporter.web.view_model import SENSORS
 
-PACKAGE = Path(goe_exporter.__file__).parent
+WEB = Path(goe_exporter.__file__).parent / "web"
+TEXTS = translations("en").keys()
 SETS = {
     "car_state": codes.CAR,
     "charging_reason": codes.CHARGING_REASON,
@@ -52,7 +54,7 @@ SETS = {
     ],
 )
 def test_preferred(header: str, tag: str) -> None:
-    """The heaviest of our languages wins, with its region; nonsense is passed over."""
+    """The supported language with the highest weight wins; malformed ranges are skipped."""
     assert preferred(header).tag == tag
 
 
@@ -70,51 +72,71 @@ def test_preferred(header: str, tag: str) -> None:
     ],
 )
 def test_numbers(tag: str, value: float, decimals: int, text: str) -> None:
-    """Numbers look as the reader writes them; zero has no sign."""
-    assert Language(tag).number(value, decimals) == text
+    """Numbers have the locale's signs; zero has no minus sign."""
+    assert Locale(tag).number(value, decimals) == text
 
 
-@pytest.mark.parametrize("key", WORDS)
-def test_both_languages(key: str) -> None:
-    """Every row has a text in each language, both with the same places for values."""
-    texts = WORDS[key]
-    assert len(texts) == len(LANGUAGES)
-    assert all(text.strip() == text and text for text in texts)
-    english, german = (sorted(re.findall(r"\{\w*\}", text)) for text in texts)
-    assert english == german
+def test_both_languages_have_the_same_texts() -> None:
+    """Both files have the same keys, in the same order, with the same placeholders."""
+    english, german = (translations(language) for language in LANGUAGES)
+    assert list(english) == list(german)
+    for key in english:
+        texts = english[key], german[key]
+        assert all(text and text == text.strip() for text in texts), key
+        used = [sorted(re.findall(r"\{\w*\}", text)) for text in texts]
+        assert used[0] == used[1], key
 
 
-def test_every_code_has_words() -> None:
-    """All states that codes know, and all channels with states, can be said."""
+def test_no_key_is_given_twice() -> None:
+    """No file has a group or a key twice; JSON would silently use the last one."""
+    keys: list[list[str]] = []
+    for language in LANGUAGES:
+        json.loads(
+            (WEB / f"translations/{language}.json").read_text("utf-8"),
+            object_pairs_hook=lambda pairs: keys.append([key for key, _value in pairs]),
+        )
+    assert len(keys) > 2 * 10
+    assert all(len(names) == len(set(names)) for names in keys)
+
+
+def test_a_language_is_loaded_once() -> None:
+    """Later calls return the same object."""
+    assert translations("de") is translations("de")
+
+
+def test_every_code_has_a_text() -> None:
+    """Every state of every channel has a text."""
     stated = {channel.name: channel.states for channel in CHANNELS if channel.states}
     assert stated == SETS
-    missing = {
-        f"{name}.{word}" for name, states in SETS.items() for word in states.names
-    } - WORDS.keys()
+    missing = {f"{name}.{state}" for name, states in SETS.items() for state in states.names} - TEXTS
     assert missing == set()
 
 
 def test_every_error_is_explained() -> None:
-    """Each error but none says what it means; each reason of a failed poll has words."""
-    errors = {f"error_help.{word}" for word in codes.ERROR.names if word != "none"}
-    assert errors - WORDS.keys() == set()
-    assert {f"failure.{reason}" for reason in REASONS} - WORDS.keys() == set()
-    assert {f"sensor.{sensor}" for sensor in SENSORS} - WORDS.keys() == set()
+    """Each error has a help text; each reason of a failed poll and each sensor has a text."""
+    errors = {f"error_help.{name}" for name in codes.ERROR.names if name != "none"}
+    assert errors - TEXTS == set()
+    assert {f"failure.{reason}" for reason in REASONS} - TEXTS == set()
+    assert {f"sensor.{sensor}" for sensor in SENSORS} - TEXTS == set()
 
 
-def test_no_row_is_left_over() -> None:
-    """Each row is a state's, or stands in a template or a module as it is."""
-    text = "".join(
-        path.read_text("utf-8")
-        for path in [*PACKAGE.glob("page/*.html"), *PACKAGE.glob("*.py")]
-        if path.name != "words.py"
+def test_no_text_is_left_over() -> None:
+    """Each text belongs to a state, or its key occurs in a template or module of the page."""
+    source = "".join(
+        path.read_text("utf-8") for path in [*WEB.glob("templates/*.html"), *WEB.glob("*.py")]
     )
-    built = {"car_state", "charging_reason", "error", "error_help", "failure", "limit", "sensor"}
-    built |= {*SETS, "condition", "wifi", "label"}
-    left = [key for key in WORDS if key.partition(".")[0] not in built and key not in text]
-    assert left == []
+    assert "page.no_chargers" in source
+    built = {*SETS, "condition", "error_help", "failure", "limit", "sensor", "wifi"}
+    left = {key for key in TEXTS if key.partition(".")[0] not in built and key not in source}
+    assert left - {f"label.{name}" for name in view_model._DETAILS} == set()
 
 
-def test_an_unknown_code_shows_its_number() -> None:
-    """A number no list knows is said beside the word."""
-    assert Language("de").say("charging_reason.unknown", number=99) == "Unbekannter Grund (99)"
+def test_an_unknown_code_is_shown() -> None:
+    """The number of an unknown code follows the text."""
+    assert Locale("de").text("charging_reason.unknown", code=99) == "Unbekannter Grund (99)"
+
+
+@pytest.mark.parametrize("term", ["earth fault", "wifi", "load management", "solar surplus"])
+def test_one_vocabulary(term: str) -> None:
+    """The page says ground fault, Wi-Fi, load balancing and PV surplus, as the dashboards do."""
+    assert [text for text in translations("en").values() if term in text.lower()] == []

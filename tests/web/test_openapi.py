@@ -1,10 +1,10 @@
-"""The JSON API against its own description: OpenAPI 3.1, and real answers of all kinds."""
+"""The JSON API against its own OpenAPI 3.1 description."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -40,14 +40,14 @@ NAMES = (
 
 @pytest.fixture(scope="module")
 def description() -> dict[str, Any]:
-    """Return the description as it is served."""
+    """Return the description as the server sends it."""
     with Site(list) as site:
         found: dict[str, Any] = json.loads(site.ask("/api/v1/openapi.json").body)
     return found
 
 
 def check(description: dict[str, Any], schema: str, body: bytes) -> Any:
-    """Hold an answer against a schema of the description, and return it."""
+    """Validate a response against a schema of the description, and return it."""
     answer = json.loads(body)
     reference = {"$ref": f"#/components/schemas/{schema}"} | description
     Draft202012Validator(reference).validate(answer)
@@ -56,7 +56,7 @@ def check(description: dict[str, Any], schema: str, body: bytes) -> Any:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    """Yield a site of simulated chargers with hostile names, one dead, one not asked yet."""
+    """Yield a site of simulated chargers with hostile names, one down, one not polled yet."""
     history = History()
     with Simulator(speed=20) as simulator:
         collectors = []
@@ -78,7 +78,7 @@ def site() -> Iterator[Site]:
 
 
 def test_it_is_openapi(description: dict[str, Any]) -> None:
-    """The description is valid OpenAPI 3.1, and every path of the API stands in it."""
+    """The description is valid OpenAPI 3.1 and contains every path of the API."""
     validate(description)
     assert description["openapi"] == "3.1.0"
     assert set(description["paths"]) == {
@@ -89,7 +89,7 @@ def test_it_is_openapi(description: dict[str, Any]) -> None:
 
 
 def test_every_channel_is_described(description: dict[str, Any]) -> None:
-    """Each row of the table is a property, with its help."""
+    """Each channel is a property with its help text."""
     charger = description["components"]["schemas"]["Charger"]
     readings = charger["properties"]["readings"]["properties"]
     assert list(readings) == [each.name for each in CHANNELS if not each.info_only]
@@ -100,7 +100,7 @@ def test_every_channel_is_described(description: dict[str, Any]) -> None:
 
 
 def test_chargers(site: Site, description: dict[str, Any]) -> None:
-    """All chargers, of every model, dead or not asked yet, are as described."""
+    """All chargers, of every model, down or not polled yet, match the description."""
     answer = check(description, "Chargers", site.ask("/api/v1/chargers").body)
     assert [charger["name"] for charger in answer["chargers"]] == [*NAMES, "new"]
     assert [charger["up"] for charger in answer["chargers"]] == [
@@ -117,16 +117,27 @@ def test_chargers(site: Site, description: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_charger(site: Site, description: dict[str, Any], name: str) -> None:
-    """One charger by its name, whatever characters it is made of."""
+    """A charger is found by its name, whatever characters it has."""
     answer = check(
         description, "Charger", site.ask(f"/api/v1/chargers/{quote(name, safe='')}").body
     )
     assert answer["name"] == name
 
 
+def test_labels(description: dict[str, Any]) -> None:
+    """A charger's labels are an object; without labels there is no such key."""
+    view = ChargerView("a", "192.0.2.1", PollStats(), None, None, labels={"site": "depot"})
+    with Site(lambda: [view, replace(view, labels={})]) as site:
+        answer = check(description, "Chargers", site.ask("/api/v1/chargers").body)
+    labeled, plain = answer["chargers"]
+    assert labeled["labels"] == {"site": "depot"}
+    assert labeled == plain | {"labels": {"site": "depot"}}
+    assert "labels" not in plain
+
+
 @pytest.mark.parametrize("name", [*NAMES, "new"])
 def test_history(site: Site, description: dict[str, Any], name: str) -> None:
-    """The history of each, as described, every list as long as the times."""
+    """The history matches the description, and every list is as long as the times."""
     reply = site.ask(f"/api/v1/chargers/{quote(name, safe='')}/history?minutes=1")
     answer = check(description, "History", reply.body)
     assert (answer["charger"], answer["minutes"]) == (name, 1)
@@ -144,29 +155,29 @@ def test_history(site: Site, description: dict[str, Any], name: str) -> None:
     "minutes", ["0", "61", "-1", "1.5", "x", "", "1e1", "٣", "9" * 5000, "1&minutes=0"]
 )
 def test_wrong_minutes(site: Site, description: dict[str, Any], minutes: str) -> None:
-    """Anything but a whole number from 1 to 60 is 400, with the rule in the answer."""
+    """Anything else than a whole number from 1 to 60 is 400, with the rule in the error."""
     reply = site.ask(f"/api/v1/chargers/garage/history?minutes={quote(minutes, safe='&=')}")
     assert reply.status == 400
     answer = check(description, "Error", reply.body)
-    assert answer["error"].startswith("minutes: a whole number from 1 to 60, not '")
+    assert answer["error"].startswith("minutes: must be a whole number from 1 to 60, not '")
     assert len(answer["error"]) < 150
 
 
 def test_the_default_is_an_hour(site: Site) -> None:
-    """Without `minutes` it is the whole hour."""
+    """Without `minutes` the response covers the whole hour."""
     assert json.loads(site.ask("/api/v1/chargers/garage/history").body)["minutes"] == 60
 
 
 @pytest.mark.parametrize("path", ["nobody", "nobody/history", "nobody/history?minutes=x"])
 def test_unknown_charger(site: Site, description: dict[str, Any], path: str) -> None:
-    """An unknown name is 404, as JSON."""
+    """An unknown name is 404 with a JSON error."""
     reply = site.ask(f"/api/v1/chargers/{path}")
     assert reply.status == 404
     assert check(description, "Error", reply.body) == {"error": "no charger is named 'nobody'"}
 
 
 def test_influx(description: dict[str, Any]) -> None:
-    """With InfluxDB and without it."""
+    """The response matches the description with InfluxDB and without it."""
     stats = DeliveryStats(1, 2, 3, 4, 5, 6, 1_750_000_000.5, "timeout", {"timeout": 2})
     for influx in (None, lambda: asdict(stats)):
         with Site(list, influx=influx) as site:
@@ -175,7 +186,7 @@ def test_influx(description: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
 def test_fixtures(description: dict[str, Any], path: Path) -> None:
-    """The answers of real and of evil chargers become JSON as described."""
+    """The status of real and of hostile chargers becomes JSON that matches the description."""
     raw = json.loads(path.read_text("utf-8"))
     api = 1 if path.stem.startswith("v1") else 2
     status = translated(raw) if api == 1 else raw
@@ -189,7 +200,7 @@ def test_fixtures(description: dict[str, Any], path: Path) -> None:
 
 
 def test_the_check_can_fail(description: dict[str, Any]) -> None:
-    """A number where a text belongs, or a property too many, is found."""
+    """The check fails for a wrong type and for an unknown property."""
     body = json.dumps({"error": 1}).encode()
     with pytest.raises(ValidationError):
         check(description, "Error", body)

@@ -1,4 +1,4 @@
-"""The page as HTML: what it says of a charger, in both languages, in every condition."""
+"""The page as HTML: a charger in both languages and in every condition."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.web import pages
-from goe_exporter.web.locale import Language
+from goe_exporter.web.locale import Locale
 from goe_exporter.web.units import duration, energy, power
-from goe_exporter.web.view_model import Portrait, portrait
+from goe_exporter.web.view_model import ChargerViewModel, view_model
 
 STATUS = {
     "nrg": [229.4, 230, 231, 1, 15.5, 15.6, 0.06, 3480, 3580, 0, 0, 7060, 99, 98, 0, 0],
@@ -45,7 +45,7 @@ STATUS = {
     "sse": "218042",
 }
 V1 = {"nrg": STATUS["nrg"], "car": 1, "err": 0, "alw": True, "acs": 0, "amp": 16, "fwv": "041.0"}
-GERMAN, ENGLISH = Language("de-DE"), Language("en")
+GERMAN, ENGLISH = Locale("de-DE"), Locale("en")
 
 
 def view(
@@ -65,12 +65,13 @@ def view(
     )
 
 
-def says(language: Language = ENGLISH, api: int = 2, **status: object) -> Portrait:
-    return portrait(view({**STATUS, **status}, api=api), language)
+def shown(locale: Locale = ENGLISH, api: int = 2, **status: object) -> ChargerViewModel:
+    """Return the view model of a charger with these values."""
+    return view_model(view({**STATUS, **status}, api=api), locale)
 
 
 def plain(page: str) -> str:
-    """Return the words of a page."""
+    """Return the visible text of a page."""
     body = re.sub(r"<(symbol|script|title)\b.*?</\1>", " ", page, flags=re.DOTALL)
     return " ".join(
         html.unescape(re.sub("<[^>]*>", " ", body)).replace("\u00a0", " ").split()
@@ -81,7 +82,7 @@ def plain(page: str) -> str:
 
 
 def test_a_charging_charger_in_german() -> None:
-    """Everything the issue lists is said, typed here as a reader sees it."""
+    """All values are on the page, typed here as a reader sees them."""
     page = plain(pages.charger(view(), GERMAN, root="", several=False))
     for text in (
         "garage Lädt Freigegeben: nichts hält das Laden zurück Leistung: 7,06 kW",
@@ -107,14 +108,14 @@ def test_a_charging_charger_in_german() -> None:
         assert text in page
 
 
-def test_the_same_in_english() -> None:
-    """The other language, with its own signs in numbers."""
+def test_a_charging_charger_in_english() -> None:
+    """The English page has English texts and numbers."""
     page = pages.charger(view(), ENGLISH, root="", several=False)
     assert '<html lang="en">' in page
     assert "<title>Charging, 7.06\u00a0kW – garage</title>" in page
     words = plain(page)
     assert "Allowed current 13 A limited by the cable" in words
-    assert "In total 4,321 kWh" in words
+    assert "Total energy 4,321 kWh over its lifetime" in words
     assert not set("äöüß") & set(words)
 
 
@@ -123,8 +124,8 @@ def test_the_same_in_english() -> None:
 
 @pytest.mark.parametrize("code", [*range(7), 42])
 def test_every_state_of_the_car(code: int) -> None:
-    """Each state has words and an icon in the page's sheet; an unknown one shows its number."""
-    found = says(car=code)
+    """Each state has a text and an icon on the page; an unknown one shows its code."""
+    found = shown(car=code)
     page = pages.charger(view({**STATUS, "car": code}), ENGLISH, root="", several=False)
     assert f'<symbol id="{found.mood}"' in page
     assert f'href="#{found.mood}"' in page
@@ -134,14 +135,14 @@ def test_every_state_of_the_car(code: int) -> None:
 
 
 @pytest.mark.parametrize("code", range(42))
-def test_every_reason_agrees_with_whether_it_charges(code: int) -> None:
-    """The reason's first word says what PROTOCOL.md §2 says of charging with it."""
+def test_every_reason_begins_with_whether_it_allows_charging(code: int) -> None:
+    """The text begins with whether the reason allows charging (docs/protocol.md §2)."""
     charges = code in {3, *range(7, 16), 19, 20, 33}
-    for language, yes, no in (
+    for locale, yes, no in (
         (ENGLISH, "Allowed: ", "Not allowed: "),
         (GERMAN, "Freigegeben: ", "Nicht freigegeben: "),
     ):
-        why = says(language, modelStatus=code).why
+        why = shown(locale, modelStatus=code).why
         if code in {21, 25}:
             assert why.endswith(f"({code})")
         else:
@@ -151,21 +152,22 @@ def test_every_reason_agrees_with_whether_it_charges(code: int) -> None:
 @pytest.mark.parametrize(
     ("status", "why"),
     [
-        ({"alw": True}, "Allowed; API v1 does not say why"),
-        ({"alw": False}, "Not allowed; API v1 does not say why"),
-        ({"alw": False, "acs": 1}, "Not allowed; this charger asks for a card or the app first"),
+        ({"alw": True}, "Allowed; the charger gives no reason"),
+        ({"alw": False}, "Not allowed; the charger gives no reason"),
+        ({"alw": False, "acs": 1}, "Not allowed; this charger requires a card or the app first"),
         ({"alw": None}, ""),
     ],
 )
-def test_why_on_api_v1(status: dict[str, object], why: str) -> None:
-    """API v1 has no reason; the page says what is known and no more."""
-    assert portrait(view(V1 | status, api=1), ENGLISH).why == why
+def test_why_without_a_reason(status: dict[str, object], why: str) -> None:
+    """Without a charging reason the page shows what other channels tell, whichever API it is."""
+    assert view_model(view(V1 | status, api=1), ENGLISH).why == why
+    assert shown(modelStatus=None, **status).why == why
 
 
-def test_a_limit_that_would_hold() -> None:
-    """While charging is not allowed the current is called what it will be, not what it is."""
-    label, value, note, _share = says(alw=False, acu=None, amp=10).tiles[1]
-    assert (label, value) == ("Current once it may charge", "10\u00a0A")
+def test_current_once_charging_is_allowed() -> None:
+    """While charging is not allowed the label says that the current applies later."""
+    label, value, note, _share = shown(alw=False, acu=None, amp=10).tiles[1]
+    assert (label, value) == ("Current once charging is allowed", "10\u00a0A")
     assert note == "limited by the setting"
 
 
@@ -182,8 +184,8 @@ def test_a_limit_that_would_hold() -> None:
 def test_session(
     session: float | None, limit: float | None, note: str, share: float | None
 ) -> None:
-    """The session's bar stays between empty and full."""
-    tile = says(wh=session, dwo=limit).tiles[0]
+    """The bar of the session stays between 0 and 1."""
+    tile = shown(wh=session, dwo=limit).tiles[0]
     assert (tile.note, tile.share) == (note, share)
 
 
@@ -195,13 +197,13 @@ def test_session(
     [
         ({"err": 8}, "Ground fault", "code 8"),
         ({"err": 13, "fwv": "56.9"}, "Too hot", "code 13"),
-        ({"err": 13, "fwv": "60.5"}, "Cable lock stuck", "code 13"),
+        ({"err": 13, "fwv": "60.5"}, "Cable lock stuck closed", "code 13"),
         ({"err": 99}, "Unknown error", "code 99"),
     ],
 )
 def test_errors(status: dict[str, object], title: str, code: str) -> None:
-    """An error is named by its firmware's numbering, with its number and what it means."""
-    found = says(**status)
+    """An error is named by its firmware's numbering, with its code and a help text."""
+    found = shown(**status)
     assert found.error is not None
     assert (found.error.title, found.error.code) == (title, code)
     assert found.error.help
@@ -210,9 +212,9 @@ def test_errors(status: dict[str, object], title: str, code: str) -> None:
     assert f"{title} {code} {found.error.help}" in page
 
 
-@pytest.mark.parametrize("language", [GERMAN, ENGLISH])
-def test_every_code_makes_a_page(language: Language) -> None:
-    """All numbers of all states, known or not, for both APIs: always a page."""
+@pytest.mark.parametrize("locale", [GERMAN, ENGLISH])
+def test_every_code_makes_a_page(locale: Locale) -> None:
+    """All codes of all states, known or not, render a page for both APIs."""
     for number in range(45):
         same = {
             channel.keys[0]: number
@@ -221,28 +223,28 @@ def test_every_code_makes_a_page(language: Language) -> None:
         }
         for api, firmware in ((1, "041.0"), (2, "56.9"), (2, "60.5"), (2, None)):
             status = STATUS | same | {"fwv": firmware}
-            page = pages.charger(view(status, api=api), language, root="", several=True)
+            page = pages.charger(view(status, api=api), locale, root="", several=True)
             assert "</html>" in page
 
 
 @pytest.mark.parametrize(("code", "firmware"), [(12, "56.9"), (15, "60.5"), (99, "60.5")])
 def test_an_error_without_a_name(code: int, firmware: str) -> None:
-    """What is said is true of numbers that no list has and of those the vendor calls unknown."""
-    error = says(err=code, fwv=firmware).error
+    """The help text fits codes without a name and those that the vendor calls unknown."""
+    error = shown(err=code, fwv=firmware).error
     assert error is not None
-    assert error.help == "No name is known for this number; the go-e app may show one."
+    assert error.help == "This code has no known name; the go-e app may show one."
 
 
 # Conditions
 
 
 @pytest.mark.parametrize(
-    ("shown", "condition", "state", "fresh"),
+    ("charger", "condition", "state", "fresh"),
     [
         (view(), "live", "Charging", "Measured 1 s ago"),
         (
             view(up=False, reason="timeout", age=8),
-            *("stale", "Charging", "Last answer 8 s ago: no answer in time"),
+            *("stale", "Charging", "Last answer 8 s ago: the request timed out"),
         ),
         (
             view(None, up=False, reason="refused", age=700),
@@ -255,39 +257,39 @@ def test_an_error_without_a_name(code: int, firmware: str) -> None:
         ),
         (
             view(None, up=False, reason="dns", age=None),
-            *("never", "Has not answered yet"),
-            "No data yet: its name is not known in the network",
+            *("never", "No answer yet"),
+            "No data yet: its host name cannot be resolved",
         ),
-        (view(None, up=None, age=None), "waiting", "Not asked yet", "No data yet"),
+        (view(None, up=None, age=None), "waiting", "Not polled yet", "No data yet"),
         (view({}), "blank", "No state reported", "Measured 1 s ago"),
         (view({"amp": 16}), "live", "No state reported", "Measured 1 s ago"),
     ],
 )
-def test_conditions(shown: ChargerView, condition: str, state: str, fresh: str) -> None:
-    """Live, failing, silent, never heard of, not asked yet, empty: each says what it is."""
-    found = portrait(shown, ENGLISH)
+def test_conditions(charger: ChargerView, condition: str, state: str, fresh: str) -> None:
+    """Each condition has its text on the charger's page and on the overview."""
+    found = view_model(charger, ENGLISH)
     assert (found.condition, found.state) == (condition, state)
     for page in (
-        pages.charger(shown, ENGLISH, root="", several=False),
-        pages.overview([shown, shown], ENGLISH),
+        pages.charger(charger, ENGLISH, root="", several=False),
+        pages.overview([charger, charger], ENGLISH),
     ):
         assert f"{state} " in plain(page)
         assert fresh in plain(page)
 
 
-def test_old_values_are_withheld() -> None:
-    """Of a charger that is silent for too long no number is shown but its age."""
+def test_old_values_are_hidden() -> None:
+    """A charger that has not answered for too long shows no values, only its age."""
     page = pages.charger(
         view(None, up=False, reason="timeout", age=60), ENGLISH, root="", several=False
     )
     assert set(re.findall(r"data-reading>([^<]*)<", page)) == {"–", "192.0.2.1"}
 
 
-def test_zero_is_zero() -> None:
-    """A reading of 0 is shown as 0, not as absent, and absent not as 0."""
-    assert says(nrg=[0] * 16).power.text == "0\u00a0W"
-    assert says(nrg=None).power.text == "–"
-    assert says(wh=0).session == "0\u00a0Wh"
+def test_zero_is_not_absent() -> None:
+    """A reading of 0 is shown as 0, an absent one as a dash."""
+    assert shown(nrg=[0] * 16).power.text == "0\u00a0W"
+    assert shown(nrg=None).power.text == "–"
+    assert shown(wh=0).session == "0\u00a0Wh"
 
 
 # Numbers
@@ -307,7 +309,7 @@ def test_zero_is_zero() -> None:
     ],
 )
 def test_power(watts: float | None, text: str) -> None:
-    """Watts below a kilowatt, else kilowatts."""
+    """A power is in W below 1 kW, else in kW."""
     assert power(watts, ENGLISH).text.replace("\u00a0", " ") == text
 
 
@@ -323,7 +325,7 @@ def test_power(watts: float | None, text: str) -> None:
     ],
 )
 def test_energy(watt_hours: float | None, text: str) -> None:
-    """The larger the fewer decimals."""
+    """Larger energies have fewer decimals."""
     assert energy(watt_hours, ENGLISH).text.replace("\u00a0", " ") == text
 
 
@@ -340,15 +342,15 @@ def test_energy(watt_hours: float | None, text: str) -> None:
     ],
 )
 def test_duration(seconds: float, text: str) -> None:
-    """An age in the unit that says enough."""
+    """A duration is in the largest unit that it has two of."""
     assert duration(seconds).replace("\u00a0", " ") == text
 
 
-# As it is served
+# HTTP
 
 
-def test_one_charger_is_shown_at_the_root() -> None:
-    """With one charger the root is its page; with several an overview that links to each."""
+def test_root() -> None:
+    """With one charger the root is its page; with several it is an overview with links."""
     views = [view()]
     with Site(lambda: views) as site:
         assert 'class="power"' in site.ask("/").body.decode()
@@ -366,7 +368,7 @@ def test_one_charger_is_shown_at_the_root() -> None:
 
 
 def test_language_by_header() -> None:
-    """The reader's language decides, and caches are told so."""
+    """`Accept-Language` selects the language, and `Vary` names it."""
     with Site(lambda: [view()]) as site:
         german = site.ask("/", Accept_Language="de-AT,de;q=0.9,en;q=0.8")
         english = site.ask("/", Accept_Language="fr")
@@ -380,7 +382,7 @@ def test_language_by_header() -> None:
 
 
 def test_unchanged_page_is_not_sent_again() -> None:
-    """A page that says nothing new is 304 without a body; another language or condition is new."""
+    """An unchanged page is 304 without a body; another language or condition changes it."""
     views = [view()]
     with Site(lambda: views) as site:
         tag = site.ask("/").headers["ETag"]
@@ -392,24 +394,24 @@ def test_unchanged_page_is_not_sent_again() -> None:
         assert site.ask("/", If_None_Match=tag).status == 200
 
 
-def test_a_page_is_not_kept() -> None:
-    """A browser that reloads gets the ages of now, although the page's tag is the same."""
+def test_a_page_is_not_cached() -> None:
+    """A browser that reloads gets current ages, although the page's tag is the same."""
     with Site(lambda: [view()]) as site:
         tag = site.ask("/").headers["ETag"]
         for reply in (site.ask("/"), site.ask("/", If_None_Match=tag)):
             assert reply.headers["Cache-Control"] == "no-store"
 
 
-def test_another_run_of_the_exporter_is_new() -> None:
-    """After a restart the same number of polls is another page."""
+def test_a_restart_changes_the_tag() -> None:
+    """After a restart the same number of polls has another tag."""
     before = pages.fingerprint([view()], ENGLISH)
     assert pages.fingerprint([view()], ENGLISH) == before
     pages._process.cache_clear()
     assert pages.fingerprint([view()], ENGLISH) != before
 
 
-def test_policy() -> None:
-    """Only our own files run on the page, nothing frames it, no form leaves it; so everywhere."""
+def test_security_headers() -> None:
+    """Every response has the security headers, and the page needs no exception from them."""
     with Site(lambda: [view()]) as site:
         for path in (
             *("/", "/charger/garage", "/charger/nobody", "/assets/live.js", "/nothing"),
@@ -431,8 +433,8 @@ def test_policy() -> None:
     assert len(re.findall("<script", page)) == 2
 
 
-def test_files_are_kept_by_their_version() -> None:
-    """A file under its present version may be kept for ever, under another must be asked for."""
+def test_files_are_cached_by_their_version() -> None:
+    """The current version of a file may be cached forever; other URLs must be revalidated."""
     with Site(lambda: [view()]) as site:
         page = site.ask("/").body.decode()
         paths = re.findall(r'"(assets/[^"]+)"', page)
@@ -446,8 +448,8 @@ def test_files_are_kept_by_their_version() -> None:
 
 
 @pytest.mark.parametrize(("age", "due"), [(0.0, 5.0), (3.2, 1.8), (7.0, 0.2), (None, 1.0)])
-def test_when_the_page_asks_again(age: float | None, due: float) -> None:
-    """The page is told when the next answer is due; where that is not known, it asks soon."""
+def test_when_the_page_is_fetched_again(age: float | None, due: float) -> None:
+    """The page contains the time until the next poll, or a short time if that is unknown."""
     assert pages.due_seconds([view(age=age)]) == pytest.approx(due)
     assert pages.due_seconds([view(age=age), view(age=0.1)]) == 5
     assert pages.due_seconds([]) == 60

@@ -1,7 +1,7 @@
 "use strict";
 
-/* The last hour as lines. Values come from the JSON API; a null is a gap and nothing is drawn
-   across it. All charts of the page share one moment: where the pointer or the arrow keys are. */
+/* Draws the last hour as line charts. Values come from the JSON API; null is a gap in the line.
+   All charts of the page share one selected moment, set by the pointer or the arrow keys. */
 
 const HOUR = 3600;
 const GAP_INTERVALS = 3;
@@ -29,7 +29,7 @@ function lineKey(channel, part) {
   return part ? `${channel} ${part}` : channel;
 }
 
-/* Adds what the API said to what is known; newer rows take the place of those of the same time. */
+/* Merges an answer of the API into the known rows; it replaces rows of the same time. */
 function merge(answer) {
   const incoming = new Map();
   for (const [channel, values] of Object.entries(answer.series)) {
@@ -40,7 +40,7 @@ function merge(answer) {
   const renewed = answer.timestamps_seconds[0] ?? Infinity;
   const kept = past.times.map((time, row) => [time, row])
     .filter(([time]) => time >= oldest && time < renewed - 0.5);
-  // The exporter was away or began anew: an empty row keeps the line from closing.
+  // The exporter was down or has restarted: an empty row leaves a gap in the line.
   const last = kept.at(-1)?.[0] ?? Infinity;
   const gap = Math.max(GAP_INTERVALS * answer.interval_seconds, GAP_SECONDS);
   if (Number.isFinite(renewed) && renewed - last > gap) kept.push([(last + renewed) / 2]);
@@ -64,7 +64,8 @@ async function lastMinutes(minutes) {
   return answer.json();
 }
 
-/* Whether the exporter's clock was set: it went on unlike the browser's, which never jumps. */
+/* Returns whether the exporter's clock was set: it advanced differently from the browser's
+   monotonic clock. */
 function stepped(answer) {
   const ahead = answer.now_timestamp_seconds - past.now - (seconds() - past.merged);
   return past.times.length > 0 && Math.abs(ahead) > CLOCK_STEP_SECONDS;
@@ -84,14 +85,14 @@ async function load() {
     }
     merge(answer);
   } catch {
-    return; // The page's own alarm tells that the exporter does not answer.
+    return; // The page's own alarm shows that the exporter does not answer.
   } finally {
     past.loading = false;
   }
   drawAll();
 }
 
-/* Round values, about `count` of them, that enclose low and high. */
+/* Returns about `count` round values that enclose low and high. */
 function ticks(low, high, count) {
   const rough = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -101,10 +102,10 @@ function ticks(low, high, count) {
   return Array.from({ length: last - first + 1 }, (_, place) => (first + place) * step);
 }
 
-/* Full minutes of the reader's clock between start and end, not closer than `pixels` allow. */
+/* Returns full minutes of the reader's clock between start and end, as many as fit into `pixels`. */
 function clockTicks(start, end, pixels) {
-  const most = Math.max(2, Math.floor(pixels / 80));
-  const minutes = [1, 2, 5, 10, 15, 20, 30].find((each) => (end - start) / 60 / each <= most) ?? 30;
+  const maxTicks = Math.max(2, Math.floor(pixels / 80));
+  const minutes = [1, 2, 5, 10, 15, 20, 30].find((each) => (end - start) / 60 / each <= maxTicks) ?? 30;
   const times = [];
   const date = new Date(start * 1000);
   date.setSeconds(0, 0);
@@ -122,7 +123,7 @@ function node(name, attributes, text) {
   return element;
 }
 
-/* As the server's `Language.number`. */
+/* Formats a number as `Locale.number` does on the server. */
 function number(value, decimals) {
   const { group, decimal } = panel.dataset;
   const digits = Math.abs(value).toFixed(decimals);
@@ -143,7 +144,7 @@ class Chart {
     this.summary = figure.querySelector(".summary");
     this.when = figure.querySelector(".moment");
     this.divide = Number(figure.dataset.divide);
-    this.least = Number(figure.dataset.least);
+    this.minSpan = Number(figure.dataset.minSpan);
     this.decimals = Number(figure.dataset.decimals);
     this.lines = [...figure.querySelectorAll(".legend li")].map((item) => ({
       item,
@@ -200,8 +201,8 @@ class Chart {
     const high = values.reduce((one, other) => Math.max(one, other), -Infinity);
     const low = values.reduce((one, other) => Math.min(one, other), Infinity);
     const floating = this.figure.dataset.unit === "°C" && values.length;
-    const bottom = floating ? Math.min(low, (low + high - this.least) / 2) : Math.min(0, low);
-    const top = Math.max(floating ? high : Math.max(0, high), bottom + this.least);
+    const bottom = floating ? Math.min(low, (low + high - this.minSpan) / 2) : Math.min(0, low);
+    const top = Math.max(floating ? high : Math.max(0, high), bottom + this.minSpan);
     this.levels = ticks(bottom, top, this.height > 150 ? 5 : 3);
     const [first, last] = [this.levels[0], this.levels.at(-1)];
     this.y = (value) => TOP + ((last - value) / (last - first)) * (this.height - TOP - BOTTOM);
@@ -225,7 +226,7 @@ class Chart {
     return parts;
   }
 
-  /* Runs of values without a gap, each a list of [x, y]. */
+  /* Returns the runs of values without a gap, each as a list of [x, y]. */
   runs(key) {
     const runs = [[]];
     past.series.get(key).forEach((value, row) => {
@@ -240,7 +241,7 @@ class Chart {
   traces(lines) {
     return lines.flatMap(({ key, colour }) => {
       const runs = this.runs(key);
-      // A run of one point would be invisible: a line of no length with round ends is a dot.
+      // A run of one point would be invisible: a line of zero length with round caps is a dot.
       const path = runs.map((run) => `M${run.map((point) => point.join(" ")).join("L")}${run.length === 1 ? "h0" : ""}`).join("");
       const trace = node("path", { class: `trace ${colour}`, d: path });
       if (colour !== "line-total") return [trace];
@@ -250,7 +251,7 @@ class Chart {
     });
   }
 
-  /* Tells the range of each line, or of their total alone. */
+  /* Writes the range of each line, or only of the total where there is one. */
   summarize(lines) {
     const total = lines.filter(({ colour }) => colour === "line-total");
     setText(this.summary, (total.length ? total : lines).map((line) => this.range(line)).join("; "));
@@ -266,8 +267,8 @@ class Chart {
       .replace("{last}", this.text(all.at(-1)));
   }
 
-  /* Shows the values at the chosen moment, or the latest ones. What a screen reader is at is told
-     when the reader `moved`, not with every poll. */
+  /* Shows the values at the selected moment, or the latest ones. The text for screen readers of the
+     focused chart changes only if the reader `moved`, not with every poll. */
   mark(moved = false) {
     if (this.figure.hidden) return;
     const row = past.moment === null ? past.times.length - 1 : nearest(past.moment);
@@ -275,12 +276,12 @@ class Chart {
     const when = past.moment === null || time === undefined ? "" : clockWithSeconds.format(time * 1000);
     setText(this.when, when);
     this.cursor.replaceChildren();
-    const said = [];
+    const spoken = [];
     for (const { key, reading, item, colour, name } of this.lines) {
       if (item.hidden) continue;
       const value = past.series.get(key)?.[row] ?? null;
       setText(reading, this.text(value));
-      said.push(`${name} ${this.text(value)}`);
+      spoken.push(`${name} ${this.text(value)}`);
       if (when && value !== null) {
         this.cursor.append(node("circle", { class: `bead ${colour}`, cx: this.x(time), cy: this.y(value / this.divide), r: 4 }));
       }
@@ -292,7 +293,7 @@ class Chart {
     if (document.activeElement === this.plot && !moved) return;
     this.plot.setAttribute("aria-valuemax", Math.max(past.times.length - 1, 0));
     this.plot.setAttribute("aria-valuenow", Math.max(row, 0));
-    if (said.length) this.plot.setAttribute("aria-valuetext", [time && clockWithSeconds.format(time * 1000), ...said].join(", "));
+    if (spoken.length) this.plot.setAttribute("aria-valuetext", [time && clockWithSeconds.format(time * 1000), ...spoken].join(", "));
   }
 
   point(event) {
@@ -312,7 +313,7 @@ class Chart {
   }
 }
 
-/* The row whose time is nearest. */
+/* Returns the row with the nearest time. */
 function nearest(moment) {
   return past.times.reduce((best, time, row) =>
     Math.abs(time - moment) < Math.abs(past.times[best] - moment) ? row : best, 0);

@@ -1,15 +1,15 @@
 "use strict";
 
-/* Keeps the page's words current. The server renders; this fetches the page again once a refresh
-   cycle and carries over what differs: text and attributes, node by node. */
+/* Keeps the page current. The server renders; this script fetches the page again once per refresh
+   interval and applies the differences in text and attributes, node by node. */
 
 const MARGIN_SECONDS = 0.25;
 const TIMEOUT_MILLISECONDS = 8000;
-const LONGEST_RETRY_SECONDS = 30;
+const MAX_RETRY_SECONDS = 30;
 const FAILURES_BEFORE_ALARM = 2;
-const INTERVALS_BEFORE_WITHHELD = 3;
+const MAX_AGE_INTERVALS = 3;
 const ABSENT = "–";
-/* Status of an answer → what is said of it; no answer has status 0. */
+/* Status of an answer → name of the message; 0 stands for no answer. */
 const TROUBLES = { 0: "silent", 401: "refused", 403: "refused", 429: "busy", 502: "silent", 503: "silent", 504: "silent" };
 
 const live = {
@@ -30,7 +30,7 @@ function sinceReceived() {
   return Math.max(0, (Date.now() - live.received) / 1000);
 }
 
-/* As the server's `duration`. */
+/* Formats a duration as `units.duration` does on the server. */
 function duration(seconds) {
   for (const [unit, symbol] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
     if (seconds >= 2 * unit) return `${Math.round(seconds / unit)}\u00a0${symbol}`;
@@ -38,7 +38,7 @@ function duration(seconds) {
   return `${Math.round(seconds)}\u00a0s`;
 }
 
-/* An address on this site, without the reader's name and password, which fetch refuses. */
+/* Returns a URL on this site without user and password, which fetch rejects. */
 function address(path) {
   const url = new URL(path, location.href);
   url.username = url.password = "";
@@ -49,7 +49,7 @@ function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/* Makes `old` say what `fresh` says. Elements with `data-own` belong to the scripts. */
+/* Makes `old` equal to `fresh`. Elements with `data-own` are left to the scripts. */
 function patch(old, fresh) {
   if (old.nodeType === Node.TEXT_NODE) {
     if (old.data !== fresh.data) old.data = fresh.data;
@@ -76,8 +76,8 @@ function patch(old, fresh) {
   while (present) present = removed(present);
 }
 
-/* The first of `node` and what follows it that stands for the same thing as `fresh`; a text is
-   not looked for, lest elements before it be taken for removed. */
+/* Returns the first of `node` and its following siblings that corresponds to `fresh`. Text is not
+   searched for, otherwise the elements before it would be treated as removed. */
 function nextAlike(node, fresh) {
   if (fresh.nodeType !== Node.ELEMENT_NODE) return node?.nodeType === fresh.nodeType ? node : null;
   while (node && (node.nodeName !== fresh.nodeName || keyOf(node) !== keyOf(fresh))) node = node.nextSibling;
@@ -88,14 +88,14 @@ function keyOf(node) {
   return node.dataset?.key ?? "";
 }
 
-/* Removes a node and returns the one that followed it. */
+/* Removes a node and returns its next sibling. */
 function removed(node) {
   const next = node.nextSibling;
   node.remove();
   return next;
 }
 
-/* Lets all ages grow, and tells why no new values come. */
+/* Updates all ages, and shows why there are no new values. */
 function showAges() {
   const since = sinceReceived();
   const ages = [...document.querySelectorAll("[data-age]")].map((element) => {
@@ -111,13 +111,13 @@ function showAges() {
   const trouble = TROUBLES[live.status] ?? "foreign";
   const reason = alarm.dataset[trouble].replace("{}", live.status);
   setText(alarm.querySelector("[role=alert]"), reason);
-  const words = alarm.querySelector("[data-words]");
-  setText(words, words.dataset.words.replace("{}", duration(youngest)));
+  const age = alarm.querySelector("[data-text]");
+  setText(age, age.dataset.text.replace("{}", duration(youngest)));
   const answers = trouble === "refused" || trouble === "busy";
-  if (!answers && youngest > INTERVALS_BEFORE_WITHHELD * interval()) withhold(reason);
+  if (!answers && youngest > MAX_AGE_INTERVALS * interval()) withhold(reason);
 }
 
-/* Too old to be shown as if it were now; the next answer brings everything back. */
+/* Hides values that are too old to be shown as current; the next answer restores everything. */
 function withhold(reason) {
   live.tag = "";
   document.body.dataset.withheld = "";
@@ -148,7 +148,7 @@ async function refresh() {
     if (live.request !== request) return;
     live.status = status;
     live.failures += 1;
-    next = Math.min(2 ** (live.failures - 1), LONGEST_RETRY_SECONDS);
+    next = Math.min(2 ** (live.failures - 1), MAX_RETRY_SECONDS);
   } finally {
     clearTimeout(timeout);
   }
@@ -158,15 +158,15 @@ async function refresh() {
   schedule(next);
 }
 
-/* The new answer is not there yet: ask again soon, then ever later, a cycle later at most. */
+/* The poll has not ended yet: returns increasing retry delays, at most one refresh interval. */
 function stillTheSame() {
   live.failures = 0;
   live.unchanged += 1;
   return Math.min(interval() * 2 ** (live.unchanged - 3), interval(), 60);
 }
 
-/* Shows a page of the exporter, also the one that says there is no such charger; anything else is
-   no answer of it. What is another kind of page, or a newer exporter's, must be loaded. */
+/* Shows a page of the exporter, including the 404 page for an unknown charger; throws for anything
+   else. Another kind of page, or a page of another version of the exporter, is loaded instead. */
 function show(answer, text) {
   const fresh = new DOMParser().parseFromString(text, "text/html");
   const { edition } = fresh.body.dataset;
@@ -181,7 +181,7 @@ function show(answer, text) {
   setText(document.querySelector("title"), fresh.title);
   patch(document.body, fresh.body);
   document.dispatchEvent(new Event("refreshed"));
-  // Pages that were opened together do not ask together.
+  // Spreads the requests of pages that were opened at the same time.
   const spread = Math.random() * Math.min(interval() / 10, 2);
   return Number(document.body.dataset.due) + MARGIN_SECONDS + spread;
 }
