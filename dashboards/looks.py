@@ -1,4 +1,4 @@
-"""How things look on every dashboard: one colour for one thing; the texts are the page's."""
+"""Colours and texts of all dashboards; the texts are those of the live page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from goe_exporter.channels import codes
 from goe_exporter.web.locale import translations
 
 _TEXTS = translations("en")
-"""The page's English texts, which the dashboards use too."""
+"""The English texts of the live page."""
 
 GREEN, YELLOW, ORANGE, RED = "#56A64B", "#E0B400", "#FF9830", "#E02F44"
 SILENT = "#FF780A"
@@ -23,13 +23,13 @@ PHASES = {"L1": "#FF9830", "L2": "#5794F2", "L3": "#B877D9", "N": GREY}
 L123 = ("L1", "L2", "L3")
 
 LIMITS = {
-    "set": GREEN,
-    "set for now": "#96D98D",
+    "setting": GREEN,
+    "temporary setting": "#96D98D",
     "allowed": YELLOW,
     "cable": BLUE,
     "temperature": RED,
     "load balancing": PURPLE,
-    "charger": GREY,
+    "charger maximum": GREY,
 }
 
 SENSORS = {
@@ -44,10 +44,10 @@ SENSORS = {
 SENSOR_NAMES = [override(name, displayName=_TEXTS[f"sensor.{name}"]) for name in SENSORS]
 
 KWH, HOURS = "suffix:kWh", "suffix:h"
-"""Grafana's own units turn 1100 kWh into 1.1 MWh and 26 hours into 1.1 days."""
+"""Grafana's own units would show 1100 kWh as 1.1 MWh, and 26 hours as 1.1 days."""
 
 UNREACHABLE = -1
-"""What a charger's state is while it does not answer."""
+"""The state of a charger that does not answer."""
 
 _CAR = {
     GREEN: "charging",

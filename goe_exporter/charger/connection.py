@@ -64,9 +64,7 @@ def _sound(text: str) -> str:
 def charger_name(value: object) -> str:
     """Return a charger's name; raises `ValueError`."""
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_NAME_CHARACTERS:
-        raise ValueError(f"a text of 1 to {MAX_NAME_CHARACTERS} characters, not {shown(value)}")
+        raise ValueError(f"must be 1 to {MAX_NAME_CHARACTERS} characters, not {shown(value)}")
     if value in (".", ".."):
-        raise ValueError(
-            f"a name other than '.' and '..', which no URL can hold, not {shown(value)}"
-        )
+        raise ValueError(f"must not be {shown(value)}, which a URL cannot contain")
     return value

@@ -1,4 +1,4 @@
-"""The channel table as documentation: rows for docs/channels.md and `goe-exporter channels`."""
+"""The channel table as documentation: rows of docs/channels.md and `goe-exporter channels`."""
 
 from __future__ import annotations
 

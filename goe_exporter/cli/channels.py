@@ -1,4 +1,4 @@
-"""`goe-exporter channels`: the channel table, for people and for the documentation."""
+"""`goe-exporter channels`: print the channel table, or keep it current in the documentation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from goe_exporter.errors import GoeExporterError, UsageError
 @option("--update", command="channels", metavar="FILE",
         help="Write the current table into FILE.")  # fmt: skip
 def command(form: str, check: str | None, update: str | None) -> None:
-    """List the channels: names, metrics, fields, units, and what can be set."""
+    """List the channels with their metrics, fields, units and writable values."""
     if check:
         _table_in(check, write=False)
     elif update:
@@ -32,7 +32,7 @@ def command(form: str, check: str | None, update: str | None) -> None:
 
 
 def _table_in(path: str, *, write: bool) -> None:
-    """Compare the channel table in a file with the current one, or write it there."""
+    """Compare the channel table in a file with the current one, or write the current one."""
     try:
         text = Path(path).read_text("utf-8")
     except UnicodeDecodeError as error:
@@ -41,10 +41,10 @@ def _table_in(path: str, *, write: bool) -> None:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     current = channel_table.updated(text, CHANNELS)
     if current is None:
-        raise UsageError(f"{path} has no {channel_table.BEGIN} … {channel_table.END}")
+        raise UsageError(f"{path} does not contain {channel_table.BEGIN} … {channel_table.END}")
     if write:
         Path(path).write_text(current, "utf-8")
     elif current != text:
         raise GoeExporterError(
-            f"the channel table in {path} is outdated; --update {path} renews it"
+            f"the channel table in {path} is outdated; update it with --update {path}"
         )

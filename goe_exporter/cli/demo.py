@@ -1,4 +1,4 @@
-"""`goe-exporter demo`: the exporter on a simulated charger."""
+"""`goe-exporter demo`: run the exporter on a simulated charger."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from goe_exporter.service.service import Service
 from goe_exporter.web.history import History
 
 SPACING_SECONDS = 0.9
-"""A demo second is a simulated minute, so the charts keep every poll, for 12 minutes."""
+"""A second of the demo is a simulated minute, so the charts keep every poll, for 12 minutes."""
 
 
 @click.command("demo")
@@ -36,10 +36,10 @@ SPACING_SECONDS = 0.9
 def command(listen: tuple[str, int], speed: float, log_format: Any, log_level: str) -> None:
     """Run the exporter on a simulated charger.
 
-    A car is plugged in, charges, has a fault, charges on until it is full, and leaves.
+    A car is plugged in, charges, has a ground fault, charges until it is full, and is unplugged.
     """
     if not _on_loopback(listen[0]):
-        raise UsageError("--web.listen-address: the demo listens on loopback only")
+        raise UsageError("--web.listen-address: must be a loopback address")
     logs.configure(log_format, log_level)
     server = Server(*listen)
     charger = simulator.Charger(model="V4", name="Demo charger", serial="123456")
@@ -52,7 +52,7 @@ def command(listen: tuple[str, int], speed: float, log_format: Any, log_level: s
         sys.stdout.flush()
         config = RunConfig((ChargerConfig(name="demo", host=box.address),), 1.0)
         history = History(spacing_seconds=SPACING_SECONDS)
-        Service(config, lambda: config, server, history).run(reloads_at_hangup=False)
+        Service(config, lambda: config, server, history).run(reload_on_sighup=False)
 
 
 def _on_loopback(host: str) -> bool:

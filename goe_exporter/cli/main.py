@@ -1,4 +1,4 @@
-"""The command `goe-exporter`: its commands, imported only when they run, and its exit status."""
+"""The command `goe-exporter`: runs a command, which it imports first, and sets the exit status."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from goe_exporter.cli.printable import printable
 from goe_exporter.errors import GoeExporterError
 
 COMMANDS = {
-    "channels": "List the channels: names, metrics, fields, units, and what can be set.",
+    "channels": "List the channels with their metrics, fields, units and writable values.",
     "demo": "Run the exporter on a simulated charger.",
     "push": "Poll chargers and push their readings to InfluxDB.",
-    "read": "Poll the charger at [NAME=]HOST once and print its readings.",
+    "read": "Poll a charger once and print its readings.",
     "serve": "Poll chargers and serve their metrics.",
-    "set": "Set CHANNEL of the charger at HOST to VALUE, and wait until it shows.",
-    "simulate": "Run only a simulated charger, to try any client on.",
+    "set": "Set a channel of a charger, and wait until the charger reports the value.",
+    "simulate": "Run a simulated charger, to test any client.",
     "spool": "Inspect and deliver the points that wait on disk for InfluxDB.",
 }
 """Each command's module in this package, and the first line of its help."""
 
 
 def main() -> NoReturn:
-    """Run the command line and exit: 0 success, 1 charger or server failed, 2 wrong usage."""
+    """Run the command line and exit: 0 success, 1 failure, 2 wrong usage, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -37,10 +37,10 @@ def main() -> NoReturn:
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they run, so that start-up stays fast.
+    """A group that imports a command only to run it, so that start-up is fast.
 
-    `summaries` maps each command to the first line of its help; the command is the attribute
-    `command` of the module of its name.
+    `summaries` maps the name of each command to the first line of its help. The command is the
+    attribute `command` of the module of the same name.
     """
 
     def __init__(self, *args: object, summaries: Mapping[str, str], **kwargs: object) -> None:
@@ -48,11 +48,11 @@ class LazyGroup(click.Group):
         self._summaries = summaries
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Return the commands' names."""
+        """Return the names of the commands."""
         return sorted(self._summaries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import and return a command, None if there is none of this name."""
+        """Import and return a command, None if there is no command of this name."""
         if cmd_name not in self._summaries:
             return None
         found: click.Command = importlib.import_module(f"goe_exporter.cli.{cmd_name}").command
@@ -90,7 +90,7 @@ def _run() -> int:
     except (click.Abort, KeyboardInterrupt):
         status = 130
     except BrokenPipeError:
-        # The reader of our output has closed it; the interpreter must not write at exit.
+        # The reader has closed the pipe; the interpreter must not flush into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         _report(f"{error.filename or 'the output'}: {error.strerror or error}")
@@ -104,4 +104,4 @@ def _run() -> int:
 
 
 def _report(message: str) -> None:
-    click.echo(f"goe-exporter: {printable(' '.join(message.split()), longest=1000)}", err=True)
+    click.echo(f"goe-exporter: {printable(' '.join(message.split()), max_length=1000)}", err=True)

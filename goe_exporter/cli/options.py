@@ -1,4 +1,4 @@
-"""The options that commands share; each can also be set by an environment variable."""
+"""Options of several commands; each can also be set by an environment variable."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Command = Callable[..., Any]
 
 
 class FiniteRange(click.FloatRange):
-    """Numbers between two bounds; click itself accepts NaN."""
+    """A finite number in a range; click's own range accepts NaN."""
 
     name = "number"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Return the number, or fail naming the option."""
+        """Return the number, or fail with the name of the option."""
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a number", param, ctx)
@@ -30,19 +30,18 @@ class FiniteRange(click.FloatRange):
 
 
 def option(*names: str, command: str = "", **attributes: Any) -> Callable[[Command], Command]:
-    """Return a click option that can also be set by `GOE_EXPORTER_` and its name.
+    """Return a click option that can also be set by the variable `GOE_EXPORTER_` and its name.
 
-    `command` is part of the variable's name where another command has an option of the same name
-    with another meaning.
+    `command` is a part of that name if other commands have an option of the same name.
     """
     long = next(name for name in names if name.startswith("--"))
-    words = f"{command} {long.split('/')[0].lstrip('-')}".strip()
-    variable = re.sub("[-. ]", "_", words).upper()
+    name = f"{command} {long.split('/')[0].lstrip('-')}".strip()
+    variable = re.sub("[-. ]", "_", name).upper()
     return click.option(*names, envvar=f"GOE_EXPORTER_{variable}", show_envvar=True, **attributes)
 
 
 def parsed(parser: Callable[[object], Any]) -> Callable[..., Any]:
-    """Return a click callback that parses an option's text; `parser` raises `ValueError`."""
+    """Return a click callback that parses an option's value; `parser` raises `ValueError`."""
 
     def callback(_context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
         if value is None:
@@ -59,7 +58,9 @@ api = option(
     "--api", type=click.Choice(["auto", "1", "2"]), default="auto", show_default=True,
     help="API version to use; auto detects it.",
 )  # fmt: skip
-token_file = option("--token-file", help="File with the bearer token for the vendor's cloud.")
+token_file = option(
+    "--token-file", metavar="FILE", help="File with the bearer token for the vendor's cloud."
+)
 refresh_interval = option(
     "--refresh-interval", metavar="DURATION", callback=parsed(values.interval),
     help="Interval between polls of a charger.  [default: 5s]",

@@ -1,4 +1,4 @@
-"""What the command line prints for programs and people, other than tables."""
+"""Output for programs: lines and JSON."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from goe_exporter.cli.printable import printable
 
 
 def print_lines(text: str) -> None:
-    """Print lines for a program as they are, for a person with control characters escaped."""
+    """Print lines unchanged; on a terminal, with control characters escaped."""
     if sys.stdout.isatty():
         text = "".join(f"{printable(line, len(line))}\n" for line in text.split("\n")[:-1])
     click.echo(text, nl=False)
 
 
 def print_json(value: object) -> None:
-    """Print JSON, with all but ASCII escaped, so that a terminal takes no orders from it."""
+    """Print JSON in ASCII, so that it contains no control characters for a terminal."""
     click.echo(json.dumps(value, indent=2))

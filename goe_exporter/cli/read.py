@@ -1,4 +1,4 @@
-"""`goe-exporter read`: one charger's readings, once."""
+"""`goe-exporter read`: poll a charger once and print its readings."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from goe_exporter.errors import ChargerError
 from goe_exporter.polling.poller import Poller
 
 INTERVAL_SECONDS = 60.0
-"""Long enough for every channel to be polled in the first cycle."""
+"""Long enough for the first poll to request every channel."""
 
 
 @click.command("read")
-@click.argument("host")
+@click.argument("host", metavar="[NAME=]HOST")
 @options.api
 @options.token_file
 @option(
@@ -24,12 +24,12 @@ INTERVAL_SECONDS = 60.0
     default="table", show_default=True, help="Output format.",
 )  # fmt: skip
 def command(host: str, api: Api, token_file: str | None, form: str) -> None:
-    """Poll the charger at [NAME=]HOST once and print its readings."""
+    """Poll a charger once and print its readings."""
     place = connection(host, api, token_file)
     poller = Poller(place.name, place.host, place.client(), INTERVAL_SECONDS)
     _poll_all(poller)
     view = poller.view()
-    # Each format is a sink of its own; only the one printed is imported.
+    # Only the sink of the chosen format is imported, so that start-up is fast.
     if form == "table":
         from goe_exporter.cli import tables
 
@@ -49,7 +49,7 @@ def command(host: str, api: Api, token_file: str | None, form: str) -> None:
 
 
 def _poll_all(poller: Poller) -> None:
-    """Poll until the slow channels are in too; raises `ChargerError` for the first failure."""
+    """Poll until the slow channels are complete too; raises `ChargerError` for a failed poll."""
     while not poller.complete:
         poller.poll()
         stats = poller.view().stats

@@ -1,4 +1,4 @@
-"""What the configuration file and the command line ask for together."""
+"""Combines the configuration file with the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def run_config(
     *,
     environment_proxies: bool = False,
 ) -> RunConfig:
-    """Return the chargers and settings of both; raises `UsageError` if there is no charger."""
+    """Return the chargers and settings of both; raises `UsageError` without a charger."""
     named = (charger_argument(text) for text in hosts)
     chargers = (
         *loaded.chargers,

@@ -1,4 +1,4 @@
-"""`goe-exporter serve`: poll chargers, serve `/metrics` and the page."""
+"""`goe-exporter serve`: poll chargers, and serve `/metrics` and the page."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from goe_exporter.cli import options
 from goe_exporter.cli.options import option, parsed
 from goe_exporter.cli.run_config import run_config
 from goe_exporter.config import values
-from goe_exporter.http_server.server import Limits, Server
+from goe_exporter.http_server.server import Limits
 from goe_exporter.http_server.web_config import WebSettings
 from goe_exporter.service.config import Config, RunConfig, load
 from goe_exporter.service.service import Service
-from goe_exporter.web.app import HEALTH_PATHS
+from goe_exporter.service.web import open_server
 from goe_exporter.web.history import History
 
 
@@ -38,8 +38,8 @@ from goe_exporter.web.history import History
 @options.web_config
 @options.open_health
 @option(
-    "--web.max-connections", "max_connections", type=click.IntRange(16, 65_536), default=512,
-    show_default=True,
+    "--web.max-connections", "max_connections", type=click.IntRange(16, 65_536), metavar="NUMBER",
+    default=512, show_default=True,
     help="Maximum concurrent connections; the longest-idle connection is closed first.",
 )  # fmt: skip
 @option(
@@ -87,5 +87,5 @@ def command(
         return
     logs.configure(log_format, log_level)
     limits = Limits(max_connections, request_timeout)
-    server = Server(*listen, web, limits, open_paths=HEALTH_PATHS if open_health else ())
+    server = open_server(listen, web, limits, open_health=open_health)
     Service(first, loaded, server, History()).run()

@@ -1,4 +1,4 @@
-"""`goe-exporter set`: change one setting of one charger."""
+"""`goe-exporter set`: set a channel of a charger."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from goe_exporter.cli.printable import printable
 def command(
     host: str, channel: str, value: str, api: Api, token_file: str | None, dry_run: bool
 ) -> None:
-    """Set CHANNEL of the charger at HOST to VALUE, and wait until it shows.
+    """Set a channel of a charger, and wait until the charger reports the value.
 
-    CHANNEL is a name of ours or of openHAB's (max-current or maxCurrent), VALUE a number with an
-    optional unit (10A, 5kWh), or a word. `goe-exporter channels` lists what can be set.
+    CHANNEL is the channel's name here or in openHAB (max-current or maxCurrent). VALUE is a number
+    with an optional unit (10A, 5kWh), or a name such as on. `goe-exporter channels` lists the
+    writable channels and their values.
     """
     change = parse(find(CHANNELS, channel), value, CHANNELS)
     place = connection(host, api, token_file)
@@ -41,5 +42,5 @@ def command(
     click.echo(
         f"{printable(place.name)}: {change.channel.option} is now"
         f" {written.write.describe(written.write.value)}"
-        f" (shown by the charger after {written.seconds:.1f} s, API v{written.api})"
+        f" (reported by the charger after {written.seconds:.1f} s, API v{written.api})"
     )

@@ -88,7 +88,7 @@ def dead(config_file: str, requeue: bool) -> None:
     with _readable(folder):
         for letter in letters(folder / "dead"):
             click.echo(printable(letter.words))
-            click.echo(f"    {printable(letter.line, longest=4000)}")
+            click.echo(f"    {printable(letter.line, max_length=4000)}")
             count += 1
     click.echo(f"{count} rejected")
 

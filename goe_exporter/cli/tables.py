@@ -1,4 +1,4 @@
-"""Tables of 80 columns and progress bars, for people."""
+"""Tables and progress bars for a terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from goe_exporter.polling.view import ChargerView
 
 
 def print_readings(view: ChargerView) -> None:
-    """Print a charger's readings, a line per channel in the table's order."""
+    """Print the readings of a charger, one line per channel, in the order of the channel table."""
     table = _table("channel", "reading", "unit")
     readings = view.snapshot.readings if view.snapshot else ()
     for channel, group in groupby(readings, key=lambda reading: reading.channel):
@@ -31,9 +31,9 @@ def print_readings(view: ChargerView) -> None:
 
 
 def print_channels(rows: Sequence[Row]) -> None:
-    """Print the documentation of the channels, three lines of names each."""
+    """Print the documentation of the channels, up to three lines each."""
     table = _table(
-        "channel, openHAB", "metric, Influx field, may be set to", "unit", "API", first=26
+        "channel, openHAB", "metric, InfluxDB field, allowed values", "unit", "API", first=26
     )
     for row in rows:
         setting = f"set to {row.writable}" if row.writable else ""
@@ -45,7 +45,7 @@ def print_channels(rows: Sequence[Row]) -> None:
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar of `total` points; the function it yields takes how many are done."""
+    """Show a progress bar of `total` points; yields a function that sets the number done."""
     with Progress() as bar:
         task = bar.add_task("delivering", total=total)
         yield lambda done: bar.update(task, completed=done)
@@ -63,7 +63,7 @@ def _value(reading: Reading) -> str:
         text = value
     if not reading.label or not reading.channel.label:
         return text
-    # "L1 230", but "1: 230", which else would read as two numbers.
+    # "L1 230", but "1: 230", since "1 230" would read as two numbers.
     return f"{reading.label}{':' if reading.label.isdecimal() else ''} {text}"
 
 

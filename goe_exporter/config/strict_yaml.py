@@ -1,7 +1,7 @@
-"""Files in YAML, read strictly: what is unknown, doubled or of the wrong kind is an error.
+"""Strict YAML files: unknown keys, duplicate keys and values of the wrong kind are errors.
 
 Every error is a `ConfigError` of one line that names the file, the place (`chargers[0].api`) and
-what is allowed there. `config` and `web_config` say what their files hold.
+what is allowed there. A room defines its section of a file as a subclass of `Strict`.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ MAX_NUMBER_CHARACTERS = 20
 
 
 class Ambiguous(str):
-    """An unquoted text that YAML 1.1 takes for something else, such as 0100 (64) or NO (false).
+    """An unquoted text with another meaning in YAML 1.1, such as 0100 (64) or NO (false).
 
-    `meaning` is what it takes it for, None if that makes no sense.
+    `meaning` is the value in YAML 1.1, None if it is invalid there.
     """
 
     __slots__ = ("meaning",)
@@ -42,17 +42,14 @@ class Ambiguous(str):
 
 
 class Strict(BaseModel):
-    """A section of a file: frozen, no key but its own, and no text that cannot be passed on."""
+    """A section of a file: frozen, and without unknown keys or ambiguous or invalid texts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _sound(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse half a surrogate pair, as an argument that is no UTF-8 has it, and NUL.
-
-        And what is ambiguous without quotes.
-        """
+    def _valid_texts(cls, value: object, info: ValidationInfo) -> object:
+        """Reject NUL, lone surrogates, which invalid UTF-8 leads to, and ambiguous texts."""
         field = cls.model_fields[info.field_name or ""]
         texts = [value]
         if not any(_models(field.annotation)):
@@ -72,7 +69,7 @@ _Model = TypeVar("_Model", bound=Strict)
 
 
 def document(path: str) -> object:
-    """Return what a file holds, `{}` for an empty one; raises `ConfigError`."""
+    """Return the content of a file, `{}` for an empty one; raises `ConfigError`."""
     try:
         text = Path(path).read_text("utf-8")
     except (OSError, ValueError) as error:
@@ -82,24 +79,22 @@ def document(path: str) -> object:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise ConfigError(f"{path}{place}: {_words(error)}") from None
+        raise ConfigError(f"{path}{place}: {_reason(error)}") from None
     except yaml.YAMLError as error:
         first_line = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConfigError(f"{path}: no YAML: {first_line}") from None
+        raise ConfigError(f"{path}: invalid YAML: {first_line}") from None
     except RecursionError:
-        raise ConfigError(f"{path}: no YAML: too deep") from None
-    except _STUMBLES:  # over what it completes at the end; the words may hold the value
-        raise ConfigError(
-            f"{path}: a value is not what its tag says; a text wants quotes"
-        ) from None
+        raise ConfigError(f"{path}: invalid YAML: nested too deeply") from None
+    except _VALUE_ERRORS:  # from nodes that are completed at the end; may quote the value
+        raise ConfigError(f"{path}: a value does not match its tag; quote texts") from None
     return {} if found is None else found
 
 
 def validated(model: type[_Model], found: object, source: str) -> _Model:
-    """Return a document as what it should be; raises `ConfigError` naming `source`."""
+    """Return a document as a section; raises `ConfigError` naming `source`."""
     if not isinstance(found, dict):
-        # Not shown: a file that is no configuration may be the one with the password.
-        raise ConfigError(f"{source}: keys and values are wanted, not {shape(found)}")
+        # Its content is not shown, since the file may be one with a password.
+        raise ConfigError(f"{source}: must be a mapping, not {shape(found)}")
     try:
         return model.model_validate(found)
     except ValidationError as error:
@@ -107,14 +102,14 @@ def validated(model: type[_Model], found: object, source: str) -> _Model:
 
 
 def sentence(model: type[Strict], error: ValidationError) -> str:
-    """Return the first thing wrong, and how many more there are."""
+    """Return the first error, and the number of further errors."""
     first, *more = error.errors(include_url=False)
     rest = f" (and {len(more)} more)" if more else ""
     return f"{_problem(model, first)}{rest}"
 
 
 def _spelling(text: Ambiguous, field: FieldInfo) -> str | None:
-    """Return how to write an ambiguous text in a field; None if the field's own rule says it."""
+    """Return how to write an ambiguous text in a field, None if the field's own rule says it."""
     kinds, meaning = set(_types(field.annotation)), text.meaning
     if bool in kinds and isinstance(meaning, bool):
         return f"write {str(meaning).lower()}, not {text}"
@@ -123,7 +118,7 @@ def _spelling(text: Ambiguous, field: FieldInfo) -> str | None:
     if int not in kinds or any(isinstance(each, BeforeValidator) for each in field.metadata):
         return None
     if type(meaning) is not int or len(text) > MAX_NUMBER_CHARACTERS:
-        return f"a whole number, not {shown(str(text))}"
+        return f"must be a whole number, not {shown(str(text))}"
     numbers = [int(text), meaning] if text.isdigit() else [meaning]
     return f"write {' or '.join(map(str, numbers))}, not {text}"
 
@@ -143,10 +138,11 @@ def _problem(model: type[Strict], detail: ErrorDetails) -> str:
         place += f"[{name}]" if isinstance(name, int) else f".{name}" if place else name
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in ("extra_forbidden", "invalid_key"):
-        fields = _model_at(model, detail["loc"][:-1]).model_fields
-        return f"{place}: unknown key; allowed are {', '.join(map(_key, fields.items()))}"
+        fields = _model_at(model, detail["loc"][:-1]).model_fields.items()
+        keys = ", ".join(field.alias or name for name, field in fields)
+        return f"{place}: unknown key; allowed are {keys}"
     if kind == "missing":
-        return f"{place} is missing"
+        return f"{place} is required"
     if kind == "value_error":
         return f"{place}: {context['error']}" if place else str(context["error"])
     known = _RULES.get(kind)
@@ -158,19 +154,19 @@ def _problem(model: type[Strict], detail: ErrorDetails) -> str:
     return f"{place}: {rule}, not {shown(detail['input'])}"
 
 
-def _words(error: yaml.MarkedYAMLError) -> str:
-    """Return what YAML has against a text, without quoting what may be half a password."""
-    words = str(error.problem)
-    if words.startswith("but "):
-        words = f"{error.context}, {words}"
-    for opening, rule in _UNQUOTED.items():
-        if words.startswith(opening):
-            return rule
-    return words
+def _reason(error: yaml.MarkedYAMLError) -> str:
+    """Return why a file is invalid YAML, without quoting what may be part of a password."""
+    problem = str(error.problem)
+    if problem.startswith("but "):
+        problem = f"{error.context}, {problem}"
+    for opening, character in _UNQUOTED.items():
+        if problem.startswith(opening):
+            return f"quote values that start with {character}"
+    return problem
 
 
 def _is_secret(model: type[BaseModel], place: Sequence[int | str]) -> bool:
-    """Tell whether a value at a place of a document is one that is never shown."""
+    """Return whether the value at a place of a document is secret."""
     for end, step in enumerate(place):
         field = _model_at(model, place[:end]).model_fields.get(str(step))
         if field is not None and not field.repr:
@@ -178,14 +174,8 @@ def _is_secret(model: type[BaseModel], place: Sequence[int | str]) -> bool:
     return False
 
 
-def _key(item: tuple[str, Any]) -> str:
-    """Return a field's key as it stands in a file."""
-    name, field = item
-    return str(field.alias or name)
-
-
 def _model_at(model: type[BaseModel], place: Sequence[int | str]) -> type[BaseModel]:
-    """Return the section that stands at a place of a document."""
+    """Return the section at a place of a document."""
     for step in place:
         field = model.model_fields.get(str(step))
         if field is not None:
@@ -198,35 +188,35 @@ def _models(annotation: object) -> Iterator[type[BaseModel]]:
 
 
 _UNQUOTED = {
-    "found undefined alias": "a text that begins with * wants quotes",
-    "found duplicate anchor": "a text that begins with & wants quotes",
-    "could not determine a constructor for the tag": "a text that begins with ! wants quotes",
-    "found undefined tag handle": "a text that begins with ! wants quotes",
+    "found undefined alias": "*",
+    "second occurrence": "&",
+    "could not determine a constructor for the tag": "!",
+    "found undefined tag handle": "!",
 }
-"""What YAML makes of a text without its quotes, and what to say instead of repeating it."""
+"""Errors of the YAML library for an unquoted value, and the first character of that value."""
 
-_STUMBLES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What the YAML library raises, besides its own, for a value that is not what its tag says."""
+_VALUE_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""Errors of the YAML library, besides its own, for a value that does not match its tag."""
 
 _SHAPES = ("dict_type", "list_type", "model_type", "tuple_type")
-"""Pydantic's kinds of mistakes where a section or a list was wanted."""
+"""Pydantic's types of errors for a value that must be a mapping or a list."""
 
 _RULES = {
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-    "int_parsing": "a whole number",
-    "int_type": "a whole number",
-    "greater_than_equal": "{ge} or more",
-    "less_than_equal": "{le} or less",
-    "literal_error": "{expected}",
-    "string_type": "a text",
-    "string_too_short": "a text that is not empty",
-    "dict_type": "keys and values such as {{site: home}}",
-    "list_type": "a list",
-    "model_type": "keys and values such as {{name: garage, host: 192.168.1.36}}",
-    "tuple_type": "a list such as [{{name: garage, host: 192.168.1.36}}]",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+    "literal_error": "must be {expected}",
+    "string_type": "must be text",
+    "string_too_short": "must be non-empty text",
+    "dict_type": "must be a mapping such as {{site: home}}",
+    "list_type": "must be a list",
+    "model_type": "must be a mapping such as {{name: garage, host: 192.168.1.36}}",
+    "tuple_type": "must be a list such as [{{name: garage, host: 192.168.1.36}}]",
 }
-"""Pydantic's kinds of mistakes in our words, with what pydantic knows of them."""
+"""Pydantic's types of errors, and the rules that they break, with pydantic's context."""
 
 
 _AMBIGUOUS = "tag:goe-exporter:ambiguous"
@@ -236,17 +226,14 @@ _PLAIN = {
     "float": re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?"),
     "timestamp": re.compile("(?!)"),
 }
-"""What YAML 1.1 takes for another thing than a text, and the spellings that nobody mistakes."""
+"""Types of YAML 1.1 for plain values, and their unambiguous spellings."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would keep the last without a word.
-
-    And a value that is not what its tag says, of which the library has no error of its own.
-    """
+    """Rejects duplicate keys and values that do not match their tag, which YAML accepts."""
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
-        """Return the tag of a node without one; `_AMBIGUOUS` for a text of two meanings."""
+        """Return the tag of a node without one, `_AMBIGUOUS` for an ambiguous text."""
         tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
         if kind is not yaml.ScalarNode or not implicit[0]:
             return tag
@@ -254,21 +241,21 @@ class _Loader(yaml.SafeLoader):
         return tag if plain is None or plain.fullmatch(value) else _AMBIGUOUS
 
     def construct_ambiguous(self, node: yaml.ScalarNode) -> Ambiguous:
-        """Return the text as it stands in the file, with what YAML 1.1 takes it for."""
+        """Return the text of the file, with its meaning in YAML 1.1."""
         text = Ambiguous(node.value)
         text.meaning = None
         tag = super().resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
-        with contextlib.suppress(*_STUMBLES):
+        with contextlib.suppress(*_VALUE_ERRORS):
             text.meaning = self.yaml_constructors[tag](self, node)
         return text
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
-        except _STUMBLES:  # whose words may hold the value, and nobody knows what it was to be
+        except _VALUE_ERRORS:  # the error may quote a value that is secret
             kind = str(node.tag).rpartition(":")[2]
             raise yaml.MarkedYAMLError(
-                problem=f"no {kind}; a text wants quotes", problem_mark=node.start_mark
+                problem=f"invalid {kind}; quote texts", problem_mark=node.start_mark
             ) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -279,7 +266,7 @@ class _Loader(yaml.SafeLoader):
                 continue
             if key in seen:
                 raise yaml.MarkedYAMLError(
-                    problem=f"key {shown(key)} stands twice", problem_mark=key_node.start_mark
+                    problem=f"duplicate key {shown(key)}", problem_mark=key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)

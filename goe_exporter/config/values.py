@@ -1,6 +1,6 @@
 """The grammar of values: durations, sizes, hosts, URLs, addresses and secrets in files.
 
-The command line, the configuration and the web configuration share it. Every function returns the
+The command line, the configuration and the web configuration share it. Every parser returns the
 value or raises `ValueError` with what is allowed.
 """
 
@@ -38,7 +38,7 @@ _URL = re.compile(
 )
 _LISTEN = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]*)):(?P<port>[0-9]{1,5})")
 _LOGIN = re.compile(r"(?:\w+://)?[^:/]*:(?![/0-9]|$)[^:]*$")
-"""`USER:PASSWORD` where a host and its port belong."""
+"""`USER:PASSWORD` in the place of `HOST:PORT`."""
 
 
 def seconds(text: object) -> float:
@@ -50,54 +50,46 @@ def seconds(text: object) -> float:
         or len(text) > MAX_DURATION_CHARACTERS
         or not _DURATION.fullmatch(text)
     ):
-        raise ValueError(f"a duration such as 5s, 500ms or 1m30s, not {shown(text)}")
+        raise ValueError(f"must be a duration such as 5s, 500ms or 1m30s, not {shown(text)}")
     parts = re.findall(r"([0-9.]+)([a-zµ]+)", text)
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
 def interval(text: object) -> float:
     """Return a refresh interval in seconds, 1 s to 24 h."""
-    value = seconds(text)
-    if value < MIN_INTERVAL_SECONDS:
-        raise ValueError(f"1s or longer, not {shown(text)}")
-    if value > MAX_INTERVAL_SECONDS:
-        raise ValueError(f"24h or shorter, not {shown(text)}")
-    return value
+    return _seconds_between(MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS, text, "1s to 24h")
 
 
 def timeout_seconds(text: object) -> float:
     """Return a time limit in seconds, 100 ms to 10 min."""
-    value = seconds(text)
-    if not MIN_TIMEOUT_SECONDS <= value <= MAX_TIMEOUT_SECONDS:
-        raise ValueError(f"100ms to 10m, not {shown(text)}")
-    return value
+    return _seconds_between(MIN_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS, text, "100ms to 10m")
 
 
 def size(text: object) -> int:
     """Return the bytes of a size such as `512MiB`, at least 1 MiB."""
     match = _SIZE.fullmatch(text) if isinstance(text, str) else None
     if match is None or int(match[1]) * _BYTES[match[2]] < _BYTES["MiB"]:
-        raise ValueError(f"a size of 1MiB or more, as in 512MiB or 2GiB, not {shown(text)}")
+        raise ValueError(f"must be a size of 1MiB or more, such as 512MiB, not {shown(text)}")
     return int(match[1]) * _BYTES[match[2]]
 
 
 def host(text: object) -> str:
-    """Return a host, with a port and `http://` or `https://` if given, as the client takes it."""
-    rule = "a host name or address, with an optional port"
+    """Return a host for the client: a name or address, optionally with a scheme and a port."""
+    rule = "must be a host name or address with an optional port"
     secret = "a password or token does not belong here"  # noqa: S105
-    return _place(_HOST, text, rule, secret).removesuffix("/")
+    return _checked(_HOST, text, rule, secret).removesuffix("/")
 
 
 def url(text: object) -> str:
-    """Return a server's URL without a slash at its end."""
-    rule = "http://HOST:PORT or https://…"
-    secret = "user and password have settings of their own"  # noqa: S105
-    return _place(_URL, text, rule, secret).rstrip("/")
+    """Return the URL of a server, without a trailing slash."""
+    rule = "must be a URL such as http://HOST:PORT or https://HOST"
+    secret = "user and password have their own keys"  # noqa: S105
+    return _checked(_URL, text, rule, secret).rstrip("/")
 
 
 def listen_address(text: object) -> tuple[str, int]:
     """Return (host, port) of `ADDR:PORT`; the host is empty for all interfaces."""
-    rule = "ADDR:PORT or :PORT, as in 127.0.0.1:10332"
+    rule = "must be ADDR:PORT or :PORT, such as 127.0.0.1:10332"
     match = _LISTEN.fullmatch(str(text))
     if match is None or int(match["port"]) > MAX_PORT:
         raise ValueError(f"{rule}, not {shown(text)}")
@@ -106,7 +98,7 @@ def listen_address(text: object) -> tuple[str, int]:
 
 
 def not_listening(option: str, host: str, port: int, error: OSError) -> UsageError:
-    """Return the error for an option whose address cannot be listened on."""
+    """Return the error for an address on which the server cannot listen."""
     # `socket.create_server` turns a `gaierror` into an OSError, but keeps its negative number.
     number = error.errno or 0
     reason = os.strerror(number) if number > 0 else "the name cannot be resolved"
@@ -114,25 +106,25 @@ def not_listening(option: str, host: str, port: int, error: OSError) -> UsageErr
 
 
 def holds_a_secret(text: str) -> bool:
-    """Return whether a URL has a part that may be a password or a token and must not be shown."""
+    """Return whether a URL has a part that may be a secret, and must not be shown."""
     return any(char in text for char in "@?#%") or _LOGIN.match(text) is not None
 
 
 def text_fault(text: str) -> str:
-    """Return what is wrong with a text that no file or header can hold, "" if nothing is."""
+    """Return the rule that a text breaks, "" if none: files and headers hold UTF-8 without NUL."""
     if text.encode("utf-8", "replace").decode() != text:
-        return "a text in UTF-8"
-    return "a text without NUL" if "\0" in text else ""
+        return "must be UTF-8 text"
+    return "must be text without NUL" if "\0" in text else ""
 
 
 def read_token(path: str) -> str:
-    """Return the secret in a file; raises `ConfigError` if the file holds none."""
+    """Return the secret in a file; raises `ConfigError` if it cannot be read or is not one line."""
     try:
         token = _content(path).decode().strip()
     except (OSError, ValueError) as error:
-        # A name that leads nowhere may be the secret itself, put where its file belongs.
+        # A relative name of no file may be the secret itself, given instead of its file.
         known = Path(path).is_absolute() or os.path.lexists(path)
-        named = f"the token file {one_line(path)}" if known else "the token file that is named"
+        named = f"the token file {one_line(path)}" if known else "the token file"
         raise ConfigError(f"cannot read {named}: {os_reason(error)}") from error
     if not token.isascii() or not token.isprintable() or not token:
         raise ConfigError(f"the token file {one_line(path)} must hold one line of ASCII text")
@@ -140,15 +132,15 @@ def read_token(path: str) -> str:
 
 
 def _content(path: str) -> bytes:
-    """Return the bytes of a small regular file; raises `ConfigError` for any other."""
+    """Return the content of a small regular file; raises `ConfigError` for any other file."""
     refusal = ConfigError(
         f"the token file {one_line(path)} must be a regular file of at most"
         f" {MAX_SECRET_BYTES // 1024} KiB"
     )
-    kind = os.stat(path).st_mode  # noqa: PTH116, before it is opened, which can act on a device
+    kind = os.stat(path).st_mode  # noqa: PTH116, before opening, which can act on a device
     if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
         raise refusal
-    # O_NONBLOCK, so that a FIFO put there since cannot block.
+    # With O_NONBLOCK, a FIFO that has replaced the file since cannot block.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         content = file.read(MAX_SECRET_BYTES + 1) or b""
     if len(content) > MAX_SECRET_BYTES:
@@ -156,8 +148,15 @@ def _content(path: str) -> bytes:
     return content
 
 
-def _place(pattern: re.Pattern[str], text: object, rule: str, secret: str) -> str:
-    """Return a host or URL that matches a pattern, its name in ASCII."""
+def _seconds_between(low: float, high: float, text: object, rule: str) -> float:
+    value = seconds(text)
+    if not low <= value <= high:
+        raise ValueError(f"must be {rule}, not {shown(text)}")
+    return value
+
+
+def _checked(pattern: re.Pattern[str], text: object, rule: str, secret: str) -> str:
+    """Return a host or URL that matches a pattern, with its name encoded for DNS."""
     match = pattern.fullmatch(text) if isinstance(text, str) else None
     if match is None or not _is_ipv6(match["ipv6"]) or int(match["port"] or 0) > MAX_PORT:
         if isinstance(text, str) and holds_a_secret(text):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
@@ -49,8 +49,8 @@ class Poller:
     """Polls the charger `name` through `client`, and keeps its latest snapshot.
 
     `channels` is the table of the device; `clock` is monotonic, `wall` returns the Unix time.
-    `sink` takes every poll, failed ones too. The interval and the client may be replaced at any
-    time. Only one thread at a time may call `poll`; any thread may call `view`.
+    `sink` takes every poll, failed ones too. The interval, the client and the labels may be
+    replaced at any time. Only one thread at a time may call `poll`; any thread may call `view`.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Poller:
         self.host = host
         self.interval_seconds = interval_seconds
         self.client = client
+        self.labels: Mapping[str, str] = {}
         self._clock = clock
         self._wall = wall
         self._channels = channels
@@ -125,17 +126,19 @@ class Poller:
         age = None if snapshot is None else self._clock() - snapshot.taken
         if age is None or age > STALE_INTERVALS * self.interval_seconds:
             snapshot = None
-        return ChargerView(self.name, self.host, stats, snapshot, age, self.interval_seconds)
+        return ChargerView(
+            self.name, self.host, stats, snapshot, age, self.interval_seconds, self.labels
+        )
 
     def last_poll(self) -> Poll:
         """Return the result of the last poll."""
         stats, snapshot = self._state
         if not stats.up or snapshot is None:
-            return Poll(self.name, self._serial, self._wall(), None)
+            return Poll(self.name, self._serial, self._wall(), None, self.labels)
         for reading in snapshot.readings:
             if reading.channel.name == "serial":
                 self._serial = str(reading.value)
-        return Poll(self.name, self._serial, snapshot.time, snapshot)
+        return Poll(self.name, self._serial, snapshot.time, snapshot, self.labels)
 
     def _succeeded(self, answer: Answer, slow_keys: tuple[str, ...], started: float) -> None:
         now = self._clock()

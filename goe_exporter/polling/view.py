@@ -13,13 +13,15 @@ class Poll:
     """The result of one poll, for sinks that take every poll.
 
     `time` is the Unix time in seconds at which the poll ended; `snapshot` is None if it failed;
-    `serial` is the last serial number the charger reported, or "".
+    `serial` is the last serial number the charger reported, or "". `labels` are those of the
+    configuration.
     """
 
     charger: str
     serial: str
     time: float
     snapshot: Snapshot | None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class ChargerView:
     """What a sink may show of a charger at one moment.
 
     `snapshot` is None before the first answer and when the last one is too old. `age` is the age
-    of the last answer in seconds, whether it is shown or not.
+    of the last answer in seconds, whether it is shown or not. `labels` are those of the
+    configuration.
     """
 
     name: str
@@ -54,3 +57,4 @@ class ChargerView:
     snapshot: Snapshot | None
     age: float | None
     interval_seconds: float = 5.0
+    labels: Mapping[str, str] = field(default_factory=dict)

@@ -75,6 +75,7 @@ _DECODE_FAILURES = _Head(
     "counter",
 )
 _DEVICE = _Head("goe_device_info", "Device identity, firmware and API version.")
+_LABELS = _Head("goe_charger_info", "Labels of the charger in the configuration.")
 
 _Lines = defaultdict[_Head, list[str]]
 """The lines of each family, in the order of the families' first samples."""
@@ -91,6 +92,7 @@ def _chargers(form: Format, views: Sequence[ChargerView]) -> str:
     for view in views:
         if view.snapshot is not None:
             _add_snapshot(lines, escaped(view.snapshot.charger), view.snapshot)
+    _add_labels(lines, views)
     return "".join(
         text
         for family, samples in lines.items()
@@ -133,6 +135,15 @@ def _add_snapshot(lines: _Lines, charger: str, snapshot: Snapshot) -> None:
             lines[family].append(f"{before}{charger}{after} {number(float(value) * factor)}\n")
     labels = {"charger": snapshot.charger, **device, "api": str(snapshot.api)}
     lines[_DEVICE].append(f"{series(_DEVICE.name, labels)} 1.0\n")
+
+
+def _add_labels(lines: _Lines, views: Sequence[ChargerView]) -> None:
+    """Add a sample for each charger, with the label names of all of them, if there are any."""
+    names = dict.fromkeys((name for view in views for name in view.labels), "")
+    if names:
+        for view in views:
+            labels = {"charger": view.name, **names, **view.labels}
+            lines[_LABELS].append(f"{series(_LABELS.name, labels)} 1.0\n")
 
 
 @cache

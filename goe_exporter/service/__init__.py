@@ -1,1 +1,1 @@
-"""The long-running process: configuration, reload, start and stop."""
+"""The long-running process: configuration, start, stop and reload."""

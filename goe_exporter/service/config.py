@@ -1,4 +1,4 @@
-"""The whole configuration: the file's sections, and what the command line adds."""
+"""The whole configuration: the sections of the file, and what the command line adds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from goe_exporter.influx.settings import InfluxSettings
 class Config(Strict):
     """The configuration file; `refresh_interval` is in seconds once loaded.
 
-    With `environment_proxies` requests to chargers use the proxy set in `HTTP_PROXY` and the like.
+    With `environment_proxies`, requests to chargers use the proxy in the environment.
     """
 
     refresh_interval: Annotated[float, BeforeValidator(interval)] = 5.0
@@ -36,7 +36,7 @@ class RunConfig(NamedTuple):
 
 
 def load(path: str) -> Config:
-    """Read a configuration file; raises `ConfigError` with the file, the place and the rule."""
+    """Load a configuration file; raises `ConfigError` with the file, the place and the rule."""
     return parse(strict_yaml.document(path), path)
 
 
@@ -59,5 +59,5 @@ def check_names(chargers: tuple[ChargerConfig, ...], source: str) -> None:
     seen: set[str] = set()
     for charger in chargers:
         if charger.name in seen:
-            raise ConfigError(f"{source}: two chargers are named {charger.name!r}")
+            raise ConfigError(f"{source}: duplicate charger name {charger.name!r}")
         seen.add(charger.name)

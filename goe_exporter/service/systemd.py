@@ -1,7 +1,7 @@
-"""What a service manager is told and asks: readiness, reloads, the end, and a sign of life.
+"""Notifications to systemd: ready, reloading, stopping, and the watchdog (sd_notify(3)).
 
-systemd sets `NOTIFY_SOCKET` for `Type=notify` and `WATCHDOG_USEC` for `WatchdogSec=`; without
-them nothing is said (sd_notify(3)). Datagrams that nobody takes are no failure of ours.
+systemd sets `NOTIFY_SOCKET` for `Type=notify` and `WATCHDOG_USEC` for `WatchdogSec=`; without them
+nothing is sent. A notification that cannot be sent is not an error.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ import os
 import socket
 import time
 
-SIGNS_PER_PATIENCE = 3
-"""So often life is shown within the time after which systemd would give up."""
+NOTIFICATIONS_PER_TIMEOUT = 3
+"""How many watchdog notifications are sent within systemd's watchdog timeout."""
 
 
-def notify(*words: str) -> None:
-    """Tell the service manager, if there is one, words such as `READY=1`."""
+def notify(*assignments: str) -> None:
+    """Send assignments such as `READY=1` to the service manager, if there is one."""
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path.startswith(("/", "@")):
         return
-    # A name that begins with @ lies in no folder; the kernel writes it with a zero.
+    # "@" marks an abstract socket, whose name begins with a zero byte for the kernel.
     address = "\0" + path[1:] if path.startswith("@") else path
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.setblocking(False)
-        channel.sendto("\n".join(words).encode(), address)
+        channel.sendto("\n".join(assignments).encode(), address)
 
 
-def reloading() -> None:
-    """Say that the configuration is being read again; `READY=1` says that it has been."""
+def notify_reloading() -> None:
+    """Notify the service manager that a reload begins; `READY=1` ends it."""
     notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
 def watchdog_seconds() -> float | None:
-    """Return how often a sign of life is wanted, or None if nobody waits for one."""
-    wanted, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID")
-    if not wanted.isdecimal() or not int(wanted) or process not in (None, str(os.getpid())):
+    """Return the interval between watchdog notifications, None if none are expected."""
+    timeout, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID")
+    if not timeout.isdecimal() or not int(timeout) or process not in (None, str(os.getpid())):
         return None
-    return int(wanted) / 1e6 / SIGNS_PER_PATIENCE
+    return int(timeout) / 1e6 / NOTIFICATIONS_PER_TIMEOUT

@@ -21,7 +21,7 @@ def as_json(view: ChargerView) -> Json:
     """Return a charger as JSON; numbers are in the channel table's units (V, A, W, Wh, °C, s).
 
     A channel with several parts is an object, and so is a state: its name and its code. Absent
-    readings are left out.
+    readings are left out, and so is `labels` for a charger without labels.
     """
     readings: Json = {}
     for reading in view.snapshot.readings if view.snapshot else ():
@@ -30,6 +30,7 @@ def as_json(view: ChargerView) -> Json:
     return {
         "name": view.name,
         "host": view.host,
+        **({"labels": dict(view.labels)} if view.labels else {}),
         "up": view.stats.up,
         "failure": view.stats.reason or None,
         "api": view.snapshot.api if view.snapshot else None,
@@ -158,6 +159,11 @@ def _schemas(channels: Sequence[Channel]) -> Json:
         "last_success_timestamp_seconds": _nullable("Unix time of the last good answer."),
         "readings": _object({}, shown),
     }
+    labels: Json = {
+        "type": "object",
+        "description": "Labels of the charger in the configuration; absent if it has none.",
+        "additionalProperties": text,
+    }
     values: Json = {"type": "array", "items": {"type": ["number", "null"]}}
     history = {
         "charger": text,
@@ -177,7 +183,7 @@ def _schemas(channels: Sequence[Channel]) -> Json:
         "failures": {"type": "object", "additionalProperties": count},
     }
     return {
-        "Charger": _object(charger),
+        "Charger": _object(charger, {"labels": labels}),
         "Chargers": _object(
             {"chargers": {"type": "array", "items": {"$ref": "#/components/schemas/Charger"}}}
         ),

@@ -128,7 +128,9 @@ def test_check_and_update(goe: Goe, tmp_path: Path) -> None:
     path = tmp_path / "channels.md"
     path.write_text(f"Straße\n{BEGIN}\nold\n{END}\nafter\n", "utf-8")
     outcome = goe("channels", "--check", str(path))
-    words = f"goe-exporter: the channel table in {path} is outdated; --update {path} renews it\n"
+    words = (
+        f"goe-exporter: the channel table in {path} is outdated; update it with --update {path}\n"
+    )
     assert outcome == (1, "", words)
     assert goe("channels", "--update", str(path)) == (0, "", "")
     assert path.read_text("utf-8") == f"Straße\n{channel_table.markdown(CHANNELS)}\nafter\n"
@@ -141,7 +143,7 @@ def test_check_and_update(goe: Goe, tmp_path: Path) -> None:
     [
         (None, "cannot read PATH: No such file or directory"),
         (b"\xff\xfe", "cannot read PATH: not UTF-8"),
-        (b"# Title\n", f"PATH has no {BEGIN} … {END}"),
+        (b"# Title\n", f"PATH does not contain {BEGIN} … {END}"),
     ],
     ids=["missing", "no UTF-8", "no markers"],
 )

@@ -184,27 +184,30 @@ def test_help_is_fast() -> None:
     [
         (["nosuch"], "No such command 'nosuch'."),
         (["serve"], "no charger: give [NAME=]HOST, or --config FILE with chargers"),
-        (["serve", "a", "a"], "chargers: two chargers are named 'a'"),
-        (["serve", "x=a", "x=b"], "chargers: two chargers are named 'x'"),
+        (["serve", "a", "a"], "chargers: duplicate charger name 'a'"),
+        (["serve", "x=a", "x=b"], "chargers: duplicate charger name 'x'"),
         (
             ["serve", "a b"],
-            "charger 'a b': host: a host name or address, with an optional port, not 'a b'",
+            "charger 'a b': host: must be a host name or address with an optional port, not 'a b'",
         ),
         (
             ["serve", "a", "--web.listen-address", "nonsense"],
-            "--web.listen-address: ADDR:PORT or :PORT, as in 127.0.0.1:10332, not 'nonsense'",
+            (
+                "--web.listen-address: must be ADDR:PORT or :PORT, such as 127.0.0.1:10332,"
+                " not 'nonsense'"
+            ),
         ),
         (
             ["serve", "a", "--refresh-interval", "5"],
-            "--refresh-interval: a duration such as 5s, 500ms or 1m30s, not '5'",
+            "--refresh-interval: must be a duration such as 5s, 500ms or 1m30s, not '5'",
         ),
         (
             ["serve", "a", "--refresh-interval", "100ms"],
-            "--refresh-interval: 1s or longer, not '100ms'",
+            "--refresh-interval: must be 1s to 24h, not '100ms'",
         ),
         (
             ["serve", "a", "--web.request-timeout", "0s"],
-            "--web.request-timeout: 100ms to 10m, not '0s'",
+            "--web.request-timeout: must be 100ms to 10m, not '0s'",
         ),
         (
             ["serve", "--config", "/nonexistent"],
@@ -214,11 +217,14 @@ def test_help_is_fast() -> None:
             ["serve", "a", "--config.check", "--token-file", "/nonexistent"],
             "cannot read the token file /nonexistent: No such file or directory",
         ),
-        (["read"], "Missing argument 'HOST'."),
+        (["read"], "Missing argument '[NAME=]HOST'."),
         (["read", "a", "b"], "Got unexpected extra argument (b)"),
         (
             ["read", "a:99999"],
-            "charger 'a:99999': host: a host name or address, with an optional port, not 'a:99999'",
+            (
+                "charger 'a:99999': host: must be a host name or address with an optional port,"
+                " not 'a:99999'"
+            ),
         ),
         (
             ["read", "a", "--token-file", "/nonexistent"],
@@ -227,7 +233,7 @@ def test_help_is_fast() -> None:
         (["set", "a", "max-current"], "Missing argument 'VALUE'."),
         (
             ["simulate", "--fault", "nosuch"],
-            f"--fault: one of {', '.join(FAULTS)}, not 'nosuch'",
+            f"--fault: must be one of {', '.join(FAULTS)}, not 'nosuch'",
         ),
         (
             ["simulate", "--fault", "hang=often"],
@@ -239,15 +245,15 @@ def test_help_is_fast() -> None:
         ),
         (
             ["simulate", "--model", "V2", "--api", "2"],
-            "--api: hardware V2 has API 1 only",
+            "--api: must be 1 for V2, which has no API v2",
         ),
         (
             ["serve", "x\udcff=a"],
-            "charger 'x\\udcff=a': name: a text in UTF-8, not 'x\\udcff'",
+            "charger 'x\\udcff=a': name: must be UTF-8 text, not 'x\\udcff'",
         ),
         (
             ["demo", "--web.listen-address", ":0"],
-            "--web.listen-address: the demo listens on loopback only",
+            "--web.listen-address: must be a loopback address",
         ),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
@@ -322,14 +328,14 @@ def test_config_check(goe: Goe, tmp_path: Path) -> None:
     outcome = goe("serve", "--config", str(path), "carport=192.168.1.37", "--config.check")
     assert outcome == (0, "the configuration is valid: 2 charger(s)\n", "")
     outcome = goe("serve", "--config", str(path), "garage=192.168.1.37", "--config.check")
-    assert outcome == (2, "", "goe-exporter: chargers: two chargers are named 'garage'\n")
+    assert outcome == (2, "", "goe-exporter: chargers: duplicate charger name 'garage'\n")
     path.write_text("chargers: [{name: garage}]\n")
     outcome = goe("serve", "--config", str(path), "--config.check")
-    assert outcome == (2, "", f"goe-exporter: {path}: chargers[0].host is missing\n")
+    assert outcome == (2, "", f"goe-exporter: {path}: chargers[0].host is required\n")
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "tests/config/bad_config").glob("*.yaml")), ids=lambda path: path.stem
+    "path", sorted((ROOT / "tests/service/bad_config").glob("*.yaml")), ids=lambda path: path.stem
 )
 def test_config_check_of_a_bad_file(goe: Goe, path: Path) -> None:
     """A bad file is exit 2 and one line: the message that stands in the file's first line."""
@@ -350,7 +356,7 @@ def test_variables_of_serve(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOE_EXPORTER_REFRESH_INTERVAL", "5")
     outcome = goe("serve")
     assert outcome.status == 2
-    assert "--refresh-interval: a duration such as" in outcome.err
+    assert "--refresh-interval: must be a duration such as" in outcome.err
     assert goe("serve", "--refresh-interval", "5s").status == 0
 
 
@@ -656,5 +662,5 @@ def test_an_address_that_cannot_be_had(launch: Launch, arguments: list[str], opt
     outcome = launch(*arguments, "127.0.0.1.invalid:80").end()
     message = f"{option}: cannot listen on 127.0.0.1.invalid:80: the name cannot be resolved"
     if arguments[0] == "demo":
-        message = f"{option}: the demo listens on loopback only"
+        message = f"{option}: must be a loopback address"
     assert outcome == (2, "", f"goe-exporter: {message}\n")

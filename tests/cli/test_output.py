@@ -61,7 +61,7 @@ def test_printable(text: str, shown: str) -> None:
 
 def test_printable_of_a_given_length() -> None:
     """The length may be asked for."""
-    assert printable("abcdef", longest=4) == "abc…"
+    assert printable("abcdef", max_length=4) == "abc…"
 
 
 @given(st.text())

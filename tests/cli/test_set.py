@@ -96,7 +96,7 @@ def test_on_v3(
     outcome = goe("set", f"garage={box.address}", channel, text)
     assert (outcome.status, outcome.err) == (0, "")
     name = find(CHANNELS, channel).option
-    assert outcome.out.startswith(f"garage: {name} is now {shown} (shown by the charger after ")
+    assert outcome.out.startswith(f"garage: {name} is now {shown} (reported by the charger after ")
     assert outcome.out.endswith(" s, API v2)\n")
     assert getattr(box.charger, attribute) == value
     assert writes(box) == requests.split()

@@ -59,7 +59,7 @@ BAD = {
     ),
     "old_tls": (
         "tls_server_config: {cert_file: a, key_file: a, min_version: TLS10}",
-        "tls_server_config.min_version: 'TLS12' or 'TLS13', not 'TLS10'",
+        "tls_server_config.min_version: must be 'TLS12' or 'TLS13', not 'TLS10'",
     ),
     "versions": (
         "tls_server_config: {cert_file: a, key_file: a, min_version: TLS13, max_version: TLS12}",
@@ -67,7 +67,7 @@ BAD = {
     ),
     "unverified": (
         "tls_server_config: {cert_file: a, key_file: a, client_auth_type: RequireAnyClientCert}",
-        "tls_server_config.client_auth_type: 'NoClientCert', 'VerifyClientCertIfGiven' or",
+        "tls_server_config.client_auth_type: must be 'NoClientCert', 'VerifyClientCertIfGiven'",
     ),
     "no_authority": (
         "tls_server_config: {cert_file: a, key_file: a, client_auth_type: VerifyClientCertIfGiven}",
@@ -101,7 +101,7 @@ BAD = {
         'http_server_config: {headers: {Content-Security-Policy: "a\\r\\nSet-Cookie: b"}}',
         "http_server_config.headers: Content-Security-Policy: must be one line of ASCII text",
     ),
-    "a_list": ("[]", "keys and values are wanted, not a list"),
+    "a_list": ("[]", "must be a mapping, not a list"),
 }
 
 

@@ -310,6 +310,17 @@ def test_failed_poll() -> None:
     assert line == "goe_charger,charger=garage,serial=012345,site=home up=false 1780000000123"
 
 
+def test_labels_are_tags() -> None:
+    """A charger's labels are tags of every point, and win over tags of the same name."""
+    labels = {"site": "depot", "feeder": "A 1"}
+    failed = Poll("garage", "012345", STAMP, None, labels)
+    line = line_protocol.line(failed, {"site": "home", " site": "home", "country": "AT"})
+    assert line == (
+        "goe_charger,charger=garage,country=AT,feeder=A\\ 1,serial=012345,site=depot"
+        " up=false 1780000000123"
+    )
+
+
 def test_charger_that_never_answered() -> None:
     """Without a serial number there is no such tag."""
     assert line_protocol.line(Poll("garage", "", STAMP, None), {}) == (

@@ -11,7 +11,7 @@ from goe_exporter.errors import ConfigError
 from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.service import config as service_config
 
-URL_RULE = "http://HOST:PORT or https://…"
+URL_RULE = "must be a URL such as http://HOST:PORT or https://HOST"
 
 
 @pytest.fixture(autouse=True)
@@ -85,18 +85,19 @@ def test_file_before_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         ("URL", "foo", f"influxdb.url: {URL_RULE}, not 'foo'"),
         ("URL", "ftp://x", f"influxdb.url: {URL_RULE}, not 'ftp://x'"),
         ("URL", "http://x:99999", f"influxdb.url: {URL_RULE}, not 'http://x:99999'"),
-        ("TIMEOUT", "0", "influxdb.timeout: 100ms to 10m, not '0ms'"),
+        ("TIMEOUT", "0", "influxdb.timeout: must be 100ms to 10m, not '0ms'"),
         ("TIMEOUT", "soon",
-         "influxdb.timeout: a duration such as 5s, 500ms or 1m30s, not 'soonms'"),
-        ("VERIFY_SSL", "maybe", "influxdb.verify_tls: true or false, not 'maybe'"),
+         "influxdb.timeout: must be a duration such as 5s, 500ms or 1m30s, not 'soonms'"),
+        ("VERIFY_SSL", "maybe", "influxdb.verify_tls: must be true or false, not 'maybe'"),
         ("TAG_SERIAL", "1",
-         "influxdb.tags.serial.[key]: the name of a further tag, not 'serial'"),
+         ("influxdb.tags.serial.[key]: must be a tag name other than charger, serial and _*,"
+         " not 'serial'")),
         ("CERT_FILE", "x.pem",
-         "influxdb: the variable INFLUXDB_V2_CERT_FILE has no meaning here; unset it"),
+         "influxdb: the variable INFLUXDB_V2_CERT_FILE is not supported; unset it"),
         ("CERT_KEY_PASSWORD", "x",
-         "influxdb: the variable INFLUXDB_V2_CERT_KEY_PASSWORD has no meaning here; unset it"),
+         "influxdb: the variable INFLUXDB_V2_CERT_KEY_PASSWORD is not supported; unset it"),
         ("AUTH_BASIC", "true",
-         "influxdb: the variable INFLUXDB_V2_AUTH_BASIC has no meaning here; unset it"),
+         "influxdb: the variable INFLUXDB_V2_AUTH_BASIC is not supported; unset it"),
     ],
 )  # fmt: skip
 def test_a_bad_variable(
@@ -115,23 +116,23 @@ def test_password_in_a_url(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
         monkeypatch.setenv("INFLUXDB_V2_URL", url)
     message = refusal(**({"url": url} if given == "file" else {}))
     assert message == (
-        f"config.yaml: influxdb.url: {URL_RULE}; user and password have settings of their own"
+        f"config.yaml: influxdb.url: {URL_RULE}; user and password have their own keys"
     )
 
 
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"timeout": "0s"}, "timeout: 100ms to 10m, not '0s'"),
-        ({"timeout": "99ms"}, "timeout: 100ms to 10m, not '99ms'"),
-        ({"timeout": "1h"}, "timeout: 100ms to 10m, not '1h'"),
-        ({"spool": ""}, "spool: a text that is not empty, not ''"),
-        ({"bucket": ""}, "bucket: a text that is not empty, not ''"),
-        ({"tags": "x"}, "tags: keys and values such as {site: home}, not a single value"),
+        ({"timeout": "0s"}, "timeout: must be 100ms to 10m, not '0s'"),
+        ({"timeout": "99ms"}, "timeout: must be 100ms to 10m, not '99ms'"),
+        ({"timeout": "1h"}, "timeout: must be 100ms to 10m, not '1h'"),
+        ({"spool": ""}, "spool: must be non-empty text, not ''"),
+        ({"bucket": ""}, "bucket: must be non-empty text, not ''"),
+        ({"tags": "x"}, "tags: must be a mapping such as {site: home}, not a single value"),
         ({"url": 7}, f"url: {URL_RULE}, not 7"),
         ({"spool_limit": "1000KiB"},
-         "spool_limit: a size of 1MiB or more, as in 512MiB or 2GiB, not '1000KiB'"),
-        ({"batch": 5001}, "batch: 5000 or less, not 5001"),
+         "spool_limit: must be a size of 1MiB or more, such as 512MiB, not '1000KiB'"),
+        ({"batch": 5001}, "batch: must be 5000 or less, not 5001"),
     ],
 )  # fmt: skip
 def test_a_bad_section(section: dict[str, object], message: str) -> None:
@@ -155,8 +156,8 @@ def certificates() -> Path:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(None, "No such file or directory"), ("", "no certificates in it"),
-     ("nonsense", "no certificates in it")],
+    [(None, "No such file or directory"), ("", "it holds no certificates"),
+     ("nonsense", "it holds no certificates")],
     ids=["missing", "empty", "nonsense"],
 )  # fmt: skip
 def test_a_bad_ca_file(tmp_path: Path, content: str | None, reason: str) -> None:

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from dashboard_queries import Moment, queries
 from servers import binary
 
 from dashboards import influxql, looks, promql
-from dashboards.build import BOARDS, FOLDER, files
+from dashboards.build import BOARDS, FOLDER, grafana_com, main, provisioned
 from dashboards.grafana import Board, Row, dashboard
 from dashboards.panels import (
     stat,
@@ -27,7 +27,7 @@ from goe_exporter.web.locale import translations
 
 ROOT = FOLDER.parent
 PROVISIONED = {name: json.loads((FOLDER / name).read_text("utf-8")) for name in BOARDS}
-SHARED = {name: json.loads((FOLDER / "grafana.com" / name).read_text("utf-8")) for name in BOARDS}
+SHARED = {str(path): json.loads(text) for path, text in grafana_com(Path()).items()}
 EVERY = [
     pytest.param(made, id=f"{folder}{name}")
     for folder, boards in (("", PROVISIONED), ("grafana.com/", SHARED))
@@ -75,15 +75,15 @@ def leaves(value: object, *path: str) -> Iterator[tuple[tuple[str, ...], object]
 
 
 def test_files_are_current() -> None:
-    """What is checked in is what the build makes, and no other dashboard lies about."""
-    made = files()
+    """The checked-in files are those that the build writes, and there is no other dashboard."""
+    made = provisioned()
     there = {path for path in FOLDER.rglob("*.json") if "alerts" not in path.parts}
     assert there == set(made)
     assert [path for path, text in made.items() if path.read_text("utf-8") != text] == []
 
 
 def test_the_check_names_what_is_old(tmp_path: Path) -> None:
-    """`--check` fails and names a file that was edited; the build mends it; a typo is refused."""
+    """`--check` fails and names an edited file; the build rewrites it; a typo is an error."""
     shutil.copytree(FOLDER, tmp_path / "dashboards")
     edited = tmp_path / "dashboards" / "influxdb" / "energy.json"
     edited.write_text(edited.read_text("utf-8").replace("go-e Energy", "My Energy"), "utf-8")
@@ -97,6 +97,19 @@ def test_the_check_names_what_is_old(tmp_path: Path) -> None:
     assert build("--chek")[0] == 2
     assert build() == (0, "dashboards/influxdb/energy.json: written\n")
     assert build("--check") == (0, "")
+
+
+def test_copies_for_grafana_com_are_written_to_a_folder(tmp_path: Path) -> None:
+    """`--grafana-com` writes every copy there, and nothing else changes."""
+    assert main(["--grafana-com", str(tmp_path / "copies")]) == 0
+    written = {
+        str(path.relative_to(tmp_path / "copies")): json.loads(path.read_text("utf-8"))
+        for path in (tmp_path / "copies").rglob("*.json")
+    }
+    assert written == SHARED
+    assert set(written) == set(UIDS)
+    assert main(["--check"]) == 0
+    assert not (FOLDER / "grafana.com").exists()
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -159,9 +172,9 @@ def test_the_data_source_is_a_variable_everywhere(made: Json) -> None:
 @pytest.mark.parametrize("name", BOARDS)
 def test_grafana_com_copy_asks_for_its_data_source(name: str) -> None:
     """It differs from the provisioned one by what an import needs, and that is used and whole."""
-    made, provisioned = SHARED[name], PROVISIONED[name]
+    made, original = SHARED[name], PROVISIONED[name]
     (asked,) = made["__inputs"]
-    source = provisioned["tags"][1]
+    source = original["tags"][1]
     assert (asked["type"], asked["pluginId"]) == ("datasource", source)
     chosen = made["templating"]["list"][0]
     assert chosen["current"]["value"] == f"${{{asked['name']}}}"
@@ -171,8 +184,8 @@ def test_grafana_com_copy_asks_for_its_data_source(name: str) -> None:
     assert all(each["name"] for each in made["__requires"])
     chosen["current"] = {}
     rest = {key: value for key, value in made.items() if not key.startswith("__")}
-    assert rest == provisioned
-    assert not any(key.startswith("__") for key in provisioned)
+    assert rest == original
+    assert not any(key.startswith("__") for key in original)
 
 
 # Variables and links
@@ -253,7 +266,7 @@ def test_fleet_leads_to_the_charger() -> None:
     """A charger's name in the fleet's table opens its dashboard with data source, job and time."""
     (chargers,) = [
         panel for panel in panels(PROVISIONED["prometheus/fleet.json"])
-        if panel["title"] == "Every charger"
+        if panel["title"] == "All chargers"
     ]  # fmt: skip
     (override,) = [
         each for each in chargers["fieldConfig"]["overrides"]
@@ -295,8 +308,12 @@ def test_numbers_have_units(made: Json) -> None:
         if panel["fieldConfig"]["defaults"]["unit"] in UNITLESS and panel["type"] == "timeseries"
     }
     assert without <= {
-        *("Chargers by state", "Asked and answering", "Failed polls by charger and reason"),
-        *("Unreadable values by charger and key", "Points for InfluxDB", "Spool", "Open files"),
+        *(
+            "Chargers by state",
+            "Chargers polled and answering",
+            "Failed polls by charger and reason",
+        ),
+        *("Decode failures by charger and key", "InfluxDB points", "Spool", "Open files"),
     }
 
 
@@ -525,7 +542,7 @@ WATCHED = {
 }
 COUNTED = {
     "Chargers": 3,
-    "Without an answer": 1,
+    "Not answering": 1,
     "Charging": 1,
     "With an error": 1,
     "Power now": 7000,
@@ -542,14 +559,21 @@ def promtool_finds(folder: Path, series: list[Json], checks: list[Json]) -> None
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def check_fleet(folder: Path, expected: dict[tuple[str, str], dict[str, float]]) -> None:
-    """Have promtool compare queries (panel, letter) of the fleet with labels → value."""
+def check_fleet(
+    folder: Path,
+    expected: dict[tuple[str, str], dict[str, float]],
+    watched: Mapping[str, Sequence[tuple[str, str, int]]] = WATCHED,
+) -> None:
+    """Have promtool compare queries (panel, letter) of the fleet with labels → value.
+
+    `watched` holds samples (charger, labels, value) by metric, which both exporters have.
+    """
     series = [
         {
             "series": f'{name}{{job="goe",instance="{host}",charger="{charger}",{label}}}',
             "values": f"{value}",
         }
-        for name, samples in WATCHED.items()
+        for name, samples in watched.items()
         for charger, label, value in samples
         for host in HOSTS
     ]
@@ -579,7 +603,7 @@ def test_fleet_puts_errors_first(tmp_path: Path) -> None:
     """The table is sorted by a hidden column: an error is 2, no answer 1; then by name."""
     (chargers,) = [
         panel for panel in panels(PROVISIONED["prometheus/fleet.json"])
-        if panel["title"] == "Every charger"
+        if panel["title"] == "All chargers"
     ]  # fmt: skip
     merge, *sorts, organize = chargers["transformations"]
     assert (merge["id"], organize["id"]) == ("merge", "organize")
@@ -593,7 +617,7 @@ def test_fleet_puts_errors_first(tmp_path: Path) -> None:
         f'job="goe",charger="{charger}"': value
         for charger, value in ((BARN, 2), (YARD, 1), (GARAGE, 0))
     }
-    check_fleet(tmp_path, {("Every charger", "G"): urgency})
+    check_fleet(tmp_path, {("All chargers", "G"): urgency})
 
 
 def test_fleet_compares_the_current_with_the_limit(tmp_path: Path) -> None:
@@ -602,6 +626,33 @@ def test_fleet_compares_the_current_with_the_limit(tmp_path: Path) -> None:
     check_fleet(tmp_path, {("Current per phase", "A"): sums, ("Current per phase", "B"): {"": 63}})
     limit = PROVISIONED["prometheus/fleet.json"]["templating"]["list"][-1]
     assert (limit["name"], limit["type"], limit["query"]) == ("limit", "textbox", "63")
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups"),
+    [
+        ({}, {'site="no site"': 10_500}),
+        ({GARAGE: 'feeder="A1"', YARD: 'feeder=""', BARN: 'feeder=""'}, {'site="no site"': 10_500}),
+        (
+            {GARAGE: 'site="depot"', YARD: 'site="depot"', BARN: 'site="home"'},
+            {'site="depot"': 7500, 'site="home"': 3000},
+        ),
+        (
+            {GARAGE: 'site="depot"', YARD: 'site="home"', BARN: 'site=""'},
+            {'site="depot"': 7000, 'site="home"': 500, 'site="no site"': 3000},
+        ),
+    ],
+)
+def test_fleet_groups_the_power_by_a_label(
+    tmp_path: Path, labels: dict[str, str], groups: dict[str, float]
+) -> None:
+    """Each charger's power counts once, in the group of its label or in that without one."""
+    power = ((GARAGE, "", 7000), (YARD, "", 500), (BARN, "", 3000))
+    info = tuple((charger, label, 1) for charger, label in labels.items())
+    watched = {"goe_power_watts": power, "goe_charger_info": info}
+    check_fleet(tmp_path, {("Power by $group", "A"): groups}, watched)
+    group = PROVISIONED["prometheus/fleet.json"]["templating"]["list"][-2]
+    assert (group["name"], group["type"], group["query"]) == ("group", "textbox", "site")
 
 
 def test_no_panel_leaves_out_chargers() -> None:

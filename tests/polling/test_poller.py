@@ -239,6 +239,17 @@ def test_good_poll(clock: Clock, wall: Clock) -> None:
     assert values(polled) == {"max_current": 16.0, "car_state": "charging"}
 
 
+def test_labels_reach_every_sink(clock: Clock, wall: Clock) -> None:
+    """The view and every poll, good or failed, carry the current labels of the charger."""
+    polled = poller(Script({"amp": 16}, "busy"), clock, wall)
+    assert (polled.view().labels, polled.last_poll().labels) == ({}, {})
+    for labels in ({"site": "depot"}, {"feeder": "A1"}):
+        polled.labels = labels
+        polled.poll()
+        assert (polled.view().labels, polled.last_poll().labels) == (labels, labels)
+    assert polled.last_poll().snapshot is None
+
+
 # A failed poll
 
 

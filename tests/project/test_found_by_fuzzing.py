@@ -268,7 +268,7 @@ def test_aliases_as_a_key(tmp_path: Path) -> None:
 def test_number_too_long_to_be_shown(tmp_path: Path, key: str) -> None:
     """Python refuses to write such a number down, and so does the refusal."""
     assert _load(tmp_path, f"{key}: !!int 0x{'f' * 5000}").endswith(
-        ", not a number of thousands of digits"
+        ", not a number with thousands of digits"
     )
 
 
@@ -293,7 +293,7 @@ def test_key_that_would_break_the_line(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize(
     ("text", "rule"),
-    [('"\\ud800"', "a text in UTF-8"), ('"a\\0b"', "a text without NUL")],
+    [('"\\ud800"', "must be UTF-8 text"), ('"a\\0b"', "must be text without NUL")],
 )
 def test_text_that_cannot_be_passed_on(tmp_path: Path, place: str, text: str, rule: str) -> None:
     """Half a surrogate pair and NUL are in no file's name, URL or variable; no secret is shown."""
@@ -317,7 +317,9 @@ def test_text_that_cannot_be_passed_on(tmp_path: Path, place: str, text: str, ru
 )
 def test_host_that_no_request_can_have(host: str) -> None:
     """It is refused where it is given, not when it is asked."""
-    with pytest.raises(ValueError, match=r"^a host name or address, with an optional port[,;] "):
+    with pytest.raises(
+        ValueError, match=r"^must be a host name or address with an optional port[,;] "
+    ):
         values.host(host)
 
 
@@ -331,14 +333,19 @@ def test_host_beyond_ascii() -> None:
 @pytest.mark.parametrize("url", ["http://a|b", "http://[::::]", "http://%zz", "http://" + "ü" * 70])
 def test_url_that_no_request_can_have(url: str) -> None:
     """So is InfluxDB's."""
-    with pytest.raises(ConfigError, match=r"influxdb.url: http://HOST:PORT or https://…[,;] "):
+    with pytest.raises(
+        ConfigError,
+        match=r"influxdb.url: must be a URL such as http://HOST:PORT or https://HOST[,;] ",
+    ):
         service_config.parse({"influxdb": {"bucket": "b", "url": url}}, "goe.yml")
 
 
 @pytest.mark.parametrize("text", ["a\0:1", f"{'a' * 70}:1", f"{'ü' * 70}:1", "a|b:1"])
 def test_listen_address_that_no_socket_can_have(text: str) -> None:
     """And so is an address to listen on."""
-    with pytest.raises(ValueError, match=r"^ADDR:PORT or :PORT, as in 127.0.0.1:10332, not "):
+    with pytest.raises(
+        ValueError, match=r"^must be ADDR:PORT or :PORT, such as 127.0.0.1:10332, not "
+    ):
         values.listen_address(text)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from compose import FILES
 from paths import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -87,7 +88,7 @@ def test_dependabot_updates_everything_that_is_pinned() -> None:
         for each in configuration["updates"]
     }
     assert folders == {
-        "docker-compose": ["/"],
+        "docker-compose": ["/", "/deploy/compose"],
         "docker": ["/"],
         "github-actions": ["/"],
         "pip": ["/", "/.ci"],
@@ -95,6 +96,13 @@ def test_dependabot_updates_everything_that_is_pinned() -> None:
     tools = (ROOT / ".ci" / "release-tools.txt").read_text().split()
     assert [tool.partition("==")[0] for tool in tools] == ["build", "pip-audit", "twine"]
     assert "==" not in (ROOT / "Makefile").read_text()
+
+
+def test_dependabot_finds_every_compose_file() -> None:
+    """The names of the compose files are those that the service recognizes."""
+    for name in FILES:
+        assert re.search(r"(docker-)?compose(-\w+)?(\.[\w-]+)?\.ya?ml$", Path(name).name)
+        assert (Path("/") / name).parent in (Path("/"), Path("/deploy/compose"))
 
 
 def test_a_release_is_tested_built_and_published() -> None:
@@ -115,13 +123,13 @@ def test_a_release_is_tested_built_and_published() -> None:
     ("tag", "changelog", "said"),
     [
         ("v1.2.3", "## 1.2.3 - 2026-12-01\n\n## 1.2.2 - 2026-11-01\n", "v1.2.3 can be released"),
-        ("1.2.3", "## 1.2.3 - 2026-12-01\n", "the tag is 1.2.3, the version 1.2.3"),
-        ("v1.2.4", "## 1.2.4 - 2026-12-01\n", "the tag is v1.2.4, the version 1.2.3"),
-        ("v1.2.3", "## Unreleased\n\n## 1.2.3 - 2026-12-01\n", "begins with '## Unreleased'"),
-        ("v1.2.3", "## 1.2.2 - 2026-11-01\n", "begins with '## 1.2.2 - 2026-11-01'"),
-        ("v1.2.3", "## 1.2.3\n", "begins with '## 1.2.3', not with '## 1.2.3 - YEAR-MONTH-DAY'"),
-        ("v1.2.3", "## 1x2.3 - 2026-12-01\n", "begins with '## 1x2.3"),
-        ("v1.2.3", "nothing\n", "begins with 'no heading'"),
+        ("1.2.3", "## 1.2.3 - 2026-12-01\n", "the tag is 1.2.3, not v1.2.3"),
+        ("v1.2.4", "## 1.2.4 - 2026-12-01\n", "the tag is v1.2.4, not v1.2.3"),
+        ("v1.2.3", "## Unreleased\n\n## 1.2.3 - 2026-12-01\n", "is '## Unreleased'"),
+        ("v1.2.3", "## 1.2.2 - 2026-11-01\n", "is '## 1.2.2 - 2026-11-01'"),
+        ("v1.2.3", "## 1.2.3\n", "is '## 1.2.3', not '## 1.2.3 - YEAR-MONTH-DAY'"),
+        ("v1.2.3", "## 1x2.3 - 2026-12-01\n", "is '## 1x2.3"),
+        ("v1.2.3", "nothing\n", "is 'no heading'"),
     ],
 )
 def test_the_tag_the_version_and_the_changelog_agree(

@@ -427,6 +427,43 @@ def test_decode_failures_are_counted_by_key() -> None:
     assert labels_of(healthy, "goe_decode_failures_total") == []
 
 
+def labeled(name: str, **labels: str) -> ChargerView:
+    """Return a charger with labels that was never polled."""
+    return ChargerView(name, "192.0.2.9", PollStats(), None, None, labels=labels)
+
+
+def test_labels_are_one_series_per_charger() -> None:
+    """Every charger has `goe_charger_info` with all label names; no other series has labels."""
+    views = [labeled("a", site='"depot"', feeder="A1"), labeled("b", site="home"), labeled("c")]
+    found = samples(render_readings(views))
+    assert {dict(labels)["charger"]: dict(labels) for name, labels in found if "info" in name} == {
+        "a": {"charger": "a", "feeder": "A1", "site": '"depot"'},
+        "b": {"charger": "b", "feeder": "", "site": "home"},
+        "c": {"charger": "c", "feeder": "", "site": ""},
+    }
+    others = [dict(labels) for name, labels in found if name != "goe_charger_info"]
+    assert not any({"site", "feeder"} & set(labels) for labels in others)
+    assert (
+        found["goe_charger_info", frozenset(labels_of(found, "goe_charger_info")[0].items())] == 1
+    )
+
+
+def test_labels_as_text() -> None:
+    """The family, typed by hand."""
+    text = render_readings([labeled("a", site="depot", feeder="A1")])
+    assert text.endswith(
+        "# HELP goe_charger_info Labels of the charger in the configuration.\n"
+        "# TYPE goe_charger_info gauge\n"
+        'goe_charger_info{charger="a",feeder="A1",site="depot"} 1.0\n'
+    )
+
+
+@pytest.mark.server
+def test_promtool_accepts_labels() -> None:
+    """`promtool check metrics` accepts chargers with and without labels."""
+    lint(render_readings([labeled("a", site='a "b" \\ \n ä'), view(FIXTURES[0], "b")]))
+
+
 def test_no_chargers_no_output() -> None:
     """Without chargers the text is empty."""
     assert render_readings([]) == ""

@@ -1,7 +1,8 @@
-"""SIGHUP: the configuration is read again, a wrong one is refused, and what stays goes on."""
+"""SIGHUP reloads the configuration: what is unchanged goes on, an invalid file is rejected."""
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ def boxes(simulator: Simulator) -> dict[str, Box]:
 
 
 class Configured:
-    """An exporter whose configuration file can be written anew."""
+    """An exporter whose configuration file can be rewritten."""
 
     def __init__(self, launch: Launch, path: Path, boxes: dict[str, Box]) -> None:
         self.path = path
@@ -32,28 +33,31 @@ class Configured:
         self.write("garage", "carport")
         self.exporter = Exporter(launch("serve", "--config", str(path), *LISTEN))
 
-    def write(self, *names: str, **intervals: str) -> None:
-        """Write a configuration with these chargers, polled each second but for `intervals`."""
+    def write(self, *names: str, labels: str = "{}", **intervals: str) -> None:
+        """Write a configuration of these chargers, all with the same `labels`.
+
+        Those without an interval get one second.
+        """
         chargers = "".join(
             f"  - {{name: {name}, host: '{self.boxes[name].address}', api: 2,"
-            f" refresh_interval: {intervals.get(name, '1s')}}}\n"
+            f" refresh_interval: {intervals.get(name, '1s')}, labels: {labels}}}\n"
             for name in names
         )
         self.path.write_text(f"chargers:\n{chargers}")
 
     def reload(self, event: str = "configuration reloaded") -> None:
-        """Send SIGHUP and wait until what came of it is logged."""
+        """Send SIGHUP and wait until its result is logged."""
         command = self.exporter.command
         before = sum(event in line for line in command.err)
         command.process.send_signal(signal.SIGHUP)
         wait_for(lambda: sum(event in line for line in command.err) > before, event)
 
     def polls(self, name: str) -> float:
-        """Return how often a charger was polled since it is known."""
+        """Return the number of polls of a charger since it was added."""
         return self.exporter.value(f'goe_polls_total{{charger="{name}"}}') or 0.0
 
     def chargers(self) -> set[str]:
-        """Return the names of the chargers that are shown."""
+        """Return the names of the chargers in the metrics."""
         return {key.split('"')[1] for key in self.exporter.samples() if key.startswith("goe_up{")}
 
 
@@ -67,8 +71,8 @@ def configured(launch: Launch, tmp_path: Path, boxes: dict[str, Box]) -> Iterato
     assert running.exporter.command.end(signal.SIGTERM, seconds=10).status == 0
 
 
-def test_chargers_come_and_go(configured: Configured, boxes: dict[str, Box]) -> None:
-    """One that stays keeps its counters, one that goes is polled and shown no more."""
+def test_chargers_are_added_and_removed(configured: Configured, boxes: dict[str, Box]) -> None:
+    """A charger that stays keeps its counters; a removed one is neither polled nor exposed."""
     wait_for(lambda: configured.polls("garage") >= 3, "three polls")
     first = configured.exporter.value(MOMENT)
     assert configured.exporter.value(SUCCESSFUL) == 1
@@ -91,7 +95,7 @@ def test_chargers_come_and_go(configured: Configured, boxes: dict[str, Box]) -> 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "named"),
+    ("invalid", "named"),
     [
         ("chargers: [{name: garage}]\n", r"chargers\[0\].host"),
         ("refresh_interval: soon\n", "refresh_interval"),
@@ -104,13 +108,15 @@ def test_chargers_come_and_go(configured: Configured, boxes: dict[str, Box]) -> 
         ("influxdb: {bucket: goe, spool: /nowhere}\n", "influxdb.*restart"),
     ],
 )
-def test_a_wrong_configuration_is_refused(configured: Configured, wrong: str, named: str) -> None:
-    """The old one stays as a whole, the mistake is named, and a right one ends the state."""
+def test_an_invalid_configuration_is_rejected(
+    configured: Configured, invalid: str, named: str
+) -> None:
+    """The old one stays in effect, the log names the error, and a valid one ends the state."""
     moment = configured.exporter.value(MOMENT)
     good = configured.path.read_text()
-    configured.path.write_text(wrong if "influxdb" not in wrong else good + wrong)
-    configured.reload("configuration refused")
-    configured.exporter.command.line(f"event=.configuration refused.*{named}")
+    configured.path.write_text(invalid if "influxdb" not in invalid else good + invalid)
+    configured.reload("configuration reload failed")
+    configured.exporter.command.line(f"event=.configuration reload failed.*{named}")
     assert configured.exporter.value(SUCCESSFUL) == 0
     assert configured.exporter.value(MOMENT) == moment
     polled = configured.polls("garage"), configured.polls("carport")
@@ -122,16 +128,16 @@ def test_a_wrong_configuration_is_refused(configured: Configured, wrong: str, na
     assert configured.exporter.value(SUCCESSFUL) == 1
 
 
-def test_a_missing_file_is_refused(configured: Configured) -> None:
-    """A file that is being exchanged when the signal comes costs nothing."""
+def test_a_missing_file_is_rejected(configured: Configured) -> None:
+    """A file that is missing during the reload changes nothing."""
     configured.path.unlink()
-    configured.reload("configuration refused")
+    configured.reload("configuration reload failed")
     assert configured.chargers() == {"garage", "carport"}
     assert configured.exporter.value(SUCCESSFUL) == 0
 
 
 def test_another_interval(configured: Configured, boxes: dict[str, Box]) -> None:
-    """A shorter interval counts at once, though the next poll was an hour away."""
+    """A shorter interval takes effect at once, although the next poll was an hour away."""
     configured.write("garage", "carport", garage="1h")
     configured.reload()
     rare = boxes["garage"].requests
@@ -145,8 +151,27 @@ def test_another_interval(configured: Configured, boxes: dict[str, Box]) -> None
     assert boxes["garage"].most_at_once == 1
 
 
+def test_other_labels(configured: Configured) -> None:
+    """Labels of a charger that stays are added, changed and removed, and it keeps its counters."""
+    exporter = configured.exporter
+    assert not any("goe_charger_info" in name for name in exporter.samples())
+    polls = configured.polls("garage")
+    for labels, found in (("{site: depot}", 'site="depot"'), ("{feeder: A1}", 'feeder="A1"')):
+        configured.write("garage", "carport", labels=labels)
+        configured.reload()
+        assert {name for name in exporter.samples() if "goe_charger_info" in name} == {
+            f'goe_charger_info{{charger="{name}",{found}}}' for name in ("garage", "carport")
+        }
+    shown = json.loads(exporter.get("api/v1/chargers"))["chargers"]
+    assert [each["labels"] for each in shown] == [{"feeder": "A1"}, {"feeder": "A1"}]
+    configured.write("garage", "carport")
+    configured.reload()
+    assert not any("goe_charger_info" in name for name in exporter.samples())
+    assert configured.polls("garage") >= polls
+
+
 def test_another_address(configured: Configured, boxes: dict[str, Box]) -> None:
-    """A charger that moved is polled where it is now."""
+    """A charger with another address is polled at its new address."""
     configured.boxes["garage"] = boxes["yard"]
     configured.write("garage", "carport")
     configured.reload()
@@ -154,7 +179,7 @@ def test_another_address(configured: Configured, boxes: dict[str, Box]) -> None:
 
 
 def test_hangups_in_a_row(configured: Configured) -> None:
-    """A hundred signals at once do no harm."""
+    """A hundred signals in a row do no harm."""
     for _ in range(100):
         configured.exporter.command.process.send_signal(signal.SIGHUP)
     polled = configured.polls("garage")
@@ -164,7 +189,7 @@ def test_hangups_in_a_row(configured: Configured) -> None:
 
 @pytest.mark.server
 def test_delivery_moves_to_another_server(launch: Launch, tmp_path: Path) -> None:
-    """A server's new address is delivered to at once, all that waited included."""
+    """Points are delivered to a new address at once, those that waited included."""
     with Simulator(speed=20) as simulator:
         box = simulator.add(Charger("V4", serial="218042"), api="2")
         (tmp_path / "server").mkdir()
@@ -182,7 +207,9 @@ def test_delivery_moves_to_another_server(launch: Launch, tmp_path: Path) -> Non
             wait_for(lambda: len(influxdb.points("garage")) >= 4, "the points that waited")
             config.write_text(text.replace("spool:", "spool_limit: 7MiB\n  spool:"))
             agent.process.send_signal(signal.SIGHUP)
-            agent.line("configuration refused.*influxdb.spool_limit wants a restart")
+            agent.line(
+                "configuration reload failed.*influxdb.spool_limit: a change requires a restart"
+            )
             polls = box.requests
             wait_for(lambda: box.requests > polls + 1, "two more polls")
             assert agent.end(signal.SIGTERM).status == 0

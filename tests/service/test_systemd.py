@@ -1,4 +1,4 @@
-"""What systemd is told: readiness, reloads, the end, and a sign of life while nothing hangs."""
+"""Notifications to systemd: ready, reloading, stopping, and the watchdog unless stalled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tickers import Ticker, running
 from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.http_server import server as server_module
 from goe_exporter.http_server.server import Server
-from goe_exporter.polling import scheduler as schedule_module
+from goe_exporter.polling import scheduler as scheduler_module
 from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.service import service, systemd
 from goe_exporter.service.config import RunConfig
@@ -28,31 +28,31 @@ from goe_exporter.simulator import Simulator
 
 
 class Manager:
-    """A service manager's end of a socket: what it was told, in order."""
+    """A service manager's end of the socket, and the notifications it received, in order."""
 
     def __init__(self, address: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(address)
         self.socket.setblocking(False)
-        self._heard: list[dict[str, str]] = []
+        self._received: list[dict[str, str]] = []
 
-    def heard(self) -> list[dict[str, str]]:
-        """Return all datagrams so far, each by its words."""
+    def received(self) -> list[dict[str, str]]:
+        """Return all datagrams so far, each as a mapping of its assignments."""
         while True:
             try:
                 text = self.socket.recv(4096).decode()
             except BlockingIOError:
-                return self._heard
-            self._heard.append(dict(line.split("=", 1) for line in text.splitlines()))
+                return self._received
+            self._received.append(dict(line.split("=", 1) for line in text.splitlines()))
 
-    def signs(self) -> int:
-        """Return how many signs of life there were."""
-        return sum("WATCHDOG" in each for each in self.heard())
+    def watchdogs(self) -> int:
+        """Return the number of watchdog notifications."""
+        return sum("WATCHDOG" in each for each in self.received())
 
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[Manager]:
-    """Yield a manager that listens at `notify` in the test's folder."""
+    """Yield a manager that listens at `notify` in the test's directory."""
     listening = Manager(str(tmp_path / "notify"))
     with closing(listening.socket):
         yield listening
@@ -64,29 +64,31 @@ def _no_manager(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-# The words
+# Notifications
 
 
-def test_words_arrive(manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All words of one call are one datagram."""
+def test_a_notification_arrives(
+    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All assignments of one call are one datagram."""
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     systemd.notify("READY=1", "STATUS=polls 3 charger(s)")
-    assert manager.heard() == [{"READY": "1", "STATUS": "polls 3 charger(s)"}]
+    assert manager.received() == [{"READY": "1", "STATUS": "polls 3 charger(s)"}]
 
 
 def test_an_abstract_socket(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address that begins with @ is a name of the kernel's."""
+    """An address that begins with @ is an abstract socket."""
     name = f"goe-exporter-test-{os.getpid()}"
     listening = Manager(f"\0{name}")
     with closing(listening.socket):
         monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
         systemd.notify("READY=1")
-        assert listening.heard() == [{"READY": "1"}]
+        assert listening.received() == [{"READY": "1"}]
 
 
 @pytest.mark.parametrize("address", ["", "relative", "vsock:2:1234", "/nowhere/notify", "@no-one"])
-def test_nobody_listens(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a manager, and with one that is gone, nothing happens."""
+def test_no_manager(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a manager, or if it is gone, nothing happens."""
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     systemd.notify("READY=1")
 
@@ -94,11 +96,11 @@ def test_nobody_listens(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_manager_that_does_not_read(
     manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full socket holds up nobody."""
+    """A full socket does not block."""
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     for _ in range(10_000):
         systemd.notify("WATCHDOG=1")
-    assert 0 < len(manager.heard()) < 10_000
+    assert 0 < len(manager.received()) < 10_000
 
 
 @pytest.mark.parametrize(
@@ -113,13 +115,13 @@ def test_a_manager_that_does_not_read(
         ("-1", None, None),
     ],
 )
-def test_how_often_life_is_shown(
+def test_watchdog_interval(
     microseconds: str,
     process: str | None,
     seconds: float | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A third of systemd's patience, and never for another process."""
+    """A third of systemd's timeout; none if the watchdog is for another process."""
     monkeypatch.setenv("WATCHDOG_USEC", microseconds)
     if process is not None:
         monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()) if process == "mine" else process)
@@ -129,41 +131,43 @@ def test_how_often_life_is_shown(
 # The whole process
 
 
-def test_a_life(launch: Launch, manager: Manager, tmp_path: Path, simulator: Simulator) -> None:
-    """Ready, alive, reloading, ready again, stopped while it is, alive again, at its end."""
+def test_notifications_of_a_process(
+    launch: Launch, manager: Manager, tmp_path: Path, simulator: Simulator
+) -> None:
+    """Ready, watchdog, reloading, ready again, silent while stopped, watchdog again, stopping."""
     box = simulator.add(charging("V4"))
     variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "600000"}
     exporter = Exporter(launch("serve", f"garage={box.address}", *LISTEN, **variables))
-    wait_for(lambda: manager.signs() >= 3, "three signs of life")
-    first = manager.heard()[0]
+    wait_for(lambda: manager.watchdogs() >= 3, "three watchdog notifications")
+    first = manager.received()[0]
     assert first == {"READY": "1", "STATUS": "polls 1 charger(s)"}
     before = time.monotonic_ns() // 1000
     exporter.command.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: sum("READY" in each for each in manager.heard()) == 2, "ready again")
-    (reload,) = [each for each in manager.heard() if "RELOADING" in each]
+    wait_for(lambda: sum("READY" in each for each in manager.received()) == 2, "ready again")
+    (reload,) = [each for each in manager.received() if "RELOADING" in each]
     assert reload["RELOADING"] == "1"
     assert before <= int(reload["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
     exporter.command.process.send_signal(signal.SIGSTOP)
-    signs, silence = manager.signs(), time.monotonic() + 2
-    wait_for(lambda: time.monotonic() >= silence, "three times systemd's patience")
-    assert manager.signs() <= signs + 1
+    count, silence = manager.watchdogs(), time.monotonic() + 2
+    wait_for(lambda: time.monotonic() >= silence, "three times systemd's timeout")
+    assert manager.watchdogs() <= count + 1
     exporter.command.process.send_signal(signal.SIGCONT)
-    wait_for(lambda: manager.signs() >= signs + 3, "life again")
+    wait_for(lambda: manager.watchdogs() >= count + 3, "watchdog notifications again")
     assert exporter.command.end(signal.SIGTERM, seconds=10).status == 0
-    assert "STOPPING" in manager.heard()[-1]
+    assert "STOPPING" in manager.received()[-1]
 
 
-# What hangs
+# Stalls
 
 
-def test_polls_that_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One poll that does not end is a hanging exporter only if no other ends either."""
-    monkeypatch.setattr(schedule_module, "STALL_SECONDS", 0.5)
+def test_stalled_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll that does not end stalls the polls only if no other poll ends either."""
+    monkeypatch.setattr(scheduler_module, "STALL_SECONDS", 0.5)
     stuck = Ticker(0.05, poll_seconds=60)
     alone = running(stuck)
-    wait_for(alone.is_stalled, "a schedule that hangs")
+    wait_for(alone.is_stalled, "a stalled scheduler")
     stuck.release.set()
-    wait_for(lambda: not alone.is_stalled(), "a schedule that goes on")
+    wait_for(lambda: not alone.is_stalled(), "a scheduler that goes on")
     alone.stop(1)
     stuck, sound = Ticker(0.05, poll_seconds=60), Ticker(0.05)
     both = running(stuck, sound)
@@ -174,9 +178,9 @@ def test_polls_that_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     both.stop(1)
 
 
-def test_a_dead_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tick that nobody works off is seen, though nothing is under way."""
-    monkeypatch.setattr(schedule_module, "STALL_SECONDS", 0.2)
+def test_a_dead_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll that is due and does not start is a stall, although none is in progress."""
+    monkeypatch.setattr(scheduler_module, "STALL_SECONDS", 0.2)
     moments = [0.0]
     idle = Scheduler((Ticker(3600),), clock=lambda: moments[0])  # type: ignore[arg-type]
     idle.replace(idle.pollers)
@@ -185,13 +189,13 @@ def test_a_dead_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     assert idle.is_stalled()
 
 
-def test_rare_polls_do_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An hour between two polls is no standstill."""
-    monkeypatch.setattr(schedule_module, "STALL_SECONDS", 0.1)
+def test_rare_polls_are_not_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour between two polls is not a stall."""
+    monkeypatch.setattr(scheduler_module, "STALL_SECONDS", 0.1)
     rare = running(Ticker(3600))
     wait_for(lambda: sum(rare.duration.counts) == 1, "the first poll")
     end = time.monotonic() + 0.5
-    wait_for(lambda: time.monotonic() >= end, "five times the patience")
+    wait_for(lambda: time.monotonic() >= end, "five times the limit")
     assert not rare.is_stalled()
     rare.stop(1)
 
@@ -206,37 +210,37 @@ def test_a_stalled_web_server(monkeypatch: pytest.MonkeyPatch) -> None:
     assert server.is_stalled()
 
 
-def made(hanging: Callable[[], bool]) -> service.Service:
-    """Return a service that does not run, whose polls hang or not."""
-    wishes = RunConfig((ChargerConfig(name="garage", host="127.0.0.1:1"),), 1.0)
-    found = service.Service(wishes, lambda: wishes)
-    found._schedule.is_stalled = hanging  # type: ignore[method-assign]
+def made(is_stalled: Callable[[], bool]) -> service.Service:
+    """Return a service that does not run, whose polls are stalled or not."""
+    config = RunConfig((ChargerConfig(name="garage", host="127.0.0.1:1"),), 1.0)
+    found = service.Service(config, lambda: config)
+    found._scheduler.is_stalled = is_stalled  # type: ignore[method-assign]
     return found
 
 
-def test_what_hangs_shows_no_life(
+def test_the_watchdog_is_not_notified_during_a_stall(
     manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Signs of life end when a part hangs, which is logged, and go on when it does."""
+    """Notifications end when a component stalls, and go on when it recovers."""
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     monkeypatch.setenv("WATCHDOG_USEC", "60000")
-    hanging = [False]
-    asked = [0]
+    stalled = [False]
+    checks = [0]
 
-    def hangs() -> bool:
-        asked[0] += 1
-        return hanging[0]
+    def is_stalled() -> bool:
+        checks[0] += 1
+        return stalled[0]
 
-    watched = made(hangs)
+    watched = made(is_stalled)
     assert watched.stalled_component() == ""
     threading.Thread(target=watched.watch, daemon=True).start()
-    wait_for(lambda: manager.signs() >= 3, "three signs of life")
-    hanging[0] = True
+    wait_for(lambda: manager.watchdogs() >= 3, "three watchdog notifications")
+    stalled[0] = True
     assert watched.stalled_component() == "polls"
-    seen = asked[0]
-    wait_for(lambda: asked[0] >= seen + 2, "the watch to see it")
-    signs, seen = manager.signs(), asked[0]
-    wait_for(lambda: asked[0] >= seen + 5, "five more looks")
-    assert manager.signs() == signs
-    hanging[0] = False
-    wait_for(lambda: manager.signs() >= signs + 3, "life again")
+    seen = checks[0]
+    wait_for(lambda: checks[0] >= seen + 2, "two checks")
+    count, seen = manager.watchdogs(), checks[0]
+    wait_for(lambda: checks[0] >= seen + 5, "five more checks")
+    assert manager.watchdogs() == count
+    stalled[0] = False
+    wait_for(lambda: manager.watchdogs() >= count + 3, "watchdog notifications again")

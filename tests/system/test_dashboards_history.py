@@ -207,10 +207,12 @@ def test_months_begin_where_the_viewer_is(prometheus: Prometheus, hours_east: fl
 
 def test_totals_in_prometheus(prometheus: Prometheus) -> None:
     """The large numbers: energy and cost in February, the meters at its end, hours of four days."""
-    assert single(panel(prometheus, "In this time", FEBRUARY)) == pytest.approx(462, rel=0.005)
-    cost = single(panel(prometheus, "Cost in this time", FEBRUARY))
+    assert single(panel(prometheus, "Selected time range", FEBRUARY)) == pytest.approx(
+        462, rel=0.005
+    )
+    cost = single(panel(prometheus, "Cost", FEBRUARY))
     assert cost == pytest.approx(115.5, rel=0.005)
-    hours = single(panel(prometheus, "Hours of charging", FINE))
+    hours = single(panel(prometheus, "Charging time", FINE))
     assert hours == pytest.approx(8, rel=0.02)
     # garage 500 + 496 + 406, yard 36 since the 11th of February.
     assert single(panel(prometheus, "Meter", FEBRUARY)) == pytest.approx(1438, abs=0.01)
@@ -312,10 +314,10 @@ def test_months_in_influxdb(influxdb: InfluxDB) -> None:
 
 def test_totals_in_influxdb(influxdb: InfluxDB) -> None:
     """The large numbers: energy and cost in February, the meters at its end, hours of four days."""
-    assert value(influxdb, "In this time", FEBRUARY) == pytest.approx(462)
-    assert value(influxdb, "Cost in this time", FEBRUARY) == pytest.approx(115.5)
+    assert value(influxdb, "Selected time range", FEBRUARY) == pytest.approx(462)
+    assert value(influxdb, "Cost", FEBRUARY) == pytest.approx(115.5)
     # A point every five minutes stands for one minute here; the exporter writes several a minute.
-    assert value(influxdb, "Hours of charging", FINE) == pytest.approx(8 / 5)
+    assert value(influxdb, "Charging time", FINE) == pytest.approx(8 / 5)
     assert value(influxdb, "Meter", FEBRUARY) == pytest.approx(1438)
     today = Moment(unix(2026, 2, 28), unix(2026, 2, 28, hours=20), 60)
     assert value(influxdb, "Today", today) == pytest.approx(30)

@@ -124,8 +124,8 @@ def test_totals_in_prometheus(prometheus: Prometheus) -> None:
     later = JUNE._replace(start=FIRST + DAY)
     day = JUNE._replace(start=FIRST + DAY, end=FIRST + 2 * DAY - 60)
     hour = JUNE._replace(end=FIRST + 3600)
-    assert total(prometheus, "In this time", later) == pytest.approx(11, abs=0.15)
-    assert total(prometheus, "Cost in this time", later) == pytest.approx(11 * PRICE, abs=0.04)
+    assert total(prometheus, "Selected time range", later) == pytest.approx(11, abs=0.15)
+    assert total(prometheus, "Cost", later) == pytest.approx(11 * PRICE, abs=0.04)
     assert total(prometheus, "By charger", later) == pytest.approx(11, abs=0.15)
     assert total(prometheus, "Today", day) == pytest.approx(5, abs=0.1)
     assert total(prometheus, "Today", hour) == pytest.approx(10, abs=0.1)
@@ -165,8 +165,8 @@ def test_days_in_influxdb(influxdb: InfluxDB) -> None:
 
 def test_totals_in_influxdb(influxdb: InfluxDB) -> None:
     """Energy and money of all days, of the first hour alone, and of the month."""
-    (energy,) = column(influxdb, "In this time", JUNE, "kWh").values()
-    (cost,) = column(influxdb, "Cost in this time", JUNE, "cost").values()
+    (energy,) = column(influxdb, "Selected time range", JUNE, "kWh").values()
+    (cost,) = column(influxdb, "Cost", JUNE, "cost").values()
     (of_charger,) = column(influxdb, "By charger", JUNE, "kWh").values()
     assert (energy, cost, of_charger) == pytest.approx((21, 21 * PRICE, 21))
     first_hour = Moment(FIRST, FIRST + 3600, 60)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
 from dashboard_queries import DAY, Moment, Query, board, midnight, queries
 from prometheus_server import Found, Prometheus, Sample
 from servers import InfluxDB, free_port, push_config, running, wait_for
@@ -31,13 +32,13 @@ ELSEWHERE = "proven by two months of history, in test_dashboards_history.py"
 MAY_BE_EMPTY = {
     "prometheus/energy.json": {
         "Months": f"needs more time; {ELSEWHERE}",
-        "Hours of charging": f"needs a full minute; {ELSEWHERE}",
+        "Charging time": f"needs a full minute; {ELSEWHERE}",
         "Hours of use per day": f"needs a full minute; {ELSEWHERE}",
         "Sessions": f"no car leaves here; {ELSEWHERE}",
         "By card": f"nobody holds up a card here; {ELSEWHERE}",
     },
     "prometheus/exporter.json": {
-        "Points for InfluxDB B": "failed writes, and InfluxDB takes every one",
+        "InfluxDB points B": "failed writes, and InfluxDB takes every one",
     },
     "influxdb/charger.json": {
         "Voltage D": "N, which carries a voltage only where it is swapped with L",
@@ -45,8 +46,8 @@ MAY_BE_EMPTY = {
     "influxdb/energy.json": {
         "Today": f"needs more time; {ELSEWHERE}",
         "This month": f"needs more time; {ELSEWHERE}",
-        "In this time": f"needs more time; {ELSEWHERE}",
-        "Cost in this time": f"needs more time; {ELSEWHERE}",
+        "Selected time range": f"needs more time; {ELSEWHERE}",
+        "Cost": f"needs more time; {ELSEWHERE}",
         "By charger": f"needs more time; {ELSEWHERE}",
         "Energy per day": f"needs more time; {ELSEWHERE}",
         "Months": f"needs more time; {ELSEWHERE}",
@@ -65,7 +66,10 @@ WHILE_INFLUXDB_FAILS = {
 LIMIT = "vector($limit)"
 """The query for a number that the user types."""
 
-COUNTS = ("Chargers", "Without an answer", "Charging", "With an error")
+LABELS = {"new": {"site": "depot"}, "pro": {"site": "depot"}, "old": {"site": "home"}}
+"""Charger → its labels; the others have none."""
+
+COUNTS = ("Chargers", "Not answering", "Charging", "With an error")
 LABEL_LISTS = re.compile(r"\b(?:by|on|without|ignoring|group_left|group_right) *\(([^()]*)\)")
 
 
@@ -98,6 +102,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "dead": f"127.0.0.1:{free_port()}",
         }
         config = push_config(folder, influxdb.url, chargers)
+        document = yaml.safe_load(config.read_text("utf-8"))
+        for charger in document["chargers"]:
+            charger["labels"] = LABELS.get(charger["name"], {})
+        config.write_text(yaml.safe_dump(document), "utf-8")
         with (
             running(exporter(config, port), folder / "exporter"),
             Prometheus(folder).up(f"127.0.0.1:{port}") as prometheus,
@@ -122,7 +130,7 @@ def exporter(config: Path, port: int) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "goe_exporter.cli.main",
+        "goe_exporter.cli",
         "serve",
         "--config",
         str(config),
@@ -157,12 +165,12 @@ def ask(server: Prometheus, query: Query, at: Moment) -> list[Found]:
 
 
 def texts(name: str) -> list[str]:
-    """Return all queries of a dashboard, those of its variables too."""
+    """Return all queries of a dashboard, those of its variables too, grouped by `site`."""
     made = board(name)
     of_variables = [
         each["definition"] for each in made["templating"]["list"] if each["type"] == "query"
     ]
-    return of_variables + [query.text for query in queries(name)]
+    return of_variables + [query.text.replace("$group", "site") for query in queries(name)]
 
 
 # Nothing errs, nothing is empty
@@ -260,7 +268,7 @@ def test_fields_are_the_exporters(world: World, name: str) -> None:
 def test_only_the_exporter_is_shown(world: World) -> None:
     """With all jobs chosen, processes and scrapes of other jobs are not shown."""
     assert len(world.prometheus.now("process_open_fds", time.time())) == 2
-    for panel in ("Processor", "Memory", "Open files"):
+    for panel in ("CPU", "Memory", "Open files"):
         (query,) = queries("prometheus/exporter.json", panel)
         found = ask(world.prometheus, query, moment(world, query))
         assert [each.labels["job"] for each in found] == ["goe"]
@@ -287,17 +295,17 @@ def test_a_dead_charger_is_unreachable(world: World) -> None:
     (state,) = shown(world, "State", "dead")
     assert values([state]) == [-1]
     # Its labels are those of a state, so that both are one row of the timeline.
-    (answering,) = shown(world, "What happened", "old")
+    (answering,) = shown(world, "State history", "old")
     assert state.labels | {"charger": "old"} == answering.labels
-    for panel in ("Power now", "This session", "Error", "Phases", "Age of the data", "Voltage"):
+    for panel in ("Power now", "This session", "Error", "Phases", "Data age", "Voltage"):
         assert shown(world, panel, "dead") == [], panel
 
 
 def test_a_charger_of_api_v1(world: World) -> None:
     """It charges; why, and how good its WiFi is, it does not tell; its sensor is the board's."""
     assert values(shown(world, "State", "old")) == [2]
-    assert shown(world, "Why it charges, or not", "old") == []
-    assert shown(world, "WiFi", "old") == []
+    assert shown(world, "Charging reason", "old") == []
+    assert shown(world, "Wi-Fi", "old") == []
     (board_sensor,) = shown(world, "Temperatures", "old")
     assert board_sensor.labels["sensor"] == "board"
 
@@ -322,10 +330,13 @@ def test_an_error_has_its_name(world: World) -> None:
 
 def test_fleet_has_a_row_for_each_charger(world: World) -> None:
     """Every charger has a state and an urgency; a charger's columns have the same job and name."""
-    table = queries("prometheus/fleet.json", "Every charger")
+    table = queries("prometheus/fleet.json", "All chargers")
     columns = [ask(world.prometheus, query, moment(world, query)) for query in table]
-    state, *others, urgency = ({each.labels["charger"] for each in column} for column in columns)
+    state, *others, urgency, labels = (
+        {each.labels["charger"] for each in column} for column in columns
+    )
     assert state == urgency == {"broken", "dead", "new", "old", "pro"}
+    assert labels == urgency
     assert all(names == {"broken", "new", "old", "pro"} for names in others)
     counts = {
         query.panel: values(ask(world.prometheus, query, moment(world, query)))
@@ -334,10 +345,35 @@ def test_fleet_has_a_row_for_each_charger(world: World) -> None:
     }
     assert counts == {
         "Chargers": [5],
-        "Without an answer": [1],
+        "Not answering": [1],
         "Charging": [3],
         "With an error": [1],
     }
+
+
+def test_fleet_groups_by_label(world: World) -> None:
+    """Power is grouped by the label of the configuration; the table has it as a column."""
+    (query,) = queries("prometheus/fleet.json", "Power by $group")
+    at = moment(world, query)
+    chargers = {"depot": "new|pro", "home": "old", "no site": "broken"}
+
+    def sums_are_right() -> bool:
+        """Compare the groups at a time in the past, when every scrape has been stored."""
+        expected = {}
+        for site, names in chargers.items():
+            power = f'sum(goe_power_watts{{job="goe",charger=~"{names}"}})'
+            (expected[site],) = world.prometheus.past(power, at.start, at.end, at.step)
+        found = ask(world.prometheus, query, at)
+        return {each.labels.pop("site"): each for each in found} == expected
+
+    wait_for(sums_are_right, "the power by site")
+    (column,) = [
+        query for query in queries("prometheus/fleet.json", "All chargers") if query.letter == "H"
+    ]
+    rows = ask(world.prometheus, column, moment(world, column))
+    assert {each.labels["charger"]: each.labels.get("site") for each in rows} == {
+        "new": "depot", "pro": "depot", "old": "home", "broken": None, "dead": None,
+    }  # fmt: skip
 
 
 def test_chosen_chargers_only(world: World) -> None:

@@ -314,7 +314,7 @@ def test_serve(
     document = found.config.read_text()
     found.config.write_text(f"influxdb: [{{token: {INFLUX}}}]\n")
     command.process.send_signal(signal.SIGHUP)
-    command.line("configuration refused")
+    command.line("configuration reload failed")
     found.config.write_text(document)
     said.append(Path(f"/proc/{command.process.pid}/cmdline").read_text())
     limits = Path(f"/proc/{command.process.pid}/limits").read_text()

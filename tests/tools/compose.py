@@ -12,7 +12,9 @@ import yaml
 from paths import ROOT
 from servers import binary, free_port
 
-BASE, INFLUX, LOGIN = "docker-compose.yml", "docker-compose.influx.yml", "docker-compose.login.yml"
+BASE = "docker-compose.yml"
+INFLUX = "deploy/compose/compose.influx.yml"
+LOGIN = "deploy/compose/compose.login.yml"
 FILES = (BASE, INFLUX, LOGIN)
 
 PORTS = {
@@ -32,7 +34,10 @@ Document = dict[str, Any]
 
 
 def load(*names: str, **variables: str) -> Document:
-    """Return compose files, the later ones laid over the first, with `variables` filled in."""
+    """Return compose files, the later ones merged into the first, with `variables` filled in.
+
+    Paths in all of them are relative to the first file, as in Docker Compose.
+    """
     document: Document = {}
     for name in names:
         text = re.sub(

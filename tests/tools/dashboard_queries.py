@@ -34,6 +34,7 @@ class Moment(NamedTuple):
             "charger": ".*",
             "price": "0.25",
             "limit": "63",
+            "group": "site",
             "timezone": "Etc/GMT-1",
             "__interval": f"{round(self.step)}s",
             "__rate_interval": f"{max(round(4 * self.step), 4)}s",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -122,6 +122,17 @@ def test_one_charger(site: Site, description: dict[str, Any], name: str) -> None
         description, "Charger", site.ask(f"/api/v1/chargers/{quote(name, safe='')}").body
     )
     assert answer["name"] == name
+
+
+def test_labels(description: dict[str, Any]) -> None:
+    """A charger's labels are an object; without labels there is no such key."""
+    view = ChargerView("a", "192.0.2.1", PollStats(), None, None, labels={"site": "depot"})
+    with Site(lambda: [view, replace(view, labels={})]) as site:
+        answer = check(description, "Chargers", site.ask("/api/v1/chargers").body)
+    labeled, plain = answer["chargers"]
+    assert labeled["labels"] == {"site": "depot"}
+    assert labeled == plain | {"labels": {"site": "depot"}}
+    assert "labels" not in plain
 
 
 @pytest.mark.parametrize("name", [*NAMES, "new"])
