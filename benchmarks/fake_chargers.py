@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.chargers import PORT, address
 from goe_exporter.simulator import Car, Charger
-from goe_exporter.simulator.speech_v2 import status_v2
+from goe_exporter.simulator.api_v2 import status_v2
 
 HEAD_BYTES = 8192
 BACKLOG = 16

@@ -181,7 +181,7 @@ def _power_by_group() -> Panel:
         title="Power by $group",
         description="Active power of the chargers with the same value of the label chosen above, "
         "stacked.",
-        targets=[promql.past(named, "{{$group}}")], unit="watt", width=12, height=8,
+        targets=[promql.past(named)], unit="watt", width=12, height=8,
         custom=STACKED, defaults={"min": 0, "noValue": "No data"},
     )  # fmt: skip
 

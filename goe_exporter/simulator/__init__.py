@@ -1,9 +1,9 @@
-"""A simulated go-eCharger: physics, both local APIs, and the ways in which they misbehave.
+"""A simulated go-eCharger: physics, both local APIs, and their faults.
 
 It implements docs/protocol.md and shares no code with the exporter, so that a wrong decoder cannot
-agree with a wrong simulator. `Charger` is the device, `Car` the car it charges, `Simulator` a
-network of any number of chargers, each a `Box` with an address. `FAULTS` names the faults that a
-box can show, and `story` is a scripted day for demonstrations:
+agree with a wrong simulator. `Charger` is the device, `Car` the car that it charges, `Simulator` a
+network of any number of chargers, each a `Box` with an address. `FAULTS` lists the faults that a
+box can simulate, and `story` is a scripted day for demonstrations:
 
     with Simulator(speed=60) as simulator:
         charger = Charger("V4")

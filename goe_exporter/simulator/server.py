@@ -1,4 +1,4 @@
-"""The network of simulated chargers: one event loop, in one thread, for any number of them."""
+"""The network of simulated chargers: one event loop in one thread for all of them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ T = TypeVar("T")
 class Simulator:
     """Hosts chargers on local addresses; a context manager.
 
-    `speed` is simulated seconds per second of `clock`, which is monotonic time unless a test
-    brings its own. A charger's time passes when somebody asks it. `box` makes the boxes.
+    `speed` is simulated seconds per second of the monotonic `clock`. A charger's time passes when
+    it receives a request. `box` is the class of the boxes.
     """
 
     box: Callable[[Simulator, Charger, tuple[str, int]], Box] = Box
 
     def __init__(self, speed: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
-        """Be ready to be entered; nothing runs yet."""
+        """Create a network that does not run yet."""
         self.speed = speed
         self.clock = clock
         self.boxes: list[Box] = []
@@ -50,7 +50,7 @@ class Simulator:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Take every charger off the network and stop the thread."""
+        """Remove all chargers and stop the thread."""
         for box in list(self.boxes):
             self.remove(box)
         loop, thread = self._loop, self._thread
@@ -69,10 +69,10 @@ class Simulator:
         latency: float = 0.0,
         story: Iterator[float] | None = None,
     ) -> Box:
-        """Put a charger on the network and return its box, which answers from now on.
+        """Add a charger to the network and return its box, which responds from now on.
 
-        `port` 0 takes a free one. `story` yields the simulated seconds between the events that it
-        causes. Raises OSError when the address cannot be had, RuntimeError outside the context.
+        `port` 0 picks a free one. `story` yields the simulated seconds between its events. Raises
+        OSError if the address cannot be used, RuntimeError outside the context.
         """
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -89,13 +89,13 @@ class Simulator:
         return box
 
     def remove(self, box: Box) -> None:
-        """Take a charger off the network, its open connections too; twice does no harm."""
+        """Remove a charger from the network and close its connections, if it is there."""
         if box in self.boxes:
             self.boxes.remove(box)
             self._run(_shut(box))
 
     def _run(self, coroutine: Coroutine[object, object, T]) -> T:
-        """Run something in the loop's thread and return its result."""
+        """Run a coroutine in the loop's thread and return its result."""
         if self._loop is None:
             coroutine.close()
             message = "the simulator is not running: use it in a with statement"
@@ -114,6 +114,6 @@ async def _shut(box: Box) -> None:
         box.server.close()
     for connection in list(box.connections):
         connection.abort()
-    # A connection that was just accepted needs its turns to find the box closed.
+    # Connections accepted just now need a few iterations to notice that the box is closed.
     for _ in range(3):
         await asyncio.sleep(0)

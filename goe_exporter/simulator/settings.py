@@ -1,4 +1,4 @@
-"""The keys that can be written, one row each, in the terms of API v2 (docs/protocol.md §2)."""
+"""The writable keys, one row each, by their names in API v2 (docs/protocol.md §2)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from .logic import MIN_CURRENT_A
 from .state import CARDS, State
 
 PV_FRESH_S = 6.0
-LARGEST = 2**31
+MAX_NUMBER = 2**31
 
 
 class RefusedError(ValueError):
-    """The charger does not take this key or value; the text says why, in its manner."""
+    """The charger refuses this key or value; the text is the reason in its words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A key that can be written: which values are allowed, and what a value does."""
+    """A writable key: whether it allows a value, and what a value does."""
 
     allowed: Callable[[State, object], bool]
     apply: Callable[[State, object], None]
@@ -26,10 +26,10 @@ class Setting:
 
 
 def _number(value: object) -> bool:
-    """Tell whether a JSON value is a number within reason (true and false are none)."""
+    """Return whether a JSON value is a number of at most 2³¹ in magnitude; booleans are not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return -LARGEST <= value <= LARGEST
+    return -MAX_NUMBER <= value <= MAX_NUMBER
 
 
 def _whole(low: int, high: int) -> Callable[[State, object], bool]:
@@ -75,7 +75,7 @@ def _apply_surplus(charger: State, value: object) -> None:
 
 
 def _access(charger: State, value: object) -> bool:
-    """`acs` has 0 to 2, V1/V2 hardware's `ast` 0 to 3."""
+    """`acs` is 0 to 2, `ast` of V1 and V2 hardware 0 to 3."""
     return _whole(0, 2 if charger.hardware.v2 else 3)(charger, value)
 
 
@@ -101,11 +101,11 @@ SETTINGS: dict[str, Setting] = {
     ),
     "ust": Setting(_whole(0, 2), _attribute("lock_setting"), v1_hardware=True),
 }
-"""Every key that has a setter. `amx` exists in API v1 only."""
+"""The keys with a setter; `amx` exists in API v1 only."""
 
 
 def change(charger: State, key: str, value: object) -> Callable[[State], None]:
-    """Return what writing `value` to `key` will do; raises `RefusedError`."""
+    """Return the effect of writing `value` to `key`; raises `RefusedError`."""
     setting = SETTINGS.get(key)
     if setting is None or not (charger.hardware.v2 or setting.v1_hardware):
         message = "tried to set api key without setter"
@@ -113,4 +113,4 @@ def change(charger: State, key: str, value: object) -> Callable[[State], None]:
     if not setting.allowed(charger, value):
         message = "failed: value not allowed"
         raise RefusedError(message)
-    return lambda later: setting.apply(later, value)
+    return lambda state: setting.apply(state, value)

@@ -1,4 +1,4 @@
-"""What a simulated charger is, remembers and measures: attributes only, no physics."""
+"""The state of a simulated charger: identity, settings and measurements, without physics."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .hardware import MODELS, Model
 CARDS = 10
 WRITE_DELAY_S = 1.0
 CHARGING_REASONS = frozenset({3, *range(7, 16), 19, 20, 33})
-"""The values of `modelStatus` that mean charging is allowed."""
+"""The codes of `modelStatus` with which charging is allowed."""
 
 
 class State:
-    """The state of a charger. Every attribute may be read and, in tests, set.
+    """The state of a charger; tests may set every attribute.
 
     Identity: `model`, `hardware` (its row in `MODELS`), `firmware`, `serial`, `name`, `variant`
-    (kW), `ama` (absolute maximum, A).
+    (kW), `ama` (absolute maximum, A), `revision` and `style` (`rev` and `styp`, invented values).
 
     Settings: `amp` and `amx` (A; `amx` 0 = never set), `access` (`acs`; on V2 hardware `ast`),
     `force` (`frc`), `phase_mode` (`psm`), `energy_limit_wh` (None = none), `transaction` (`trx`),
@@ -31,9 +31,9 @@ class State:
     `energy_wh` (the total, `eto`), `session_wh` (`wh`), `card_wh` (per RFID card), `board_c`,
     `type2_c` (°C), `temperature_limit_a` (`amt`, A).
 
-    State: `car` (None = nothing plugged in), `cable_a` (A, None = no cable), `car_state`, `error`,
+    State: `car` (None if none is plugged in), `cable_a` (A, None = no cable), `car_state`, `error`,
     `model_status`, `contactor_phases` (0 = open), `allowed_a` (`acu`, None = not allowed),
-    `reboots`, `time_s` (simulated seconds since it was made), `charging_s`.
+    `reboots`, `time_s` (simulated seconds since its creation), `charging_s`.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class State:
         seed: int = 0,
         variant: int | None = None,
     ) -> None:
-        """Make a charger that has just been switched on; KeyError for an unknown model."""
+        """Create a charger that has just been switched on; KeyError for an unknown model."""
         self.hardware: Model = MODELS[model]
         self.model: str = model
         self.firmware: str = self.hardware.firmware if firmware is None else firmware
@@ -53,9 +53,11 @@ class State:
         self.name: str = name
         self.variant: int = self.hardware.variant if variant is None else variant
         if self.variant not in (11, 22):
-            message = f"variant: 11 or 22 kW, not {self.variant!r}"
+            message = f"variant: must be 11 or 22 (kW), not {self.variant!r}"
             raise ValueError(message)
         self.ama: int = 32 if self.variant == 22 else 16
+        self.revision: str = "V2.1"
+        self.style: str = "fixed"
         self._random = Random(f"{seed}")  # noqa: S311  (noise, not a secret)
         self._set_defaults()
         self._clear_meter()
@@ -118,7 +120,7 @@ class State:
 
     @property
     def uptime_ms(self) -> float:
-        """Milliseconds since the last start (`rbt`)."""
+        """Time since the last start (ms, `rbt`)."""
         return (self.time_s - self._booted_s) * 1000.0
 
     @property
@@ -133,14 +135,14 @@ class State:
 
     @property
     def initializing(self) -> bool:
-        """Whether it is still starting after a reboot."""
+        """Whether it is starting after a reboot."""
         return self._initializing_s > 0
 
     @property
     def switching_phases(self) -> bool:
-        """Whether it holds the contactor open to change the number of phases."""
+        """Whether the contactor is open to change the number of phases."""
         return self._switching_s > 0
 
     def schedule(self, change: Callable[[State], None]) -> None:
-        """Let this change of the charger's settings apply one simulated second from now."""
+        """Apply a change of the settings one simulated second from now."""
         self._pending.append((self.time_s + WRITE_DELAY_S, change))

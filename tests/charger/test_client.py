@@ -4,44 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from urllib.parse import unquote
 
 import pytest
-from conftest import Speaker
+from faults import HARMLESS, REASON_BY_FAULT
+from speaker import Speak, Speaker
 
 from goe_exporter.channels.snapshot import Answer
 from goe_exporter.charger.client import Client, write_targets
 from goe_exporter.errors import ChargerError, RefusedError, UsageError
 from goe_exporter.simulator import FAULTS, Box, Car, Charger, Simulator
 
-Speak = Callable[..., Speaker]
-
 DEADLINE_SECONDS = 0.6
 ALLOWANCE_SECONDS = 1.5
 KEYS = ("car", "amp", "nrg")
-
-REASON_BY_FAULT = {
-    "array": "not_an_object",
-    "bad_request": None,
-    "busy": "busy",
-    "deep": "not_json",
-    "drip": "timeout",
-    "empty": "truncated",
-    "hang": "timeout",
-    "html": "not_json",
-    "huge": "too_large",
-    "invalid_utf8": "not_json",
-    "nan": "not_json",
-    "not_found": "not_found",
-    "null": "not_an_object",
-    "redirect": "http_status",
-    "reset": "truncated",
-    "string": "not_an_object",
-    "truncated": "truncated",
-    "unauthorized": "unauthorized",
-    "unavailable": "http_status",
-}
 
 
 @pytest.fixture
@@ -84,11 +60,13 @@ def live_a_second(box: Box) -> None:
 
 
 def test_every_fault_has_its_reason_here() -> None:
-    """The table above has all faults of the simulator."""
-    assert REASON_BY_FAULT.keys() == FAULTS.keys()
+    """The shared table has all faults of the simulator."""
+    assert {*REASON_BY_FAULT, *HARMLESS} == FAULTS.keys()
 
 
-@pytest.mark.parametrize(("fault", "expected"), REASON_BY_FAULT.items())
+@pytest.mark.parametrize(
+    ("fault", "expected"), [*REASON_BY_FAULT.items(), *dict.fromkeys(HARMLESS).items()]
+)
 @pytest.mark.parametrize("api", ["1", "2"])
 def test_fault_gives_its_reason(box: Box, fault: str, expected: str | None, api: str) -> None:
     """Each fault of a charger has a fixed reason, within the deadline."""
@@ -423,7 +401,7 @@ def test_one_request_in_flight_whoever_asks(box: Box) -> None:
     assert len(answers) == 16
     assert all(each.status["nrg"] for each in answers)
     assert box.requests == 24
-    assert box.most_at_once == 1
+    assert box.max_concurrent == 1
 
 
 def test_a_failure_does_not_keep_others_out(box: Box) -> None:

@@ -7,24 +7,12 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
 import pytest
+from clocks import Clock
 
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.channels.writable import find, parse
 from goe_exporter.charger.write import Written, write
 from goe_exporter.errors import ChargerError, RefusedError, UsageError
-
-
-class Clock:
-    """A clock that sleeping moves on."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 class Scripted:
@@ -50,7 +38,7 @@ def written(client: Scripted, name: str, text: str, clock: Clock) -> Written:
 
 def test_a_write_is_confirmed_by_the_read_back() -> None:
     """First the charger's own limit is read, then written, then read back until it matches."""
-    clock = Clock()
+    clock = Clock(100.0)
     client = Scripted(lambda _keys: {"ama": 16, "amp": 10 if clock.now >= 101 else 16})
     done = written(client, "max-current", "10", clock)
     assert (done.api, done.write.value, done.seconds) == (2, 10, 1.0)
@@ -59,7 +47,7 @@ def test_a_write_is_confirmed_by_the_read_back() -> None:
 
 def test_a_write_without_effect() -> None:
     """After five seconds without the value the write has failed; the error has the old value."""
-    clock = Clock()
+    clock = Clock(100.0)
     client = Scripted(lambda _keys: {"ama": 16, "amp": 16})
     with pytest.raises(RefusedError) as refused:
         written(client, "max-current", "10", clock)
@@ -70,7 +58,7 @@ def test_a_write_without_effect() -> None:
 
 def test_a_charger_that_fails_during_the_read_back() -> None:
     """A failed read-back is retried; a later one confirms the write."""
-    clock = Clock()
+    clock = Clock(100.0)
 
     def status(_keys: Sequence[str]) -> dict[str, object]:
         if 100 < clock.now < 103:
@@ -82,7 +70,7 @@ def test_a_charger_that_fails_during_the_read_back() -> None:
 
 def test_a_charger_that_goes_offline_during_the_read_back() -> None:
     """If it does not answer within five seconds, its last failure is the error."""
-    clock = Clock()
+    clock = Clock(100.0)
 
     def status(_keys: Sequence[str]) -> dict[str, object]:
         if clock.now > 100:

@@ -24,7 +24,7 @@ from goe_exporter.simulator import FAULTS, Car, Charger, Simulator
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Goe, Launch
+    from commands import Goe, Launch
 
 COMMANDS = ("serve", "demo", "read", "set", "channels", "simulate")
 
@@ -36,7 +36,7 @@ def command(name: str) -> click.Command:
     return found
 
 
-# Each command's options and their variables, as the README promises them.
+# Each command's options and their variables, as documented in docs/command-line.md.
 VARIABLES = {
     "serve": {
         "--config": "CONFIG",
@@ -79,7 +79,7 @@ VARIABLES = {
 
 
 def one_line(text: str) -> bool:
-    """Tell whether a complaint is one line of its own, under our name."""
+    """Return whether an error is one line with the program's name."""
     return text.startswith("goe-exporter: ") and text.count("\n") == 1 and text.endswith("\n")
 
 
@@ -88,7 +88,7 @@ def one_line(text: str) -> bool:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help(goe: Goe, name: str) -> None:
-    """Every command explains itself within 80 columns and names each option's variable."""
+    """The help fits into 80 columns and shows each option's variable."""
     outcome = goe(name, "--help")
     assert (outcome.status, outcome.err) == (0, "")
     assert max(map(len, outcome.out.splitlines())) <= 80
@@ -101,7 +101,7 @@ def test_help(goe: Goe, name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_option_without_a_variable(name: str) -> None:
-    """The list above is complete: no command has an option beyond it."""
+    """The list above is complete: no command has another option."""
     options = {
         each.opts[0]: each.envvar
         for each in command(name).params
@@ -111,8 +111,8 @@ def test_no_option_without_a_variable(name: str) -> None:
     assert options == variables
 
 
-def test_every_command_is_helpful() -> None:
-    """Every command has a help text, and each of its options a variable of ours and a help text."""
+def test_every_command_and_option_has_help() -> None:
+    """Every command has a help text, and each option a help text and a variable."""
     for name, summary in main.COMMANDS.items():
         each = command(name)
         assert each.help, name
@@ -124,12 +124,12 @@ def test_every_command_is_helpful() -> None:
 
 
 def test_the_hosts_variable_is_named(goe: Goe) -> None:
-    """The hosts can come from the environment too, and the help says how."""
+    """The help names the variable for the hosts."""
     assert "GOE_EXPORTER_HOSTS" in goe("serve", "--help").out
 
 
 def test_the_list_of_commands(goe: Goe) -> None:
-    """`--help` lists the commands; so does calling it with nothing, which is wrong usage."""
+    """`--help` lists the commands, as does a call without arguments, which is wrong usage."""
     outcome = goe("--help")
     assert outcome.status == 0
     for name in COMMANDS:
@@ -259,7 +259,7 @@ def test_help_is_fast() -> None:
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )
 def test_wrong_usage(goe: Goe, arguments: list[str], message: str) -> None:
-    """Wrong usage is exit 2 and one line that names the thing and what is allowed."""
+    """Wrong usage is exit 2 and one line with the option or argument and what is allowed."""
     assert goe(*arguments) == (2, "", f"goe-exporter: {message}\n")
 
 
@@ -278,7 +278,7 @@ def test_wrong_usage(goe: Goe, arguments: list[str], message: str) -> None:
     ids=lambda value: " ".join(value[-2:]),
 )
 def test_a_wrong_choice(goe: Goe, arguments: list[str], names: list[str]) -> None:
-    """What is none of the options or of their choices is refused, with the choices."""
+    """An unknown option or choice is rejected; the error lists the choices."""
     outcome = goe(*arguments)
     assert (outcome.status, outcome.out) == (2, "")
     assert one_line(outcome.err)
@@ -286,8 +286,8 @@ def test_a_wrong_choice(goe: Goe, arguments: list[str], names: list[str]) -> Non
         assert name in outcome.err
 
 
-def test_a_defect_is_one_line_too(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even our own mistake shows no traceback, unless one is asked for."""
+def test_an_internal_error_is_one_line(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An internal error shows no traceback unless requested."""
 
     def broken(*_arguments: object) -> None:
         raise ZeroDivisionError("by zero")
@@ -301,14 +301,14 @@ def test_a_defect_is_one_line_too(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_as_a_process(launch: Launch) -> None:
-    """The exit status reaches the shell, and the complaint standard error."""
+    """The exit status is that of the process, and errors go to standard error."""
     outcome = launch("serve", "a", "--web.listen-address", "nonsense").end()
     assert (outcome.status, outcome.out) == (2, "")
     assert one_line(outcome.err)
 
 
-def test_a_reader_that_goes(launch: Launch) -> None:
-    """`channels | head -1` is no error and leaves nothing on standard error."""
+def test_a_closed_pipe(launch: Launch) -> None:
+    """`channels | head -1` succeeds and prints nothing on standard error."""
     shell = (
         f"'{sys.executable}' -m goe_exporter.cli channels --format markdown | head -1 >/dev/null"
     )
@@ -322,7 +322,7 @@ def test_a_reader_that_goes(launch: Launch) -> None:
 
 
 def test_config_check(goe: Goe, tmp_path: Path) -> None:
-    """`--config.check` reads all that `serve` would, says so, and starts nothing."""
+    """`--config.check` reads the same files as `serve`, prints the result, and starts nothing."""
     path = tmp_path / "config.yaml"
     path.write_text("chargers: [{name: garage, host: 192.168.1.36}]\n")
     outcome = goe("serve", "--config", str(path), "carport=192.168.1.37", "--config.check")
@@ -338,7 +338,7 @@ def test_config_check(goe: Goe, tmp_path: Path) -> None:
     "path", sorted((ROOT / "tests/service/bad_config").glob("*.yaml")), ids=lambda path: path.stem
 )
 def test_config_check_of_a_bad_file(goe: Goe, path: Path) -> None:
-    """A bad file is exit 2 and one line: the message that stands in the file's first line."""
+    """A bad file is exit 2 and the error in the file's first line."""
     message = path.read_text("utf-8").splitlines()[0].removeprefix("# ").replace("FILE", str(path))
     outcome = goe("serve", "--config", str(path), "--config.check")
     assert outcome == (2, "", f"goe-exporter: {message}\n")
@@ -348,7 +348,7 @@ def test_config_check_of_a_bad_file(goe: Goe, path: Path) -> None:
 
 
 def test_variables_of_serve(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hosts and options can come from the environment; the command line goes first."""
+    """The environment can set hosts and options; the command line overrides it."""
     monkeypatch.setenv("GOE_EXPORTER_HOSTS", "garage=192.168.1.36 carport=192.168.1.37")
     monkeypatch.setenv("GOE_EXPORTER_CONFIG_CHECK", "true")
     assert goe("serve").out == "the configuration is valid: 2 charger(s)\n"
@@ -361,7 +361,7 @@ def test_variables_of_serve(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_variables_of_read_and_set(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So can those of the commands that ask once."""
+    """The environment can set the options of `read` and `set` too."""
     monkeypatch.setenv("GOE_EXPORTER_FORMAT", "json")
     monkeypatch.setenv("GOE_EXPORTER_API", "1")
     monkeypatch.setenv("GOE_EXPORTER_DRY_RUN", "1")
@@ -378,7 +378,7 @@ def test_variables_of_read_and_set(goe: Goe, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def charging(model: str) -> Charger:
-    """Return a charger in the middle of a session, with settings of its own."""
+    """Return a charger during a session, with its own settings."""
     charger = Charger(model, serial="218042", name="Kabel 1", seed=4)
     charger.plug(Car(battery_wh=60_000, soc=0.2, cable_a=20))
     charger.energy_wh = 1_234_567.0
@@ -388,11 +388,11 @@ def charging(model: str) -> Charger:
 
 
 def standing_still() -> Simulator:
-    """Return a simulator in which no time passes, so that what was read is what there is."""
+    """Return a simulator in which no time passes, so that the state stays as read."""
     return Simulator(clock=lambda: 1000.0)
 
 
-# Model: API, and the steps in which it measures V, A, W, °C and Wh (PROTOCOL.md §2 and §3).
+# Model: API, and the steps in which it measures V, A, W, °C and Wh (docs/protocol.md §2 and §3).
 MODELS = {
     "V2": (1, 1, 0.1, 10, 1, 1000),
     "V3": (2, 1, 0.1, 10, 0.125, 1),
@@ -402,14 +402,14 @@ MODELS = {
 
 
 def samples(text: str) -> dict[str, float]:
-    """Return the samples of an exposition by name and labels, as they stand there."""
+    """Return the samples of an exposition by name and labels."""
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_read_for_prometheus(goe: Goe, model: str) -> None:
-    """`--format prometheus` prints what the charger has, in base units."""
+    """`--format prometheus` prints the charger's readings in base units."""
     charger = charging(model)
     with standing_still() as simulator:
         box = simulator.add(charger)
@@ -458,7 +458,7 @@ def test_read_for_prometheus(goe: Goe, model: str) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_read_as_json(goe: Goe, model: str) -> None:
-    """`--format json` prints the same in the table's units, as `/api/v1/chargers` does."""
+    """`--format json` prints the readings in the table's units, as `/api/v1/chargers` does."""
     charger = charging(model)
     with standing_still() as simulator:
         box = simulator.add(charger)
@@ -479,7 +479,7 @@ def test_read_as_json(goe: Goe, model: str) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_read_as_a_table(goe: Goe, model: str) -> None:
-    """The table holds every reading, a channel a line, within 80 columns."""
+    """The table shows every reading, one channel per line, within 80 columns."""
     charger = charging(model)
     with standing_still() as simulator:
         box = simulator.add(charger)
@@ -490,7 +490,9 @@ def test_read_as_a_table(goe: Goe, model: str) -> None:
     assert lines[0] == f"garage  API v{MODELS[model][0]}"
     assert max(map(len, lines)) <= 80
     words = {line.split()[0]: line.split()[1:] for line in lines[3:] if line[:1].strip()}
-    assert set(words) == {name.replace("_", "-") for name in names}
+    # Labels of goe_device_info, which firmware 60.4 added and JSON leaves out.
+    info_only = {"revision", "style"} if model == "PRO" else set()
+    assert set(words) == {name.replace("_", "-") for name in names} | info_only
     assert words["car-state"] == ["charging", "(2)"]
     assert words["max-current"] == ["13", "A"]
     assert words["charging-allowed"] == ["yes"]
@@ -498,19 +500,19 @@ def test_read_as_a_table(goe: Goe, model: str) -> None:
     assert words["phase-voltage"][0] == "L1"
 
 
-def test_read_asks_politely(goe: Goe) -> None:
-    """A read is a few requests, one after the other, none with more than 35 keys."""
+def test_requests_of_a_read(goe: Goe) -> None:
+    """A read takes a few consecutive requests, each with at most 35 keys."""
     with standing_still() as simulator:
         box = simulator.add(charging("V4"))
         goe("read", box.address)
     assert box.requests <= 5
-    assert box.most_at_once == 1
+    assert box.max_concurrent == 1
     for _time, target in box.log:
         assert target.replace("%2C", ",").count(",") < 35
 
 
 def test_read_through_the_legacy_api(goe: Goe) -> None:
-    """`--api 1` asks a newer charger by its legacy API, and only by that."""
+    """`--api 1` reads a newer charger through its legacy API only."""
     with standing_still() as simulator:
         box = simulator.add(charging("V4"))
         outcome = goe("read", "--api", "1", f"garage={box.address}")
@@ -520,7 +522,7 @@ def test_read_through_the_legacy_api(goe: Goe) -> None:
 
 @pytest.mark.parametrize("output", ["table", "json", "prometheus"])
 def test_read_of_a_dead_host(goe: Goe, output: str) -> None:
-    """A charger that does not answer is exit 1 and one line, and nothing on standard output."""
+    """A charger that does not respond is exit 1 and one line, without output."""
     address = f"127.0.0.1:{free_port()}"
     outcome = goe("read", address, "--format", output)
     assert outcome == (1, "", f"goe-exporter: {address} refuses the connection\n")
@@ -529,7 +531,7 @@ def test_read_of_a_dead_host(goe: Goe, output: str) -> None:
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 @pytest.mark.parametrize("output", ["table", "prometheus", "influx"])
 def test_read_on_an_old_terminal(simulator: Simulator, encoding: str, output: str) -> None:
-    """What a terminal cannot show costs that character and nothing else."""
+    """A character that the terminal cannot show is escaped; the rest is unchanged."""
     name = f"garage ⚡={simulator.add(Charger()).address}"
     command = [sys.executable, "-m", "goe_exporter.cli", "read", name, "--format", output]
     environment = os.environ | {"PYTHONIOENCODING": encoding}
@@ -539,7 +541,7 @@ def test_read_on_an_old_terminal(simulator: Simulator, encoding: str, output: st
 
 
 def test_no_room_for_the_output() -> None:
-    """A full disk behind the output is said in plain words."""
+    """A full disk behind the output is an error of one line."""
     command = [sys.executable, "-m", "goe_exporter.cli", "channels"]
     with open("/dev/full", "w") as full:  # noqa: PTH123, a device
         done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
@@ -550,7 +552,7 @@ def test_no_room_for_the_output() -> None:
 
 
 def test_read_of_a_host_without_address(goe: Goe) -> None:
-    """A name that does not resolve is named."""
+    """The error names a host name that cannot be resolved."""
     outcome = goe("read", "charger.invalid")
     assert outcome == (1, "", "goe-exporter: charger.invalid: the host name cannot be resolved\n")
 
@@ -568,8 +570,8 @@ def test_read_of_a_host_without_address(goe: Goe) -> None:
         ("reset", "closed the connection before the answer was complete"),
     ],
 )
-def test_read_of_a_strange_answer(goe: Goe, fault: str, words: str) -> None:
-    """Whatever the charger answers: exit 1, one line that says what was wrong."""
+def test_read_of_a_faulty_response(goe: Goe, fault: str, words: str) -> None:
+    """Any response that is not a status is exit 1 and one line with the reason."""
     with standing_still() as simulator:
         box = simulator.add(charging("V4"))
         box.fault = fault
@@ -580,7 +582,7 @@ def test_read_of_a_strange_answer(goe: Goe, fault: str, words: str) -> None:
 
 
 def test_a_failing_read_as_a_process(launch: Launch) -> None:
-    """As a process too, nothing but that line is on standard error."""
+    """As a process too, standard error has only that line."""
     address = f"127.0.0.1:{free_port()}"
     outcome = launch("read", address).end()
     assert outcome == (1, "", f"goe-exporter: {address} refuses the connection\n")
@@ -590,7 +592,7 @@ def test_a_failing_read_as_a_process(launch: Launch) -> None:
 
 
 def test_channels(goe: Goe) -> None:
-    """`channels` shows every channel's names whole, within 80 columns."""
+    """`channels` shows all names of every channel within 80 columns."""
     outcome = goe("channels")
     assert (outcome.status, outcome.err) == (0, "")
     assert max(map(len, outcome.out.splitlines())) <= 80
@@ -606,7 +608,7 @@ def test_channels(goe: Goe) -> None:
 
 
 def test_simulate_lists_its_faults(goe: Goe) -> None:
-    """`--fault list` names every fault and what it does."""
+    """`--fault list` lists every fault with its description."""
     outcome = goe("simulate", "--fault", "list")
     assert (outcome.status, outcome.err) == (0, "")
     assert [line.split()[0] for line in outcome.out.splitlines()] == list(FAULTS)
@@ -614,7 +616,7 @@ def test_simulate_lists_its_faults(goe: Goe) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_simulate(launch: Launch, number: signal.Signals) -> None:
-    """`simulate` prints its address, answers there, and ends quietly on either signal."""
+    """`simulate` prints its address, responds there, and stops on SIGINT and SIGTERM."""
     running = launch("simulate", "--listen", "127.0.0.1:0", "--model", "V3", "--api", "2")
     address = running.line(r"Simulated V3 at (http://127\.0\.0\.1:\d+)/")[1]
     with urllib.request.urlopen(f"{address}/api/status?filter=car,fwv", timeout=5) as response:
@@ -624,7 +626,7 @@ def test_simulate(launch: Launch, number: signal.Signals) -> None:
 
 
 def test_simulate_by_the_environment(launch: Launch) -> None:
-    """Its options come from the environment as well."""
+    """The environment can set its options too."""
     running = launch(
         "simulate",
         GOE_EXPORTER_SIMULATE_LISTEN="127.0.0.1:0",
@@ -652,8 +654,8 @@ def test_simulate_by_the_environment(launch: Launch) -> None:
     ],
     ids=["simulate", "serve", "demo"],
 )
-def test_an_address_that_cannot_be_had(launch: Launch, arguments: list[str], option: str) -> None:
-    """It is exit 2 and one line that names the option, the address and the reason."""
+def test_an_unusable_address(launch: Launch, arguments: list[str], option: str) -> None:
+    """An unusable address is exit 2 and one line with the option, the address and the reason."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         outcome = launch(*arguments, address).end()

@@ -1,4 +1,4 @@
-"""What the command line prints: 80 columns, and no orders to the terminal."""
+"""Output of the command line: within 80 columns, and without control sequences."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.simulator import Charger, Simulator
 
 if TYPE_CHECKING:
-    from conftest import Goe
+    from commands import Goe
 
 HOSTILE = [
     "\x1b]0;owned\x07\x1b[2J\x1b[31mred",
@@ -55,31 +55,31 @@ HOSTILE = [
     ],
 )
 def test_printable(text: str, shown: str) -> None:
-    """Control characters are shown as escapes, the rest stays, what is too long is cut."""
+    """Control characters are escaped, other text is unchanged, and long text is cut."""
     assert printable(text) == shown
 
 
 def test_printable_of_a_given_length() -> None:
-    """The length may be asked for."""
+    """The maximum length can be chosen."""
     assert printable("abcdef", max_length=4) == "abc…"
 
 
 @given(st.text())
 def test_printable_of_any_text(text: str) -> None:
-    """Nothing that moves, colours or reverses is left, and it can be encoded."""
+    """The result has no control or direction characters, and can be encoded."""
     shown = printable(text)
     assert shown.isprintable()
     assert shown.encode().decode() == shown
 
 
 def columns(line: str) -> int:
-    """Return the columns a line takes, wide characters counting two."""
+    """Return the number of columns of a line; wide characters count two."""
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in line)
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name[:8]))
 def test_a_hostile_name_in_the_table(goe: Goe, name: str) -> None:
-    """A charger's name stays one reading of printable text within 80 columns."""
+    """A hostile charger name is one reading of printable text within 80 columns."""
     with Simulator() as simulator:
         box = simulator.add(Charger("V4", name=name))
         outcome = goe("read", f"garage={box.address}")
@@ -104,7 +104,7 @@ def test_a_hostile_name_in_json(goe: Goe, name: str) -> None:
 
 
 def on_a_terminal(*arguments: str) -> bytes:
-    """Return what a command writes to a terminal that it runs on."""
+    """Return what a command writes to a terminal."""
     terminal, line = pty.openpty()
     null = os.open(os.devnull, os.O_RDONLY)
     process = os.posix_spawn(
@@ -124,7 +124,7 @@ def on_a_terminal(*arguments: str) -> bytes:
         while piece := os.read(terminal, 65536):
             written += piece
     except OSError:
-        pass  # how Linux says that nobody writes to the terminal any more
+        pass  # Linux reports a terminal without a writer this way
     finally:
         os.close(terminal)
         wait_for(lambda: os.waitpid(process, os.WNOHANG)[0] != 0, "the end of the command")
@@ -133,7 +133,7 @@ def on_a_terminal(*arguments: str) -> bytes:
 
 @pytest.mark.parametrize("output", ["table", "json", "prometheus"])
 def test_a_hostile_name_on_a_terminal(output: str) -> None:
-    """A terminal is given none of the name's control sequences, whatever the format."""
+    """No control sequence of a name reaches the terminal, in any format."""
     with Simulator() as simulator:
         box = simulator.add(Charger("V4", name=HOSTILE[0]))
         written = on_a_terminal("read", f"\x1b]0;ours\x07={box.address}", "--format", output)
@@ -143,8 +143,8 @@ def test_a_hostile_name_on_a_terminal(output: str) -> None:
     assert b"\x1b[2J" not in written
 
 
-def test_a_hostile_complaint(goe: Goe) -> None:
-    """What is complained about is quoted in one printable line, however it looks."""
+def test_hostile_text_in_an_error(goe: Goe) -> None:
+    """An error quotes hostile text in one printable line."""
     outcome = goe("read", "\x1b[31m\nhost\u202e")
     assert outcome.status == 2
     assert outcome.err.endswith("\n")
@@ -152,7 +152,7 @@ def test_a_hostile_complaint(goe: Goe) -> None:
 
 
 def test_a_hostile_refusal(goe: Goe) -> None:
-    """A charger's own words are untrusted too."""
+    """A charger's message is untrusted text too."""
     with Simulator() as simulator:
         box = simulator.add(Charger("V4"))
         box.fault = "invalid_utf8"
@@ -161,8 +161,8 @@ def test_a_hostile_refusal(goe: Goe) -> None:
     assert outcome.err[:-1].isprintable()
 
 
-def test_numbered_parts_are_told_from_their_values(capsys: pytest.CaptureFixture[str]) -> None:
-    """A card's number has a colon, so that "1 0" is not read as two values; a phase needs none."""
+def test_numbered_parts_have_a_colon(capsys: pytest.CaptureFixture[str]) -> None:
+    """A card number has a colon, since "1 0" would read as two values; a phase needs none."""
     status = {"cards": [{"energy": 1500}, {"energy": 0}], "nrg": [230, 231, 229] + [0] * 13}
     readings = decode(status, 2).readings
     snapshot = Snapshot("garage", 2, 1.0, 1.0, readings)

@@ -1,4 +1,4 @@
-"""`goe-exporter set` against simulated chargers: what is written, read back, and refused."""
+"""`goe-exporter set` against simulated chargers: writes, read-back, and refusals."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from goe_exporter.simulator import Box, Charger, Simulator
 from goe_exporter.simulator.settings import SETTINGS, Setting
 
 if TYPE_CHECKING:
-    from conftest import Goe, Launch
+    from commands import Goe, Launch
 
-# Our name or openHAB's, the text, how it is shown, the simulated charger's attribute and its value,
+# Name here or in openHAB, value, printed value, the simulated charger's attribute and its value,
 # the requests.
 ON_V3 = [
     ("max-current", "10A", "10 A", "amp", 10, "/api/set?amp=10"),
@@ -34,7 +34,7 @@ ON_V3 = [
     ("awattar-max-price", "12.5", "12.5 ct", "price_limit_ct", 12.5, "/api/set?awp=12.5"),
     ("awattar-max-price", "-5", "-5 ct", "price_limit_ct", -5, "/api/set?awp=-5"),
 ]
-# The same, without how it is shown.
+# The same, without the printed value.
 ON_V2 = [
     ("max-current", "10A", "amp", 10, "/mqtt?payload=amp=10"),
     ("maxCurrentTemp", "8", "amx", 8, "/mqtt?payload=amx=8"),
@@ -61,13 +61,13 @@ ON_V2 = [
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look often, and give up after half a second: ten simulated ones."""
+    """Read back often, with a timeout of half a second, which is ten simulated seconds."""
     monkeypatch.setattr(write, "READ_BACK_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr(write, "READ_BACK_SECONDS", 0.5)
 
 
 def contrary(model: str) -> Charger:
-    """Return a charger whose settings are none of those that the tests write."""
+    """Return a charger with other settings than those that the tests write."""
     charger = Charger(model)
     charger.energy_limit_wh, charger.limit_memory = 3000.0, 30
     charger.transaction = 7 if charger.hardware.v2 else None
@@ -76,7 +76,7 @@ def contrary(model: str) -> Charger:
 
 
 def writes(box: Box) -> list[str]:
-    """Return the requests that a box got and that write something."""
+    """Return the write requests that a box received."""
     return [target for _time, target in box.log if target.startswith(("/api/set", "/mqtt"))]
 
 
@@ -91,7 +91,7 @@ def test_on_v3(
     value: object,
     requests: str,
 ) -> None:
-    """On V3 each channel is written through API v2, takes effect, and is reported once shown."""
+    """On V3 each channel is written through API v2, takes effect, and is reported."""
     box = simulator.add(contrary("V3"))
     outcome = goe("set", f"garage={box.address}", channel, text)
     assert (outcome.status, outcome.err) == (0, "")
@@ -112,7 +112,7 @@ def test_on_v2_hardware(
     value: object,
     requests: str,
 ) -> None:
-    """On V2 hardware each channel is written through API v1, in its words and scalings."""
+    """On V2 hardware each channel is written through API v1, in its values and scalings."""
     charger = contrary("V2")
     charger.force = 1 if text == "on" else 0
     charger.advance(2)
@@ -125,7 +125,7 @@ def test_on_v2_hardware(
 
 
 def test_the_cases_cover_the_table() -> None:
-    """Every channel that can be written is written above, through each of its APIs."""
+    """Every writable channel is written above, through each of its APIs."""
     tried = {
         (find(CHANNELS, name).option, api)
         for api, cases in ((2, ON_V3), (1, ON_V2))
@@ -136,7 +136,7 @@ def test_the_cases_cover_the_table() -> None:
 
 @pytest.mark.parametrize("model", ["V3", "V2"])
 def test_the_chargers_own_limit(simulator: Simulator, goe: Goe, model: str) -> None:
-    """More than the charger's `ama` is refused with that limit, and nothing is written."""
+    """More than the charger's `ama` is rejected with that limit, and nothing is written."""
     box = simulator.add(Charger(model, variant=11))
     outcome = goe("set", box.address, "max-current", "20")
     assert outcome.status == 2
@@ -147,14 +147,14 @@ def test_the_chargers_own_limit(simulator: Simulator, goe: Goe, model: str) -> N
 
 
 def test_a_charger_of_22_kw(simulator: Simulator, goe: Goe) -> None:
-    """A charger that allows 32 A takes 20 A."""
+    """A charger that allows 32 A accepts 20 A."""
     box = simulator.add(Charger("V4", variant=22))
     assert goe("set", box.address, "max-current", "20A").status == 0
     assert box.charger.amp == 20
 
 
-def test_a_v1_charger_that_refuses_by_silence(simulator: Simulator, goe: Goe) -> None:
-    """API v1 refuses by leaving the value as it was (PROTOCOL.md §1): exit 1, the value shown."""
+def test_a_silent_refusal_of_api_v1(simulator: Simulator, goe: Goe) -> None:
+    """API v1 refuses with an unchanged value (docs/protocol.md §1): exit 1 with that value."""
     box = simulator.add(Charger("V2", firmware="033"))
     outcome = goe("set", box.address, "max-current-temporary", "10")
     assert (outcome.status, outcome.out) == (1, "")
@@ -166,7 +166,7 @@ def test_a_v1_charger_that_refuses_by_silence(simulator: Simulator, goe: Goe) ->
 
 
 def test_a_v2_charger_that_ignores_a_write(goe: Goe) -> None:
-    """An answer of true is not believed: only the read-back tells."""
+    """A response of true is not trusted; only the read-back counts."""
     with Simulator(clock=lambda: 1000.0) as standing_still:
         box = standing_still.add(Charger("V3"))
         outcome = goe("set", box.address, "max-current", "10")
@@ -178,10 +178,10 @@ def test_a_v2_charger_that_ignores_a_write(goe: Goe) -> None:
     assert writes(box) == ["/api/set?amp=10"]
 
 
-def test_a_refusal_in_words(
+def test_a_refusal_with_a_reason(
     simulator: Simulator, goe: Goe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A charger that refuses is quoted, and the exit status is 1."""
+    """The charger's refusal is quoted, with exit 1."""
     box = simulator.add(Charger("V3"))
     never = Setting(lambda _charger, _value: False, lambda _charger, _value: None)
     monkeypatch.setitem(SETTINGS, "amp", never)
@@ -199,12 +199,12 @@ def test_a_refusal_in_words(
         ("unauthorized", "Unauthorized"),
         ("not_found", "This URI does not exist"),
         ("unavailable", "Service Unavailable"),
-        ("html", "44 bytes, HTML"),  # which may show anything
+        ("html", "44 bytes, HTML"),  # with any value
         ("reset", "closed the connection before the answer was complete"),
     ],
 )
 def test_a_write_that_fails(simulator: Simulator, goe: Goe, fault: str, words: str) -> None:
-    """Whatever the charger answers to the write itself is shown in one line, with exit 1."""
+    """A failed write request is one line, with exit 1."""
     box = simulator.add(Charger("V3"))
     box.fault, box.fault_every = fault, 2
     outcome = goe("set", box.address, "max-current", "10")
@@ -215,7 +215,7 @@ def test_a_write_that_fails(simulator: Simulator, goe: Goe, fault: str, words: s
 
 
 def test_firmware_that_only_counts(simulator: Simulator, goe: Goe) -> None:
-    """Firmware before 051.4 answers a write with `1 succeeded and 0 failed.`, which is success."""
+    """Firmware before 051.4 reports `1 succeeded and 0 failed.`, which is success."""
     box = simulator.add(Charger("V3", firmware="050.0"))
     outcome = goe("set", box.address, "max-current", "10")
     assert (outcome.status, outcome.err) == (0, "")
@@ -223,7 +223,7 @@ def test_firmware_that_only_counts(simulator: Simulator, goe: Goe) -> None:
 
 
 def test_a_charger_that_is_off(simulator: Simulator, goe: Goe) -> None:
-    """A charger that does not answer is exit 1 and one line."""
+    """A charger that does not respond is exit 1 and one line."""
     box = simulator.add(Charger("V3"))
     box.close()
     outcome = goe("set", box.address, "max-current", "10")
@@ -232,7 +232,7 @@ def test_a_charger_that_is_off(simulator: Simulator, goe: Goe) -> None:
 
 @pytest.mark.parametrize("channel", ["phases", "force-state", "transaction", "awattar-max-price"])
 def test_a_v2_channel_on_a_v1_charger(simulator: Simulator, goe: Goe, channel: str) -> None:
-    """What only API v2 can write is refused on a v1 charger, and nothing is written."""
+    """A channel of API v2 is rejected on a v1 charger, and nothing is written."""
     box = simulator.add(Charger("V2"))
     text = "off" if channel == "force-state" else "1"
     outcome = goe("set", box.address, channel, text)
@@ -242,7 +242,7 @@ def test_a_v2_channel_on_a_v1_charger(simulator: Simulator, goe: Goe, channel: s
 
 
 def test_a_v1_channel_on_a_v2_charger(simulator: Simulator, goe: Goe) -> None:
-    """And the other way round; with `--api 1` the legacy API of the same charger takes it."""
+    """A channel of API v1 is rejected too, unless `--api 1` selects the legacy API."""
     box = simulator.add(Charger("V3"))
     outcome = goe("set", box.address, "maxCurrentTemp", "10")
     message = "max-current-temporary cannot be written through API v2, only through API v1"
@@ -267,10 +267,10 @@ def test_a_v1_channel_on_a_v2_charger(simulator: Simulator, goe: Goe) -> None:
         ("phases", "2", "phases: auto, 1 or 3, not '2'\n"),
     ],
 )
-def test_what_no_charger_takes(
+def test_a_value_that_no_charger_accepts(
     simulator: Simulator, goe: Goe, channel: str, text: str, message: str
 ) -> None:
-    """What no charger takes is refused in one line, with exit 2 and without any request."""
+    """A value that no charger accepts is exit 2 and one line, without any request."""
     box = simulator.add(Charger("V3"))
     outcome = goe("set", box.address, channel, text)
     assert (outcome.status, outcome.out) == (2, "")
@@ -305,7 +305,7 @@ def test_what_no_charger_takes(
     ids=["both", "v1", "v2", "v2 only"],
 )
 def test_dry_run(simulator: Simulator, goe: Goe, arguments: list[str], lines: list[str]) -> None:
-    """`--dry-run` shows the requests and sends nothing at all."""
+    """`--dry-run` prints the requests and sends nothing."""
     box = simulator.add(Charger("V3"))
     outcome = goe("set", box.address, *arguments, "--dry-run")
     assert (outcome.status, outcome.err) == (0, "")
@@ -314,7 +314,7 @@ def test_dry_run(simulator: Simulator, goe: Goe, arguments: list[str], lines: li
 
 
 def test_dry_run_of_a_bad_value(simulator: Simulator, goe: Goe) -> None:
-    """A value that would be refused is refused in a dry run too."""
+    """A dry run rejects the same values."""
     box = simulator.add(Charger("V3"))
     outcome = goe("set", box.address, "max-current", "33", "--dry-run")
     assert outcome == (2, "", "goe-exporter: max-current: 6 to 32 A, not '33'\n")
@@ -324,7 +324,7 @@ def test_dry_run_of_a_bad_value(simulator: Simulator, goe: Goe) -> None:
 
 
 def test_a_token(simulator: Simulator, goe: Goe) -> None:
-    """An unreadable token file is exit 2 and one line, before anything is sent."""
+    """An unreadable token file is exit 2 and one line, before any request."""
     box = simulator.add(Charger("V3"))
     token = ("--token-file", "/nonexistent/token")
     outcome = goe("set", *token, box.address, "max-current", "10")
@@ -334,7 +334,7 @@ def test_a_token(simulator: Simulator, goe: Goe) -> None:
 
 
 def test_as_a_process(launch: Launch) -> None:
-    """The command itself writes, waits and exits as said."""
+    """The command writes, waits and exits as a process too."""
     with Simulator(speed=5) as simulator:
         box = simulator.add(Charger("V3"))
         outcome = launch("set", box.address, "max-current", "10A").end()

@@ -1,4 +1,4 @@
-"""`goe-exporter spool`: what waits, delivering it, and what was rejected."""
+"""`goe-exporter spool`: status, delivery, and rejected lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from goe_exporter.spool.queue import Spool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Goe, Launch
+    from commands import Goe, Launch
 
 NOW = int(time.time()) * 1000
 
@@ -39,7 +39,7 @@ def nowhere(tmp_path: Path) -> str:
 
 
 def spooled(folder: Path, *lines: str) -> None:
-    """Put lines into the spool, as an agent that has ended left them."""
+    """Put lines into the spool, as a stopped agent leaves them."""
     spool = Spool(folder / "spool", 1024**2)
     for line in lines:
         assert spool.append(line.encode())
@@ -52,7 +52,7 @@ def measured(count: int) -> list[str]:
 
 
 def rejected(folder: Path, *letters: tuple[str, str]) -> None:
-    """Put (line, words) into `dead/`, as an agent that has ended left them."""
+    """Put pairs of line and message into `dead/`, as a stopped agent leaves them."""
     dead = DeadLetters(folder / "spool" / "dead", 1024**2)
     for line, words in letters:
         dead.put(line.encode(), words)
@@ -70,14 +70,14 @@ def shown(out: str, name: str) -> str:
 
 
 def test_status_of_nothing(goe: Goe, nowhere: str) -> None:
-    """Before the first run there is nothing, which is no error, and nothing is made."""
+    """Before the first run there is no spool, which is no error, and none is created."""
     outcome = goe("spool", "status", "--config", nowhere)
     assert (outcome.status, outcome.err) == (0, "")
     assert "nothing yet" in outcome.out
 
 
 def test_status(goe: Goe, tmp_path: Path, nowhere: str) -> None:
-    """It tells how many wait, since when, how large they are, and how many were rejected."""
+    """The status shows the waiting points, the oldest, their size, and the rejected lines."""
     spooled(tmp_path, *measured(7))
     rejected(tmp_path, ("x", "no"))
     outcome = goe("spool", "status", "--config", nowhere)
@@ -92,7 +92,7 @@ def test_status(goe: Goe, tmp_path: Path, nowhere: str) -> None:
 
 
 def test_status_of_dropped_points(goe: Goe, tmp_path: Path, nowhere: str) -> None:
-    """It counts what was dropped of all that waits or was rejected, and says when the last was."""
+    """The status shows the dropped points of all queues, and when the last was dropped."""
     for count, part in ((5, "."), (2, "held"), (1, "dead")):
         spool = Spool(tmp_path / "spool" / part, 65_536)
         spool.extend([b"x" * 65_536] * count)
@@ -105,7 +105,7 @@ def test_status_of_dropped_points(goe: Goe, tmp_path: Path, nowhere: str) -> Non
 
 @pytest.mark.parametrize("command", ["status", "drain", "dead"])
 def test_spool_of_a_newer_release(goe: Goe, tmp_path: Path, nowhere: str, command: str) -> None:
-    """Every command refuses it with 2 and a line that names directory and versions."""
+    """Every command rejects it with 2 and one line with directory and versions."""
     spooled(tmp_path, *measured(2))
     rejected(tmp_path, ("x", "no"))
     newer = tmp_path / "spool" / ("dead" if command == "dead" else ".")
@@ -119,7 +119,7 @@ def test_spool_of_a_newer_release(goe: Goe, tmp_path: Path, nowhere: str, comman
 
 
 def test_status_beside_a_running_agent(goe: Goe, launch: Launch, tmp_path: Path) -> None:
-    """It may be asked while the agent runs, and counts points that wait for the clock too."""
+    """The status works while the agent runs, and counts points without a timestamp."""
     with Simulator() as simulator:
         box = simulator.add(Charger("V4"))
         url = f"http://127.0.0.1:{free_port()}"
@@ -138,7 +138,7 @@ def test_status_beside_a_running_agent(goe: Goe, launch: Launch, tmp_path: Path)
 
 
 def test_drain(launch: Launch, goe: Goe, influxdb: InfluxDB, tmp_path: Path) -> None:
-    """It delivers all that waits and ends with 0; a second time there is nothing to do."""
+    """All waiting points are delivered, with exit 0; a second time there is nothing to do."""
     config = str(push_config(tmp_path, influxdb.url, {}, batch=100))
     spooled(tmp_path, *measured(250))
     outcome = launch("spool", "drain", "--config", config).end()
@@ -155,7 +155,7 @@ def test_drain(launch: Launch, goe: Goe, influxdb: InfluxDB, tmp_path: Path) -> 
 def test_drain_of_points_that_wait_for_the_clock(
     launch: Launch, goe: Goe, influxdb: InfluxDB, tmp_path: Path
 ) -> None:
-    """What was measured before the first contact with the server is delivered too."""
+    """Points measured before the first contact with the server are delivered too."""
     with Simulator() as simulator:
         box = simulator.add(Charger("V4"))
         chargers = {"garage": box.address}
@@ -187,7 +187,7 @@ def test_drain_with_a_rejected_line(goe: Goe, influxdb: InfluxDB, tmp_path: Path
 
 
 def test_drain_with_the_server_down(goe: Goe, tmp_path: Path, nowhere: str) -> None:
-    """It says so in one line, ends with 1, and keeps everything."""
+    """The error is one line, with exit 1, and all points are kept."""
     spooled(tmp_path, *measured(7))
     outcome = goe("spool", "drain", "--config", nowhere)
     assert outcome.status == 1
@@ -199,7 +199,7 @@ def test_drain_with_the_server_down(goe: Goe, tmp_path: Path, nowhere: str) -> N
 
 
 def test_drain_beside_a_running_agent(goe: Goe, tmp_path: Path, nowhere: str) -> None:
-    """It refuses with 2 while somebody else has the spool, and names the directory."""
+    """A spool in use is exit 2 and one line with the directory."""
     spool = Spool(tmp_path / "spool", 1024**2)
     for command in (["drain"], ["dead", "--requeue"]):
         outcome = goe("spool", *command, "--config", nowhere)
@@ -213,7 +213,7 @@ def test_drain_beside_a_running_agent(goe: Goe, tmp_path: Path, nowhere: str) ->
 
 
 def test_dead(goe: Goe, tmp_path: Path, nowhere: str) -> None:
-    """It shows each rejected line under the server's words, the oldest first, and keeps them."""
+    """Each rejected line is shown below the server's message, the oldest first, and kept."""
     assert goe("spool", "dead", "--config", nowhere).out == "0 rejected\n"
     rejected(tmp_path, ("a 1", "HTTP 400: first"), ("b 2", "HTTP 400: second"))
     outcome = goe("spool", "dead", "--config", nowhere)
@@ -223,7 +223,7 @@ def test_dead(goe: Goe, tmp_path: Path, nowhere: str) -> None:
 
 
 def test_hostile_text_in_dead(goe: Goe, tmp_path: Path, nowhere: str) -> None:
-    """Neither a line nor a server's words can give orders to the terminal or forge a line."""
+    """Neither a line nor a message can send control sequences or forge a line."""
     line = "\x1b]0;owned\x07 \u202eevil \x9b31m\r\n9 rejected"
     rejected(tmp_path, (line, "\x1b[2J no\nways"))
     outcome = goe("spool", "dead", "--config", nowhere)
@@ -237,7 +237,7 @@ def test_hostile_text_in_dead(goe: Goe, tmp_path: Path, nowhere: str) -> None:
 def test_requeue(
     goe: Goe, influxdb: InfluxDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once the cause is gone, `dead --requeue` and `drain` bring the lines in after all."""
+    """When the cause is fixed, `dead --requeue` and `drain` deliver the lines."""
     monkeypatch.setattr(parked, "RETRY_SECONDS", 0.0)
     config = str(push_config(tmp_path, influxdb.url, {}))
     influxdb.write(f'goe_charger,charger=garage power_w="a lot" {NOW - 1000}')
@@ -257,7 +257,7 @@ def test_requeue(
 
 
 def test_a_damaged_letter(goe: Goe, tmp_path: Path, nowhere: str) -> None:
-    """A letter that a power cut tore keeps no other line from being put back."""
+    """A record damaged by a power cut does not prevent requeueing the others."""
     rejected(tmp_path, (measured(1)[0], "no"))
     (letters,) = (tmp_path / "spool" / "dead").glob("*.log")
     with letters.open("ab") as file:
@@ -269,7 +269,7 @@ def test_a_damaged_letter(goe: Goe, tmp_path: Path, nowhere: str) -> None:
 
 
 def test_requeue_into_a_full_spool(goe: Goe, tmp_path: Path) -> None:
-    """No point that waits goes for a letter: without room it refuses and says what to do."""
+    """Requeueing drops no waiting point; without room it fails and says what to do."""
     nowhere = str(push_config(tmp_path, "http://127.0.0.1:9", {}, spool_limit="1MiB"))
     spool = Spool(tmp_path / "spool", 1024**2 * 15 // 16)
     while not spool.dropped:
@@ -292,7 +292,7 @@ def test_requeue_into_a_full_spool(goe: Goe, tmp_path: Path) -> None:
 
 
 def test_requeue_of_a_line_without_a_time(goe: Goe, tmp_path: Path, nowhere: str) -> None:
-    """It stays and is counted: the server would give it the time of now."""
+    """It is kept and counted, since the server would give it the present time."""
     rejected(tmp_path, ("goe_charger power_w=1.0", "measured"), (measured(1)[0], "no"))
     outcome = goe("spool", "dead", "--requeue", "--config", nowhere)
     assert (outcome.status, outcome.err) == (0, "")
@@ -306,7 +306,7 @@ def test_requeue_of_a_line_without_a_time(goe: Goe, tmp_path: Path, nowhere: str
 def test_drain_with_a_clock_that_nobody_confirms(
     launch: Launch, goe: Goe, influxdb: InfluxDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where clock and server are days apart it says so, with both times, and keeps the points."""
+    """If clock and server differ by days, the error shows both times, and points are kept."""
     with Simulator() as simulator:
         box = simulator.add(Charger("V4"))
         config = push_config(tmp_path, f"http://127.0.0.1:{free_port()}", {"garage": box.address})
@@ -336,7 +336,7 @@ def test_drain_with_a_clock_that_nobody_confirms(
 def test_spool_of_another_user(
     goe: Goe, tmp_path: Path, nowhere: str, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    """Files that may not be read are wrong usage: 2, and a line that names the directory."""
+    """Unreadable files are exit 2 and one line with the directory."""
     spooled(tmp_path, *measured(2))
     rejected(tmp_path, ("x", "no"))
 
@@ -358,7 +358,7 @@ def test_spool_of_another_user(
 
 @pytest.mark.parametrize("command", ["status", "drain", "dead"])
 def test_no_influxdb_section(goe: Goe, tmp_path: Path, command: str) -> None:
-    """Without an influxdb section there is no spool: 2, and a line that says why."""
+    """Without an influxdb section there is no spool: exit 2 and one line."""
     config = tmp_path / "config.yaml"
     config.write_text("chargers: []\n")
     outcome = goe("spool", command, "--config", str(config))
@@ -368,7 +368,7 @@ def test_no_influxdb_section(goe: Goe, tmp_path: Path, command: str) -> None:
 
 @pytest.mark.parametrize("command", ["status", "drain", "dead"])
 def test_no_config(goe: Goe, tmp_path: Path, command: str) -> None:
-    """A missing file, or none given, is wrong usage: 2 and one line."""
+    """A missing file or option is exit 2 and one line."""
     missing = tmp_path / "none.yaml"
     outcome = goe("spool", command, "--config", str(missing))
     assert (outcome.status, outcome.out) == (2, "")

@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from clocks import Clocks
 from fake_influx import FakeInflux, Reply
+from log_records import recorded
 from paths import FIXTURES
 from servers import wait_for
 
@@ -39,27 +41,6 @@ YEAR = 365 * DAY
 POWER = next(channel for channel in CHANNELS if channel.name == "power")
 
 
-class Clocks:
-    """A machine's two clocks: `wall`, which jumps, and `up`, which does not.
-
-    `name` is that of the boot; `synchronised` what the kernel says of NTP.
-    """
-
-    def __init__(self, wall: float = NOW, up: float = 1000.0) -> None:
-        self.wall = wall
-        self.up = up
-        self.name = "boot-1"
-        self.synchronised = False
-
-    def go(self, seconds: float) -> None:
-        self.wall += seconds
-        self.up += seconds
-
-    def boot(self, wall: float) -> None:
-        self.wall, self.up = wall, 10.0
-        self.name = f"boot-{int(self.name[5:]) + 1}"
-
-
 @pytest.fixture
 def clocks() -> Clocks:
     return Clocks()
@@ -73,7 +54,7 @@ def keep(tmp_path: Path, clocks: Clocks) -> Keep:
     """Return a function that makes a timekeeper, as a start of the process does."""
     return lambda: Timekeeper(
         tmp_path / "clock",
-        clocks.name,
+        clocks.boot_id,
         lambda: clocks.wall,
         lambda: clocks.up,
         lambda: clocks.synchronised,
@@ -478,7 +459,7 @@ def world(tmp_path: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> It
         synchronised=lambda: clocks.synchronised,
     )
     monkeypatch.setattr(store_module, "Timekeeper", keeper)
-    monkeypatch.setattr(store_module, "boot", lambda: clocks.name)
+    monkeypatch.setattr(store_module, "boot", lambda: clocks.boot_id)
     made = World(tmp_path / "spool", clocks)
     yield made
     made.stop()
@@ -986,13 +967,7 @@ def test_second_agent(world: World) -> None:
 
 def test_holding_is_logged_once(world: World) -> None:
     """That points wait for the clock is said when it begins and when it ends."""
-    events: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: events.append(record.getMessage())  # type: ignore[method-assign]
-    target = logging.getLogger("goe_exporter.influx.store")
-    target.addHandler(handler)
-    target.setLevel(logging.INFO)
-    try:
+    with recorded("goe_exporter.influx.store") as records:
         world.clocks.boot(0.0)
         world.start()
         world.poll(50)
@@ -1000,10 +975,7 @@ def test_holding_is_logged_once(world: World) -> None:
         world.deliver()
         world.poll(5)
         world.deliver()
-    finally:
-        target.removeHandler(handler)
-        target.setLevel(logging.NOTSET)
-    assert events == [
+    assert [record.getMessage() for record in records] == [
         "points kept until the clock is confirmed",
         "clock confirmed, waiting points stamped",
     ]

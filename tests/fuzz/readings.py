@@ -18,8 +18,8 @@ from goe_exporter.prometheus.exposition import render_readings
 from goe_exporter.web import json_api, pages
 from goe_exporter.web.history import History
 from goe_exporter.web.locale import Locale
-from tests.fuzz.line_protocol import parsed
 from tests.fuzz.source import Source
+from tests.tools.line_parser import parsed
 
 KEYS = tuple(dict.fromkeys(key for channel in CHANNELS for key in channel.key.split()))
 KEYS_V1 = tuple(

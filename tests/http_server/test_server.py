@@ -7,7 +7,6 @@ import base64
 import contextlib
 import http.client
 import os
-import re
 import socket
 import ssl
 import statistics
@@ -21,9 +20,9 @@ from typing import Self
 
 import bcrypt
 import pytest
-from conftest import Command, Launch
-from servers import wait_for
-from test_web_config import certificate
+from commands import Launch
+from exporters import LISTEN, Exporter
+from servers import self_signed, wait_for
 
 from goe_exporter.http_server.connection import Listener
 from goe_exporter.simulator import Car, Charger, Simulator
@@ -32,16 +31,12 @@ PASSWORD = "näher dran"
 IDLE = 1000
 
 
-class Site:
+class Site(Exporter):
     """`goe-exporter serve` in its own process, with a simulated charger that charges."""
 
     def __init__(self, launch: Launch, host: str, *options: str) -> None:
-        address = ("--web.listen-address", "127.0.0.1:0")
-        self.command: Command = launch(
-            "serve", f"garage={host}", "--refresh-interval", "1s", *address, *options
-        )
-        self.port = int(self.command.line(r"url=https?://127\.0\.0\.1:(\d+)/")[1])
-        self.pid = self.command.process.pid
+        hurry = ("--refresh-interval", "1s")
+        super().__init__(launch("serve", f"garage={host}", *hurry, *LISTEN, *options))
 
     def open(self) -> socket.socket:
         """Return a plain connection to the server."""
@@ -58,18 +53,6 @@ class Site:
         assert response.status == 200, body
         assert path != "/metrics" or b"\ngoe_up{" in body
         return time.monotonic() - began
-
-    def memory_mb(self) -> float:
-        """Return the memory of the process."""
-        return memory_mb(self.pid)
-
-
-def memory_mb(pid: int) -> float:
-    """Return the memory of a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    match = re.search(r"VmRSS:\s+(\d+) kB", status)
-    assert match is not None
-    return int(match[1]) / 1024
 
 
 @pytest.fixture
@@ -364,7 +347,7 @@ def trusting(authority: Path, own: Path | None = None) -> ssl.SSLContext:
 @pytest.fixture
 def tls_site(launch: Launch, host: str, tmp_path: Path) -> Site:
     """Return a site that serves HTTPS."""
-    certificate(tmp_path)
+    self_signed(tmp_path)
     config = tmp_path / "web.yaml"
     config.write_text("tls_server_config: {cert_file: both.pem, key_file: both.pem}")
     return Site(launch, host, "--web.config.file", str(config))
@@ -415,7 +398,7 @@ def test_a_new_certificate(tls_site: Site, tmp_path: Path) -> None:
     tls_site.command.line("web configuration reload failed")
     (tmp_path / "before.pem").write_bytes(good)
     assert handshake(tls_site, trusting(tmp_path / "before.pem")) == before
-    certificate(tmp_path)
+    self_signed(tmp_path)
     tls_site.command.line('"web configuration reloaded"')
     assert handshake(tls_site, trusting(tmp_path / "both.pem")) != before
 
@@ -425,7 +408,7 @@ def test_client_certificates(launch: Launch, host: str, tmp_path: Path) -> None:
     folders = {name: tmp_path / name for name in ("server", "right", "wrong")}
     for name, folder in folders.items():
         folder.mkdir()
-        certificate(folder, f"{name}.example")
+        self_signed(folder, f"{name}.example")
     both = {name: folder / "both.pem" for name, folder in folders.items()}
     authorities = tmp_path / "authorities.pem"
     authorities.write_text(both["right"].read_text() + both["wrong"].read_text())

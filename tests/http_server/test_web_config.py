@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from servers import binary
+from servers import binary, self_signed
 
 from goe_exporter.errors import ConfigError
 from goe_exporter.http_server.web_config import WebSettings
@@ -164,20 +164,7 @@ def folder(tmp_path: Path, certificates: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return certificate(tmp_path_factory.mktemp("tls"))
-
-
-def certificate(folder: Path, name: str = "prometheus.example") -> Path:
-    """Return a file with a new self-signed certificate for a name, and its key."""
-    key, public, both = folder / "key.pem", folder / "certificate.pem", folder / "both.pem"
-    request = (
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x"
-    )
-    names = ["-addext", f"subjectAltName=DNS:{name},IP:127.0.0.1"]
-    options = [*request.split(), *names, "-keyout", str(key), "-out", str(public)]
-    subprocess.run([binary("openssl"), *options], check=True, capture_output=True)
-    both.write_text(key.read_text() + public.read_text())
-    return both
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 def written(folder: Path, text: str) -> Path:
@@ -343,7 +330,7 @@ def test_reload(folder: Path) -> None:
     before = settings.tls
     settings.refresh()
     assert settings.tls is before
-    certificate(folder)
+    self_signed(folder)
     settings.refresh()
     assert settings.tls is not before
 
@@ -362,7 +349,7 @@ def test_failed_reload(folder: Path, broken: str | None, caplog: pytest.LogCaptu
     settings.refresh()
     assert (settings.config, settings.tls) == before
     assert [record.getMessage() for record in caplog.records] == ["web configuration reload failed"]
-    certificate(folder)
+    self_signed(folder)
     written(folder, EXAMPLES["users"])
     settings.refresh()
     assert settings.tls is None

@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from conftest import Fakes, Launch
-from fake_influx import Received, Reply
+from commands import Launch
+from fake_influx import Fakes, Received, Reply
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from servers import push_config, wait_for

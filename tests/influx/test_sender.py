@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from fake_influx import FakeInflux, Received, Reply, http_date
+from log_records import recorded
 from servers import free_port, wait_for
 
 from goe_exporter.influx import sender as delivery
@@ -119,15 +120,8 @@ def sender(spool: Spool, server: Scripted, dead: DeadLetters, parked: ParkedLine
 @pytest.fixture
 def events() -> Iterator[list[logging.LogRecord]]:
     """Yield what delivery logs from now on."""
-    kept: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = kept.append  # type: ignore[method-assign]
-    target = logging.getLogger("goe_exporter.influx.sender")
-    target.addHandler(handler)
-    target.setLevel(logging.DEBUG)
-    yield kept
-    target.removeHandler(handler)
-    target.setLevel(logging.NOTSET)
+    with recorded("goe_exporter.influx.sender") as kept:
+        yield kept
 
 
 @pytest.fixture

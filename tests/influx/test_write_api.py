@@ -15,9 +15,9 @@ from pathlib import Path
 import fake_influx
 import pytest
 import servers
-from conftest import Speaker
 from fake_influx import UNREAD, FakeInflux, Reply, http_date
 from servers import free_port
+from speaker import Speaker
 
 from goe_exporter.influx.write_api import (
     Access,

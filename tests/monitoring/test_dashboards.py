@@ -1,4 +1,4 @@
-"""The dashboards' JSON: current, importable into Grafana 11 to 13, and whole in every panel."""
+"""The dashboards' JSON: current, importable into Grafana 11 to 13, and complete in every panel."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ every_dashboard = pytest.mark.parametrize("made", EVERY)
 
 
 def panels(made: Json) -> list[Json]:
-    """Return the panels that are no rows."""
+    """Return the panels without the rows."""
     return [panel for panel in made["panels"] if panel["type"] != "row"]
 
 
@@ -61,7 +61,7 @@ def targets(made: Json) -> list[Json]:
 
 
 def leaves(value: object, *path: str) -> Iterator[tuple[tuple[str, ...], object]]:
-    """Yield every object and value of a JSON document with the keys that lead there."""
+    """Yield every object and value of a JSON document with its path of keys."""
     yield path, value
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -114,7 +114,7 @@ def test_copies_for_grafana_com_are_written_to_a_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_uids_are_those_others_link_to(name: str) -> None:
-    """A dashboard's address never changes, in either copy."""
+    """A dashboard has the same uid in both copies, and it never changes."""
     assert PROVISIONED[name]["uid"] == SHARED[name]["uid"] == UIDS[name]
 
 
@@ -123,7 +123,7 @@ def test_uids_are_those_others_link_to(name: str) -> None:
 
 @every_dashboard
 def test_is_the_classic_model_of_schema_39(made: Json) -> None:
-    """No v2 resource, no database id, and nothing that Grafana's later migrations would change."""
+    """It is no v2 resource, has no database id, and later migrations do not change it."""
     assert "apiVersion" not in made
     assert "elements" not in made
     assert made["id"] is None
@@ -137,7 +137,7 @@ def test_is_the_classic_model_of_schema_39(made: Json) -> None:
 
 @every_dashboard
 def test_panels_are_grafanas_own(made: Json) -> None:
-    """Only panels that every Grafana has, in their present form, saved by a version of them."""
+    """Every panel is a core panel in its present form, with the version that saved it."""
     assert {panel["type"] for panel in made["panels"]} <= CORE_PANELS
     for panel in panels(made):
         assert panel["pluginVersion"] == "11.0.0"
@@ -149,7 +149,7 @@ def test_panels_are_grafanas_own(made: Json) -> None:
 
 @every_dashboard
 def test_the_data_source_is_a_variable_everywhere(made: Json) -> None:
-    """Panels, queries and variables name `${datasource}`, as an object with its type."""
+    """Panels, queries and variables refer to `${datasource}`, as an object with its type."""
     choice, *variables = made["templating"]["list"]
     source = choice["query"]
     assert (choice["type"], choice["name"]) == ("datasource", "datasource")
@@ -171,7 +171,7 @@ def test_the_data_source_is_a_variable_everywhere(made: Json) -> None:
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_grafana_com_copy_asks_for_its_data_source(name: str) -> None:
-    """It differs from the provisioned one by what an import needs, and that is used and whole."""
+    """The copy differs only in its inputs and requirements, which are complete and used."""
     made, original = SHARED[name], PROVISIONED[name]
     (asked,) = made["__inputs"]
     source = original["tags"][1]
@@ -192,7 +192,7 @@ def test_grafana_com_copy_asks_for_its_data_source(name: str) -> None:
 
 
 def of_query(made: Json) -> dict[str, Json]:
-    """Return the variables whose values are those of a query."""
+    """Return the variables whose values come from a query."""
     listed = made["templating"]["list"]
     return {each["name"]: each for each in listed if each["type"] == "query"}
 
@@ -216,7 +216,7 @@ def test_variables_take_several_and_all(made: Json) -> None:
 
 @pytest.mark.parametrize("name", ["prometheus/charger.json", "influxdb/charger.json"])
 def test_charger_opens_on_one_charger(name: str) -> None:
-    """It takes one charger, the first one of the list until the user chooses, and never all."""
+    """The variable takes one charger, by default the first one, and never all."""
     made = PROVISIONED[name]
     charger = of_query(made)["charger"]
     assert (charger["multi"], charger["includeAll"], charger["allValue"]) == (False, False, None)
@@ -226,7 +226,7 @@ def test_charger_opens_on_one_charger(name: str) -> None:
 
 @every_dashboard
 def test_variables_are_used_and_defined(made: Json) -> None:
-    """No query or link names a variable that is not there; none is there in vain."""
+    """Every variable that a query or link uses is defined, and every defined variable is used."""
     defined = {each["name"] for each in made["templating"]["list"]}
     text = json.dumps([made["panels"], made["templating"]])
     named = {first or second for first, second in re.findall(r"\$\{(\w+)[^}]*\}|\$(\w+)", text)}
@@ -236,7 +236,7 @@ def test_variables_are_used_and_defined(made: Json) -> None:
 
 @every_dashboard
 def test_links_among_the_dashboards_keep_time_and_variables(made: Json) -> None:
-    """Each links to those of its data source that show any number of chargers."""
+    """Each links to the dashboards of its data source that show any number of chargers."""
     source = made["tags"][1]
     link = made["links"][0]
     assert made["tags"][0] == "go-e"
@@ -284,7 +284,7 @@ def test_fleet_leads_to_the_charger() -> None:
 
 @every_dashboard
 def test_every_panel_says_what_it_shows(made: Json) -> None:
-    """A title, a description in sentences, a unit, thresholds and a word for no data."""
+    """A panel has a title, a description, a unit, thresholds and a text for no data."""
     for panel in panels(made):
         defaults = panel["fieldConfig"]["defaults"]
         assert panel["title"], panel["id"]
@@ -335,14 +335,14 @@ def test_panels_are_numbered_and_do_not_overlap(made: Json) -> None:
 
 @every_dashboard
 def test_titles_are_unique(made: Json) -> None:
-    """A panel can be told by its title."""
+    """No two panels of a dashboard have the same title."""
     titles = [panel["title"] for panel in panels(made)]
     assert sorted(set(titles)) == sorted(titles)
 
 
 @every_dashboard
 def test_lines_of_panels_are_full(made: Json) -> None:
-    """Panels that begin at one height fill the width and are equally high: nothing frays."""
+    """Panels of a line fill the width and have the same height."""
     lines: dict[int, list[Json]] = {}
     for panel in panels(made):
         lines.setdefault(panel["gridPos"]["y"], []).append(panel["gridPos"])
@@ -353,7 +353,7 @@ def test_lines_of_panels_are_full(made: Json) -> None:
 
 @every_dashboard
 def test_queries_have_their_letters(made: Json) -> None:
-    """Each panel has queries, called A, B, C and so on; each is a query of its data source."""
+    """The queries of a panel are named A, B, C and so on, and are queries of its data source."""
     for panel in panels(made):
         letters = [target["refId"] for target in panel["targets"]]
         assert letters, panel["title"]
@@ -369,7 +369,7 @@ def test_queries_have_their_letters(made: Json) -> None:
 
 @every_dashboard
 def test_all_queries_are_bound_to_the_chosen_chargers(made: Json) -> None:
-    """Every selector and every FROM heeds the variables, but for those of the exporter's own."""
+    """Every selector and every FROM uses the variables, except for the exporter's own metrics."""
     for target in targets(made):
         if "expr" in target:
             for name, matchers in re.findall(r"(\w+)\{([^}]*)\}", target["expr"]):
@@ -383,7 +383,7 @@ def test_all_queries_are_bound_to_the_chosen_chargers(made: Json) -> None:
 
 @every_dashboard
 def test_rates_fit_the_scrape_interval(made: Json) -> None:
-    """A rate's window is Grafana's, which knows the scrape interval; an increase's is a span."""
+    """The window of a rate is `$__rate_interval`; that of an increase is a fixed span."""
     for target in targets(made):
         query = target.get("expr", "")
         for window in re.findall(r"rate\([^()]*\[([^\]]+)\]", query):
@@ -409,7 +409,7 @@ def test_one_colour_for_each_phase(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["prometheus/charger.json", "influxdb/charger.json"])
 def test_voltage_shows_the_band_of_en_50160(name: str) -> None:
-    """The graph of the voltage is red below 207 V and from 253 V, and plain between."""
+    """The graph of the voltage is red below 207 V and from 253 V, and transparent between."""
     (voltage,) = [panel for panel in panels(PROVISIONED[name]) if panel["title"] == "Voltage"]
     defaults = voltage["fieldConfig"]["defaults"]
     steps = [(step["value"], step["color"]) for step in defaults["thresholds"]["steps"]]
@@ -429,7 +429,7 @@ def texts(mappings: list[Json]) -> dict[str, str]:
 
 
 def test_every_state_has_its_words() -> None:
-    """No code the table knows is shown as a number, and no word is for a code that is not there."""
+    """Every code of the table has a text, and every text has a code."""
     assert set(texts(looks.ERROR)) == set(codes.ERROR.names)
     car = texts(looks.CAR_STATE)
     assert set(car) == {"-1", *map(str, range(7))}
@@ -443,7 +443,7 @@ def test_every_state_has_its_words() -> None:
     "name", ["prometheus/charger.json", "prometheus/fleet.json", "influxdb/charger.json"]
 )
 def test_errors_are_called_as_on_the_page(name: str) -> None:
-    """A dashboard has the page's English text for every error, and calls a ground fault one."""
+    """A dashboard has the page's English text for every error, such as ground fault."""
     page = {error: translations("en")[f"error.{error}"] for error in codes.ERROR.names}
     shown = [
         {error: each["text"] for error, each in value.items()}
@@ -466,7 +466,7 @@ def test_a_fault_to_earth_is_a_ground_fault_everywhere() -> None:
     assert [str(path) for path in written if wrong.search(path.read_text("utf-8"))] == []
 
 
-# A name that is none does not get into a dashboard
+# Unknown names
 
 
 @pytest.mark.parametrize(
@@ -490,7 +490,7 @@ def test_a_fault_to_earth_is_a_ground_fault_everywhere() -> None:
     ],
 )
 def test_unknown_names_stop_the_build(named: Any) -> None:
-    """A metric, label, state or field the exporter does not have is an error of the build."""
+    """A metric, label, state or field that the exporter does not have stops the build."""
     with pytest.raises(KeyError):
         named()
 
@@ -511,14 +511,14 @@ def test_names_follow_the_table() -> None:
 
 
 def test_too_wide_a_line_stops_the_build() -> None:
-    """Panels side by side have 24 columns."""
+    """The panels of a line have at most 24 columns."""
     wide = stat(title="W", description="Wide.", targets=[], unit="none", width=13, height=4)
     board = Board("u", "t", "d", "prometheus", [], [Row("r", [[wide, wide]])], "now-1h", "1m")
     with pytest.raises(ValueError, match="t: 26 columns in the line of 'W'"):
         dashboard(board)
 
 
-# The fleet, whose chargers two exporters watch
+# The fleet, whose chargers two exporters poll
 
 HOSTS = ("pi:10332", "nas:10332")
 GARAGE, YARD, BARN = "garage", "yard", "barn"
@@ -550,7 +550,7 @@ COUNTED = {
 
 
 def promtool_finds(folder: Path, series: list[Json], checks: list[Json]) -> None:
-    """Have promtool compare queries on series, of a sample each 15 seconds, with what they find."""
+    """Have promtool check the results of queries on series with a sample every 15 seconds."""
     path = folder / "test.json"
     tests = {"interval": "15s", "input_series": series, "promql_expr_test": checks}
     path.write_text(json.dumps({"tests": [tests]}), "utf-8")
@@ -564,7 +564,7 @@ def check_fleet(
     expected: dict[tuple[str, str], dict[str, float]],
     watched: Mapping[str, Sequence[tuple[str, str, int]]] = WATCHED,
 ) -> None:
-    """Have promtool compare queries (panel, letter) of the fleet with labels → value.
+    """Have promtool check results (labels → value) of the fleet's queries (panel, letter).
 
     `watched` holds samples (charger, labels, value) by metric, which both exporters have.
     """
@@ -595,19 +595,19 @@ def check_fleet(
 
 
 def test_fleet_counts_a_charger_once(tmp_path: Path) -> None:
-    """A charger that two exporters of a job watch is one, and its power flows once."""
+    """A charger that two exporters of a job poll counts once, and so does its power."""
     check_fleet(tmp_path, {(title, "A"): {"": value} for title, value in COUNTED.items()})
 
 
 def test_fleet_puts_errors_first(tmp_path: Path) -> None:
-    """The table is sorted by a hidden column: an error is 2, no answer 1; then by name."""
+    """The table is sorted by a hidden column (2 for an error, 1 for no answer), then by name."""
     (chargers,) = [
         panel for panel in panels(PROVISIONED["prometheus/fleet.json"])
         if panel["title"] == "All chargers"
     ]  # fmt: skip
     merge, *sorts, organize = chargers["transformations"]
     assert (merge["id"], organize["id"]) == ("merge", "organize")
-    # Grafana sorts by one column; rows that are equal in it keep the order they had.
+    # Grafana sorts by one column; rows that are equal in it keep their order.
     assert [each["options"]["sort"] for each in sorts] == [
         [{"field": "charger", "desc": False}],
         [{"field": "Value #G", "desc": True}],
@@ -621,7 +621,7 @@ def test_fleet_puts_errors_first(tmp_path: Path) -> None:
 
 
 def test_fleet_compares_the_current_with_the_limit(tmp_path: Path) -> None:
-    """The currents of a phase are added up, each charger's once, beside the limit."""
+    """Currents are summed by phase, each charger's once, and the limit is drawn."""
     sums = {'phase="L1"': 26, 'phase="L2"': 15}
     check_fleet(tmp_path, {("Current per phase", "A"): sums, ("Current per phase", "B"): {"": 63}})
     limit = PROVISIONED["prometheus/fleet.json"]["templating"]["list"][-1]
@@ -656,7 +656,7 @@ def test_fleet_groups_the_power_by_a_label(
 
 
 def test_no_panel_leaves_out_chargers() -> None:
-    """Only the panel that shows the five slowest chargers, and says so, shows fewer than all."""
+    """Only the panel of the five slowest chargers shows fewer than all chargers."""
     cut = {
         (query.panel, query.text.partition("topk(")[2].partition(",")[0])
         for name in BOARDS
@@ -666,11 +666,11 @@ def test_no_panel_leaves_out_chargers() -> None:
     assert cut == {("Slowest chargers", "5")}
 
 
-# What the README says of PromQL
+# What the documentation says about PromQL
 
 
 def test_the_rate_of_a_meter_of_whole_kwh_is_not_the_power(tmp_path: Path) -> None:
-    """At 11 kW the rate of such a meter is 0 or 12.6 kW, as the documentation warns."""
+    """At 11 kW the rate of such a meter is 0 or 12.6 kW, as the documentation says."""
     text = " ".join((ROOT / "docs" / "metrics.md").read_text("utf-8").split())
     warning = "`rate(goe_energy_joules_total[5m])` is not the power on hardware V1 and V2"
     assert warning in text

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 from by_library import families
+from captures import FULL, decoded, load
 from paths import ROOT
 from servers import binary
-from test_captures import FULL, decoded, load
 
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.snapshot import Reading, Snapshot
 from goe_exporter.charger import api_v1
 from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.simulator import Charger, story
-from goe_exporter.simulator.speech_v1 import status_v1
-from goe_exporter.simulator.speech_v2 import status_v2
+from goe_exporter.simulator.api_v1 import status_v1
+from goe_exporter.simulator.api_v2 import status_v2
 
 RULES = ROOT / "dashboards" / "alerts" / "goe-alerts.yaml"
 STEP = 15

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
 from urllib.parse import unquote
 
 import pytest
+from clocks import Clock
 
 from goe_exporter.channels.snapshot import Answer, Snapshot
 from goe_exporter.charger.client import Client
@@ -21,16 +21,6 @@ SLOW_KEYS = {
 }
 LIVE_KEYS = {"nrg", "eto", "wh", "dwo", "car", "err", "alw", "frc", "amp", "acu", "tma", "sse"}
 ONLY_V2 = {"model", "device_name", "grid_frequency", "wifi_signal", "force_state", "pv_power"}
-
-
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self, now: float) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Script:
@@ -65,21 +55,6 @@ def box(simulator: Simulator) -> Box:
     charger.plug(Car(battery_wh=60_000))
     charger.advance(60)
     return simulator.add(charger, api="2")
-
-
-@pytest.fixture
-def records() -> Iterator[list[logging.LogRecord]]:
-    """Yield the events that the exporter logs from now on."""
-    kept: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = kept.append  # type: ignore[method-assign]
-    root = logging.getLogger("goe_exporter")
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield kept
-    root.removeHandler(handler)
-    root.setLevel(level)
 
 
 def poller(

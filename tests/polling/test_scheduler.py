@@ -6,7 +6,6 @@ import logging
 import statistics
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -28,18 +27,6 @@ class Failing(Ticker):
         """Raise what no poller should."""
         super().poll()
         raise ZeroDivisionError("a mistake")
-
-
-@pytest.fixture
-def records() -> Iterator[list[logging.LogRecord]]:
-    """Yield the events that the scheduler logs."""
-    kept: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = kept.append  # type: ignore[method-assign]
-    root = logging.getLogger("goe_exporter")
-    root.addHandler(handler)
-    yield kept
-    root.removeHandler(handler)
 
 
 def workers() -> int:
@@ -120,7 +107,7 @@ def test_one_poll_of_a_charger_at_a_time() -> None:
     polling = running(slow, quick)
     wait_for(lambda: slow.ended >= 4, "four long polls")
     polling.stop(1)
-    assert slow.most_at_once == 1
+    assert slow.max_concurrent == 1
     gaps = [later - earlier for earlier, later in zip(slow.begun, slow.begun[1:], strict=False)]
     assert 0.55 < statistics.median(gaps) < 0.9
     assert len(quick.begun) >= 6
@@ -152,7 +139,7 @@ def test_replaced_chargers() -> None:
     gone = removed.ended + removed.in_progress
     wait_for(lambda: added.ended >= 5 and remaining.ended >= 8, "further rounds")
     assert removed.ended == gone
-    assert remaining.most_at_once == added.most_at_once == 1
+    assert remaining.max_concurrent == added.max_concurrent == 1
     off_the_grid = [abs((moment - first + 0.05) % 0.1 - 0.05) for moment in remaining.begun[1:]]
     assert statistics.median(off_the_grid) < 0.03
     polling.replace(())
@@ -175,7 +162,7 @@ def test_replaced_during_a_poll() -> None:
     assert len(ticker.begun) == 1
     ticker.release.set()
     wait_for(lambda: ticker.ended >= 3, "further polls")
-    assert ticker.most_at_once == 1
+    assert ticker.max_concurrent == 1
     polling.stop(1)
 
 
@@ -239,7 +226,7 @@ def test_hanging_charger_delays_nobody(simulator: Simulator) -> None:
     assert pollers[17].view().stats.failures.keys() <= {"timeout", "truncated", "refused"}
     assert pollers[17].view().stats.up is False
     assert all(each.view().stats.failures == {} for each in others)
-    assert max(box.most_at_once for box in boxes) == 1
+    assert max(box.max_concurrent for box in boxes) == 1
 
 
 # The pool

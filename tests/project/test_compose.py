@@ -1,4 +1,4 @@
-"""The compose files: whole, pinned, closed to the outside, without privileges."""
+"""The compose files: valid, complete, pinned, on loopback and unprivileged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STACKS = {"alone": (BASE,), "influx": (BASE, INFLUX), "login": (BASE, LOGIN), "a
 EVERYTHING = load(*FILES)
 SERVICES = sorted(EVERYTHING["services"])
 BUILT_IN = {"-- Grafana --", "-- Mixed --", "__expr__", "grafana", "${datasource}"}
-"""Data sources that every Grafana has, and the one that the user of a dashboard chooses."""
+"""Data sources that every Grafana has, and the variable of the dashboards."""
 
 
 @pytest.fixture(params=STACKS)
@@ -30,14 +30,14 @@ def stack(request: pytest.FixtureRequest) -> Document:
 
 
 def test_the_files_follow_the_compose_specification() -> None:
-    """Every file is valid by the published schema of the Compose specification."""
+    """The published schema of the Compose specification accepts every file."""
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     done = subprocess.run([*command, *FILES], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_service_has_its_port_here() -> None:
-    """The tests know every service, and publish what it listens on."""
+    """The tests know every service and its port, which is published."""
     assert set(SERVICES) == set(PORTS)
     for name in set(SERVICES) - {"charger"}:
         (port,) = EVERYTHING["services"][name]["ports"]
@@ -45,7 +45,7 @@ def test_every_service_has_its_port_here() -> None:
 
 
 def test_what_is_mounted_exists(stack: Document) -> None:
-    """What a service mounts is a file or folder of the repository, or a declared volume."""
+    """Every mount is a file or directory of the repository, or a declared volume."""
     for service in stack["services"].values():
         for source in mounts(service).values():
             if source.startswith("./"):
@@ -55,14 +55,14 @@ def test_what_is_mounted_exists(stack: Document) -> None:
 
 
 def test_nothing_of_the_repository_is_writable() -> None:
-    """What is mounted from the repository is mounted read-only."""
+    """Mounts from the repository are read-only."""
     for service in EVERYTHING["services"].values():
         for mount in service.get("volumes", []):
             assert mount.endswith(":ro") == mount.startswith("./"), mount
 
 
 def test_volumes_are_all_used() -> None:
-    """No volume and no secret is declared that nobody mounts."""
+    """Every declared volume and secret is used."""
     services = EVERYTHING["services"].values()
     used = {source for service in services for source in mounts(service).values()}
     assert set(EVERYTHING["volumes"]) <= used
@@ -73,7 +73,7 @@ def test_volumes_are_all_used() -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_images_are_pinned(service: str) -> None:
-    """An image has a whole version, ours the package's."""
+    """An image has a full version; the exporter's is that of the package."""
     name, _colon, tag = EVERYTHING["services"][service]["image"].partition(":")
     assert re.fullmatch(r"v?\d+\.\d+\.\d+", tag)
     assert name != "goe-exporter" or tag == __version__
@@ -106,7 +106,7 @@ def test_services_are_unprivileged(service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_services_look_after_themselves(service: str) -> None:
-    """A service says whether it is healthy, starts again, and does not fill the disk with logs."""
+    """A service has a health check, restarts, and its logs are limited."""
     definition = EVERYTHING["services"][service]
     assert definition["healthcheck"]["test"][0] == "CMD"
     assert definition["restart"] == "unless-stopped"
@@ -115,7 +115,7 @@ def test_services_look_after_themselves(service: str) -> None:
 
 @pytest.mark.parametrize("service", sorted(set(SERVICES) - {"charger"}))
 def test_ports_are_on_loopback_unless_asked(service: str) -> None:
-    """A port is published on this machine alone; a variable opens it."""
+    """A port is published on loopback unless a variable opens it."""
     port = PORTS[service]
     (published,) = EVERYTHING["services"][service]["ports"]
     assert published == f"127.0.0.1:{port}:{port}"
@@ -124,7 +124,7 @@ def test_ports_are_on_loopback_unless_asked(service: str) -> None:
 
 
 def test_the_simulated_charger_is_the_demos() -> None:
-    """Only the profile `demo` starts the simulated charger, which is polled when none is named."""
+    """Only the profile `demo` starts the simulated charger, which is polled by default."""
     assert {
         name: service["profiles"]
         for name, service in EVERYTHING["services"].items()
@@ -138,7 +138,7 @@ def test_the_simulated_charger_is_the_demos() -> None:
 
 
 def test_services_wait_for_what_has_a_health() -> None:
-    """A service waits only for services there are, until they are healthy."""
+    """A service waits only for existing services, until they are healthy."""
     for files in STACKS.values():
         services = load(*files)["services"]
         for service in services.values():
@@ -148,7 +148,7 @@ def test_services_wait_for_what_has_a_health() -> None:
 
 
 def test_secrets_come_from_files_that_git_ignores() -> None:
-    """No secret stands in a compose file, and git ignores the files that hold them."""
+    """No compose file contains a secret, and git ignores the files with secrets."""
     environments = [each.get("environment", {}) for each in EVERYTHING["services"].values()]
     secret = {
         key: value
@@ -173,7 +173,7 @@ def test_secrets_come_from_files_that_git_ignores() -> None:
 
 
 def test_the_example_names_every_variable() -> None:
-    """`.env.example` says each variable of the compose files, with its default, and no other."""
+    """`.env.example` lists exactly the variables of the compose files, with their defaults."""
     example = (ROOT / ".env.example").read_text()
     named = dict(re.findall(r"(?m)^(?:# )?([A-Z_]+)=(.*)$", example))
     files = "".join((ROOT / name).read_text() for name in FILES)
@@ -216,7 +216,7 @@ def sources(stack: Document) -> dict[str, Document]:
 
 
 def used_uids(node: Any) -> Iterator[str]:
-    """Yield the uid of every data source that a dashboard or an alert names."""
+    """Yield the uid of every data source that a dashboard or an alert refers to."""
     if isinstance(node, dict):
         if isinstance(source := node.get("datasource"), dict) and "uid" in source:
             yield source["uid"]
@@ -227,7 +227,7 @@ def used_uids(node: Any) -> Iterator[str]:
 
 
 def test_grafana_has_the_data_sources_and_dashboards(stack: Document) -> None:
-    """The uids are those that links, alerts and bookmarks count on."""
+    """The uids are those that links, alerts and bookmarks use."""
     with_influx = "influxdb" in stack["services"]
     uids = {"goe-prometheus", "goe-alertmanager"} | ({"goe-influxdb"} if with_influx else set())
     assert set(sources(stack)) == uids
@@ -239,7 +239,7 @@ def test_grafana_has_the_data_sources_and_dashboards(stack: Document) -> None:
 
 
 def test_data_sources_are_services_of_the_stack(stack: Document) -> None:
-    """A data source leads to a service of the stack, one of them by default."""
+    """Every data source is a service of the stack, and one is the default."""
     found = sources(stack)
     for source in found.values():
         name, _colon, port = source["url"].removeprefix("http://").partition(":")
@@ -250,7 +250,7 @@ def test_data_sources_are_services_of_the_stack(stack: Document) -> None:
 
 
 def test_whatever_is_used_is_provisioned(stack: Document) -> None:
-    """No dashboard and no Grafana alert asks a data source that the stack does not have."""
+    """Dashboards and Grafana alerts use only data sources of the stack."""
     files: list[Document] = list(dashboards(stack).values())
     if "influxdb" in stack["services"]:
         alerts = provisioned(stack, "alerting")
@@ -260,21 +260,21 @@ def test_whatever_is_used_is_provisioned(stack: Document) -> None:
 
 
 def test_the_home_dashboard_is_the_charger(stack: Document) -> None:
-    """What Grafana opens with is one of the dashboards it provisions."""
+    """Grafana's home dashboard is a provisioned one."""
     environment = stack["services"]["grafana"]["environment"]
     home = environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert dashboards(stack)[home]["uid"] == "goe-charger"
 
 
 def test_grafana_loads_no_plugins() -> None:
-    """Grafana neither fetches nor rewrites plugins, which fails offline and read-only."""
+    """Grafana does not install plugins, which would fail offline and read-only."""
     environment = EVERYTHING["services"]["grafana"]["environment"]
     assert environment["GF_PLUGINS_PREINSTALL_DISABLED"] == "true"
 
 
 @pytest.mark.parametrize("files", STACKS.values(), ids=STACKS)
 def test_grafana_lets_nobody_change_it_without_a_password(files: tuple[str, ...]) -> None:
-    """Without the login file there is no account at all, with it no view without one."""
+    """Without the login overlay there is no account, with it there is no anonymous access."""
     environment = load(*files)["services"]["grafana"]["environment"]
     login = LOGIN in files
     assert environment["GF_AUTH_ANONYMOUS_ENABLED"] == ("false" if login else "true")

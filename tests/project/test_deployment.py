@@ -17,8 +17,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from commands import Goe
 from compose import BASE, FILES, PORTS, ROOT, load
-from conftest import Goe
 from packaging.requirements import Requirement
 from servers import binary
 

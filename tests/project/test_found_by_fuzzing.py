@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Launch, Speaker
+from commands import Launch
+from exporters import LISTEN, Exporter
+from speaker import Speaker
 
 from goe_exporter.channels.snapshot import Answer
 from goe_exporter.channels.table import CHANNELS
@@ -410,16 +412,15 @@ def test_number_too_long_for_a_float(shown: dict[str, object]) -> None:
 def test_body_that_is_no_chunk(launch: Launch, simulator: Simulator, method: str) -> None:
     """The connection ends; nothing is logged, for anybody could fill the disk with it."""
     box = simulator.add(Charger("V4"))
-    site = launch("serve", f"a={box.address}", "--web.listen-address", "127.0.0.1:0")
-    port = int(site.line(r"url=http://127\.0\.0\.1:(\d+)/")[1])
+    site = Exporter(launch("serve", f"a={box.address}", *LISTEN))
     head = f"{method} /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     for body in (b"3\r\nabc\x16\n", b"3\r\na\0\0\0\0\0bc\r\n", b"x\r\n"):
         for _ in range(5):
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", site.port), timeout=20) as connection:
                 connection.sendall(head + body)
                 while connection.recv(65_536):
                     pass
-    outcome = site.end(signal.SIGTERM)
+    outcome = site.command.end(signal.SIGTERM)
     assert outcome.status == 0
     assert "Traceback" not in outcome.err
     assert "Exception" not in outcome.err

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from logfmt import fields
 
 from goe_exporter import logs
 
@@ -50,19 +51,6 @@ def line(captured: pytest.CaptureFixture[str]) -> str:
     assert err.endswith("\n")
     assert err.count("\n") == 1
     return err[:-1]
-
-
-def fields(text: str) -> dict[str, str]:
-    """Parse a logfmt line."""
-    found: dict[str, str] = {}
-    rest = text
-    while rest:
-        match = re.match(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^ "=]+)(?: |$)', rest)
-        assert match, rest
-        value = match[2]
-        found[match[1]] = json.loads(value) if value.startswith('"') else value
-        rest = rest[match.end() :]
-    return found
 
 
 def test_logfmt(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from conftest import Speaker
 from exposed import status_of, view
 from paths import GOLDEN
+from speaker import Speaker
 
 import goe_exporter
 from goe_exporter.channels.snapshot import Answer

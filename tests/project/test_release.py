@@ -1,4 +1,4 @@
-"""Releases and what they rest on: workflows, the tag, the oldest dependencies, their review."""
+"""Releases: workflows, the tag, the oldest dependencies and their review."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def workflow(name: str) -> dict[str, Any]:
 
 
 def test_workflows_follow_the_schema() -> None:
-    """The service's own schema accepts every workflow."""
+    """GitHub's schema accepts every workflow."""
     assert {path.stem for path in WORKFLOWS} == {"ci", "release"}
     checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
     command = [*checker, "vendor.github-workflows", *map(str, WORKFLOWS)]
@@ -46,7 +46,7 @@ def test_workflows_follow_the_schema() -> None:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_workflows_trust_nobody(path: Path) -> None:
-    """Foreign actions are pinned to a commit; nothing may write, no secret is used, no text run."""
+    """Actions are pinned to a commit; workflows have no write permission and no secrets."""
     text, document = path.read_text(), workflow(path.stem)
     assert document["permissions"] == {"contents": "read"}
     assert "secrets" not in text
@@ -62,7 +62,7 @@ def test_workflows_trust_nobody(path: Path) -> None:
 
 
 def test_actions_run_on_a_current_runtime() -> None:
-    """GitHub's actions are of versions that run on Node 24."""
+    """GitHub's actions have versions that run on Node 24."""
     pinned = re.findall(
         r"uses: (actions/[\w-]+)@[0-9a-f]{40} # v(\d+)\.\d+\.\d+",
         "".join(path.read_text() for path in WORKFLOWS),
@@ -73,7 +73,7 @@ def test_actions_run_on_a_current_runtime() -> None:
 
 
 def test_dependabot_follows_the_schema() -> None:
-    """The service's own schema accepts its configuration."""
+    """Dependabot's schema accepts its configuration."""
     checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
     command = [*checker, "vendor.dependabot", str(ROOT / ".github" / "dependabot.yml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -99,14 +99,14 @@ def test_dependabot_updates_everything_that_is_pinned() -> None:
 
 
 def test_dependabot_finds_every_compose_file() -> None:
-    """The names of the compose files are those that the service recognizes."""
+    """Dependabot recognizes the names of all compose files."""
     for name in FILES:
         assert re.search(r"(docker-)?compose(-\w+)?(\.[\w-]+)?\.ya?ml$", Path(name).name)
         assert (Path("/") / name).parent in (Path("/"), Path("/deploy/compose"))
 
 
 def test_a_release_is_tested_built_and_published() -> None:
-    """A tag alone publishes: what was tested, built once, by the environment that is trusted."""
+    """Only a tag publishes: tested, built once, from the trusted environment."""
     document = workflow("release")
     assert document[True] == {"push": {"tags": ["v*"]}}
     jobs = document["jobs"]
@@ -135,7 +135,7 @@ def test_a_release_is_tested_built_and_published() -> None:
 def test_the_tag_the_version_and_the_changelog_agree(
     tmp_path: Path, tag: str, changelog: str, said: str
 ) -> None:
-    """Only a tag of the package's version, which heads the changelog with a date, is released."""
+    """Only a tag that agrees with the version and the changelog's latest heading is released."""
     for name in (".ci", "goe_exporter"):
         (tmp_path / name).mkdir()
     shutil.copy(ROOT / ".ci" / "release-tag", tmp_path / ".ci")
@@ -156,7 +156,7 @@ def bounds() -> dict[str, str]:
 
 
 def test_the_oldest_versions_are_the_lower_bounds() -> None:
-    """`make test-oldest` takes exactly what pyproject.toml allows at the least."""
+    """`make test-oldest` uses exactly the lower bounds of pyproject.toml."""
     oldest = (ROOT / "tests" / "oldest.txt").read_text().split()
     assert oldest == [f"{name}=={version}" for name, version in bounds().items()]
     steps = workflow("ci")["jobs"]["oldest"]["steps"]
@@ -164,6 +164,6 @@ def test_the_oldest_versions_are_the_lower_bounds() -> None:
 
 
 def test_every_dependency_is_reviewed() -> None:
-    """The review names each dependency with its bound, and no other."""
+    """The review lists exactly the dependencies, with their bounds."""
     rows = re.findall(r"(?m)^\| ([a-z0-9-]+) +\| ([0-9.]+) +\|", REVIEW)
     assert dict(rows) == bounds()

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Launch
+from commands import Launch
+from exporters import LISTEN, Exporter, charging
 from servers import InfluxDB, push_config, wait_for
-from test_serve import LISTEN, Exporter, charging
 
 from goe_exporter.simulator import Box, Charger, Simulator
 
@@ -86,7 +86,7 @@ def test_chargers_are_added_and_removed(configured: Configured, boxes: dict[str,
     polled = configured.polls("garage")
     wait_for(lambda: configured.polls("garage") >= polled + 3, "three more polls")
     assert boxes["carport"].requests == gone
-    assert boxes["garage"].most_at_once == 1
+    assert boxes["garage"].max_concurrent == 1
     assert configured.exporter.value(SUCCESSFUL) == 1
     again = configured.exporter.value(MOMENT)
     assert first is not None
@@ -148,7 +148,7 @@ def test_another_interval(configured: Configured, boxes: dict[str, Box]) -> None
     configured.reload()
     rare = boxes["garage"].requests
     wait_for(lambda: boxes["garage"].requests >= rare + 3, "three polls")
-    assert boxes["garage"].most_at_once == 1
+    assert boxes["garage"].max_concurrent == 1
 
 
 def test_other_labels(configured: Configured) -> None:

@@ -12,9 +12,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import Launch
+from commands import Launch
+from exporters import LISTEN, Exporter, charging
 from servers import wait_for
-from test_serve import LISTEN, Exporter, charging
 from tickers import Ticker, running
 
 from goe_exporter.charger.settings import ChargerConfig

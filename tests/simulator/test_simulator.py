@@ -1,4 +1,4 @@
-"""The simulated charger keeps the promises that PROTOCOL.md makes for real ones."""
+"""The simulated charger behaves as docs/protocol.md describes real ones."""
 
 from __future__ import annotations
 
@@ -10,25 +10,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+from clocks import Clock
 
 from goe_exporter.simulator import FAULTS, MODELS, Box, Car, Charger, Simulator, story
-from goe_exporter.simulator.speech import set_v1, set_v2, status_v1, status_v2
+from goe_exporter.simulator.responses import set_v1, set_v2, status_v1, status_v2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REFUSED = (ConnectionRefusedError, ConnectionResetError)
 LOCKED = b"couldn't take api lock in 3s, please try again later"
-
-
-class Clock:
-    """A clock that moves when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -56,7 +47,7 @@ def charging(model: str = "V4", **options: object) -> Charger:
 
 
 def opened(box: Box, *targets: str, method: str = "GET") -> socket.socket:
-    """Return a connection on which a request for each target was sent, all in one piece."""
+    """Return a connection on which a request for each target was sent at once."""
     host, port = box.address.rsplit(":", 1)
     connection = socket.create_connection((host, int(port)), timeout=5)
     requests = [f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n" for target in targets]
@@ -65,7 +56,7 @@ def opened(box: Box, *targets: str, method: str = "GET") -> socket.socket:
 
 
 def everything(connection: socket.socket) -> bytes:
-    """Return all bytes up to the end of the connection, which the charger has to close."""
+    """Return all bytes until the end of the connection, which the charger must close."""
     received = bytearray()
     while piece := connection.recv(65536):
         received += piece
@@ -73,7 +64,7 @@ def everything(connection: socket.socket) -> bytes:
 
 
 def asked(box: Box, target: str, method: str = "GET") -> tuple[int, bytes, bytes]:
-    """Return status, header bytes and body of one request."""
+    """Return status, header bytes and body of a request."""
     with closing(opened(box, target, method=method)) as connection:
         head, _, body = everything(connection).partition(b"\r\n\r\n")
     return int(head.split(b" ")[1]), head, body
@@ -89,7 +80,7 @@ def status(box: Box, target: str = "/api/status?filter=car,amp") -> dict[str, ob
 
 
 def test_energy_is_the_integral_of_power() -> None:
-    """Session and total energy are the same sum of the power of every second."""
+    """Session and total energy are the sum of the power of every second."""
     charger = Charger("V4", seed=3)
     charger.energy_wh = 5000.0
     charger.plug(Car())
@@ -103,7 +94,7 @@ def test_energy_is_the_integral_of_power() -> None:
 
 
 def test_power_is_voltage_times_current_times_factor() -> None:
-    """Each phase's power is U * I * power factor, and the total is their sum."""
+    """The power of a phase is U * I * power factor; the total is the sum of the phases."""
     charger = charging()
     for phase in range(3):
         volts, amperes = charger.phase_voltage_v[phase], charger.phase_current_a[phase]
@@ -113,7 +104,7 @@ def test_power_is_voltage_times_current_times_factor() -> None:
 
 
 def test_car_waits_then_ramps_up() -> None:
-    """A car that was plugged in waits (3), then the current climbs over several seconds (2)."""
+    """A plugged-in car waits (3), then its current rises over several seconds (2)."""
     charger = Charger()
     assert charger.car_state == 1
     charger.plug(Car(wait_s=10))
@@ -130,7 +121,7 @@ def test_car_waits_then_ramps_up() -> None:
 
 
 def test_voltage_sags_under_load() -> None:
-    """About 1.5 V are lost at 16 A."""
+    """The voltage drops by about 1.5 V at 16 A."""
     idle, loaded = Charger(seed=5), Charger(seed=5)
     loaded.plug(Car())
     idle.advance(60)
@@ -150,7 +141,7 @@ def test_voltage_sags_under_load() -> None:
     ],
 )
 def test_allowed_current_is_the_smallest_limit(change: dict[str, int], amperes: int) -> None:
-    """The car gets the least of setting, cable, adapter, load balancing and hardware."""
+    """The allowed current is the minimum of setting, cable, adapter, load balancing, hardware."""
     charger = Charger("V4")
     charger.plug(Car(max_current_a=32, soc=0.1))
     for name, value in change.items():
@@ -162,7 +153,7 @@ def test_allowed_current_is_the_smallest_limit(change: dict[str, int], amperes: 
 
 
 def test_temporary_current_is_forgotten() -> None:
-    """`amx` overrules `amp` until a reboot; without one the legacy API shows `amp` in its place."""
+    """`amx` overrides `amp` until a reboot; while unset, the legacy API reports `amp` for it."""
     charger = charging("V4")
     set_v1(charger, "amx=8")
     charger.advance(10)
@@ -177,7 +168,7 @@ def test_temporary_current_is_forgotten() -> None:
 
 
 def test_variant_limits_the_current() -> None:
-    """An 11 kW charger has 16 A, a 22 kW one 32 A, and takes no more as a setting."""
+    """An 11 kW charger allows 16 A, a 22 kW charger 32 A, and refuses higher settings."""
     assert Charger("V4", variant=11).ama == 16
     assert Charger("V4", variant=22).ama == 32
     with pytest.raises(ValueError, match="not allowed"):
@@ -185,7 +176,7 @@ def test_variant_limits_the_current() -> None:
 
 
 def test_temperature_rises_and_falls() -> None:
-    """Charging warms board and socket with the current squared; afterwards they cool down."""
+    """Charging heats board and socket with the square of the current; then they cool down."""
     charger = charging(seed=1)
     cold = charger.board_c, charger.type2_c
     charger.advance(1200)
@@ -199,7 +190,7 @@ def test_temperature_rises_and_falls() -> None:
 
 
 def test_heat_lowers_the_current_and_then_stops_it() -> None:
-    """Above 70 degrees `amt` falls, above 83 nothing is left (modelStatus 1)."""
+    """Above 70 °C `amt` falls; above 83 °C charging stops (modelStatus 1)."""
     charger = charging()
     charger.board_c = charger.ambient_c = 78.0
     charger.advance(5)
@@ -211,7 +202,7 @@ def test_heat_lowers_the_current_and_then_stops_it() -> None:
 
 
 def test_car_fills_and_tapers() -> None:
-    """Near full the current falls; full is state 4 with an open contactor."""
+    """The current falls near full; when full, the state is 4 and the contactor open."""
     charger = Charger()
     car = Car(battery_wh=3000, soc=0.85)
     charger.plug(car)
@@ -228,7 +219,7 @@ def test_car_fills_and_tapers() -> None:
 
 
 def test_session_energy_stays_until_the_next_car() -> None:
-    """Unplugging keeps the session's energy, the next car begins at zero, the total goes on."""
+    """The session's energy is kept until the next car resets it; the total goes on."""
     charger = charging()
     session, total = charger.session_wh, charger.energy_wh
     charger.unplug()
@@ -239,7 +230,7 @@ def test_session_energy_stays_until_the_next_car() -> None:
 
 
 def test_energy_limit_stops_the_charge() -> None:
-    """At 500 Wh charging stops with modelStatus 6; raising the limit goes on."""
+    """Charging stops at 500 Wh with modelStatus 6, and continues with a higher limit."""
     charger = Charger("V4")
     charger.plug(Car())
     charger.write("dwo", 500)
@@ -253,7 +244,7 @@ def test_energy_limit_stops_the_charge() -> None:
 
 
 def test_error_stops_the_charge() -> None:
-    """An error opens the contactor at once: car 5, modelStatus 26, every current exactly 0."""
+    """An error opens the contactor at once: car 5, modelStatus 26, all currents 0."""
     charger = charging()
     charger.inject(8)
     assert (charger.car_state, charger.model_status, charger.error) == (5, 26, 8)
@@ -266,7 +257,7 @@ def test_error_stops_the_charge() -> None:
 
 
 def test_force_state() -> None:
-    """Off (1) stops, on (2) overrules the energy limit, neutral (0) follows it."""
+    """Off (1) stops charging, on (2) overrides the energy limit, neutral (0) follows it."""
     charger = charging()
     charger.energy_limit_wh = 10.0
     for force, reason in ((1, 4), (2, 3), (0, 6)):
@@ -277,7 +268,7 @@ def test_force_state() -> None:
 
 
 def test_access_needs_a_transaction() -> None:
-    """Access "wait" holds the car back until a card is there, whose energy is counted."""
+    """With access "wait" charging needs a card, whose energy is counted."""
     charger = Charger("V4")
     charger.access = 1
     charger.plug(Car())
@@ -292,7 +283,7 @@ def test_access_needs_a_transaction() -> None:
 
 
 def test_phase_switch() -> None:
-    """Single phase: the contactor opens (23), the session restarts, then only L1 carries power."""
+    """The contactor opens (23), the session counter restarts, then only L1 is loaded."""
     charger = charging("V4")
     charger.write("psm", 1)
     charger.advance(2)
@@ -309,7 +300,7 @@ def test_phase_switch() -> None:
 
 
 def test_noise_on_unused_phases() -> None:
-    """On V4 phases without load show 0.04 to 0.08 A while charging, 0 with an open contactor."""
+    """On V4, phases without a load show 0.04 to 0.08 A while charging, and 0 otherwise."""
     for model, noisy in (("V4", True), ("V3", False)):
         charger = Charger(model)
         charger.plug(Car(phases=1))
@@ -321,8 +312,8 @@ def test_noise_on_unused_phases() -> None:
         assert charger.phase_current_a == [0, 0, 0]
 
 
-def test_same_seed_same_life() -> None:
-    """Seed and deeds decide everything; how often somebody looks does not."""
+def test_same_seed_same_state() -> None:
+    """The state depends on the seed and on what was done, not on how often it is read."""
     first, second, other = charging(seed=7), Charger(seed=7), charging(seed=8)
     second.plug(Car(battery_wh=60_000, soc=0.2))
     for _ in range(240):
@@ -332,14 +323,14 @@ def test_same_seed_same_life() -> None:
 
 
 def test_time_does_not_go_back() -> None:
-    """A negative or endless span is refused."""
+    """A negative or infinite time is rejected."""
     for seconds in (-1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="seconds"):
             Charger().advance(seconds)
 
 
 def test_reboot() -> None:
-    """The uptime restarts, the counter of reboots goes up, then charging goes on."""
+    """The uptime restarts, the reboot counter rises, then charging continues."""
     charger = charging("V4")
     charger.reboot()
     charger.advance(2)
@@ -352,7 +343,7 @@ def test_reboot() -> None:
 
 
 def test_writes_take_effect_a_second_later() -> None:
-    """A write shows after one second, not before."""
+    """A write takes effect after one second, not before."""
     charger = Charger("V4")
     charger.advance(0.4)
     charger.write("amp", 10)
@@ -372,8 +363,8 @@ def test_writes_take_effect_a_second_later() -> None:
         ("ids=%7B%22pGrid%22%3A-500%7D", {"ids": True}),
     ],
 )
-def test_v2_takes_a_write(query: str, answer: dict[str, bool]) -> None:
-    """An accepted key is true, with HTTP 200."""
+def test_v2_accepts_a_write(query: str, answer: dict[str, bool]) -> None:
+    """An accepted key has the value true, with HTTP 200."""
     assert set_v2(Charger("V4"), query) == (200, answer)
 
 
@@ -398,7 +389,7 @@ def test_v2_takes_a_write(query: str, answer: dict[str, bool]) -> None:
     ],
 )
 def test_v2_refuses(query: str, key: str, why: str | None) -> None:
-    """A refusal is HTTP 500 and a string in the same key, and nothing changes."""
+    """A refusal is HTTP 500 with a string as the key's value; nothing changes."""
     charger = Charger("V4")
     before = status_v2(charger, ["amp", "psm", "dwo", "fna"])
     code, answer = set_v2(charger, query)
@@ -412,7 +403,7 @@ def test_v2_refuses(query: str, key: str, why: str | None) -> None:
 
 
 def test_v1_answers_a_write_with_the_new_value() -> None:
-    """`/mqtt` answers with the new value at once, `/status` follows a second later."""
+    """`/mqtt` returns the new value at once, `/status` a second later."""
     charger = Charger("V2")
     assert set_v1(charger, "amp=10")["amp"] == "10"
     assert status_v1(charger)["amp"] == "16"
@@ -434,7 +425,7 @@ def test_v1_refuses_silently(payload: str) -> None:
 
 
 def test_v1_energy_limit() -> None:
-    """`dwo` counts in 0.1 kWh and holds only with `stp` 2."""
+    """`dwo` is in 0.1 kWh, and in effect only with `stp` 2."""
     charger = Charger("V2")
     set_v1(charger, "dwo=35")
     charger.advance(1)
@@ -447,7 +438,7 @@ def test_v1_energy_limit() -> None:
 
 
 def test_v1_allow() -> None:
-    """`alw` 0 stops; on later hardware it sets `frc` (1 off, 2 on)."""
+    """`alw` 0 stops charging; on later hardware it sets `frc` (1 off, 2 on)."""
     for model, on in (("V2", 0), ("V4", 2)):
         charger = charging(model)
         set_v1(charger, "alw=0")
@@ -459,7 +450,7 @@ def test_v1_allow() -> None:
 
 
 def test_surplus_is_forgotten() -> None:
-    """The PV powers are null unless fed within about 6 s."""
+    """The PV powers are null unless written in the last 6 s."""
     charger = Charger("V4")
     charger.write("ids", {"pGrid": -500, "pPv": 5000})
     charger.advance(2)
@@ -469,11 +460,11 @@ def test_surplus_is_forgotten() -> None:
     assert status_v2(charger, keys) == {"pgrid": None, "ppv": None, "pakku": None}
 
 
-# What the status says
+# The status
 
 
 def metered(model: str) -> Charger:
-    """Return a charger whose meter shows typed numbers."""
+    """Return a charger whose meter shows known numbers."""
     charger = Charger(model)
     charger.contactor_phases, charger.car_state = 3, 2
     charger.phase_voltage_v = [230.4, 229.6, 231.2, 1.1]
@@ -488,7 +479,7 @@ def metered(model: str) -> Charger:
 
 
 def test_v1_scalings_on_old_hardware() -> None:
-    """0.1 A, 0.1 kW, 0.01 kW, deca-watt-seconds, whole kWh in 0.1 kWh, bits of the contactor."""
+    """Units: 0.1 A, 0.1 kW, 0.01 kW, deca-watt-seconds, whole kWh in 0.1 kWh, contactor bits."""
     shown = status_v1(metered("V2"))
     assert shown["nrg"] == [230, 230, 231, 1, 158, 157, 1, 36, 36, 0, 0, 719, 99, 98, 0, 0]
     assert shown["dws"] == "900000"
@@ -501,7 +492,7 @@ def test_v1_scalings_on_old_hardware() -> None:
 
 
 def test_v1_scalings_on_later_hardware() -> None:
-    """The legacy API: floats on V4 (still scaled), 0.1 kWh, no `tmp`, 180 means no limit."""
+    """The legacy API: floats on V4 (still scaled), 0.1 kWh, no `tmp`, and 180 without a limit."""
     shown = status_v1(metered("V4"))
     assert shown["nrg"] == [
         *(230.4, 229.6, 231.2, 1.1, 158.0, 157.0, 0.6, 36.12, 35.8, 0.0, 0.0, 719.24),
@@ -515,14 +506,14 @@ def test_v1_scalings_on_later_hardware() -> None:
 
 
 def test_v1_types() -> None:
-    """Strings all over, but for `nrg`, `tma` and some `lo*` and `mc*`."""
+    """All values are strings, except `nrg`, `tma` and some of `lo*` and `mc*`."""
     for model in MODELS:
         for key, value in status_v1(Charger(model)).items():
             assert isinstance(value, str) or key in ("nrg", "tma") or key[:2] in ("lo", "mc", "lc")
 
 
 def test_v2_scalings() -> None:
-    """V, A, W, % and Wh as they are; V3's meter is coarse, V4's is not."""
+    """V, A, W, % and Wh without scaling; the meter of V3 is coarser than that of V4."""
     shown = status_v2(metered("V4"))
     assert shown["nrg"] == [
         *(230.4, 229.6, 231.2, 1.1, 15.8, 15.7, 0.06, 3612.3, 3580.1, 0.0, 0.0, 7192.4),
@@ -535,7 +526,7 @@ def test_v2_scalings() -> None:
 
 
 def test_pro_has_other_keys() -> None:
-    """PRO: no `cbl`, six temperatures of which two are null, card energies beside `cards`."""
+    """PRO has no `cbl`, six temperatures with two nulls, and card energies beside `cards`."""
     shown = status_v2(Charger("PRO"))
     assert "cbl" not in shown
     assert [value is None for value in shown["tma"]] == [  # type: ignore[attr-defined]
@@ -546,7 +537,7 @@ def test_pro_has_other_keys() -> None:
 
 
 def test_full_status_is_large() -> None:
-    """Without a filter 8 to 12 kB, as real ones, with WiFi keys that are no secrets."""
+    """The unfiltered status has 8 to 12 kB, as real ones, and no real secrets."""
     for model in ("V3", "V4", "PRO"):
         shown = status_v2(charging(model))
         assert len(shown) >= 70
@@ -565,18 +556,18 @@ def test_no_cable() -> None:
     assert status_v1(charger)["cbl"] == "20"
 
 
-# Manners on the network
+# Behaviour on the network
 
 
 def test_old_hardware_has_no_v2(simulator: Simulator) -> None:
-    """V2 hardware answers 404 with the path, whatever is switched on."""
+    """V2 hardware returns 404 with the path, whichever APIs are enabled."""
     box = simulator.add(Charger("V2"))
     assert asked(box, "/api/status?filter=car")[::2] == (404, b"Not found: /api/status")
     assert status(box, "/status")["car"] == "1"
 
 
 def test_api_switched_off(simulator: Simulator) -> None:
-    """An API that is off does not exist; switching it on at runtime works."""
+    """A disabled API returns 404; it can be enabled at any time."""
     box = simulator.add(Charger("V4"), api="2")
     assert asked(box, "/status")[::2] == (404, b"This URI does not exist")
     assert asked(box, "/mqtt?payload=amp=10")[0] == 404
@@ -588,13 +579,13 @@ def test_api_switched_off(simulator: Simulator) -> None:
 
 
 def test_only_get(box: Box) -> None:
-    """Any other method is not handled."""
+    """Any method but GET is rejected."""
     code, _, body = asked(box, "/mqtt?payload=amp=10", "POST")
     assert (code, body) == (405, b"Request method for this URI is not handled by server")
 
 
 def test_filter(box: Box) -> None:
-    """The asked keys in their order, commas escaped or not; unknown ones are dropped."""
+    """The requested keys in their order, with commas escaped or not; unknown keys are left out."""
     assert list(status(box, "/api/status?filter=amp,car,nosuchkey")) == ["amp", "car"]
     assert list(status(box, "/api/status?filter=amp%2Ccar")) == ["amp", "car"]
     assert status(box, "/api/status?filter=" + quote('["car","amp"]')) == {}
@@ -602,7 +593,7 @@ def test_filter(box: Box) -> None:
 
 
 def test_pro_complains_about_unknown_keys(simulator: Simulator) -> None:
-    """PRO says 400 with the keys it has, and 400 to a request without a filter."""
+    """PRO returns 400 with the known keys if one is unknown, and without a filter."""
     box = simulator.add(Charger("PRO"))
     code, _, body = asked(box, "/api/status?filter=car,cbl")
     assert (code, json.loads(body)) == (400, {"car": 1})
@@ -610,8 +601,8 @@ def test_pro_complains_about_unknown_keys(simulator: Simulator) -> None:
     assert asked(box, "/api/status")[0] == 400
 
 
-def test_old_firmware_wants_a_json_filter(simulator: Simulator) -> None:
-    """Before 051.4: a JSON array of at most 10 keys, `{}` to anything else."""
+def test_old_firmware_needs_a_json_filter(simulator: Simulator) -> None:
+    """Before 051.4: a JSON array of at most 10 keys; `{}` for any other filter."""
     box = simulator.add(Charger("V3", firmware="050"))
     keys = ["car", "amp", "err", "alw", "wh", "eto", "psm", "frc", "fwv", "nrg", "tma"]
     ten, eleven = json.dumps(keys[:10]), json.dumps(keys)
@@ -624,7 +615,7 @@ def test_old_firmware_wants_a_json_filter(simulator: Simulator) -> None:
 
 
 def test_one_answer_per_connection(box: Box) -> None:
-    """Two requests on one connection get one answer and the end of the connection."""
+    """Two requests on one connection get one response; then the connection ends."""
     both = ("/api/status?filter=car", "/api/status?filter=amp")
     with closing(opened(box, *both)) as connection:
         received = everything(connection)
@@ -632,8 +623,8 @@ def test_one_answer_per_connection(box: Box) -> None:
     assert b'"amp"' not in received
 
 
-def test_every_third_answer_keeps_silent_about_closing(box: Box) -> None:
-    """The connection always ends, but every third answer does not announce it."""
+def test_every_third_response_does_not_announce_its_close(box: Box) -> None:
+    """Every connection is closed, but every third response does not announce it."""
     announced = [b"connection: close" in asked(box, "/status")[1].lower() for _ in range(6)]
     assert announced == [True, True, False, True, True, False]
 
@@ -649,7 +640,7 @@ def test_request_in_pieces(box: Box) -> None:
 
 
 def test_time_passes_with_the_clock(simulator: Simulator, clock: Clock) -> None:
-    """A request shows the present; `speed` makes the simulated time faster."""
+    """A request shows the present state; `speed` makes simulated time faster."""
     simulator.speed = 10.0
     box = simulator.add(Charger("V4"))
     clock.now += 12.5
@@ -662,7 +653,7 @@ def test_time_passes_with_the_clock(simulator: Simulator, clock: Clock) -> None:
 
 
 def test_write_over_the_network(box: Box, clock: Clock) -> None:
-    """A write is answered at once and shows a second later."""
+    """A write is answered at once and takes effect a second later."""
     assert status(box, "/api/set?amp=10") == {"amp": True}
     assert status(box)["amp"] == 16
     clock.now += 1
@@ -673,24 +664,24 @@ def test_write_over_the_network(box: Box, clock: Clock) -> None:
 
 
 def test_log_and_count(box: Box, clock: Clock) -> None:
-    """Requests are counted and logged with the clock and what was asked."""
+    """Requests are counted, and logged with the clock and their targets."""
     status(box)
     clock.now += 5
     status(box, "/status")
     assert box.requests == 2
     assert list(box.log) == [(1000.0, "/api/status?filter=car,amp"), (1005.0, "/status")]
-    assert box.most_at_once == 1
+    assert box.max_concurrent == 1
 
 
 def test_swapped_hardware(box: Box) -> None:
-    """The device behind an address can change at runtime."""
+    """The device at an address can be replaced at any time."""
     box.charger = Charger("V2", serial="000001")
     assert asked(box, "/api/status")[0] == 404
     assert status(box, "/status")["sse"] == "000001"
 
 
 def test_charger_dies_and_comes_back(simulator: Simulator) -> None:
-    """A closed box refuses connections, an open one breaks off; the same address works again."""
+    """A closed box refuses connections and resets open ones; the address can be used again."""
     box = simulator.add(Charger("V4"))
     host, port = box.address.split(":")
     status(box)
@@ -709,31 +700,31 @@ def test_charger_dies_and_comes_back(simulator: Simulator) -> None:
 
 
 def test_many_chargers(simulator: Simulator) -> None:
-    """Chargers on addresses of their own live in one thread."""
+    """Chargers on their own addresses share one thread."""
     boxes = [simulator.add(Charger("V4", serial=f"{n:06}"), host=f"127.1.0.{n}") for n in range(50)]
     serials = [status(box, "/api/status?filter=sse")["sse"] for box in boxes]
     assert serials == [f"{n:06}" for n in range(50)]
     assert sum(thread.name == "simulator" for thread in threading.enumerate()) == 1
 
 
-def test_simulator_wants_to_be_entered() -> None:
-    """Outside of its context a simulator hosts nothing."""
+def test_simulator_needs_its_context() -> None:
+    """Outside its context a simulator rejects chargers."""
     with pytest.raises(RuntimeError, match="with"):
         Simulator().add(Charger())
 
 
 def test_requests_wait_for_each_other(box: Box) -> None:
-    """Only one request is worked on; the others wait their turn and are all answered."""
+    """Only one request is processed at a time; the others wait and are all answered."""
     box.latency = 0.05
     connections = [opened(box, "/api/status?filter=car") for _ in range(4)]
     for connection in connections:
         with closing(connection):
             assert everything(connection).endswith(b'{"car":2}')
-    assert box.most_at_once == 4
+    assert box.max_concurrent == 4
 
 
 def test_api_lock(box: Box) -> None:
-    """A request that waits too long for the lock gets 500 with the charger's words."""
+    """A request that waits too long for the lock gets 500 with the charger's message."""
     assert box.lock_wait_s == 3.0
     box.lock_wait_s = 0.1
     box.latency = 30.0
@@ -741,11 +732,11 @@ def test_api_lock(box: Box) -> None:
         while box.requests < 1:
             threading.Event().wait(0.005)
         assert asked(box, "/status")[::2] == (500, LOCKED)
-    assert box.most_at_once == 2
+    assert box.max_concurrent == 2
 
 
-def test_lock_is_free_after_the_client_left(box: Box) -> None:
-    """A client that goes away while it is served does not block the next one."""
+def test_lock_is_free_after_a_client_disconnects(box: Box) -> None:
+    """A client that disconnects during its request does not block the next one."""
     box.latency = 30.0
     with closing(opened(box, "/status")):
         while box.requests < 1:
@@ -758,7 +749,7 @@ def test_lock_is_free_after_the_client_left(box: Box) -> None:
 
 
 def test_faults_are_described() -> None:
-    """Nineteen faults, each with a line of explanation."""
+    """There are nineteen faults, each with a description."""
     assert sorted(FAULTS) == sorted(
         "hang drip reset empty truncated huge html array string null nan deep invalid_utf8 busy "
         "unavailable unauthorized not_found redirect bad_request".split()
@@ -767,7 +758,7 @@ def test_faults_are_described() -> None:
 
 
 def test_unknown_fault(box: Box) -> None:
-    """A fault that does not exist cannot be set."""
+    """An unknown fault is rejected."""
     with pytest.raises(ValueError, match="fault"):
         box.fault = "gremlins"
 
@@ -787,7 +778,7 @@ def test_unknown_fault(box: Box) -> None:
     ],
 )
 def test_fault_answers(box: Box, fault: str, code: int, body: bytes) -> None:
-    """Each of these is a complete answer of the announced kind."""
+    """Each of these faults is a complete response of the described kind."""
     box.fault = fault
     assert asked(box, "/api/status?filter=car,amp")[::2] == (code, body)
     box.fault = None
@@ -802,42 +793,42 @@ def test_fault_html(box: Box) -> None:
 
 
 def test_fault_nan(box: Box) -> None:
-    """An object that only lenient parsers take."""
+    """An object that only lenient parsers accept."""
     box.fault = "nan"
     assert b"NaN" in asked(box, "/status")[2]
     assert json.loads(asked(box, "/status")[2])["amp"] == float("inf")
 
 
 def test_fault_invalid_utf8(box: Box) -> None:
-    """Bytes that are no text."""
+    """Bytes that are not UTF-8."""
     box.fault = "invalid_utf8"
     with pytest.raises(UnicodeDecodeError):
         asked(box, "/status")[2].decode()
 
 
 def test_fault_redirect(box: Box) -> None:
-    """302 to an address where nobody listens."""
+    """302 to an address that refuses connections."""
     box.fault = "redirect"
     code, head, _ = asked(box, "/status")
     assert (code, b"Location: http://127.0.0.1:1/" in head) == (302, True)
 
 
 def test_fault_empty(box: Box) -> None:
-    """The end of the connection, and not one byte before it."""
+    """The connection ends without a byte."""
     box.fault = "empty"
     with closing(opened(box, "/status")) as connection:
         assert everything(connection) == b""
 
 
 def test_fault_reset(box: Box) -> None:
-    """The connection is reset, not ended."""
+    """The connection is reset, not closed."""
     box.fault = "reset"
     with closing(opened(box, "/status")) as connection, pytest.raises(ConnectionResetError):
         connection.recv(1)
 
 
 def test_fault_truncated(box: Box) -> None:
-    """Less body than announced, cut in the middle of the JSON."""
+    """The body is shorter than announced, and ends in the middle of the JSON."""
     box.fault = "truncated"
     _, head, body = asked(box, "/api/status?filter=car,amp")
     announced = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
@@ -846,7 +837,7 @@ def test_fault_truncated(box: Box) -> None:
 
 
 def test_fault_huge(box: Box, caplog: pytest.LogCaptureFixture) -> None:
-    """32 MB of JSON, as often as one asks."""
+    """32 MB of JSON, for every request."""
     box.fault = "huge"
     for _ in range(5):
         body = asked(box, "/status")[2]
@@ -856,7 +847,7 @@ def test_fault_huge(box: Box, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_fault_huge_to_a_client_that_gives_up(box: Box) -> None:
-    """A client that stops reading costs nothing and disturbs nobody."""
+    """A client that stops reading uses no memory and does not affect others."""
     box.fault = "huge"
     with closing(opened(box, "/status")) as connection:
         assert connection.recv(10)
@@ -865,14 +856,14 @@ def test_fault_huge_to_a_client_that_gives_up(box: Box) -> None:
 
 
 def test_fault_drip(box: Box) -> None:
-    """The correct answer comes one byte at a time, headers included."""
+    """A correct response, one byte at a time, headers included."""
     box.fault = "drip"
     with closing(opened(box, "/status")) as connection:
         assert [connection.recv(100) for _ in range(4)] == [b"H", b"T", b"T", b"P"]
 
 
 def test_fault_hang(box: Box) -> None:
-    """Nothing comes, the connection stays open, and a client that leaves is forgotten."""
+    """No response, the connection stays open, and a client that disconnects is removed."""
     box.fault = "hang"
     with closing(opened(box, "/status")) as connection:
         connection.settimeout(0.2)
@@ -886,7 +877,7 @@ def test_fault_hang(box: Box) -> None:
 
 
 def test_stopping_ends_hanging_requests() -> None:
-    """Leaving the simulator drops every client and ends its thread."""
+    """Leaving the context closes all connections and ends the thread."""
     with Simulator() as simulator:
         box = simulator.add(Charger())
         box.fault = "hang"
@@ -899,7 +890,7 @@ def test_stopping_ends_hanging_requests() -> None:
 
 
 def test_fault_every_nth(box: Box) -> None:
-    """With `fault_every` 3 every third request is struck."""
+    """With `fault_every` 3 the fault affects every third request."""
     box.fault, box.fault_every = "unavailable", 3
     codes = [asked(box, "/status")[0] for _ in range(6)]
     assert codes == [200, 200, 503, 200, 200, 503]
@@ -910,7 +901,7 @@ def test_fault_every_nth(box: Box) -> None:
 
 @pytest.mark.parametrize("model", list(MODELS))
 def test_story_shows_everything(simulator: Simulator, clock: Clock, model: str) -> None:
-    """Within an hour: idle, waiting, charging on 3 and 1 phases, a fault, complete; and again."""
+    """Within an hour: idle, waiting, charging on 3 and 1 phases, a fault, complete; then again."""
     charger = Charger(model)
     box = simulator.add(charger, story=story(charger))
     seen, plugged = set(), []

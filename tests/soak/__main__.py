@@ -1,4 +1,4 @@
-"""`python -m soak --cycles N --seed S`: run it, compare the books, exit 1 if they differ."""
+"""`python -m tests.soak --cycles N --seed S`: run, compare the counts, exit 1 if they differ."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ CALM_SECONDS = 120.0
 SLOW_SECONDS = 60.0 / FACTOR
 ATTEMPTS = 30
 SWITCH_SECONDS = 0.0005
-"""Chargers and server share this process, and must not wait for each other."""
+"""Chargers and server share this process, and must not wait long for each other."""
 
 
 class Soak:
-    """A run from start to end in a folder of its own, on loopback addresses of its own."""
+    """A run from start to end, in its own directory and on its own loopback addresses."""
 
     def __init__(self, folder: Path, simulator: Simulator, seed: int, pause: float) -> None:
-        """Put chargers, server and exporter in their places."""
+        """Create chargers, server and exporter."""
         network = f"127.{os.getpid() >> 8 & 127 | 1}.{os.getpid() & 255}"
         self.bucket = Bucket(f"{network}.254")
         self.stations = [
             Station(simulator, number, f"{network}.{number + 1}") for number in range(CHARGERS)
         ]
-        # A V4, which both kinds of reload's settings fit.
+        # A V4, for which both kinds of settings in a reload are valid.
         self.guest = Station(simulator, CHARGERS + 2, f"{network}.{CHARGERS + 1}", GUEST)
         self.exporter = Exporter(folder, f"{network}.253:18441", self.bucket.url)
         self.conductor = Conductor(
@@ -45,7 +45,7 @@ class Soak:
         )
 
     def run(self, cycles: int, told: Callable[[int], None]) -> list[Check]:
-        """Run it and return what the comparison found."""
+        """Run, and return the results of the comparison."""
         self.exporter.configure(self.stations)
         self.exporter.start()
         try:
@@ -56,13 +56,13 @@ class Soak:
         finally:
             status = self.exporter.stop(30.0)
         found = [*checks(calm, frozen)]
-        found += flat(tenths(self.conductor.weights))
+        found += flat(tenths(self.conductor.usages))
         return found + self._ended(status, frozen)
 
     def _ended(self, status: int | None, frozen: Frozen) -> list[Check]:
-        """Compare what was polled since with what is on the server or waits on disk."""
+        """Compare the polls since then with the points on the server or on disk."""
         log = self.exporter.log.read_text()
-        defects = log.count("Traceback")
+        tracebacks = log.count("Traceback")
         polls = sum(len(each.polls()) - len(frozen.polls[each.name]) for each in self.stations)
         there, before = (sum(map(len, each.points.values())) for each in (self.bucket, frozen))
         waiting = segments.survey(self.exporter.spool).pending
@@ -70,8 +70,8 @@ class Soak:
         return [
             Check("it stops on SIGTERM", status == 0, f"exit status {status}"),
             Check("nothing is lost at the end", polls == there - before + waiting, seen),
-            _check_reloads(self.conductor.unheard, log.count("hangs")),
-            Check("no traceback is logged", not defects, f"{len(log.splitlines())} lines"),
+            _check_reloads(self.conductor.not_applied, log.count("component stalled")),
+            Check("no traceback is logged", not tracebacks, f"{len(log.splitlines())} lines"),
         ]
 
     def _all_up(self) -> bool:
@@ -82,14 +82,14 @@ class Soak:
         return all(metrics.get(("goe_up", each.name)) == 1 for each in self.stations)
 
     def _calm(self) -> Calm:
-        """Let all be well and no car charge, until it shows; return what is seen then."""
-        self.bucket.refuses = False
+        """End all faults and charging, wait until the metrics show it, and return them."""
+        self.bucket.rejects = False
         for station in self.stations:
             station.change(lambda charger: charger.unplug())
         time.sleep(2 * SLOW_SECONDS)
         _wait_for(self._delivered, "the spool to be empty")
-        energy_wh = {each.name: each.last_said().energy_wh for each in self.stations}
-        wanted = {
+        energy_wh = {each.name: each.last_answered().energy_wh for each in self.stations}
+        expected = {
             (f"goe_{what}_total", each)
             for what in ("energy_joules", "reboots")
             for each in energy_wh
@@ -99,7 +99,7 @@ class Soak:
         def all_shown() -> bool:
             # A reading is shown for three intervals, which is short on a busy machine.
             metrics.update(self.exporter.metrics())
-            return wanted <= metrics.keys()
+            return expected <= metrics.keys()
 
         _wait_for(all_shown, "all chargers to be shown")
         reboots = {each.name: each.charger.reboots for each in self.stations}
@@ -109,7 +109,7 @@ class Soak:
         return self.exporter.metrics()["goe_influx_spooled_points",] < CHARGERS
 
     def _frozen(self) -> Frozen:
-        """Scrape while each charger has one poll under way that it does not answer."""
+        """Scrape while each charger has one poll in progress that it does not answer."""
         for _ in range(ATTEMPTS):
             begun = time.time()
             for station in self.stations:
@@ -120,7 +120,7 @@ class Soak:
             for station in self.stations:
                 station.box.fault = None
             time.sleep(SLOW_SECONDS)
-        raise SystemExit("the exporter could not be seen standing still")
+        raise SystemExit("the exporter never stood still")
 
     def _standing_still(self) -> Frozen | None:
         before = [len(each.book) for each in self.stations]
@@ -139,9 +139,9 @@ class Soak:
         return Frozen(polls, self.guest.polls(), points, tally, letters, metrics)
 
 
-def _check_reloads(unheard: list[str], hung: int) -> Check:
-    kept = not unheard and not hung
-    seen = f"{unheard} not applied, {hung} stalled"
+def _check_reloads(not_applied: list[str], stalls: int) -> Check:
+    kept = not not_applied and not stalls
+    seen = f"{not_applied} not applied, {stalls} stalled"
     return Check("every reload was applied and nothing stalled", kept, seen)
 
 
@@ -149,17 +149,17 @@ def _wait_for(condition: Callable[[], bool], what: str) -> None:
     end = time.monotonic() + CALM_SECONDS
     while not condition():
         if time.monotonic() > end:
-            raise SystemExit(f"waited in vain for {what}")
+            raise SystemExit(f"timed out waiting for {what}")
         time.sleep(0.1)
 
 
 def main() -> int:
-    """Run the soak of the command line."""
-    parser = argparse.ArgumentParser(prog="python -m soak", description=__doc__)
+    """Run the soak test with the options of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--cycles", type=int, default=500_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pause", type=float, default=4.0, help="seconds from fault to fault")
-    parser.add_argument("--folder", type=Path, help="where spool and log stay")
+    parser.add_argument("--pause", type=float, default=4.0, help="seconds between two faults")
+    parser.add_argument("--folder", type=Path, help="keep spool and log in this directory")
     given = parser.parse_args()
     sys.setswitchinterval(SWITCH_SECONDS)
     with tempfile.TemporaryDirectory() as temporary, Simulator(speed=FACTOR) as simulator:
@@ -169,11 +169,11 @@ def main() -> int:
         begun = time.monotonic()
         found = soak.run(given.cycles, _told)
         print(f"\n{time.monotonic() - begun:.0f} s, seed {given.seed}\n")
-    print("| what happened | times |\n|---|---|")
+    print("| event | count |\n|---|---|")
     for what, times in sorted(soak.conductor.counted().items()):
         print(f"| {what} | {times} |")
     print("\n| tenth | memory | descriptors | threads |\n|---|---|---|---|")
-    for number, (memory_kb, *rest) in enumerate(tenths(soak.conductor.weights), 1):
+    for number, (memory_kb, *rest) in enumerate(tenths(soak.conductor.usages), 1):
         print(f"| {number} | {memory_kb / 1024:.1f} MB | {rest[0]} | {rest[1]} |")
     print("\n| promise | kept | seen |\n|---|---|---|")
     for check in found:
@@ -182,7 +182,7 @@ def main() -> int:
 
 
 def _told(cycles: int) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {cycles} cycles", file=sys.stderr, flush=True)
+    print(f"{time.strftime('%H:%M:%S')} {cycles} polls", file=sys.stderr, flush=True)
 
 
 sys.exit(main())

@@ -1,4 +1,4 @@
-"""A write endpoint that fails in every way there is and keeps books of every point."""
+"""A write endpoint that fails in every known way and records every point."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import NamedTuple, Self
 
 from tests.soak.chargers import NOTHING
 
-REFUSED_ONE_IN = 2000
-MOST_LINES = 100
+REJECT_ONE_IN = 2000
+MAX_LINES = 100
 HANG_SECONDS = 30.0
 ANSWER_SECONDS = 0.1
-"""What a write takes, so that points come in batches."""
+"""Duration of a write, so that points are sent in batches."""
 
 PORT = 18_440
 
@@ -37,12 +37,12 @@ STATUSES = {
     "unexpected_answer": 200,
 }
 WAYS = (*STATUSES, "too_large", "hang", "reset", "answer_lost", "off")
-"""How the server fails: `too_large` takes few lines at once, `answer_lost` takes them and breaks
-off, `off` refuses connections."""
+"""How the server fails: `too_large` accepts few lines per request, `answer_lost` stores the lines
+and resets the connection, `off` refuses connections."""
 
 
 class Point(NamedTuple):
-    """A point on the server: its time (Unix), and what it says of uptime and energy."""
+    """A point on the server: its time (Unix), uptime and energy."""
 
     time: float
     up: bool
@@ -51,9 +51,9 @@ class Point(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """Lines taken without ever saying so, come again, of another point's time, and not ours."""
+    """Lines that were never acknowledged, repeated, with another point's time, and foreign."""
 
-    untold: int = 0
+    unacknowledged: int = 0
     repeated: int = 0
     overwritten: int = 0
     foreign: int = 0
@@ -62,16 +62,16 @@ class Tally(NamedTuple):
 class Bucket:
     """The server, a context manager; `way` is how it fails, one of `WAYS` or None.
 
-    While it `refuses`, one in `REFUSED_ONE_IN` lines is bad. `points` has each charger's points.
+    While it `rejects`, one in `REJECT_ONE_IN` lines is bad. `points` has each charger's points.
     """
 
     def __init__(self, host: str) -> None:
-        """Listen on this address of loopback."""
+        """Listen on a loopback address."""
         self.way: str | None = None
-        self.refuses = True
+        self.rejects = True
         self.points: dict[str, list[Point]] = {}
         self._repeated = self._overwritten = self._foreign = 0
-        self._untold: set[tuple[bytes, bytes]] = set()
+        self._unacknowledged: set[tuple[bytes, bytes]] = set()
         self._lines: dict[tuple[bytes, bytes], int | None] = {}
         self._lock = threading.Lock()
         self._address = (host, PORT)
@@ -79,15 +79,15 @@ class Bucket:
         self.url = f"http://{host}:{PORT}"
 
     def __enter__(self) -> Self:
-        """Begin to answer."""
+        """Return itself; it listens already."""
         return self
 
     def __exit__(self, *_args: object) -> None:
-        """End."""
+        """Stop listening."""
         self.fail("off")
 
     def fail(self, way: str | None) -> None:
-        """Fail in this way from now on, or be well again."""
+        """Fail in this way from now on; None ends the failure."""
         self.way = way
         if way == "off" and self._server is not None:
             self._server.end()
@@ -96,38 +96,38 @@ class Bucket:
             self._server = _Server(self, self._address)
 
     def tally(self) -> Tally:
-        """Return its counts."""
-        return Tally(len(self._untold), self._repeated, self._overwritten, self._foreign)
+        """Return the counts."""
+        return Tally(len(self._unacknowledged), self._repeated, self._overwritten, self._foreign)
 
-    def take(self, lines: list[bytes], *, tells: bool) -> bool:
-        """Keep the good ones of these lines; False if there are bad ones.
+    def take(self, lines: list[bytes], *, acknowledges: bool) -> bool:
+        """Store the good lines; return False if there are bad ones.
 
-        Where it does not `tell`, the client will never know.
+        Without `acknowledges`, the client never receives the response.
         """
         with self._lock:
-            bad = [line for line in lines if self.refuses and not zlib.crc32(line) % REFUSED_ONE_IN]
-            # Some servers keep what is good of a batch, some nothing.
+            bad = [line for line in lines if self.rejects and not zlib.crc32(line) % REJECT_ONE_IN]
+            # Some servers store the good lines of a batch, some none.
             if not bad or zlib.crc32(bad[0]) % 2:
                 for line in lines:
                     if line not in bad:
-                        self._keep(line, told=tells and not bad)
+                        self._keep(line, acknowledged=acknowledges and not bad)
         return not bad
 
-    def _keep(self, line: bytes, *, told: bool) -> None:
+    def _keep(self, line: bytes, *, acknowledged: bool) -> None:
         match = _POINT.fullmatch(line)
         if match is None:
             self._foreign += 1
             return
         name, up, fields, stamp = match.groups()
         known = self._lines.setdefault((name, stamp), None)
-        if told:
-            self._untold.discard((name, stamp))
+        if acknowledged:
+            self._unacknowledged.discard((name, stamp))
         if known is not None:
             self._repeated += known == hash(line)
             self._overwritten += known != hash(line)
             return
-        if not told:
-            self._untold.add((name, stamp))
+        if not acknowledged:
+            self._unacknowledged.add((name, stamp))
         self._lines[name, stamp] = hash(line)
         point = Point(int(stamp) / 1000, up == b"true", *_values(fields or b""))
         self.points.setdefault(name.decode(), []).append(point)
@@ -152,7 +152,7 @@ class _Server(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, *_args: object) -> None:
-        """Say nothing of clients that went away."""
+        """Do not log clients that disconnect."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -165,35 +165,35 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         lines = gzip.decompress(body).split(b"\n") if body else []
         lines = [line for line in lines if line]
-        time.sleep(ANSWER_SECONDS if self.server.bucket.refuses else 0)
+        time.sleep(ANSWER_SECONDS if self.server.bucket.rejects else 0)
         bucket, way = self.server.bucket, self.server.bucket.way
         if way == "hang":
             time.sleep(HANG_SECONDS)
         elif way == "reset":
             self._reset()
-        elif way == "too_large" and len(lines) > MOST_LINES:
+        elif way == "too_large" and len(lines) > MAX_LINES:
             self._answer(413, "too many lines")
         elif way in STATUSES:
             self._answer(STATUSES[way], "not now")
-        elif not bucket.take(lines, tells=way != "answer_lost"):
+        elif not bucket.take(lines, acknowledges=way != "answer_lost"):
             self._answer(400, "a bad line")
         elif way == "answer_lost":
             self._reset()
         else:
             self._answer(204, "")
 
-    def _answer(self, status: int, words: str) -> None:
+    def _answer(self, status: int, text: str) -> None:
         self.send_response_only(status)
         self.send_header("Date", email.utils.formatdate(time.time(), usegmt=True))
         if status in (429, 503):
             self.send_header("Retry-After", "1")
         if status != 204:
-            self.send_header("Content-Length", str(len(words)))
+            self.send_header("Content-Length", str(len(text)))
         self.end_headers()
-        self.wfile.write(words.encode())
+        self.wfile.write(text.encode())
 
     def _reset(self) -> None:
-        """Break the connection off with a reset instead of an end."""
+        """Reset the connection instead of closing it."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
         self.close_connection = True

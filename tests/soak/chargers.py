@@ -1,4 +1,4 @@
-"""Twenty simulated chargers that keep books of every request, and what is due to become of it."""
+"""Twenty simulated chargers that record every request, and the expected outcome of each."""
 
 from __future__ import annotations
 
@@ -8,37 +8,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from goe_exporter.simulator import Box, Car, Charger, Simulator
-from goe_exporter.simulator.speech import Answer
+from goe_exporter.simulator.responses import Response
+from tests.tools.faults import REASON_BY_FAULT
 
 NOTHING = -1.0
-"""What stands for a value that was not said."""
+"""Stands for a value that was not in the response."""
 
 ANSWERED = "answered"
 REFUSED = "refused"
 UNDER_WAY = "under way"
-
-OUTCOMES = {
-    "array": "not_an_object",
-    "bad_request": ANSWERED,
-    "busy": "busy",
-    "deep": "not_json",
-    "drip": "timeout",
-    "empty": "truncated",
-    "hang": "timeout",
-    "html": "not_json",
-    "huge": "too_large",
-    "invalid_utf8": "not_json",
-    "nan": "not_json",
-    "not_found": "not_found",
-    "null": "not_an_object",
-    "redirect": "http_status",
-    "reset": "truncated",
-    "string": "not_an_object",
-    "truncated": "truncated",
-    "unauthorized": "unauthorized",
-    "unavailable": "http_status",
-}
-"""Each fault of the simulator, and the failure reason it must cause (docs/protocol.md §1)."""
 
 MODELS = ("V2", "V3", "V4", "PRO", "V4")
 APIS = {"V2": ("auto", "1"), "V3": ("auto", "2", "1"), "V4": ("auto", "2"), "PRO": ("2", "auto")}
@@ -51,22 +29,22 @@ FIRMWARES = {
 """Firmware to change to: with other filters before 051.4, other errors from 59, cards from 60."""
 
 OLD_KEYS = 10
-"""As many keys are in a request of the old form, but for the last of a poll."""
+"""Number of keys in a request of the old form, except the last one of a poll."""
 
 ACCEPTED_SECONDS = 0.1
-"""How long a request may take to come over a connection that was accepted."""
+"""Time until a request arrives on an accepted connection."""
 
 PORT = 18_439
 GUEST = "guest"
-"""The name of the charger that reloads let come and go."""
+"""Name of the charger that reloads add and remove."""
 
 
 @dataclass(slots=True)
 class Request:
-    """What came in at a charger at `time` (Unix), the fault that struck it, what was answered.
+    """A request at `time` (Unix), the fault that affected it, and the response.
 
-    `status` is 0 where the charger did not come to speak; `uptime_ms` and `energy_wh` are what the
-    charger says at that moment. A `target` of "" stands for the charger being switched off, or on.
+    `status` is 0 if the charger did not respond; `uptime_ms` and `energy_wh` are the values of the
+    charger at that moment. A `target` of "" stands for switching the charger off or on.
     """
 
     time: float
@@ -79,21 +57,21 @@ class Request:
 
     @property
     def outcome(self) -> str:
-        """What has to come of it."""
+        """The expected outcome."""
         if not self.target:
             return REFUSED
-        if self.fault is not None and OUTCOMES[self.fault] != ANSWERED:
-            return OUTCOMES[self.fault]
+        if self.fault in REASON_BY_FAULT:
+            return REASON_BY_FAULT[self.fault]
         if self.fault is not None and self.status == 404:
             return "http_status"  # "not found" with status 400
         return {0: UNDER_WAY, 404: "not_found"}.get(self.status, ANSWERED)
 
 
 class Poll(NamedTuple):
-    """One refresh cycle as the charger saw it: when it began, its outcome, and what was said.
+    """A poll as the charger saw it: its start, its outcome, and the values in the response.
 
-    `uptime_s` and `energy_wh` are those of the answer, in the steps of the API that spoke;
-    `until` is when its last request came.
+    `uptime_s` and `energy_wh` are those of the response, in the steps of the API; `until` is the
+    time of its last request.
     """
 
     time: float
@@ -103,8 +81,8 @@ class Poll(NamedTuple):
     until: float = 0.0
 
 
-class BookedBox(Box):
-    """A charger's address that writes each request into a book."""
+class RecordingBox(Box):
+    """A charger with an address that records each request in a book."""
 
     def __init__(
         self,
@@ -113,32 +91,32 @@ class BookedBox(Box):
         address: tuple[str, int],
         book: list[Request],
     ) -> None:
-        """Continue this book."""
+        """Continue a book."""
         super().__init__(simulator, charger, address)
         self._book = book
 
-    def arrived(self, target: str) -> str | None:
-        """Book a request and what strikes it."""
-        fault = super().arrived(target)
+    def request_received(self, target: str) -> str | None:
+        """Record a request and the fault that affects it."""
+        fault = super().request_received(target)
         self._book.append(Request(time.time(), target, fault))
         return fault
 
-    def ask(self, method: str, target: str) -> Answer:
-        """Book the answer; there is one request at a time."""
+    def respond(self, method: str, target: str) -> Response:
+        """Record the response; there is one request at a time."""
         with self.lock:
-            answer = super().ask(method, target)
+            response = super().respond(method, target)
             entry, charger = self._book[-1], self.charger
-            entry.status, entry.empty = answer.status, answer.body == b"{}"
+            entry.status, entry.empty = response.status, response.body == b"{}"
             entry.uptime_ms = int(charger.uptime_ms)
-            entry.energy_wh = said_energy_wh(charger, 1 if target == "/status" else 2)
-        return answer
+            entry.energy_wh = reported_energy_wh(charger, 1 if target == "/status" else 2)
+        return response
 
 
 class Station:
-    """A charger with its name, its address, its book and how it is configured to be asked."""
+    """A charger with its name, its address, its book and its configuration."""
 
     def __init__(self, simulator: Simulator, number: int, host: str, name: str = "") -> None:
-        """Put a charger on the network that charges a car without end."""
+        """Add a charger to the network that charges a car endlessly."""
         model = MODELS[number % len(MODELS)]
         self.name = name or f"c{number:02}"
         self.api = APIS[model][number // len(MODELS) % len(APIS[model])]
@@ -153,11 +131,11 @@ class Station:
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """The address on which it listens."""
         return f"{self._host}:{PORT}"
 
     def switch_off(self) -> None:
-        """Let it refuse connections; what it has accepted it still answers."""
+        """Refuse new connections; accepted ones are still answered."""
         server = self.box.server
         assert server is not None
         loop = server.get_loop()
@@ -170,35 +148,35 @@ class Station:
         self.off = True
 
     def switch_on(self) -> None:
-        """Let it take connections again."""
+        """Accept connections again."""
         self.book.append(Request(time.time(), ""))
         self.off = False
         self.box = self._switched_on()
 
     def change(self, what: Callable[[Charger], None]) -> None:
-        """Do something to the charger between two requests."""
+        """Change the charger between two requests."""
         with self.box.lock:
             self.box.catch_up()
             what(self.charger)
 
-    def last_said(self) -> Request:
+    def last_answered(self) -> Request:
         """Return the last request that was answered with a status."""
         return next(each for each in reversed(self.book) if each.outcome == ANSWERED)
 
     def polls(self, upto: int | None = None) -> list[Poll]:
-        """Return the refresh cycles of the first requests; each "" is one that was `refused`."""
-        return list(parted(self.book[:upto], auto=self.api == "auto"))
+        """Return the polls of the first requests; each "" is a poll that was refused."""
+        return list(split(self.book[:upto], auto=self.api == "auto"))
 
     def _switched_on(self) -> Box:
-        def booked(simulator: Simulator, charger: Charger, address: tuple[str, int]) -> Box:
-            return BookedBox(simulator, charger, address, self.book)
+        def recording_box(simulator: Simulator, charger: Charger, address: tuple[str, int]) -> Box:
+            return RecordingBox(simulator, charger, address, self.book)
 
-        self._simulator.box = booked
+        self._simulator.box = recording_box
         return self._simulator.add(self.charger, self._host, PORT)
 
 
-def parted(book: Sequence[Request], *, auto: bool) -> Iterator[Poll]:
-    """Part a book into refresh cycles; the client asks for the other API where one is missing."""
+def split(book: Sequence[Request], *, auto: bool) -> Iterator[Poll]:
+    """Split a book into polls; the client tries the other API if one is missing."""
     at = 0
     while at < len(book):
         first = at
@@ -209,7 +187,7 @@ def parted(book: Sequence[Request], *, auto: bool) -> Iterator[Poll]:
 
 
 def _status(book: Sequence[Request], at: int) -> tuple[str, int]:
-    """Return what comes of one status and where the next begins: an empty one is asked anew."""
+    """Return the outcome of a status and its end; an empty one is requested again."""
     outcome, empty, at = _form(book, at)
     if outcome == ANSWERED and empty and at < len(book):
         outcome, _empty, at = _form(book, at)
@@ -217,14 +195,14 @@ def _status(book: Sequence[Request], at: int) -> tuple[str, int]:
 
 
 def _form(book: Sequence[Request], at: int) -> tuple[str, bool, int]:
-    """Return the outcome of a status in one form, whether it was empty, and where it ends.
+    """Return the outcome of a status in one form, whether it was empty, and its end.
 
     The old form of a filter takes several requests, the first of them with the first key.
     """
     entry, empty = book[at], book[at].empty
     old = "filter=%5B" in entry.target
     at += 1
-    while old and entry.outcome == ANSWERED and at < len(book) and _goes_on(book[at]):
+    while old and entry.outcome == ANSWERED and at < len(book) and _continues(book[at]):
         entry = book[at]
         empty = empty and entry.empty
         at += 1
@@ -233,12 +211,12 @@ def _form(book: Sequence[Request], at: int) -> tuple[str, bool, int]:
     return entry.outcome, empty, at
 
 
-def _goes_on(entry: Request) -> bool:
+def _continues(entry: Request) -> bool:
     return "filter=%5B" in entry.target and "%22nrg%22" not in entry.target
 
 
 def _cut_short(last: Sequence[Request]) -> bool:
-    """Tell whether a charger went off after a request that was as long as such can be."""
+    """Return whether a charger was switched off after a request of maximum length."""
     return len(last) == 2 and not last[1].target and last[0].target.count("%2C") == OLD_KEYS - 1
 
 
@@ -246,17 +224,17 @@ def _poll(requests: Sequence[Request], outcome: str) -> Poll:
     begun, until = requests[0].time, requests[-1].time
     if outcome != ANSWERED:
         return Poll(begun, outcome, until=until)
-    # With new firmware in the middle of it, a poll of several requests stays incomplete.
-    uptime = [each.uptime_ms / 1000 for each in requests if _says(each, "rbt")]
-    energy = [each.energy_wh for each in requests if _says(each, "eto")]
+    # If the firmware changes during a poll of several requests, the poll is incomplete.
+    uptime = [each.uptime_ms / 1000 for each in requests if _has(each, "rbt")]
+    energy = [each.energy_wh for each in requests if _has(each, "eto")]
     return Poll(begun, outcome, [NOTHING, *uptime][-1], [NOTHING, *energy][-1], until)
 
 
-def _says(entry: Request, key: str) -> bool:
+def _has(entry: Request, key: str) -> bool:
     return entry.target == "/status" or (key in entry.target and not entry.empty)
 
 
-def said_energy_wh(charger: Charger, api: int) -> float:
+def reported_energy_wh(charger: Charger, api: int) -> float:
     """Return `eto` in v1's 0.1 kWh, or V2 hardware's whole kWh (docs/protocol.md §3.5)."""
     step = 1 if api == 2 else 100 if charger.hardware.v2 else 1000
     return float(int(charger.energy_wh / step) * step)

@@ -1,8 +1,8 @@
-"""The exporter as it is shipped, on a compressed clock: `python -m soak.exporter CLOCK serve …`.
+"""The shipped exporter on a compressed clock: `python -m tests.soak.exporter CLOCK serve …`.
 
-All of the product's intervals and waits are `FACTOR` times shorter, and its wall clock is off by
-what the file CLOCK holds (seconds, a double), which may change at any moment. No NTP vouches for
-that clock. Nothing else differs from `goe-exporter`.
+All intervals and waits are `FACTOR` times shorter, and its wall clock is ahead by the seconds (a
+double) in the file CLOCK, which may change at any time. The clock counts as not synchronised by
+NTP. Nothing else differs from `goe-exporter`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 FACTOR = 20.0
 DEADLINE_SECONDS = 2.0
-"""For an answer; a twentieth of the real 4 s would measure the machine instead of the exporter."""
+"""Deadline of a request; a twentieth of the real 4 s would measure the machine."""
 
 SHORTENED = (
     ("config.values", "MIN_INTERVAL_SECONDS"),
@@ -36,10 +36,10 @@ SHORTENED = (
 
 
 class Clock:
-    """How far the exporter's wall clock is off, in a file that two processes share."""
+    """The offset of the exporter's wall clock, in a file that two processes share."""
 
     def __init__(self, file: Path) -> None:
-        """Open it, or make it with nothing in it."""
+        """Open the file, or create it with an offset of 0."""
         if not file.exists():
             file.write_bytes(bytes(8))
         with file.open("r+b") as opened:
@@ -47,7 +47,7 @@ class Clock:
 
     @property
     def offset(self) -> float:
-        """How many seconds the clock is ahead."""
+        """Seconds by which the clock is ahead."""
         offset: float = struct.unpack("d", self._shared[:])[0]
         return offset
 
@@ -56,23 +56,23 @@ class Clock:
         self._shared[:] = struct.pack("d", seconds)
 
     def now(self) -> float:
-        """Return what the clock shows (Unix)."""
+        """Return the Unix time of the clock."""
         return time.time() + self.offset
 
 
 def compress(wall: Callable[[], float]) -> None:
-    """Shorten the product's durations and give it this clock, in the places that it is wired."""
+    """Shorten the exporter's durations, and replace its clock."""
     import importlib
 
     modules: dict[str, Any] = {
         name: importlib.import_module(f"goe_exporter.{name}")
-        for name in (*dict(SHORTENED), "influx.store", "service.service", "charger.connection")
+        for name in (*dict(SHORTENED), "influx.store", "service.reload", "charger.connection")
     }
     for module, name in SHORTENED:
         setattr(modules[module], name, getattr(modules[module], name) / FACTOR)
-    store, service = modules["influx.store"], modules["service.service"]
+    store, reload = modules["influx.store"], modules["service.reload"]
     store.Timekeeper = partial(store.Timekeeper, wall=wall, synchronised=lambda: False)
-    service.Poller = partial(service.Poller, wall=wall)
+    reload.Poller = partial(reload.Poller, wall=wall)
     connection = modules["charger.connection"]
     connection.Client = partial(connection.Client, deadline_seconds=DEADLINE_SECONDS)
 

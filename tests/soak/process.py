@@ -1,4 +1,4 @@
-"""The exporter in a process of its own: started, scraped, weighed and ended from outside."""
+"""The exporter in its own process: started, scraped, measured and stopped from outside."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ Metrics = dict[tuple[str, ...], float]
 
 
 ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "131072"}
-"""As the image and the systemd unit have it: glibc else keeps what the greatest batch once took."""
+"""As in the image and the systemd unit; by default glibc keeps the memory of the largest batch."""
 
 
-class Weight(NamedTuple):
-    """What the process takes: memory of its own (kB), file descriptors, threads."""
+class Usage(NamedTuple):
+    """Resources of the process: private memory (kB), file descriptors, threads."""
 
     memory_kb: int
     descriptors: int
@@ -41,10 +41,10 @@ class Weight(NamedTuple):
 
 
 class Exporter:
-    """The process, from `start` to `stop`; what it says goes to the file `log`."""
+    """The process, from `start` to `stop`; it logs to the file `log`."""
 
     def __init__(self, folder: Path, listen: str, bucket_url: str) -> None:
-        """Prepare its folder."""
+        """Set the paths in its directory."""
         self.log = folder / "log"
         self.spool = folder / "spool"
         self.clock = Clock(folder / "clock")
@@ -73,7 +73,7 @@ class Exporter:
         self._config.write_text(yaml.safe_dump(document | more))
 
     def start(self) -> None:
-        """Start it."""
+        """Start the process."""
         command = [sys.executable, "-m", "tests.soak.exporter", str(self._clock_file), "serve"]
         command += ["--config", str(self._config), "--web.listen-address", self._listen]
         with self.log.open("wb") as log:
@@ -82,15 +82,15 @@ class Exporter:
 
     @property
     def running(self) -> bool:
-        """Whether it lives."""
+        """Whether the process runs."""
         return self._process.poll() is None
 
     def reload(self) -> None:
-        """Let it read its configuration again."""
+        """Reload the configuration."""
         self._process.send_signal(signal.SIGHUP)
 
     def stop(self, seconds: float) -> int | None:
-        """End it as a service manager does; return its exit status, None if it had to be killed."""
+        """Stop it with SIGTERM; return its exit status, None if it had to be killed."""
         self._process.terminate()
         try:
             return self._process.wait(seconds)
@@ -100,26 +100,26 @@ class Exporter:
             return None
 
     def get(self, path: str) -> str:
-        """Return what it serves there."""
+        """Return the response body at a path."""
         url = f"http://{self._listen}{path}"
         with urllib.request.urlopen(url, timeout=START_SECONDS) as response:
             text: str = response.read().decode()
         return text
 
     def metrics(self) -> Metrics:
-        """Scrape it."""
+        """Return the samples of a scrape."""
         found = _SAMPLE.findall(self.get("/metrics"))
         return {
             (name, *(value for _label, value in _LABEL.findall(labels))): float(number)
             for name, labels, number in found
         }
 
-    def weight(self) -> Weight:
-        """Weigh it."""
+    def usage(self) -> Usage:
+        """Return the resources that it uses."""
         place = Path(f"/proc/{self._process.pid}")
         rollup = (place / "smaps_rollup").read_text()
         private = re.findall(r"^Private_(?:Clean|Dirty): +(\d+) kB$", rollup, re.MULTILINE)
-        return Weight(
+        return Usage(
             sum(map(int, private)),
             sum(1 for _ in (place / "fd").iterdir()),
             sum(1 for _ in (place / "task").iterdir()),

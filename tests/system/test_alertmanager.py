@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Speaker
 from paths import ROOT
 from servers import answers, binary, free_port, running, wait_for
+from speaker import Speaker
 
 from goe_exporter.simulator import Car, Charger, Simulator
 

@@ -251,7 +251,7 @@ def test_pages_cost_the_charger_nothing(browser: Browser, garage: Garage) -> Non
                 browser.driver.close()
         browser.driver.switch_to.window(first)
     assert garage.box.requests - garage.collector.view().stats.polls in (0, 1)
-    assert garage.box.most_at_once == 1
+    assert garage.box.max_concurrent == 1
     # Per poll each window requests the page and its history, with at most two early retries.
     assert 12 <= seen <= 3 * 4 * cycles + 12
 

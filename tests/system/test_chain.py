@@ -23,6 +23,7 @@ from click.testing import CliRunner
 from fake_influx import FakeInflux
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from line_parser import parsed
 from paths import ROOT
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import (
@@ -31,7 +32,6 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as text_families
 from servers import wait_for
 from sites import ask
-from test_line_protocol import parsed
 
 from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.table import CHANNELS
@@ -43,7 +43,7 @@ from goe_exporter.influx.write_api import Access, ServerV2
 from goe_exporter.polling.poller import Poller
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.simulator import Box, Charger, Simulator
-from goe_exporter.simulator.speech import Answer
+from goe_exporter.simulator.responses import Response
 from goe_exporter.web.app import application
 from goe_exporter.web.history import History
 
@@ -83,6 +83,8 @@ def _whole(low: int, high: int, *others: int | None) -> st.SearchStrategy[int | 
 ATTRIBUTES: dict[str, st.SearchStrategy[Any]] = {
     "serial": st.sampled_from(["000000", "123456", "00-ü"]),
     "name": TEXTS,
+    "revision": TEXTS,
+    "style": TEXTS,
     "amp": _whole(6, 32),
     "amx": _whole(6, 32, 0),
     "ama": st.sampled_from([16, 32]),
@@ -182,19 +184,19 @@ def charger_of(state: State) -> Charger:
     return charger
 
 
-class Speech:
-    """What stands between a box and its connections: it edits the answers as a state says."""
+class Edited:
+    """Edits the responses of a box according to a state."""
 
     def __init__(self, box: Box) -> None:
         self.state: State | None = None
-        self._ask = box.ask
-        box.ask = self.ask  # type: ignore[method-assign]
+        self._respond = box.respond
+        box.respond = self.respond  # type: ignore[method-assign]
 
-    def ask(self, method: str, target: str) -> Answer:
-        answer = self._ask(method, target)
-        if self.state is None or answer.content_type != "application/json":
-            return answer
-        status = json.loads(answer.body)
+    def respond(self, method: str, target: str) -> Response:
+        response = self._respond(method, target)
+        if self.state is None or response.content_type != "application/json":
+            return response
+        status = json.loads(response.body)
         for key in self.state.missing & status.keys():
             del status[key]
         for key in self.state.null & status.keys():
@@ -202,7 +204,7 @@ class Speech:
         for key, length in self.state.lengths.items():
             if isinstance(status.get(key), list):
                 del status[key][length:]
-        return Answer(answer.status, json.dumps(status).encode(), answer.content_type)
+        return Response(response.status, json.dumps(status).encode(), response.content_type)
 
 
 # The parts
@@ -223,7 +225,7 @@ class Chain:
 
     def __init__(self, box: Box, port: int, agent: Agent, influx: FakeInflux) -> None:
         self.box = box
-        self.speech = Speech(box)
+        self.edited = Edited(box)
         self.port = port
         self.agent = agent
         self.influx = influx
@@ -232,7 +234,7 @@ class Chain:
     def become(self, state: State) -> None:
         """Let the charger be in this state, and poll it until all of its rows are in."""
         self.box.charger = charger_of(state)
-        self.speech.state = state
+        self.edited.state = state
         client = Client(self.box.address, state.api)
         collector = Poller(state.name, self.box.address, client, 60.0, sink=self.agent.take)
         while not collector.complete:
@@ -413,11 +415,17 @@ def from_table(table: str) -> Found:
 
 
 def in_line(found: Found) -> Found:
-    """Return readings as a line holds them: no line breaks or NULs, the serial a tag."""
+    """Return readings as a line holds them: without line breaks and NULs."""
     return {
         place: value.replace("\0", " ").replace("\n", "\\n") if isinstance(value, str) else value
         for place, value in found.items()
     }
+
+
+def without_info(found: Found) -> Found:
+    """Return readings without those that are labels of `goe_device_info` only."""
+    info_only = {channel.name for channel in CHANNELS if channel.info_only}
+    return {place: value for place, value in found.items() if place[0] not in info_only}
 
 
 def in_table(found: Found) -> Found:
@@ -431,22 +439,23 @@ def in_table(found: Found) -> Found:
 
 
 def check(chain: Chain, state: State) -> Found:
-    """Put the charger into a state and compare all outputs; return what they tell."""
+    """Put the charger into a state and compare all outputs; return their readings."""
     chain.become(state)
     charger = json.loads(chain.served("/api/v1/chargers"))["chargers"][0]
     assert charger["name"] == state.name
     found = from_json(charger)
     text = chain.served("/metrics")
-    assert from_families(text_families(text)) == found
+    metrics = from_families(text_families(text))
+    assert without_info(metrics) == found
     open_metrics = chain.served("/metrics", Accept=OPEN_METRICS)
     assert open_metrics.endswith("# EOF\n")
-    assert from_families(openmetrics_families(open_metrics)) == found
+    assert from_families(openmetrics_families(open_metrics)) == metrics
     assert from_line(chain.delivered()) == in_line(found)
     assert from_json(json.loads(chain.read("json", state))) == found
-    assert from_families(text_families(chain.read("prometheus", state))) == found
+    assert from_families(text_families(chain.read("prometheus", state))) == metrics
     assert from_line(chain.read("influx", state)[:-1]) == in_line(found)
     assert from_table(chain.read("table", state)) == in_table(found)
-    return found
+    return metrics | found
 
 
 # Expectations, by hand
@@ -526,6 +535,8 @@ def expected_v2(status: Mapping[str, Any]) -> dict[Place, Any]:
         ("car_state", "code"): status.get("car"),
         ("force_state", "code"): status.get("frc"),
         ("charging_reason", "code"): status.get("modelStatus"),
+        ("revision", ""): status.get("rev") or None,
+        ("style", ""): status.get("styp") or None,
     }
 
 

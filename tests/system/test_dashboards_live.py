@@ -55,13 +55,13 @@ MAY_BE_EMPTY = {
         "Hours of use per day C": f"finished, which no car is here; {ELSEWHERE}",
     },
 }
-"""Panels, or queries of panels, that may find nothing in this world, and why."""
+"""Panels and queries that may find nothing here, and why."""
 
 WHILE_INFLUXDB_FAILS = {
     "goe_influx_oldest_spooled_timestamp_seconds",
     "goe_influx_write_failures_total",
 }
-"""Metrics that are not there in this world; the build checks their names."""
+"""Metrics that are absent here; the build checks their names."""
 
 LIMIT = "vector($limit)"
 """The query for a number that the user types."""
@@ -83,7 +83,7 @@ class World(NamedTuple):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Start everything once, and wait until every charger's last slow reading is there."""
+    """Start everything once, and wait for the last slow reading of every charger."""
     folder = tmp_path_factory.mktemp("live")
     new, old, pro, broken = map(charging, ("V4", "V2", "PRO", "V3"))
     new.load_limit_a = 10
@@ -139,7 +139,7 @@ def exporter(config: Path, port: int) -> list[str]:
 
 
 def _all_there(world: World) -> bool:
-    """Tell whether the last slow rows came and counters have risen, in both servers."""
+    """Return whether the last slow readings are in both servers."""
     now = time.time()
     cards = world.prometheus.now('goe_card_energy_joules_total{card="10"}', now)
     slow = [row for row in world.influxdb.points() if "card_energy_10_wh" in row]
@@ -147,7 +147,7 @@ def _all_there(world: World) -> bool:
 
 
 def moment(world: World, query: Query, **chosen: str) -> Moment:
-    """Return the time since the start, or for bars of days the last month, as Grafana asks it."""
+    """Return the time since the start, or for bars of days the last 40 days."""
     now = time.time()
     if query.least_step == DAY:
         return Moment(midnight(now) - 40 * DAY, now, DAY, chosen)
@@ -173,22 +173,22 @@ def texts(name: str) -> list[str]:
     return of_variables + [query.text.replace("$group", "site") for query in queries(name)]
 
 
-# Nothing errs, nothing is empty
+# Every query succeeds and finds something
 
 
 def excused(query: Query) -> bool:
-    """Tell whether a query has a reason to find nothing."""
+    """Return whether a query has a reason to find nothing."""
     reasons = MAY_BE_EMPTY.get(query.board, {})
     return query.panel in reasons or f"{query.panel} {query.letter}" in reasons
 
 
 @pytest.mark.parametrize("name", PROMETHEUS)
 def test_prometheus_answers_every_query(world: World, name: str) -> None:
-    """Each query of each panel finds something, but for those with a reason; none errs."""
+    """Every query succeeds, and finds something unless there is a reason."""
     for query in queries(name):
         found = ask(world.prometheus, query, moment(world, query))
         if not found and not excused(query):
-            # A rate wants two scrapes with something between them.
+            # A rate needs two scrapes with an increase between them.
             wait_for(
                 lambda query=query: bool(ask(world.prometheus, query, moment(world, query))),  # type: ignore[misc]
                 query.name,
@@ -198,14 +198,14 @@ def test_prometheus_answers_every_query(world: World, name: str) -> None:
 
 @pytest.mark.parametrize("name", INFLUXDB)
 def test_influxdb_answers_every_query(world: World, name: str) -> None:
-    """Each query of each panel finds something, but for those with a reason; none errs."""
+    """Every query succeeds, and finds something unless there is a reason."""
     for query in queries(name):
         found = world.influxdb.query(moment(world, query).fill(query.text))
         assert found or excused(query), query.name
 
 
 def test_reasons_are_of_queries_that_are_there() -> None:
-    """No excuse outlives its panel."""
+    """Every reason belongs to an existing panel or query."""
     for name, reasons in MAY_BE_EMPTY.items():
         every = queries(name)
         named = {query.panel for query in every} | {f"{each.panel} {each.letter}" for each in every}
@@ -213,7 +213,7 @@ def test_reasons_are_of_queries_that_are_there() -> None:
 
 
 def test_variables_offer_jobs_and_chargers(world: World) -> None:
-    """The lists to choose from hold the job and every charger, the dead one too."""
+    """The variables offer the job and every charger, including the dead one."""
     query = re.compile(r"label_values\((.+), (\w+)\)")
     chargers = ["broken", "dead", "new", "old", "pro"]
     for name in PROMETHEUS:
@@ -235,7 +235,7 @@ def test_variables_offer_jobs_and_chargers(world: World) -> None:
 
 @pytest.mark.parametrize("name", PROMETHEUS)
 def test_metrics_and_labels_are_the_exporters(world: World, name: str) -> None:
-    """Each metric a query names is there, with the labels by which it is chosen or grouped."""
+    """Every metric of a query exists, with the labels by which it is selected or grouped."""
     series = world.prometheus.series('{job="goe"}')
     labels: dict[str, set[str]] = {}
     for each in series:
@@ -256,7 +256,7 @@ def test_metrics_and_labels_are_the_exporters(world: World, name: str) -> None:
 
 @pytest.mark.parametrize("name", INFLUXDB)
 def test_fields_are_the_exporters(world: World, name: str) -> None:
-    """Each field a query names is in the database."""
+    """Every field of a query exists in the database."""
     fields = {row["fieldKey"] for row in world.influxdb.query("SHOW FIELD KEYS")}
     tags = {row["tagKey"] for row in world.influxdb.query("SHOW TAG KEYS")}
     for query in queries(name):
@@ -274,7 +274,7 @@ def test_only_the_exporter_is_shown(world: World) -> None:
         assert [each.labels["job"] for each in found] == ["goe"]
 
 
-# What odd chargers show
+# Unusual chargers
 
 
 def shown(world: World, panel: str, charger: str, letter: str = "A") -> list[Found]:
@@ -291,7 +291,7 @@ def values(found: list[Found]) -> list[float]:
 
 
 def test_a_dead_charger_is_unreachable(world: World) -> None:
-    """Its state is -1, which the panel calls unreachable; its readings are empty, not zero."""
+    """Its state is -1, shown as unreachable; its readings are empty, not zero."""
     (state,) = shown(world, "State", "dead")
     assert values([state]) == [-1]
     # Its labels are those of a state, so that both are one row of the timeline.
@@ -302,7 +302,7 @@ def test_a_dead_charger_is_unreachable(world: World) -> None:
 
 
 def test_a_charger_of_api_v1(world: World) -> None:
-    """It charges; why, and how good its WiFi is, it does not tell; its sensor is the board's."""
+    """It has a state and one sensor, but no charging reason and no Wi-Fi signal."""
     assert values(shown(world, "State", "old")) == [2]
     assert shown(world, "Charging reason", "old") == []
     assert shown(world, "Wi-Fi", "old") == []
@@ -321,7 +321,7 @@ def test_phases_that_are_not_connected_are_not_drawn(world: World) -> None:
 
 
 def test_an_error_has_its_name(world: World) -> None:
-    """The panel of the error has one row, whose column `error` is the error's word."""
+    """The panel has one row, whose column `error` is the name of the error."""
     (row,) = shown(world, "Error", "pro")
     assert row.labels["error"] == "gnd_invalid"
     (row,) = shown(world, "Error", "new")
@@ -329,7 +329,7 @@ def test_an_error_has_its_name(world: World) -> None:
 
 
 def test_fleet_has_a_row_for_each_charger(world: World) -> None:
-    """Every charger has a state and an urgency; a charger's columns have the same job and name."""
+    """Every charger has a state and an urgency; only the dead one has no readings."""
     table = queries("prometheus/fleet.json", "All chargers")
     columns = [ask(world.prometheus, query, moment(world, query)) for query in table]
     state, *others, urgency, labels = (
@@ -358,7 +358,7 @@ def test_fleet_groups_by_label(world: World) -> None:
     chargers = {"depot": "new|pro", "home": "old", "no site": "broken"}
 
     def sums_are_right() -> bool:
-        """Compare the groups at a time in the past, when every scrape has been stored."""
+        """Return whether the groups match sums of chargers, once every scrape is stored."""
         expected = {}
         for site, names in chargers.items():
             power = f'sum(goe_power_watts{{job="goe",charger=~"{names}"}})'
@@ -383,11 +383,11 @@ def test_chosen_chargers_only(world: World) -> None:
             assert each.labels.get("charger", "old") == "old", query.name
 
 
-# No charger at all
+# No charger
 
 
 def test_without_chargers_nothing_errs(tmp_path: Path) -> None:
-    """On empty servers every query runs; the fleet counts 0, and all but the limit is empty."""
+    """On empty servers every query succeeds; counts are 0, all else except the limit is empty."""
     now = time.time()
     with Prometheus(tmp_path).up() as prometheus, InfluxDB(tmp_path).up() as influxdb:
         for query in itertools.chain.from_iterable(queries(name) for name in PROMETHEUS):
@@ -401,7 +401,7 @@ def test_without_chargers_nothing_errs(tmp_path: Path) -> None:
 
 
 def test_an_exporter_that_died_is_not_scraped(tmp_path: Path) -> None:
-    """One that was there in the time shown and is gone gives 0, which the panel calls No."""
+    """An exporter that ended within the time range gives 0, shown as No."""
     target, began = f"127.0.0.1:{free_port()}", time.time()
     labels = {"job": "goe", "instance": target, "version": "0.1.0"}
     server = Prometheus(tmp_path)

@@ -12,11 +12,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import Launch
+from commands import Launch
+from exporters import LISTEN, Exporter, charging
 from fake_influx import FakeInflux
 from name_server import NameServer
 from servers import push_config, wait_for
-from test_serve import LISTEN, Exporter, charging
 
 from goe_exporter.simulator import Simulator
 
@@ -103,7 +103,7 @@ def test_name_server_dies(
         exporter.wait('goe_up{charger="named"}', 1)
         running.line("delivery recovered")
         exporter.wait("goe_influx_spooled_points", 0)
-        assert plain.most_at_once == named.most_at_once == 1
+        assert plain.max_concurrent == named.max_concurrent == 1
         setattr(names, manner, True)
         exporter.wait('goe_up{charger="named"}', 0)
         assert running.end(signal.SIGTERM, seconds=10).status == 0

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Command, Fakes, Goe, Launch
-from fake_influx import Received, Reply
+from commands import Command, Goe, Launch
+from fake_influx import Fakes, Received, Reply
+from logfmt import fields
 from paths import ROOT
 from servers import push_config, wait_for
-from test_logs import fields
 
 FORGED = "event=forged level=error"
 BREAKS = ("\n", "\r\n", "\r", "\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1e", "\0")

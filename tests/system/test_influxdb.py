@@ -13,13 +13,14 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from exporters import charging
 from servers import InfluxDB, VictoriaMetrics, push_config, running, self_signed, wait_for
 
 from goe_exporter.influx import parked
 from goe_exporter.influx.agent import open_agent
 from goe_exporter.influx.dead_letters import letters
 from goe_exporter.service import config
-from goe_exporter.simulator import Car, Charger, Simulator
+from goe_exporter.simulator import Simulator
 from goe_exporter.spool.queue import Spool
 from goe_exporter.spool.segments import survey
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import Command, Launch
+    from commands import Command, Launch
 
     from goe_exporter.simulator import Box
 
@@ -59,25 +60,10 @@ NAMES = (
 
 
 @pytest.fixture
-def standing_still() -> Iterator[Simulator]:
-    """Yield a simulator in which no time passes, so that what was polled is what there is."""
-    with Simulator(clock=lambda: 1000.0) as running:
-        yield running
-
-
-@pytest.fixture
 def influxdb(tmp_path: Path) -> Iterator[InfluxDB]:
     """Yield a running InfluxDB with an empty database `goe`."""
     with InfluxDB(tmp_path).up() as server:
         yield server
-
-
-def charging(model: str = "V4", serial: str = "218042") -> Charger:
-    """Return a charger in the middle of a session."""
-    charger = Charger(model, serial=serial, name="Kabel 1")
-    charger.plug(Car(battery_wh=60_000, soc=0.2))
-    charger.advance(600)
-    return charger
 
 
 def push(launch: Launch, config: Path) -> Command:

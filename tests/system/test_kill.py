@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from conftest import Launch
+    from commands import Launch
 
     from goe_exporter.simulator import Box
 

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import bcrypt
 import pytest
+from exporters import LISTEN, Exporter, charging
 from fake_influx import FakeInflux
 from servers import InfluxDB, binary, free_port, push_config, wait_for
 
-from goe_exporter.simulator import Car, Charger, Simulator
+from goe_exporter.simulator import Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Command, Goe, Launch, Speaker
+    from commands import Command, Goe, Launch
+    from speaker import Speaker
 
-LISTEN = ("--web.listen-address", "127.0.0.1:0")
 SECRET = "kVq3-verySecretToken_88=="
 COST = bcrypt.gensalt(rounds=4)
 LISTENING = "0A"
@@ -42,74 +40,9 @@ UNAUTHORIZED = (
 
 
 @pytest.fixture
-def standing_still() -> Iterator[Simulator]:
-    """Yield a simulator in which no time passes, so that what was polled is what there is."""
-    with Simulator(clock=lambda: 1000.0) as running:
-        yield running
-
-
-@pytest.fixture
 def nowhere() -> str:
     """Return a URL where nothing listens."""
     return f"http://127.0.0.1:{free_port()}"
-
-
-def charging() -> Charger:
-    """Return a charger in the middle of a session."""
-    charger = Charger("V4", serial="218042")
-    charger.plug(Car(battery_wh=60_000, soc=0.2))
-    charger.advance(600)
-    return charger
-
-
-class Exporter:
-    """A running `serve` with an influxdb section, asked over HTTP."""
-
-    def __init__(self, command: Command) -> None:
-        self.command = command
-        self.url = command.line(r"event=started .*url=(\S+)")[1]
-        self.password = ""
-
-    def get(self, path: str) -> str:
-        request = urllib.request.Request(f"{self.url}{path}")
-        if self.password:
-            encoded = base64.b64encode(self.password.encode()).decode()
-            request.add_header("Authorization", f"Basic {encoded}")
-        with urllib.request.urlopen(request, timeout=5) as response:
-            return str(response.read().decode())
-
-    def value(self, sample: str) -> float | None:
-        """Return a sample of a `goe_influx_` metric on `/metrics`."""
-        for line in self.get("metrics").splitlines():
-            name, _, value = line.rpartition(" ")
-            if name == f"goe_influx_{sample}":
-                return float(value)
-        return None
-
-    def health(self) -> tuple[int, str]:
-        """Return the status and text of `/-/healthy`."""
-        try:
-            return 200, self.get("-/healthy")
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-
-    def status(self, path: str) -> int:
-        """Return the status of an answer."""
-        try:
-            self.get(path)
-        except urllib.error.HTTPError as error:
-            error.close()
-            return error.code
-        return 200
-
-    def count(self, sample: str) -> float:
-        """Return a sample, 0 where it is absent."""
-        return self.value(sample) or 0
-
-    def stats(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.get("api/v1/influx"))
-        return found
 
 
 def status(goe: Goe, config: Path, name: str) -> str:
@@ -341,30 +274,36 @@ def test_how_delivery_goes(launch: Launch, standing_still: Simulator, tmp_path: 
     config = push_config(tmp_path, influxdb.url, {"garage": box.address})
     with influxdb.up():
         exporter = Exporter(launch("serve", "--config", str(config), *LISTEN))
-        wait_for(lambda: exporter.count('points_total{result="written"}') >= 2, "written points")
-        assert exporter.value('points_total{result="rejected"}') == 0
-        assert exporter.value('points_total{result="dropped"}') == 0
-        assert exporter.value("damaged_records_total") == 0
-        wait_for(lambda: exporter.value("spooled_points") == 0, "an empty spool")
-        wait_for(lambda: exporter.value("oldest_spooled_timestamp_seconds") is None, "no oldest")
-        wait_for(lambda: exporter.stats()["oldest"] is None, "no oldest in JSON")
-        stats = exporter.stats()
+        wait_for(
+            lambda: exporter.count('goe_influx_points_total{result="written"}') >= 2,
+            "written points",
+        )
+        assert exporter.value('goe_influx_points_total{result="rejected"}') == 0
+        assert exporter.value('goe_influx_points_total{result="dropped"}') == 0
+        assert exporter.value("goe_influx_damaged_records_total") == 0
+        wait_for(lambda: exporter.value("goe_influx_spooled_points") == 0, "an empty spool")
+        wait_for(
+            lambda: exporter.value("goe_influx_oldest_spooled_timestamp_seconds") is None,
+            "no oldest",
+        )
+        wait_for(lambda: exporter.delivery()["oldest"] is None, "no oldest in JSON")
+        stats = exporter.delivery()
         assert {*stats} == {*COUNTS, "oldest", "failing", "failures"}
         assert all(type(stats[name]) is int for name in COUNTS)
         assert (stats["failing"], stats["failures"]) == ("", {})
         last = influxdb.points()[-1]["time"] / 1000
-    wait_for(lambda: exporter.count("spooled_points") >= 2, "points that wait")
-    wait_for(lambda: exporter.stats()["failing"] == "refused", "a failed write")
-    oldest = exporter.value("oldest_spooled_timestamp_seconds")
+    wait_for(lambda: exporter.count("goe_influx_spooled_points") >= 2, "points that wait")
+    wait_for(lambda: exporter.delivery()["failing"] == "refused", "a failed write")
+    oldest = exporter.value("goe_influx_oldest_spooled_timestamp_seconds")
     assert oldest is not None
     assert 0 < oldest - last < 5
-    assert exporter.count("spool_bytes") > 1000
-    stats = exporter.stats()
+    assert exporter.count("goe_influx_spool_bytes") > 1000
+    stats = exporter.delivery()
     # A server that ends may break off its answer first.
     assert {*stats["failures"]} <= {"refused", "truncated", "timeout", "server_error"}
     refused = stats["failures"]["refused"]
     assert type(refused) is int
-    assert 1 <= refused <= exporter.count('write_failures_total{reason="refused"}')
+    assert 1 <= refused <= exporter.count('goe_influx_write_failures_total{reason="refused"}')
     assert stats["oldest"] == oldest
     assert stats["spooled"] >= 2
     promtool = [binary("promtool"), "check", "metrics"]
@@ -373,11 +312,11 @@ def test_how_delivery_goes(launch: Launch, standing_still: Simulator, tmp_path: 
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
     with influxdb.up():
         wait_for(
-            lambda: exporter.count('points_total{result="written"}') == box.requests,
+            lambda: exporter.count('goe_influx_points_total{result="written"}') == box.requests,
             "delivery of all that waited",
         )
-        assert exporter.value('points_total{result="dropped"}') == 0
-        wait_for(lambda: exporter.stats()["failing"] == "", "the end of the failure")
+        assert exporter.value('goe_influx_points_total{result="dropped"}') == 0
+        wait_for(lambda: exporter.delivery()["failing"] == "", "the end of the failure")
     exporter.command.end(signal.SIGTERM)
 
 
@@ -418,15 +357,18 @@ def test_web_server_of_push(launch: Launch, standing_still: Simulator, tmp_path:
         web = ("--web.config.file", str(passwords), "--web.open-health")
         exporter = Exporter(launch("push", "--config", str(config), *LISTEN, *web))
         wait_for(lambda: len(influx.taken) > 1, "points")
-        assert exporter.status("-/healthy") == 200
-        assert exporter.status("-/ready") == 200
-        assert exporter.status("metrics") == 401
+        assert exporter.answer("-/healthy")[0] == 200
+        assert exporter.answer("-/ready")[0] == 200
+        assert exporter.answer("metrics")[0] == 401
         exporter.password = "prometheus:p"
-        wait_for(lambda: exporter.count('points_total{result="written"}') > 1, "written points")
+        wait_for(
+            lambda: exporter.count('goe_influx_points_total{result="written"}') > 1,
+            "written points",
+        )
         assert 'goe_up{charger="garage"} 1.0' in exporter.get("metrics")
-        assert exporter.stats()["written"] > 1
+        assert exporter.delivery()["written"] > 1
         for path in ("", "charger/garage", "api/v1/chargers", "assets/style.css"):
-            assert exporter.status(path) == 404
+            assert exporter.answer(path)[0] == 404
         assert exporter.command.end(signal.SIGTERM).status == 0
 
 
@@ -477,20 +419,20 @@ def test_a_moved_spool(
     influxdb = InfluxDB(tmp_path)
     config = push_config(tmp_path, influxdb.url, {"garage": box.address})
     exporter = Exporter(launch(command, "--config", str(config), *LISTEN))
-    wait_for(lambda: exporter.count("spooled_points") >= 3, "points that wait")
+    wait_for(lambda: exporter.count("goe_influx_spooled_points") >= 3, "points that wait")
     moved = tmp_path / "elsewhere"
     subprocess.run(["mv", str(tmp_path / "spool"), str(moved)], check=True)
     for part in ("", "/held", "/dead"):
         place = f"directory={tmp_path / 'spool'}{part} to={moved}{part} "
         exporter.command.line(f'event="spool moved" {place}')
-    wait_for(lambda: exporter.count("spooled_points") >= 3, "points in the new spool")
-    assert exporter.status("-/healthy") == 200
+    wait_for(lambda: exporter.count("goe_influx_spooled_points") >= 3, "points in the new spool")
+    assert exporter.answer("-/healthy")[0] == 200
     (tmp_path / "other").mkdir()
     other = push_config(tmp_path / "other", influxdb.url, {}, spool=str(moved))
     assert waiting(goe, other) >= 3
     with influxdb.up():
         points_of(launch, influxdb, other)
-        wait_for(lambda: exporter.count("spooled_points") == 0, "delivery")
+        wait_for(lambda: exporter.count("goe_influx_spooled_points") == 0, "delivery")
         polls = box.requests
         wait_for(lambda: box.requests >= polls + 2, "further polls")
         outcome = exporter.command.end(signal.SIGTERM)
@@ -510,22 +452,28 @@ def test_a_file_in_place_of_the_spool(
     spool = tmp_path / "spool"
     with influxdb.up():
         exporter = Exporter(launch("push", "--config", str(config), *LISTEN))
-        wait_for(lambda: exporter.count('points_total{result="written"}') >= 2, "written points")
+        wait_for(
+            lambda: exporter.count('goe_influx_points_total{result="written"}') >= 2,
+            "written points",
+        )
         with paused(exporter.command):
             subprocess.run(["rm", "-rf", str(spool)], check=True)
             spool.write_text("in the way")
         exporter.command.line("spool unavailable, points wait in memory.*Not a directory")
-        assert exporter.health() == (503, f"cannot use the spool {spool}: Not a directory\n")
-        written = exporter.count('points_total{result="written"}')
+        assert exporter.answer("-/healthy") == (
+            503,
+            f"cannot use the spool {spool}: Not a directory\n",
+        )
+        written = exporter.count('goe_influx_points_total{result="written"}')
         wait_for(
-            lambda: exporter.count('points_total{result="written"}') >= written + 2,
+            lambda: exporter.count('goe_influx_points_total{result="written"}') >= written + 2,
             "delivery from memory",
         )
-    wait_for(lambda: exporter.count("spooled_points") >= 3, "points in memory")
+    wait_for(lambda: exporter.count("goe_influx_spooled_points") >= 3, "points in memory")
     assert spool.read_text() == "in the way"
     spool.unlink()
     exporter.command.line("spool available again")
-    wait_for(lambda: exporter.health() == (200, "healthy\n"), "health")
+    wait_for(lambda: exporter.answer("-/healthy") == (200, "healthy\n"), "health")
     outcome = exporter.command.end(signal.SIGTERM)
     assert outcome.status == 0
     with influxdb.up():
@@ -542,15 +490,15 @@ def test_a_spool_that_is_unmounted(
     spool = disk.folder / "spool"
     config = push_config(tmp_path, influxdb.url, {"garage": box.address}, spool=str(spool))
     exporter = Exporter(launch("serve", "--config", str(config), *LISTEN))
-    wait_for(lambda: exporter.count("spooled_points") >= 3, "points that wait")
+    wait_for(lambda: exporter.count("goe_influx_spooled_points") >= 3, "points that wait")
     kept = tmp_path / "kept"
     kept.mkdir()
     subprocess.run(["mount", "--bind", str(disk.folder), str(kept)], check=True)
     try:
         subprocess.run(["umount", "-l", str(disk.folder)], check=True)
         exporter.command.line("spool unmounted")
-        wait_for(lambda: exporter.count("spooled_points") >= 3, "points in memory")
-        assert exporter.health() == (
+        wait_for(lambda: exporter.count("goe_influx_spooled_points") >= 3, "points in memory")
+        assert exporter.answer("-/healthy") == (
             503,
             f"cannot use the spool {spool}: nothing is mounted on {disk.folder}\n",
         )
@@ -559,8 +507,8 @@ def test_a_spool_that_is_unmounted(
     finally:
         subprocess.run(["umount", "-l", str(kept)], check=True)
     exporter.command.line("spool available again")
-    wait_for(lambda: exporter.health() == (200, "healthy\n"), "health")
-    assert exporter.value('points_total{result="dropped"}') == 0
+    wait_for(lambda: exporter.answer("-/healthy") == (200, "healthy\n"), "health")
+    assert exporter.value('goe_influx_points_total{result="dropped"}') == 0
     assert exporter.command.end(signal.SIGTERM).status == 0
     with influxdb.up():
         arrived = points_of(launch, influxdb, config)
@@ -640,16 +588,19 @@ def test_a_full_disk(launch: Launch, standing_still: Simulator, tmp_path: Path, 
 
     with influxdb.up():
         exporter = Exporter(launch("serve", "--config", str(config), *LISTEN))
-        wait_for(lambda: exporter.count('points_total{result="written"}') >= 5, "written points")
-    wait_for(lambda: exporter.count("spooled_points") >= 10, "points that wait")
+        wait_for(
+            lambda: exporter.count('goe_influx_points_total{result="written"}') >= 5,
+            "written points",
+        )
+    wait_for(lambda: exporter.count("goe_influx_spooled_points") >= 10, "points that wait")
     assert exporter.value(dropped) == 0
     disk.fill()
     wait_for(lambda: exporter.count(dropped) > 0, "the oldest to be dropped")
-    fewest = exporter.count("spooled_points")
+    fewest = exporter.count("goe_influx_spooled_points")
 
     def taken_into_the_room_of_the_oldest() -> bool:
         nonlocal fewest
-        waiting_now = exporter.count("spooled_points")
+        waiting_now = exporter.count("goe_influx_spooled_points")
         fewest = min(fewest, waiting_now)
         return waiting_now >= fewest + 2
 
@@ -668,8 +619,11 @@ def test_a_full_disk(launch: Launch, standing_still: Simulator, tmp_path: Path, 
     settled = polls() + len(boxes)
     wait_for(lambda: polls() >= settled, "polls after that")
     lost = exporter.count(dropped)
-    kept = exporter.count("spooled_points")
-    wait_for(lambda: exporter.count("spooled_points") >= kept + 5, "points that are kept again")
+    kept = exporter.count("goe_influx_spooled_points")
+    wait_for(
+        lambda: exporter.count("goe_influx_spooled_points") >= kept + 5,
+        "points that are kept again",
+    )
     assert exporter.value(dropped) == lost
     outcome = exporter.command.end(signal.SIGTERM)
     assert outcome.status == 0

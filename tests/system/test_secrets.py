@@ -25,11 +25,10 @@ from urllib.parse import quote
 import bcrypt
 import pytest
 import yaml
-from conftest import Command, Fakes, Goe, Launch
-from fake_influx import FakeInflux, Received, Reply
+from commands import Command, Goe, Launch
+from fake_influx import FakeInflux, Fakes, Received, Reply
 from paths import ROOT
-from servers import push_config, running, wait_for
-from test_web_config import certificate
+from servers import push_config, running, self_signed, wait_for
 
 CLOUD = "Tq7cloudTokenOfOurs/29-x"
 INFLUX = "Wz4influxTokenOfOurs_88=="
@@ -233,7 +232,7 @@ def everything(tmp_path: Path, fakes: Fakes, token: str) -> Callable[[str], Set]
         for charger in document["chargers"]:
             charger["token_file"] = token
         config.write_text(yaml.safe_dump(document))
-        certificate(tmp_path)
+        self_signed(tmp_path)
         hashed = bcrypt.hashpw(WEB.encode(), bcrypt.gensalt(4)).decode()
         web = tmp_path / "web.yaml"
         web.write_text(

@@ -10,58 +10,17 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
+from exporters import LISTEN, Exporter, charging
 from servers import free_port, wait_for
 
-from goe_exporter.simulator import Car, Charger, Simulator
+from goe_exporter.simulator import Simulator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import Command, Launch
+    from commands import Launch
 
-LISTEN = ("--web.listen-address", "127.0.0.1:0")
 EVENT = re.compile(r'time=\S+ level=(?:info|warning) event=("[^"]+"|\S+)( \w+=("[^"]*"|\S+))*\n')
-
-
-@pytest.fixture
-def standing_still() -> Iterator[Simulator]:
-    """Yield a simulator in which no time passes, so that what was polled is what there is."""
-    with Simulator(clock=lambda: 1000.0) as running:
-        yield running
-
-
-def charging(model: str) -> Charger:
-    """Return a charger in the middle of a session."""
-    charger = Charger(model, serial="218042", name="Kabel 1")
-    charger.plug(Car(battery_wh=60_000, soc=0.2))
-    charger.advance(600)
-    return charger
-
-
-class Exporter:
-    """A running exporter, asked over HTTP."""
-
-    def __init__(self, command: Command) -> None:
-        self.command = command
-        started = r'(?:event=started .*url=|"event": "started".*"url": ")([^"\s]+)'
-        self.url = command.line(started)[1]
-
-    def get(self, path: str) -> str:
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=5) as response:
-            return str(response.read().decode())
-
-    def samples(self) -> dict[str, float]:
-        """Return the samples on `/metrics` by name and labels, as they stand there."""
-        lines = [line for line in self.get("metrics").splitlines() if not line.startswith("#")]
-        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
-
-    def value(self, sample: str) -> float | None:
-        return self.samples().get(sample)
-
-    def wait(self, sample: str, value: float) -> None:
-        """Wait until a sample has a value."""
-        wait_for(lambda: self.value(sample) == value, f"{sample} {value}")
 
 
 def events(err: str) -> list[str]:
@@ -162,7 +121,7 @@ def test_two_chargers_by_a_file(launch: Launch, standing_still: Simulator, tmp_p
     wait_for(lambda: garage.requests >= 3, "three polls")
     exporter.wait(r'goe_up{charger="car \"port\""}', 1)
     assert carport.requests == 1
-    assert garage.most_at_once == 1
+    assert garage.max_concurrent == 1
     outcome = exporter.command.end(signal.SIGTERM)
     assert outcome.status == 0
     logged = [json.loads(line) for line in outcome.err.splitlines()]

@@ -28,7 +28,7 @@ PORTS = {
 """Service → the port it listens on in its container."""
 
 PROGRAMS = {"prom/prometheus": "prometheus", "prom/alertmanager": "prometheus-alertmanager"}
-"""Image → the program that its entrypoint starts, as Debian names it."""
+"""Image → Debian's name of the program that its entrypoint starts."""
 
 Document = dict[str, Any]
 
@@ -65,7 +65,7 @@ def mounts(service: Document) -> dict[str, str]:
 
 
 class Native:
-    """Services of a stack, run from what Debian ships instead of images.
+    """The services of a stack, run from Debian's packages instead of images.
 
     Their commands and files are those of the compose files but for three things: `service:port`
     and a service's own port become ports of 127.0.0.1, container paths become paths here, and an
@@ -87,7 +87,7 @@ class Native:
                     config.write_text(self.text(name, (ROOT / source).read_text()))
 
     def url(self, service: str) -> str:
-        """Return where a service answers."""
+        """Return the URL of a service."""
         return f"http://{self.address[service]}"
 
     def command(self, service: str) -> list[str]:
@@ -99,18 +99,18 @@ class Native:
         return ["env", *words[: len(environment)], *program, *words[len(environment) :]]
 
     def health(self, service: str) -> list[str]:
-        """Return the command that tells whether a service is healthy."""
+        """Return the health check command of a service."""
         kind, program, *arguments = self.services[service]["healthcheck"]["test"]
         assert kind == "CMD"
         path = sys.executable if program == "python" else binary(program)
         return [path, *(self.text(service, word) for word in arguments)]
 
     def path(self, service: str, target: str) -> Path:
-        """Return where a mounted path of a service lies here."""
+        """Return the path on this machine of a mounted path of a service."""
         return Path(self._paths[service][target])
 
     def text(self, service: str, text: str) -> str:
-        """Return a text of a service with the names of here."""
+        """Return a text of a service with addresses and paths of this machine."""
         for name, port in PORTS.items():
             own = r"(?:127\.0\.0\.1|0\.0\.0\.0|(?<![\w.]))" if name == service else rf"\b{name}"
             if name in self.address:
@@ -121,7 +121,7 @@ class Native:
         return re.sub(whole_path, lambda match: paths[match[1]], text) if paths else text
 
     def _lay_out(self, service: str) -> dict[str, str]:
-        """Return container path → path here, having made what the service may write."""
+        """Create the service's files; return container path → path on this machine."""
         paths: dict[str, str] = {}
         if "secrets" in self.services[service]:
             paths["/run/secrets"] = f"{self._folder}/secrets"

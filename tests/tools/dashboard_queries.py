@@ -1,4 +1,4 @@
-"""The dashboards' queries as Grafana sends them: variables filled in, steps on midnight."""
+"""The dashboards' queries as Grafana sends them, with variables replaced and days aligned."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
 
 
 class Moment(NamedTuple):
-    """What a dashboard shows: from `start` to `end` (Unix seconds), by steps of `step` seconds.
+    """The time range of a dashboard, `start` to `end` (Unix seconds), and its step in seconds.
 
     `chosen` are the values of its variables; all chargers of all jobs unless it says otherwise.
     """
@@ -27,7 +27,7 @@ class Moment(NamedTuple):
     chosen: Mapping[str, str] = {}
 
     def fill(self, text: str) -> str:
-        """Return a query with its variables replaced; KeyError for one that is not there."""
+        """Return a query with its variables replaced; raises KeyError for an unknown one."""
         whole = max(round(self.end - self.start), 1)
         values = {
             "job": ".*",
@@ -47,7 +47,7 @@ class Moment(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A query of a panel. `past` is a range query; `least_step` the panel's, in seconds."""
+    """A query of a panel; `past` for a range query; `least_step` is the panel's in seconds."""
 
     board: str
     panel: str
@@ -58,7 +58,7 @@ class Query(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What it is called when it fails."""
+        """The name of the query in failures."""
         return f"{self.board} {self.panel} {self.letter}"
 
 
@@ -69,7 +69,7 @@ def board(name: str) -> dict[str, Any]:
 
 
 def queries(name: str, panel: str = "") -> list[Query]:
-    """Return the queries of a dashboard, or of its panels of this title."""
+    """Return the queries of a dashboard, or of its panel with this title."""
     return [
         Query(
             name,
@@ -86,11 +86,11 @@ def queries(name: str, panel: str = "") -> list[Query]:
 
 
 def midnight(unix: float, hours_east: float = 1) -> float:
-    """Return the midnight before a moment, where the clock is so many hours ahead of UTC."""
+    """Return the last midnight before a time, in a zone this many hours ahead of UTC."""
     return (unix + hours_east * 3600) // DAY * DAY - hours_east * 3600
 
 
 def unix(year: int, month: int, day: int, hours: float = 0, hours_east: float = 1) -> float:
-    """Return the Unix time of a local date and so many hours after midnight."""
+    """Return the Unix time of a local date and hours after midnight."""
     start = dt.datetime(year, month, day, tzinfo=dt.UTC).timestamp()
     return start + (hours - hours_east) * 3600

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 
-from paths import TESTS
+import paths
 from prometheus_client.parser import text_string_to_metric_families
 from servers import binary
 
@@ -15,8 +15,7 @@ from goe_exporter.charger import api_v1
 from goe_exporter.influx.stats import DeliveryStats
 from goe_exporter.polling.view import ChargerView, PollStats
 
-FIXTURES_FOLDER = TESTS / "fixtures"
-FIXTURES = tuple(path.stem for path in sorted(FIXTURES_FOLDER.glob("v[12]_*.json")))
+FIXTURES = tuple(path.stem for path in sorted(paths.FIXTURES.glob("v[12]_*.json")))
 TIME = 1_700_000_000.25
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 INFLUX = DeliveryStats(
@@ -35,7 +34,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def status_of(fixture: str) -> dict[str, object]:
-    text = (FIXTURES_FOLDER / f"{fixture}.json").read_text(encoding="utf-8")
+    text = (paths.FIXTURES / f"{fixture}.json").read_text(encoding="utf-8")
     return dict(json.loads(text))
 
 

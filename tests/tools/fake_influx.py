@@ -192,3 +192,6 @@ def context(both: Path) -> ssl.SSLContext:
 def http_date(seconds_from_now: float) -> str:
     """Return a moment as HTTP spells it."""
     return email.utils.formatdate(time.time() + seconds_from_now, usegmt=True)
+
+
+Fakes = Callable[[Callable[[Received], Reply]], FakeInflux]

@@ -31,6 +31,10 @@ def binary(name: str) -> str:
     return path
 
 
+PATIENCE_SECONDS = 60.0
+"""How long a test waits for what must happen: so long that only what hangs takes it."""
+
+
 def free_port() -> int:
     """Return a TCP port of 127.0.0.1 that nothing listens on."""
     with socket.socket() as probe:
@@ -39,7 +43,7 @@ def free_port() -> int:
     return port
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until `condition` holds; fail naming `what` after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
@@ -51,7 +55,7 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 20.0) ->
 def answers(url: str) -> bool:
     """Tell whether a URL answers with 200."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:
+        with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False
@@ -67,7 +71,7 @@ def running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -122,7 +126,7 @@ class InfluxDB:
         form = {"q": statement, "db": "goe", "epoch": "ms"}
         url = f"{self.url}/query?{urllib.parse.urlencode(self._login)}"
         body = urllib.parse.urlencode(form).encode()
-        with urllib.request.urlopen(url, body, timeout=10) as response:
+        with urllib.request.urlopen(url, body, timeout=PATIENCE_SECONDS) as response:
             (result,) = json.load(response)["results"]
         assert "error" not in result, (statement, result)
         return [
@@ -143,7 +147,9 @@ class InfluxDB:
     def write(self, line: str, precision: str = "ms") -> None:
         """Write line protocol."""
         query = urllib.parse.urlencode({"db": "goe", "precision": precision, **self._login})
-        with urllib.request.urlopen(f"{self.url}/write?{query}", line.encode(), timeout=10) as done:
+        with urllib.request.urlopen(
+            f"{self.url}/write?{query}", line.encode(), timeout=PATIENCE_SECONDS
+        ) as done:
             assert done.status == 204
 
 
@@ -177,10 +183,12 @@ class VictoriaMetrics:
 
     def series(self, name: str = "", **labels: str) -> list[Series]:
         """Return the series of a name, or all, that have these labels."""
-        urllib.request.urlopen(f"{self.url}/internal/force_flush", timeout=10).close()
+        urllib.request.urlopen(f"{self.url}/internal/force_flush", timeout=PATIENCE_SECONDS).close()
         match = f'{{__name__="{name}"}}' if name else '{__name__!=""}'
         body = urllib.parse.urlencode({"match[]": match}).encode()
-        with urllib.request.urlopen(f"{self.url}/api/v1/export", body, timeout=10) as response:
+        with urllib.request.urlopen(
+            f"{self.url}/api/v1/export", body, timeout=PATIENCE_SECONDS
+        ) as response:
             found = [json.loads(line) for line in response]
         return [
             Series(one["metric"], dict(zip(one["timestamps"], one["values"], strict=True)))
@@ -208,7 +216,7 @@ def push_config(folder: Path, url: str, chargers: Mapping[str, str], **settings:
 def _responds(url: str) -> bool:
     """Tell whether a URL answers, with whatever it has to say."""
     try:
-        urllib.request.urlopen(url, timeout=2).close()
+        urllib.request.urlopen(url, timeout=PATIENCE_SECONDS).close()
     except urllib.error.HTTPError as error:
         error.close()
     except (urllib.error.URLError, ConnectionError, TimeoutError):
@@ -216,13 +224,12 @@ def _responds(url: str) -> bool:
     return True
 
 
-def self_signed(folder: Path) -> Path:
-    """Return a file with a self-signed certificate for 127.0.0.1 and its key."""
-    key, public = folder / "key.pem", folder / "certificate.pem"
+def self_signed(folder: Path, name: str = "prometheus.example") -> Path:
+    """Return a file with a new self-signed certificate for a name and 127.0.0.1, and its key."""
+    key, public, both = folder / "key.pem", folder / "certificate.pem", folder / "both.pem"
     request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    subject = "-subj /CN=test -addext subjectAltName=IP:127.0.0.1"
+    subject = f"-subj /CN=test -addext subjectAltName=DNS:{name},IP:127.0.0.1"
     options = [*request.split(), *subject.split(), "-keyout", str(key), "-out", str(public)]
     subprocess.run([binary("openssl"), *options], check=True, capture_output=True)
-    both = folder / "both.pem"
     both.write_text(key.read_text() + public.read_text())
     return both

@@ -18,7 +18,7 @@ class Ticker:
         self.wait_seconds = interval_seconds
         self.begun: list[float] = []
         self.ended = 0
-        self.most_at_once = 0
+        self.max_concurrent = 0
         self.release = threading.Event()
         if not poll_seconds:
             self.release.set()
@@ -29,7 +29,7 @@ class Ticker:
         """Take `poll_seconds`, or until released."""
         self.begun.append(time.monotonic())
         self.in_progress += 1
-        self.most_at_once = max(self.most_at_once, self.in_progress)
+        self.max_concurrent = max(self.max_concurrent, self.in_progress)
         self.release.wait(self._poll_seconds)
         self.in_progress -= 1
         self.ended += 1

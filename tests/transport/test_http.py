@@ -7,19 +7,17 @@ import ssl
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import servers
-from conftest import Speaker
+from speaker import Speak, Speaker
 
 from goe_exporter.config import values
 from goe_exporter.errors import REASONS, TransportError, UsageError
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.transport.http import Transport
-
-Speak = Callable[..., Speaker]
 
 DEADLINE_SECONDS = 0.4
 ALLOWANCE_SECONDS = 1.5

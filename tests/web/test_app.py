@@ -378,7 +378,7 @@ def test_clients_cost_the_charger_nothing(simulator: Simulator) -> None:
     assert box.requests == stats.polls
     assert stats.polls <= seconds / 0.25 + 1
     assert stats.failures == {}
-    assert box.most_at_once == 1
+    assert box.max_concurrent == 1
 
 
 # Listen address

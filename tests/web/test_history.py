@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from clocks import Clocks
 
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.snapshot import Snapshot
@@ -17,18 +18,6 @@ PRO = {
     "tma": [23.125, 24.9, 20, 21, 22, 19],
 }
 WALL = 1_750_000_000.0
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.wall = WALL
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
-        self.wall += seconds
 
 
 def test_removed_chargers_are_deleted() -> None:
@@ -45,8 +34,8 @@ class Past:
     """A history on a clock of its own."""
 
     def __init__(self, **options: float) -> None:
-        self.clock = Clock()
-        clocks = {"clock": lambda: self.clock.now, "wall": lambda: self.clock.wall}
+        self.clocks = Clocks(WALL)
+        clocks = {"clock": lambda: self.clocks.up, "wall": lambda: self.clocks.wall}
         self.history = History(**clocks, **options)  # type: ignore[arg-type]
 
     def take(self, power: float | None, wait: float = 5.0, status: dict[str, object] = PRO) -> None:
@@ -58,7 +47,7 @@ class Past:
             readings = decode(status | {"nrg": nrg}, 2, CHANNELS).readings
             snapshot = Snapshot("garage", 2, 0.0, 0.0, readings)
         self.history.take(Poll("garage", "", 0.0, snapshot))
-        self.clock.advance(wait)
+        self.clocks.go(wait)
 
     def power(self, minutes: int = 60, interval: float = 5.0) -> list[float | None]:
         series = self.history.timeline("garage", minutes, interval).series
@@ -157,7 +146,7 @@ def test_an_hour_is_kept_and_no_more(interval: float) -> None:
     for second in range(0, 5400, int(interval)):
         past.take(second, wait=interval)
     times = past.history.timeline("garage", 60, interval).times
-    now = past.clock.wall
+    now = past.clocks.wall
     assert len(times) <= ROWS
     assert times == sorted(times)
     assert now - 3600 <= times[0] <= now - 3600 + 2 * max(interval, 5)
@@ -178,7 +167,7 @@ def test_a_clock_that_is_set() -> None:
     past = Past()
     past.take(1)
     past.take(2)
-    past.clock.wall += 86_400
+    past.clocks.wall += 86_400
     past.take(3)
     assert past.history.timeline("garage", 60, 5.0).times == [
         *(WALL + 86_400, WALL + 86_405, WALL + 86_410),

@@ -1,12 +1,12 @@
-"""The 8 kB of an unfiltered v2 status that are no readings.
+"""The part of an unfiltered v2 status without readings, about 8 kB.
 
-Names, keys and addresses are fakes; their types are those of a real status
+Names, secrets and addresses are invented; the types are those of a real status
 (docs/protocol.md §3.13).
 """
 
 from __future__ import annotations
 
-NO_ADDRESS = "0.0.0.0"  # noqa: S104  (a value in the status, nothing is bound to it)
+NO_ADDRESS = "0.0.0.0"  # noqa: S104, a value in the status; nothing listens on it
 NO_STATION = "00:00:00:00:00:00"
 BROKER = "mqtt://***:***@mqtt.example:1883"
 
@@ -55,7 +55,7 @@ _ZEROS = (
     "tsss ufm wsc"
 )
 
-BALLAST: dict[str, object] = {
+PADDING: dict[str, object] = {
     **dict.fromkeys(_NULLS.split()),
     **dict.fromkeys(_FALSE.split(), False),
     **dict.fromkeys(_TRUE.split(), True),
@@ -139,4 +139,4 @@ BALLAST: dict[str, object] = {
     "data": '{"i":120,"url":"https://data.example/data?token=***"}',
     "dll": "https://data.example/export?e=***",
 }
-"""Keys and values that never change."""
+"""Keys whose values never change."""

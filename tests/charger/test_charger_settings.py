@@ -14,7 +14,7 @@ FIELDS = json.loads((GOLDEN / "influx_fields.json").read_text("utf-8"))
 
 
 def labels(given: object) -> dict[str, str]:
-    """Return the labels of a charger as they are once loaded."""
+    """Return the labels of a charger after loading."""
     charger = {"name": "garage", "host": "192.168.1.36", "labels": given}
     (found,) = service_config.parse({"chargers": [charger]}, "config.yaml").chargers
     return found.labels
@@ -30,7 +30,7 @@ def labels(given: object) -> dict[str, str]:
         {f"label_{number}": "x" for number in range(16)},
     ],
 )
-def test_labels_are_kept_as_they_are(given: dict[str, str]) -> None:
+def test_labels_are_kept_unchanged(given: dict[str, str]) -> None:
     """Up to 16 names of 63 ASCII characters with texts of 200 characters are accepted."""
     assert labels(given) == given
 
@@ -46,20 +46,20 @@ def test_a_charger_has_no_labels_by_default() -> None:
     "name", ["charger", "serial", "job", "instance", "time", "charger_name", *FIELDS]
 )
 def test_a_label_replaces_nothing(name: str) -> None:
-    """A label has not the name of a tag, a field or one of Prometheus' own labels."""
+    """Names of tags, fields and Prometheus' own labels are rejected."""
     with pytest.raises(ConfigError) as refused:
         labels({name: "x"})
     assert str(refused.value) == (
-        f"config.yaml: chargers[0].labels: a label name other than the reserved '{name}'"
+        f"config.yaml: chargers[0].labels: the label name '{name}' is reserved"
     )
 
 
 @pytest.mark.parametrize("name", ["", "x" * 64, "2nd", "_site", "a-b", "a:b", "a.b", "a\n"])
 def test_a_label_has_a_name_for_every_sink(name: str) -> None:
-    """A name that Prometheus or InfluxDB rejects or reserves is an error."""
+    """Names that are no Prometheus label names, or begin with `_`, are rejected."""
     with pytest.raises(ConfigError) as refused:
         labels({name: "x"})
     assert str(refused.value) == (
-        "config.yaml: chargers[0].labels: a label name such as site, of up to 63 letters, digits"
-        f" and _, beginning with a letter, not {name!r}"
+        "config.yaml: chargers[0].labels: a label name must have up to 63 letters, digits and _,"
+        f" and begin with a letter, not {name!r}"
     )

@@ -1,4 +1,4 @@
-"""API v2: requested keys with JSON types, and writes with their refusals (docs/protocol.md §1)."""
+"""API v2: requested keys as JSON types, writes and refusals (docs/protocol.md §1)."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from functools import lru_cache
 from urllib.parse import parse_qsl
 
 from . import logic
-from .ballast import BALLAST
+from .api_v1 import SWITCHED_ON, phase_bits
 from .hardware import Model, version
+from .padding import PADDING
 from .settings import SETTINGS, RefusedError, change
-from .speech_v1 import SWITCHED_ON, phase_bits
 from .state import CARDS, State
 
 Build = Callable[[State], object]
 
 COMMA_FILTER_SINCE = (51, 4)
 CARD_KEYS_SINCE = (60,)
+REVISION_KEYS_SINCE = (60, 4)
 OLD_FILTER_KEYS = 10
 LOCAL_OFFSET = timedelta(hours=2)
 
 
 def _single(value: float) -> float:
-    """Return a number as the charger's 32-bit floats print: seven digits."""
+    """Return a number with seven digits, as the charger prints its 32-bit floats."""
     return float(f"{value:.7g}")
 
 
@@ -66,7 +67,7 @@ def _moment(charger: State, offset: timedelta) -> str:
 
 
 def _surplus(name: str) -> Build:
-    """Return how `pgrid`, `ppv`, `pakku` (W) are read: null unless fed in the last 6 s."""
+    """Return the builder of `pgrid`, `ppv` or `pakku` (W): null unless written in the last 6 s."""
 
     def build(charger: State) -> object:
         return charger.pv_w.get(name) if charger.time_s < charger.pv_until_s else None
@@ -144,7 +145,7 @@ READINGS: dict[str, Build] = {
     "var": lambda charger: charger.variant,
     "wh": lambda charger: _single(charger.session_wh),
 }
-"""How each living key is read; what never changes stands in `BALLAST`."""
+"""The builder of each key that changes; the others are in `PADDING`."""
 
 CARD_READINGS: dict[str, Build] = {
     **{f"c{slot}e": _card_energy(slot) for slot in range(CARDS)},
@@ -153,53 +154,63 @@ CARD_READINGS: dict[str, Build] = {
 }
 
 
+REVISION_READINGS: dict[str, Build] = {
+    "rev": lambda charger: charger.revision,
+    "styp": lambda charger: charger.style,
+}
+
+
 @lru_cache
-def _builders(hardware: Model, *, card_keys: bool) -> dict[str, Build]:
-    """Return every key that this hardware and firmware have."""
-    keys: dict[str, Build] = {key: (lambda _, fixed=value: fixed) for key, value in BALLAST.items()}  # type: ignore[misc]
-    keys |= READINGS | (CARD_READINGS if card_keys else {})
+def _builders(hardware: Model, firmware: tuple[int, ...]) -> dict[str, Build]:
+    """Return the builders of all keys of this hardware and firmware."""
+    keys: dict[str, Build] = {key: (lambda _, fixed=value: fixed) for key, value in PADDING.items()}  # type: ignore[misc]
+    keys |= READINGS
+    if firmware >= CARD_KEYS_SINCE:
+        keys |= CARD_READINGS
+    if firmware >= REVISION_KEYS_SINCE:
+        keys |= REVISION_READINGS
     if not hardware.knows_cable:
         del keys["cbl"]
     return keys
 
 
 def _known(charger: State) -> dict[str, Build]:
-    return _builders(charger.hardware, card_keys=version(charger.firmware) >= CARD_KEYS_SINCE)
+    return _builders(charger.hardware, version(charger.firmware))
 
 
 def status_v2(charger: State, keys: Iterable[str] | None = None) -> dict[str, object]:
-    """Return the status: the asked keys that this charger has, or all of them for None."""
+    """Return the requested keys that this charger has, or all of them for None."""
     known = _known(charger)
-    asked = known if keys is None else keys
-    return {key: known[key](charger) for key in asked if key in known}
+    requested = known if keys is None else keys
+    return {key: known[key](charger) for key in requested if key in known}
 
 
-def filtered(charger: State, asked: str | None) -> tuple[int, dict[str, object]]:
-    """Return HTTP status and body of `GET /api/status`, for a filter as it stands in the URL.
+def filtered(charger: State, keys_filter: str | None) -> tuple[int, dict[str, object]]:
+    """Return HTTP status and body of `GET /api/status` for the filter in the URL.
 
-    Firmware before 051.4 understands only `["car","amp"]` with at most 10 keys, later firmware only
-    `car,amp`; to the other form both say `{}`. PRO says 400 as soon as one key is unknown to it,
-    without a filter too (docs/protocol.md §1).
+    Firmware before 051.4 accepts only `["car","amp"]` with at most 10 keys, later firmware only
+    `car,amp`; for the other form both return `{}`. PRO returns 400 if it does not know a key, and
+    without a filter (docs/protocol.md §1).
     """
     strict = charger.hardware.strict_filter
-    if asked is None:
+    if keys_filter is None:
         return 400 if strict else 200, status_v2(charger)
-    keys = _old_filter(asked) if _old(charger) else _comma_filter(asked)
+    keys = _old_filter(keys_filter) if _is_old(charger) else _comma_filter(keys_filter)
     status = status_v2(charger, keys)
     return 400 if strict and len(status) < len(set(keys)) else 200, status
 
 
-def _old(charger: State) -> bool:
+def _is_old(charger: State) -> bool:
     return version(charger.firmware) < COMMA_FILTER_SINCE
 
 
-def _comma_filter(asked: str) -> list[str]:
-    return [] if asked.startswith("[") else [key for key in asked.split(",") if key]
+def _comma_filter(text: str) -> list[str]:
+    return [] if text.startswith("[") else [key for key in text.split(",") if key]
 
 
-def _old_filter(asked: str) -> list[str]:
+def _old_filter(text: str) -> list[str]:
     try:
-        keys = _decode(asked)
+        keys = _decode(text)
     except RefusedError:
         return []
     if not isinstance(keys, list) or len(keys) > OLD_FILTER_KEYS:
@@ -208,24 +219,24 @@ def _old_filter(asked: str) -> list[str]:
 
 
 def set_v2(charger: State, query: str) -> tuple[int, dict[str, object] | str]:
-    """Take a write such as `amp=16` and return HTTP status and body.
+    """Accept a write such as `amp=16` and return HTTP status and body.
 
-    Each key of the body is true, or a string that says why not; then the HTTP status is 500.
-    Firmware before 051.4 only counts, and leaves out the keys that it does not know.
+    The body maps each key to true, or to the reason of a refusal; then the HTTP status is 500.
+    Firmware before 051.4 only reports counts, without the keys that it does not know.
     """
     pairs = parse_qsl(query, keep_blank_values=True)
-    answer: dict[str, object] = {key: _set(charger, key, text) for key, text in pairs}
-    failed = sum(outcome is not True for outcome in answer.values())
-    if _old(charger):
-        failed -= len(answer.keys() - _known(charger).keys())
-        succeeded = sum(outcome is True for outcome in answer.values())
+    outcomes: dict[str, object] = {key: _set(charger, key, text) for key, text in pairs}
+    failed = sum(outcome is not True for outcome in outcomes.values())
+    if _is_old(charger):
+        failed -= len(outcomes.keys() - _known(charger).keys())
+        succeeded = sum(outcome is True for outcome in outcomes.values())
         counted = f"{succeeded} succeeded and {failed} failed."
         return 200 if succeeded and not failed else 500, counted
-    return 500 if failed else 200, answer
+    return 500 if failed else 200, outcomes
 
 
 def _set(charger: State, key: str, text: str) -> bool | str:
-    """Schedule one write; a string is the charger's refusal."""
+    """Schedule a write; return true, or the reason of the refusal."""
     if key not in _known(charger):
         return f"{key}: tried to set unknown api key ({text})"
     try:
@@ -245,7 +256,7 @@ def _without_setter(charger: State) -> str:
 
 
 def _decode(text: str) -> object:
-    """Return the JSON value that the text is, or refuse it."""
+    """Return the JSON value of a text, or refuse it."""
     try:
         return json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

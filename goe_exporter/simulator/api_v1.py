@@ -1,4 +1,4 @@
-"""API v1: everything at once, mostly in strings, in the scalings of docs/protocol.md §2."""
+"""API v1: the whole status, mostly as strings, scaled as in docs/protocol.md §2."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ WRAP_MS = 2**32
 CARD_IDS = ("a", "r", "d", "4", "5", "6", "7", "8", "9", "1")
 CARD_NAMES = ("a", "m", "e", "4", "5", "6", "7", "8", "9", "1")
 LIMIT_ON = 2
-LARGEST_LIMIT = 65535
-LONGEST_NUMBER = 10
+MAX_LIMIT = 65535
+MAX_DIGITS = 10
 
 
 def phase_bits(charger: State) -> list[bool]:
-    """Return L1 to L3 after the contactor, then L1 to L3 before it (docs/protocol.md §3.6)."""
+    """Return L1 to L3 behind the contactor, then L1 to L3 before it (docs/protocol.md §3.6)."""
     return [phase < charger.contactor_phases for phase in range(3)] + [True] * 3
 
 
 def _meter(charger: State) -> list[float]:
-    """Return `nrg`: V, 0.1 A, 0.1 kW, 0.01 kW in all, %."""
+    """Return `nrg`: V, 0.1 A, 0.1 kW, total in 0.01 kW, %."""
     digits = 2 if charger.hardware.fine_meter else None
     values = (
         *charger.phase_voltage_v,
@@ -49,7 +49,7 @@ def _identity(charger: State) -> dict[str, object]:
 
 
 def _access(charger: State) -> int:
-    """Return `ast`; API v2's eco and trip modes are its 2 (docs/protocol.md §2)."""
+    """Return `ast`; the eco and trip modes of API v2 are 2 (docs/protocol.md §2)."""
     if not charger.hardware.v2 or charger.access == 1:
         return charger.access
     return 2 if charger.logic_mode in (4, 5) else 0
@@ -60,7 +60,7 @@ def _energies(charger: State) -> dict[str, object]:
     tenths = int(charger.energy_wh / 100)
     limit_wh = charger.energy_limit_wh
     cards = zip(CARD_IDS, charger.card_wh, strict=True)
-    # Without a limit the later hardware always says 180 (docs/protocol.md §3.3).
+    # Without a limit, later hardware always reports 180 (docs/protocol.md §3.3).
     unlimited = 180 if charger.hardware.v2 else charger.limit_memory
     return {
         "dws": str(max(0, int(charger.session_wh * 360))),
@@ -92,14 +92,14 @@ def _state(charger: State) -> dict[str, object]:
 
 
 def _hardware(charger: State) -> dict[str, object]:
-    """Return what V1/V2 hardware says and the legacy API does not, or the other way round."""
+    """Return the keys that only V1 and V2 hardware has, or only the legacy API."""
     board, type2 = charger.board_c, charger.type2_c
     if charger.hardware.v2:
         eighths = [round(value * 8) / 8 for value in (type2, board)]
         single = str(int(charger.phase_mode == 1))
         return {"amx": str(charger.amx or charger.amp), "fsp": single, "tma": eighths}
     sensors = [board, board - 0.75, board - 1.25, type2]
-    answer: dict[str, object] = {
+    status: dict[str, object] = {
         "tmp": str(int(board)),
         "tma": [round(value, 2) for value in sensors],
         "amt": str(charger.temperature_limit_a),
@@ -112,8 +112,8 @@ def _hardware(charger: State) -> dict[str, object]:
         "mck": "",
         "mcc": 0,
     }
-    # No captured status of V2 hardware has the key; here it appears once it was written.
-    return answer | ({"amx": str(charger.amx)} if charger.amx else {})
+    # No captured status of V2 hardware has the key; here it appears once it is written.
+    return status | ({"amx": str(charger.amx)} if charger.amx else {})
 
 
 _STRINGS = {
@@ -149,7 +149,7 @@ _NUMBERS = {"loe": 0, "lot": 32, "lom": 6, "lop": 50, "log": "", "lof": 0, "lch"
 
 
 def status_v1(charger: State) -> dict[str, object]:
-    """Return the answer to `GET /status`: every key this hardware has."""
+    """Return the response to `GET /status`: every key of this hardware."""
     return {
         **_identity(charger),
         **_state(charger),
@@ -161,20 +161,20 @@ def status_v1(charger: State) -> dict[str, object]:
 
 
 def set_v1(charger: State, payload: str) -> dict[str, object]:
-    """Take a write such as `amp=16` and return the answer: the status with the new value.
+    """Accept a write such as `amp=16` and return the response: the status with the new value.
 
-    A refusal is the unchanged status (docs/protocol.md §1). `/status` follows a second later.
+    A refusal is the unchanged status (docs/protocol.md §1). `/status` changes a second later.
     """
     key, _, text = payload.partition("=")
     status = status_v1(charger)
-    number = text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
+    number = text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
     if number and _write(charger, key, int(text)):
         status[key] = str(int(text))
     return status
 
 
 def _write(charger: State, key: str, number: int) -> bool:
-    """Schedule a v1 write; False is a refusal."""
+    """Schedule a write; return False to refuse it."""
     if key in ("stp", "dwo"):
         return _write_limit(charger, key, number)
     if key == "amx" and not charger.hardware.v2 and version(charger.firmware) < (40,):
@@ -199,7 +199,7 @@ def _write_limit(charger: State, key: str, number: int) -> bool:
     if key == "stp":
         allowed, apply = number in (0, LIMIT_ON), _switch_limit(on=number == LIMIT_ON)
     else:
-        allowed, apply = number <= LARGEST_LIMIT, _remember_limit(number)
+        allowed, apply = number <= MAX_LIMIT, _remember_limit(number)
     if allowed:
         charger.schedule(apply)
     return allowed
