@@ -146,6 +146,7 @@ def test_version(goe: Goe) -> None:
     assert outcome.out.startswith("goe-exporter ")
 
 
+@pytest.mark.system
 def test_help_imports_nothing_heavy() -> None:
     """`--help` starts fast: libraries are imported by the command that needs them."""
     program = (
@@ -163,6 +164,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert not set(heavy.split()) & set(modules)
 
 
+@pytest.mark.system
 def test_help_is_fast() -> None:
     """`--help` takes at most twice as long as importing click and requests."""
 
@@ -528,6 +530,7 @@ def test_read_of_a_dead_host(goe: Goe, output: str) -> None:
     assert outcome == (1, "", f"goe-exporter: {address} refuses the connection\n")
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 @pytest.mark.parametrize("output", ["table", "prometheus", "influx"])
 def test_read_on_an_old_terminal(simulator: Simulator, encoding: str, output: str) -> None:
@@ -540,6 +543,7 @@ def test_read_on_an_old_terminal(simulator: Simulator, encoding: str, output: st
     assert b"garage" in done.stdout
 
 
+@pytest.mark.system
 def test_no_room_for_the_output() -> None:
     """A full disk behind the output is an error of one line."""
     command = [sys.executable, "-m", "goe_exporter.cli", "channels"]

@@ -138,6 +138,7 @@ def is_elf(path: Path) -> bool:
         return file.read(4) == b"\x7fELF"
 
 
+@pytest.mark.system
 def test_image_works(tmp_path: Path, simulator: Simulator) -> None:
     """What is laid out runs as its user with nothing around it, and holds no other program."""
     if os.geteuid() != 0:
@@ -216,6 +217,7 @@ def unit(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.system
 def test_unit_is_verified(unit: Path) -> None:
     """`systemd-analyze verify` has nothing to say about the unit."""
     command = [binary("systemd-analyze"), "verify", "--man=no", str(unit)]
@@ -229,6 +231,7 @@ def security(unit: Path, *options: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.system
 def test_unit_is_shut_off(unit: Path) -> None:
     """`systemd-analyze security` finds open what is named here, and no more exposure than that."""
     checks = json.loads(security(unit, "--json=short"))
