@@ -1,4 +1,4 @@
-"""Files that survive a power cut: what a function here made is on the disk when it returns."""
+"""Files that survive a power cut: everything is on disk when a function returns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FILE_MODE = 0o640
 
 
 def make(directory: Path) -> None:
-    """Make a directory with all above it, unless it exists."""
+    """Create a directory and its parents if they do not exist."""
     try:
         directory.mkdir(DIRECTORY_MODE)
     except FileNotFoundError:
@@ -22,13 +22,13 @@ def make(directory: Path) -> None:
         if directory.is_dir():
             return
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
-    # A parent that may be written to but not listed cannot be synced either.
+    # A parent that can be written to but not listed cannot be synced.
     with contextlib.suppress(PermissionError):
         sync_directory(directory.parent)
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Put content into a file, so that a cut leaves the old one or the new one, whole."""
+    """Replace a file's content atomically: a power cut leaves the old or the new content."""
     temporary = path.with_suffix(".tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
@@ -46,14 +46,14 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def write(descriptor: int, content: bytes) -> None:
-    """Write all of it; a disk that fills in the middle raises."""
+    """Write all of the content; raises `OSError` if the disk fills meanwhile."""
     written = 0
     while written < len(content):
         written += os.write(descriptor, content[written:])
 
 
 def sync_directory(directory: Path) -> None:
-    """Make sure that the names in a directory, and which of them are gone, are on the disk."""
+    """Write the names in a directory, and their removal, to disk."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,8 +1,8 @@
-"""Cycles → InfluxDB line protocol (DESIGN §7): one point per charger and cycle.
+"""Polls as InfluxDB line protocol (docs/influxdb.md): one point per charger and poll.
 
-Measurement `goe_charger`, tags `charger` and `serial` (and those of the configuration), timestamps
-in ms. The serializer is ours because types must never change: every number is a float, a flag a
-boolean, a state a string with its number beside it; what is absent is no field.
+Measurement `goe_charger`, tags `charger` and `serial` and those of the configuration, timestamps in
+ms. The types of fields never change: every number is a float, a flag a boolean, a state a string
+with its code as a second field; an absent value has no field.
 """
 
 from __future__ import annotations
@@ -15,70 +15,69 @@ from goe_exporter.channels.snapshot import Reading
 from goe_exporter.polling.view import Poll
 
 MEASUREMENT = "goe_charger"
-LONGEST_STAMP = 19
-"""Digits of the largest timestamp that a server can hold."""
+MAX_TIMESTAMP_DIGITS = 19
+"""Digits of the largest timestamp that a server accepts."""
 
 _TAG_ESCAPES = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ "})
-_TREACHEROUS = re.compile(r"\\+(?=[\\ ,=]|$)")
+_ESCAPING_BACKSLASHES = re.compile(r"\\+(?=[\\ ,=]|$)")
 _STRING_ESCAPES = str.maketrans({'"': '\\"', "\\": "\\\\"})
 
 
-def point(cycle: Poll, tags: Mapping[str, str]) -> str:
-    """Return a cycle's point without its timestamp; a failed poll's is `up=false` alone.
+def point(poll: Poll, tags: Mapping[str, str]) -> str:
+    """Return a poll's point without its timestamp; that of a failed poll is `up=false` only.
 
-    A name that no tag can hold (`tag_text`) stands unchanged in the field `charger_name`, beside
-    the tag that comes closest.
+    The field `charger_name` holds a name that a tag cannot hold (`tag_text`).
     """
-    own = {"charger": cycle.charger, "serial": cycle.serial, **cycle.labels}
+    own = {"charger": poll.charger, "serial": poll.serial, **poll.labels}
     all_tags: dict[str, str] = {}
     for key, value in [*own.items(), *sorted(tags.items())]:
-        # Names that differ only in what no tag can hold are one; ours come first.
+        # Names may be equal once they are tags; the first one wins.
         all_tags.setdefault(tag_text(key), tag_text(value))
     pairs = (f"{_tag(key)}={_tag(text)}" for key, text in sorted(all_tags.items()) if key and text)
     names = [MEASUREMENT, *pairs]
-    fields = ["up=true" if cycle.snapshot else "up=false"]
-    if tag_text(cycle.charger) != cycle.charger:
-        fields.append(f"charger_name={string(cycle.charger)}")
-    for reading in cycle.snapshot.readings if cycle.snapshot else ():
+    fields = ["up=true" if poll.snapshot else "up=false"]
+    if tag_text(poll.charger) != poll.charger:
+        fields.append(f"charger_name={string(poll.charger)}")
+    for reading in poll.snapshot.readings if poll.snapshot else ():
         fields += _fields(reading)
     return f"{','.join(names)} {','.join(fields)}"
 
 
-def line(cycle: Poll, tags: Mapping[str, str], *, nanoseconds: bool = False) -> str:
-    """Return a cycle's point with its timestamp, in ms or, as Telegraf reads it, in ns."""
-    stamp = milliseconds(cycle.time) * (1_000_000 if nanoseconds else 1)
-    return f"{point(cycle, tags)} {stamp}"
+def line(poll: Poll, tags: Mapping[str, str], *, nanoseconds: bool = False) -> str:
+    """Return a poll's point with its timestamp, in ms or, as Telegraf reads it, in ns."""
+    stamp = milliseconds(poll.time) * (1_000_000 if nanoseconds else 1)
+    return f"{point(poll, tags)} {stamp}"
 
 
 def milliseconds(unix_seconds: float) -> int:
-    """Return a timestamp as it stands at the end of a line."""
+    """Return a timestamp in the unit of a line."""
     return round(unix_seconds * 1000)
 
 
 def timestamp(line: bytes) -> float | None:
-    """Return the Unix time at the end of a line in ms, None where there is none."""
+    """Return the Unix time of a line with a timestamp in ms, None if it has no timestamp."""
     stamp = line.rpartition(b" ")[2]
-    return int(stamp) / 1000 if stamp.isdigit() and len(stamp) <= LONGEST_STAMP else None
+    return int(stamp) / 1000 if stamp.isdigit() and len(stamp) <= MAX_TIMESTAMP_DIGITS else None
 
 
 def tag_text(text: str) -> str:
-    """Return what a tag can hold of a text: printable, no backslash where it means something.
+    """Return a text without what a tag cannot hold: unprintable characters and some backslashes.
 
-    No server takes a line break in a tag. A backslash at the end, before a comma, a space, an
-    equals sign or another one is its escape to InfluxDB 1.x or to VictoriaMetrics, which then
-    takes the line for another one or, answering 204, for none.
+    No server accepts a line break in a tag. InfluxDB 1.x and VictoriaMetrics read a backslash at
+    the end, or before a comma, a space, an equals sign or another backslash, as an escape; the line
+    then becomes another one, or is dropped with a 204.
     """
     clean = "".join(char if char.isprintable() else " " for char in text)
-    return _TREACHEROUS.sub("", clean).strip()
+    return _ESCAPING_BACKSLASHES.sub("", clean).strip()
 
 
 def string(text: str) -> str:
-    r"""Return a text as a string field, a line break in it as the two characters `\n`.
+    r"""Return a text as a string field, with line breaks as the two characters `\n`.
 
-    InfluxDB would take the break itself, but VictoriaMetrics ends the line there, loses the point,
-    and takes what follows for another: whoever names a charger could write any point. NUL, which
-    no server stores, becomes a space; half a surrogate pair, as an argument that is no UTF-8 has
-    it, becomes `?`.
+    InfluxDB accepts a line break, but VictoriaMetrics ends the line there, drops the point and
+    reads what follows as another one, so that a charger's name could inject points. NUL, which no
+    server stores, becomes a space; a lone surrogate, from an argument that is not UTF-8, becomes
+    `?`.
     """
     sound = text.encode("utf-8", "replace").decode().replace("\0", " ").replace("\n", "\\n")
     return f'"{sound.translate(_STRING_ESCAPES)}"'

@@ -32,9 +32,9 @@ def _tag_name(text: object) -> str:
 
 
 def _influx_variables(environment: Mapping[str, str]) -> dict[str, object]:
-    """Return what influxdb-client's variables say, tags apart, as the section `influxdb` would.
+    """Return the values of influxdb-client's variables, without tags, by key of the section.
 
-    Raises `ValueError` for one whose meaning would be lost here.
+    Raises `ValueError` for a variable that is not supported.
     """
     found: dict[str, object] = {}
     for name, key in _INFLUX_VARIABLES.items():
@@ -43,7 +43,7 @@ def _influx_variables(environment: Mapping[str, str]) -> dict[str, object]:
     refused = [name for name in _INFLUX_WITHOUT if environment.get(f"INFLUXDB_V2_{name}")]
     if refused or environment.get("INFLUXDB_V2_AUTH_BASIC", "").lower() in ("yes", "true"):
         name = refused[0] if refused else "AUTH_BASIC"
-        raise ValueError(f"the variable INFLUXDB_V2_{name} has no meaning here; unset it")
+        raise ValueError(f"the variable INFLUXDB_V2_{name} is not supported; unset it")
     return found
 
 
@@ -67,10 +67,10 @@ _INFLUX_WITHOUT = ("CERT_FILE", "CERT_KEY_FILE", "CERT_KEY_PASSWORD")
 
 
 class InfluxSettings(Strict):
-    """Where points go and how (DESIGN §7); `timeout` is in seconds, `spool_limit` in bytes.
+    """The server and how to deliver to it; `timeout` is in seconds, `spool_limit` in bytes.
 
-    `bucket` is the database for `api: v1`. influxdb-client's own environment variables stand in
-    for what the file leaves out, and are held to the same rules.
+    `bucket` is the database for `api: v1`. influxdb-client's environment variables are the defaults
+    of what the file leaves out, under the same rules.
     """
 
     url: Annotated[str, BeforeValidator(values.url)] = "http://localhost:8086"
@@ -92,7 +92,7 @@ class InfluxSettings(Strict):
     @model_validator(mode="before")
     @classmethod
     def _environment(cls, given: object) -> object:
-        """Add what the variables say and the file does not."""
+        """Add the values of variables for what the file leaves out."""
         if not isinstance(given, dict):
             return given
         found = _influx_variables(os.environ) | given
@@ -106,7 +106,7 @@ class InfluxSettings(Strict):
         if self.token_file is not None:
             return read_token(self.token_file)
         if self.token_env is not None and not os.environ.get(self.token_env):
-            # Whoever takes it for the place of the token itself is not quoted.
+            # It may be the token itself, by mistake, which is not repeated.
             name = self.token_env if _VARIABLE.fullmatch(self.token_env) else "named there"
             raise ConfigError(f"influxdb.token_env: the variable {name} is not set")
         variable = self.token_env or "INFLUXDB_V2_TOKEN"
@@ -116,7 +116,7 @@ class InfluxSettings(Strict):
             raise ConfigError(f"the token in {name} must be one line of ASCII text")
         if self.username and not token:
             if not self.username.isascii() and self.api == "v2":
-                raise ConfigError("influxdb.username: ASCII text, or it fits into no header")
+                raise ConfigError("influxdb.username must be ASCII text")
             return ":".join(self.login())
         return token
 
@@ -132,6 +132,8 @@ class InfluxSettings(Strict):
         try:
             ssl.create_default_context(cafile=self.ca_file)
         except OSError as error:
-            reason = "no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
+            reason = (
+                "it holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
+            )
             file = one_line(str(self.ca_file))
             raise ConfigError(f"{source}: influxdb.ca_file: cannot use {file}: {reason}") from error

@@ -1,4 +1,4 @@
-"""Segments that a power cut tore or that the disk cannot read any more."""
+"""Repair segments that end in a torn record, and set unreadable ones aside."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from goe_exporter.spool import segments
 _log = logger(__name__)
 
 
-def mended(path: Path, data: bytes) -> tuple[bytes, bool]:
-    """Cut a record that was torn, or end it if only its newline is missing.
+def repaired(path: Path, data: bytes) -> tuple[bytes, bool]:
+    """Cut off a torn last record, or end it if only its newline is missing.
 
-    The newline also ends a sound record behind a damaged one that lost its own.
-
-    Returns what the segment holds now, and whether a record was lost. Where that cannot be written
-    the file stays as it is: readers pass over a record without its end.
+    A sound record behind a damaged one without a newline is ended too. Return the segment's bytes,
+    and whether a record was lost. If the repair cannot be written, the file stays as it is: readers
+    skip a record without its end.
     """
     sound, tail = data[: data.rfind(b"\n") + 1], data[data.rfind(b"\n") + 1 :]
     if not tail:
@@ -36,14 +35,14 @@ def mended(path: Path, data: bytes) -> tuple[bytes, bool]:
         finally:
             os.close(descriptor)
     except OSError as error:
-        _log.warning("torn record cannot be mended", file=str(path), error=str(error))
+        _log.warning("torn record not repaired", file=str(path), error=str(error))
         return sound, not whole
     return (data + b"\n", False) if whole else (sound, True)
 
 
 def set_aside(path: Path, error: OSError) -> None:
-    """Rename a segment that cannot be read, so that it is in nobody's way; keep one of them."""
-    _log.warning("segment cannot be read, set aside", file=str(path), error=str(error))
+    """Rename an unreadable segment, and keep only the last of them."""
+    _log.warning("unreadable segment set aside", file=str(path), error=str(error))
     with contextlib.suppress(OSError):
         for older in path.parent.glob("*.log.bad"):
             older.unlink()

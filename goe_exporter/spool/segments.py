@@ -1,7 +1,6 @@
-r"""The files of a spool: segments of records `crc32 line\n`, and the reader's place in them.
+r"""The files of a spool: segments of records `crc32 line\n`, and the reader's position in them.
 
-Reads, never writes, and needs no lock: what is half written is told from what is whole by its
-checksum.
+Reads only, and needs no lock: the checksum shows whether a record is complete.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ VERSION = 1
 READ_BYTES = 1024 * 1024
 HEADER_BYTES = 9
 FRAME_BYTES = HEADER_BYTES + 1
-"""What a record takes beyond its line."""
+"""The size of a record without its line."""
 HEADER = re.compile(rb"(?=[0-9a-f]{8} )")
 SEGMENT_NAME = re.compile(r"([0-9]{12}|[1-9][0-9]{12,17})\.log")
 
 
 class Position(NamedTuple):
-    """A place in the spool: segment number and byte offset in it."""
+    """A position in the spool: segment number and byte offset."""
 
     segment: int
     offset: int
 
 
 class Batch(NamedTuple):
-    """Lines as they were taken, oldest first, the place behind each, and behind all of them.
+    """Lines, oldest first, the position behind each, and behind all of them.
 
-    The places are plain pairs, of which a drain makes too many for more.
+    The positions are plain pairs: a `Position` for every line would slow a drain.
     """
 
     lines: list[bytes]
@@ -51,20 +50,20 @@ def record(line: bytes) -> bytes:
 
 
 def line_of(record: bytes) -> bytes | None:
-    """Return the line of a record, as it is stored, None if it is damaged."""
+    """Return the stored line of a record, None if the record is damaged."""
     line = record[HEADER_BYTES:]
     return line if record[:HEADER_BYTES] == b"%08x " % zlib.crc32(line) else None
 
 
 def restored(line: bytes) -> bytes:
-    """Return a stored line as it was taken."""
+    """Return a stored line as it was accepted."""
     return line.replace(b"\0", b"\n")
 
 
 def intact_end(record: bytes) -> bytes | None:
-    """Return the line of the sound record that follows a damaged one whose newline was lost.
+    """Return the line of a sound record behind a damaged one that lost its newline.
 
-    No empty one: garbage may well end in its checksum, zeros.
+    An empty line does not count: garbage may end in its checksum, zeros.
     """
     for match in HEADER.finditer(record, 1):
         if line := line_of(record[match.start() :]):
@@ -73,7 +72,7 @@ def intact_end(record: bytes) -> bytes | None:
 
 
 def sound_line(record: bytes) -> bytes | None:
-    """Return the line of a record, or of the sound one at its end."""
+    """Return the line of a record, or of a sound record at its end."""
     line = line_of(record)
     return intact_end(record) if line is None else line
 
@@ -117,7 +116,7 @@ def segments(directory: Path) -> list[tuple[int, Path]]:
 
 
 class Survey(NamedTuple):
-    """What a spool holds, as seen by a passer-by: lines waiting, bytes, and the first line."""
+    """The contents of a spool: number of waiting lines, bytes, and the first line."""
 
     pending: int
     size_bytes: int
@@ -125,7 +124,7 @@ class Survey(NamedTuple):
 
 
 def survey(directory: Path) -> Survey:
-    """Look at a spool without its lock and without changing it, also while it is in use."""
+    """Inspect a spool without its lock and without changing it, also while it is in use."""
     pending, size_bytes, first = 0, 0, None
     for size, found in _waiting(directory):
         pending, size_bytes = pending + len(found), size_bytes + size
@@ -134,13 +133,13 @@ def survey(directory: Path) -> Survey:
 
 
 def lines(directory: Path) -> Iterator[bytes]:
-    """Yield the sound lines that wait in a spool, as `survey` sees them."""
+    """Yield the sound waiting lines of a spool, without its lock."""
     for _size, found in _waiting(directory):
         yield from (restored(line) for line in map(sound_line, found) if line is not None)
 
 
 def _waiting(directory: Path) -> Iterator[tuple[int, list[bytes]]]:
-    """Yield the size of each segment and the records in it that wait; none without a spool."""
+    """Yield the size of each segment and its waiting records; nothing without a spool."""
     has_version(directory, NOUN, VERSION)
     cursor = stored_cursor(directory)
     try:
@@ -159,14 +158,14 @@ def _waiting(directory: Path) -> Iterator[tuple[int, list[bytes]]]:
 
 
 class Dropped(NamedTuple):
-    """How many lines a spool dropped since it was made, and when it last did (Unix, seconds)."""
+    """How many lines a spool has dropped since it was created, and when it last did (Unix)."""
 
     lines: int
     time: int
 
 
 def stored_dropped(directory: Path) -> Dropped:
-    """Return the count of dropped lines on disk, zeros if there is none that can be read."""
+    """Return the count of dropped lines on disk, zeros if there is no readable one."""
     try:
         stored = line_of((directory / "dropped").read_bytes().rstrip(b"\n"))
         lines, time = map(int, (stored or b"0 0").split())
@@ -176,7 +175,7 @@ def stored_dropped(directory: Path) -> Dropped:
 
 
 def stored_cursor(directory: Path) -> Position:
-    """Return the committed cursor; a damaged one means the start, and a repeat."""
+    """Return the committed cursor; a damaged one means the start, so that lines are repeated."""
     try:
         stored = line_of((directory / "cursor").read_bytes().rstrip(b"\n"))
         segment, offset = map(int, (stored or b"0 0").split())

@@ -20,7 +20,7 @@ from goe_exporter.spool.segments import Position
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TRANSIENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
-"""Errors of the system that say nothing about a file."""
+"""Errors of the system that have nothing to do with a file."""
 
 MIN_SEGMENT_BYTES = 4096
 MAX_SEGMENT_BYTES = 1024 * 1024
@@ -300,7 +300,7 @@ class Storage:
                 self.damaged += 1  # the number of its records is unknown
                 recovery.set_aside(path, error)
                 continue
-            data, torn = recovery.mended(path, data)
+            data, torn = recovery.repaired(path, data)
             self.damaged += torn
             start = cursor.offset if number == cursor.segment else 0
             if start > len(data):

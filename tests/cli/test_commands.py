@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
@@ -146,36 +145,45 @@ def test_version(goe: Goe) -> None:
     assert outcome.out.startswith("goe-exporter ")
 
 
+WEB = ["starlette", "uvicorn", "jinja2", "bcrypt"]
+SINKS = ["influxdb_client", "prometheus_client"]
+SERVING = ["asyncio", "pydantic", "yaml", *WEB]
+HTTP = ["requests", "urllib3"]
+
+
 @pytest.mark.system
-def test_help_imports_nothing_heavy() -> None:
-    """`--help` starts fast: libraries are imported by the command that needs them."""
+@pytest.mark.parametrize(
+    ("arguments", "absent", "present"),
+    [
+        (["--help"], [*SERVING, *SINKS, *HTTP, "rich"], []),
+        (["channels", "--format", "markdown"], [*SERVING, *HTTP], []),
+        (["read", "127.0.0.1:1"], [*SERVING, *SINKS, "rich"], HTTP),
+        (["read", "CHARGER", "--format", "json"], [*SERVING, *SINKS, "rich"], HTTP),
+        (["read", "CHARGER", "--format", "table"], [*SERVING, *SINKS], [*HTTP, "rich"]),
+        (["set", "CHARGER", "max-current", "10"], [*SERVING, *SINKS, "rich"], HTTP),
+        (["push", "--config", "/nonexistent"], WEB, ["pydantic"]),
+    ],
+    ids=["help", "channels", "failed-read", "json", "table", "set", "push"],
+)
+def test_a_command_imports_only_what_it_needs(
+    simulator: Simulator, arguments: list[str], absent: list[str], present: list[str]
+) -> None:
+    """Start-up is fast: a command imports no library that it does not use."""
+    box = simulator.add(Charger("V4"))
     program = (
-        "import sys; sys.argv = ['goe-exporter', '--help']\n"
+        "import sys; sys.argv[0] = 'goe-exporter'\n"
         "from goe_exporter.cli import main\n"
         "try: main.main()\n"
         "except SystemExit: pass\n"
         "print('modules:', *sys.modules)"
     )
-    arguments = [sys.executable, "-c", program]
-    out = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    modules = out.rpartition("modules:")[2].split()
-    assert "click" in modules
-    heavy = "requests urllib3 pydantic yaml rich starlette uvicorn prometheus_client"
-    assert not set(heavy.split()) & set(modules)
-
-
-@pytest.mark.system
-def test_help_is_fast() -> None:
-    """`--help` takes at most twice as long as importing click and requests."""
-
-    def seconds(*arguments: str) -> float:
-        started = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, check=True)
-        return time.perf_counter() - started
-
-    ours = min(seconds("-m", "goe_exporter.cli", "--help") for _ in range(3))
-    theirs = min(seconds("-c", "import click, requests") for _ in range(3))
-    assert ours <= 2 * theirs
+    given = [box.address if each == "CHARGER" else each for each in arguments]
+    command = [sys.executable, "-c", program, *given]
+    out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    modules = set(out.rpartition("modules:")[2].split())
+    assert not modules & set(absent)
+    assert modules >= set(present)
+    assert bool(box.requests) == ("CHARGER" in arguments)
 
 
 # Wrong usage

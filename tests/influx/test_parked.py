@@ -422,6 +422,42 @@ def test_as_many_as_there_is_room_for(world: World, monkeypatch: pytest.MonkeyPa
     assert (world.spool.pending, world.sender.failing) == (0, "")
 
 
+def test_long_backlog_beyond_retention(world: World) -> None:
+    """Fresh points pass 222 consecutive bad lines after 4 requests a line, and their trial too."""
+    bad = set(lines(0, 222))
+    world.rule = lambda sent: REJECTED if bad & set(sent) else WRITTEN
+    world.put(0, 230)
+    assert world.sender.deliver_once() == 0
+    assert (world.spool.pending, len(world.parked)) == (0, 222)
+    assert len(world.requests) <= 4 * 222 + 10
+    world.now += 120
+    for number in itertools.count(230):
+        world.put(number, number + 1)
+        asked = len(world.requests)
+        assert world.sender.deliver_once() == 0
+        assert world.taken[-1] == line(number)
+        assert len(world.requests) - asked < 1200
+        if not len(world.parked):
+            break
+    assert number < 230 + 222 // 20 + 3
+    assert world.in_dead() == lines(0, 222)
+
+
+def test_more_bad_lines_than_room(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without room for more, delivery continues when a parked line is due, not after a back-off."""
+    monkeypatch.setattr(parked_module, "MAX_LINES", 200)
+    bad = set(lines(0, 1000))
+    world.rule = lambda sent: REJECTED if bad & set(sent) else WRITTEN
+    world.put(0, 1010)
+    begun = world.now
+    while (wait := world.deliver()) is not None or len(world.parked):
+        assert world.sender.failures.keys() <= {"parked_full"}
+        world.now += wait or 120
+    assert world.now - begun <= 120 * (1000 / 200 + 1)
+    assert sorted(world.in_dead()) == sorted(lines(0, 1000))
+    assert set(world.taken) == set(lines(1000, 1010))
+
+
 def test_bound_of_bytes(tmp_path: Path) -> None:
     """They take no more than their share of the disk; none is dropped for another."""
     parked = ParkedLines(tmp_path, 16 * 1024, lambda: 0.0)

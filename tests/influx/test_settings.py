@@ -93,11 +93,11 @@ def test_file_before_variables(monkeypatch: pytest.MonkeyPatch) -> None:
          ("influxdb.tags.serial.[key]: must be a tag name other than charger, serial and _*,"
          " not 'serial'")),
         ("CERT_FILE", "x.pem",
-         "influxdb: the variable INFLUXDB_V2_CERT_FILE has no meaning here; unset it"),
+         "influxdb: the variable INFLUXDB_V2_CERT_FILE is not supported; unset it"),
         ("CERT_KEY_PASSWORD", "x",
-         "influxdb: the variable INFLUXDB_V2_CERT_KEY_PASSWORD has no meaning here; unset it"),
+         "influxdb: the variable INFLUXDB_V2_CERT_KEY_PASSWORD is not supported; unset it"),
         ("AUTH_BASIC", "true",
-         "influxdb: the variable INFLUXDB_V2_AUTH_BASIC has no meaning here; unset it"),
+         "influxdb: the variable INFLUXDB_V2_AUTH_BASIC is not supported; unset it"),
     ],
 )  # fmt: skip
 def test_a_bad_variable(
@@ -156,8 +156,8 @@ def certificates() -> Path:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(None, "No such file or directory"), ("", "no certificates in it"),
-     ("nonsense", "no certificates in it")],
+    [(None, "No such file or directory"), ("", "it holds no certificates"),
+     ("nonsense", "it holds no certificates")],
     ids=["missing", "empty", "nonsense"],
 )  # fmt: skip
 def test_a_bad_ca_file(tmp_path: Path, content: str | None, reason: str) -> None:

@@ -221,6 +221,19 @@ def made(is_stalled: Callable[[], bool]) -> service.Service:
     return found
 
 
+def test_a_reload_with_an_internal_error(
+    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug fails the reload; the service manager is still told that the service is ready."""
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    reloaded = made(lambda: False)
+    monkeypatch.setattr(reloaded, "_load", lambda: 1 / 0)
+    reloaded.reload()
+    assert next(iter(manager.received()[0])) == "RELOADING"
+    assert manager.received()[-1]["READY"] == "1"
+    assert not reloaded._last_reload.successful
+
+
 def test_the_watchdog_is_not_notified_during_a_stall(
     manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

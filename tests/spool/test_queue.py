@@ -1092,7 +1092,7 @@ def test_segment_that_cannot_be_read(
         assert spool.damaged in (held, held + 5)
         fill(spool, 205, 300)
         found += drained(spool, 10)
-        assert said() == ["segment cannot be read, set aside"]
+        assert said() == ["unreadable segment set aside"]
         assert bad.exists() != renamed
     assert found[-95:] == lines(205, 300)
     assert len(found) + spool.damaged == 300
