@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,11 +14,25 @@ from pathlib import Path
 import pytest
 from commands import Command, Goe, Launch, Outcome
 from fake_influx import FakeInflux, Fakes, Received, Reply
+from hypothesis import HealthCheck, settings
 from log_records import recorded
+from paths import TESTS
 from speaker import Speak, Speaker
 
 from goe_exporter.cli import main
 from goe_exporter.simulator import Simulator
+
+PROFILES = {"dev": 10, "ci": 100}
+for profile, number in PROFILES.items():
+    # How long an example takes is the machine's matter.
+    settings.register_profile(
+        profile,
+        max_examples=number,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        print_blob=True,
+    )
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,6 +41,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the golden files anew from what the code gives now",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start processes: those in tests/system, and those that say so."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        if TESTS / "system" in item.path.parents or "processes" in names:
+            item.add_marker("system")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let no test start a process that is not marked as one that does."""
+    with pytest.MonkeyPatch.context() as patch:
+        if item.get_closest_marker("system") is None:
+            patch.setattr(subprocess.Popen, "__init__", _refused)
+        return (yield)
+
+
+def _refused(_self: object, command: object, *_args: object, **_options: object) -> None:
+    pytest.fail(f"a test without the marker `system` starts a process: {command}")
+
+
+@pytest.fixture(scope="session")
+def processes() -> None:
+    """Be requested by each fixture that starts processes: its tests are marked `system`."""
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +118,7 @@ def goe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.fixture
-def launch() -> Iterator[Launch]:
+def launch(processes: None) -> Iterator[Launch]:  # noqa: ARG001
     """Yield a function that starts the command line as a process; all end with the test.
 
     `within` is a command that runs the command that follows it, such as `env`.

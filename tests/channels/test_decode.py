@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 
 import pytest
+from examples import examples
 from hostile import ANY_JSON, HUGE, ODD, SCALARS, TEXTS
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -514,7 +515,7 @@ def test_odd_values_in_all_keys_are_exported_soundly(api: int) -> None:
         check_exposition(decoded, api)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(statuses(V2_KEYS))
 def test_any_v2_status_decodes(status: dict[str, object]) -> None:
     """Any v2 status decodes to valid readings and a valid exposition."""
@@ -524,7 +525,7 @@ def test_any_v2_status_decodes(status: dict[str, object]) -> None:
     check_exposition(decoded, 2)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(statuses(V1_KEYS))
 def test_any_v1_status_decodes(status: dict[str, object]) -> None:
     """Any v1 status decodes to valid readings and a valid exposition."""
@@ -534,7 +535,7 @@ def test_any_v1_status_decodes(status: dict[str, object]) -> None:
     check_exposition(decoded, 1)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(statuses([*V2_KEYS, "wss", "", "nrg "]))
 def test_decoding_leaves_the_status_alone(status: dict[str, object]) -> None:
     """Decoding twice gives the same readings: nothing is changed or kept."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from goe_exporter.channels.table import CHANNELS
@@ -155,7 +156,7 @@ def test_the_cases_cover_the_table() -> None:
 
 
 @given(st.sampled_from(ROWS), st.text() | st.from_regex(r"[+-]?[0-9]{0,15}\.?[0-9]* ?k?[A-Za-z]*"))
-@settings(deadline=None, max_examples=500)
+@examples(500)
 def test_any_text(row: tuple[str, int], text: str) -> None:
     """Any text is a value or a `UsageError`."""
     with contextlib.suppress(UsageError):

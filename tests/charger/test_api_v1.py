@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from examples import examples
 from hostile import ANY_JSON, ODD
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from goe_exporter.channels.table import CHANNELS
@@ -140,7 +141,7 @@ def test_the_translation_knows_only_the_tables_keys() -> None:
     assert set(api_v1.status(everything)) == known - {"pnp", "cards"}
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.dictionaries(st.sampled_from(V1_KEYS), ANY_JSON, max_size=6))
 def test_any_status_is_translated(status: dict[str, object]) -> None:
     """The translation raises for no answer and does not change it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from goe_exporter.charger.connection import connection
@@ -57,7 +57,6 @@ def test_a_bad_charger_argument(text: str, message: str) -> None:
 
 
 @given(st.text())
-@settings(deadline=None)
 def test_any_text(text: str) -> None:
     """Any text is a connection or a `ConfigError`."""
     with contextlib.suppress(ConfigError):

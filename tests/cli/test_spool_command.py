@@ -26,7 +26,7 @@ NOW = int(time.time()) * 1000
 
 
 @pytest.fixture
-def influxdb(tmp_path: Path) -> Iterator[InfluxDB]:
+def influxdb(tmp_path: Path, processes: None) -> Iterator[InfluxDB]:  # noqa: ARG001
     """Yield a running InfluxDB with an empty database `goe`."""
     with InfluxDB(tmp_path).up() as server:
         yield server

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from goe_exporter.config import values
@@ -245,7 +245,6 @@ def test_an_invalid_listen_address(text: str) -> None:
 
 
 @given(st.text())
-@settings(deadline=None)
 def test_any_text(text: str) -> None:
     """The parsers raise nothing but `ValueError`."""
     for parser in (values.seconds, values.interval, values.host, values.listen_address):

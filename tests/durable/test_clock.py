@@ -1041,6 +1041,7 @@ def test_spool_of_a_newer_release(world: World, part: str) -> None:
     assert world.agent.stats().spooled == 1
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("part", [".", "held", "dead"])
 def test_part_that_is_moved(world: World, part: str) -> None:
     """A moved part of the spool costs no point and is made anew; it still holds what it held."""

@@ -293,6 +293,7 @@ server.run(Response(b"a" * {LARGE_BYTES}))
 """
 
 
+@pytest.mark.system
 def test_unread_responses() -> None:
     """Large unread responses are kept for the most recent clients only."""
     command = [sys.executable, "-c", LARGE]

@@ -163,7 +163,7 @@ def folder(tmp_path: Path, certificates: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def certificates(tmp_path_factory: pytest.TempPathFactory, processes: None) -> Path:  # noqa: ARG001
     return self_signed(tmp_path_factory.mktemp("tls"))
 
 

@@ -9,7 +9,7 @@ import re
 
 import pytest
 from hostile import ANY_JSON
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from line_parser import parsed
 from paths import GOLDEN
@@ -389,14 +389,12 @@ def test_half_a_surrogate_pair(text: str) -> None:
 _KEYS = sorted({key for channel in CHANNELS for key in channel.key.split()})
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.sampled_from(_KEYS), ANY_JSON), st.sampled_from([1, 2]))
 def test_any_status(status: dict[str, object], api: int) -> None:
     """Whatever a charger answers: one valid line, finite numbers, and the frozen types."""
     _check_status(status, api)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.randoms(use_true_random=False), st.sampled_from([1, 2]))
 def test_any_numbers(chance: random.Random, api: int) -> None:
     """With a number, plausible or not, in every place there is."""

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from commands import Launch
+from examples import examples
 from fake_influx import Fakes, Received, Reply
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -197,7 +198,7 @@ PATTERNS = {
 @given(seed=st.integers(0, 2**32), bad=st.sets(st.integers(0, 39), max_size=6))
 @example(seed=0, bad={0})
 @example(seed=0, bad={39})
-@settings(deadline=None, derandomize=True, max_examples=12)
+@settings(examples(12), derandomize=True)
 def test_broken_server_behind_the_same_address(name: str, seed: int, bad: set[int]) -> None:
     """No good line is ever in `dead/`, all of them arrive, and bad ones are found all the same."""
     wrong = {line(number) for number in bad}
@@ -232,7 +233,7 @@ def test_broken_server_behind_the_same_address(name: str, seed: int, bad: set[in
 
 
 @given(pattern=st.lists(st.booleans(), min_size=1, max_size=60), seed=st.integers(0, 99))
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(examples(60), derandomize=True)
 def test_any_pattern_condemns_no_good_line(pattern: list[bool], seed: int) -> None:
     """Whatever the order in which sound and broken servers answer."""
     rule = good_and_broken(itertools.cycle(pattern), set())

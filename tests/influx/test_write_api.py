@@ -426,7 +426,7 @@ def test_huge_answer(fake: FakeInflux, server: Open, status: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def certificate(tmp_path_factory: pytest.TempPathFactory, processes: None) -> Path:  # noqa: ARG001
     return servers.self_signed(tmp_path_factory.mktemp("influx_tls"))
 
 

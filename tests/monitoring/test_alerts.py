@@ -79,12 +79,14 @@ def run(tests: list[Document], folder: Path, interval: str = "1m") -> None:
 # promtool
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("name", ["goe-alerts.yaml", "goe-recording.yaml"])
 def test_promtool_finds_nothing(name: str) -> None:
     """The rules are sound by every lint check there is."""
     promtool("check", "rules", "--lint=all", "--lint-fatal", str(ALERTS / name))
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_rules_do_what_their_tests_say(path: Path) -> None:
     """On made-up series every alert fires, and is silent, when it should."""
@@ -110,6 +112,7 @@ def doubled(tests: Document) -> Document:
     return tests
 
 
+@pytest.mark.system
 def test_two_exporters_of_the_same_chargers(tmp_path: Path) -> None:
     """Two exporters that watch the same chargers alert each for itself: no join mixes them."""
     paths = []
@@ -188,6 +191,7 @@ def test_the_reader_of_values_sees_each() -> None:
     assert other == {"series": 'a{b,pod="b"}', "values": "_ 1 1"}
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("alert", RULES)
 def test_two_generations_of_a_label(alert: str, tmp_path: Path) -> None:
     """A label that the scrape adds and changes does not fire, end or delay an alert.
@@ -207,6 +211,7 @@ def test_two_generations_of_a_label(alert: str, tmp_path: Path) -> None:
     run(tests, tmp_path)
 
 
+@pytest.mark.system
 def test_overvoltage_is_told_within_a_minute(tmp_path: Path) -> None:
     """With the shipped intervals a broken neutral is critical a minute after it began."""
     volts = {"L1": "231x23 290x24", "L2": "231x23 180x24", "L3": "231x47"}
@@ -227,6 +232,7 @@ def test_overvoltage_is_told_within_a_minute(tmp_path: Path) -> None:
     run([test], tmp_path, "15s")
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("up", "watts", "allowed", "fires"),
     [
@@ -252,6 +258,7 @@ def test_power_of_a_charger_that_stops_answering(
     run([{"interval": "5s", "input_series": series, "promql_expr_test": [query]}], tmp_path, "15s")
 
 
+@pytest.mark.system
 def test_a_fault_survives_an_outage_of_prometheus(tmp_path: Path) -> None:
     """Half an hour without an evaluation does not lose a fault of a charger that is off."""
     labels = 'job="goe",instance="pi:10332",charger="garage"'

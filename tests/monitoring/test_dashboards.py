@@ -82,6 +82,7 @@ def test_files_are_current() -> None:
     assert [path for path, text in made.items() if path.read_text("utf-8") != text] == []
 
 
+@pytest.mark.system
 def test_the_check_names_what_is_old(tmp_path: Path) -> None:
     """`--check` fails and names an edited file; the build rewrites it; a typo is an error."""
     shutil.copytree(FOLDER, tmp_path / "dashboards")
@@ -594,11 +595,13 @@ def check_fleet(
     promtool_finds(folder, series, checks)
 
 
+@pytest.mark.system
 def test_fleet_counts_a_charger_once(tmp_path: Path) -> None:
     """A charger that two exporters of a job poll counts once, and so does its power."""
     check_fleet(tmp_path, {(title, "A"): {"": value} for title, value in COUNTED.items()})
 
 
+@pytest.mark.system
 def test_fleet_puts_errors_first(tmp_path: Path) -> None:
     """The table is sorted by a hidden column (2 for an error, 1 for no answer), then by name."""
     (chargers,) = [
@@ -620,6 +623,7 @@ def test_fleet_puts_errors_first(tmp_path: Path) -> None:
     check_fleet(tmp_path, {("All chargers", "G"): urgency})
 
 
+@pytest.mark.system
 def test_fleet_compares_the_current_with_the_limit(tmp_path: Path) -> None:
     """Currents are summed by phase, each charger's once, and the limit is drawn."""
     sums = {'phase="L1"': 26, 'phase="L2"': 15}
@@ -628,6 +632,7 @@ def test_fleet_compares_the_current_with_the_limit(tmp_path: Path) -> None:
     assert (limit["name"], limit["type"], limit["query"]) == ("limit", "textbox", "63")
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("labels", "groups"),
     [
@@ -669,6 +674,7 @@ def test_no_panel_leaves_out_chargers() -> None:
 # What the documentation says about PromQL
 
 
+@pytest.mark.system
 def test_the_rate_of_a_meter_of_whole_kwh_is_not_the_power(tmp_path: Path) -> None:
     """At 11 kW the rate of such a meter is 0 or 12.6 kW, as the documentation says."""
     text = " ".join((ROOT / "docs" / "metrics.md").read_text("utf-8").split())

@@ -97,12 +97,14 @@ def day(charger: Charger) -> Iterator[Samples]:
         yield scraped(readings, STEP * step)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("model", ["V2", "V3", "V4", "PRO"])
 def test_a_day(model: str, tmp_path: Path) -> None:
     """Plugging in, charging, switching phases, tapering and leaving are no alert; the fault is."""
     play([only(["GoeGroundFault"], list(day(Charger(model))))], STEP, tmp_path)
 
 
+@pytest.mark.system
 def test_a_bad_day(tmp_path: Path) -> None:
     """Heat and a limit of the energy are told as what they are."""
     charger = Charger("V4")
@@ -125,6 +127,7 @@ TOLD = {
 """The first firmware of all reports error 14 at any time; the other's WiFi is at -86 dBm."""
 
 
+@pytest.mark.system
 def test_real_chargers(captures_folder: Path, tmp_path: Path) -> None:
     """What real chargers have said, for 45 minutes, is no alert but the typed ones."""
     tests = []

@@ -251,7 +251,10 @@ FAULTS = [
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDB]:
+def server(
+    tmp_path_factory: pytest.TempPathFactory,
+    processes: None,  # noqa: ARG001
+) -> Iterator[InfluxDB]:
     """Yield a running InfluxDB."""
     with InfluxDB(tmp_path_factory.mktemp("influxdb")).up() as running:
         yield running

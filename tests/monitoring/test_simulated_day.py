@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from by_library import families
 from paths import ROOT
 from servers import binary
@@ -346,6 +347,7 @@ def firing(alert: str, exporter: str, charger: str) -> str:
     return f'ALERTS{{{of},alertstate="firing"}}'
 
 
+@pytest.mark.system
 def test_a_day_of_fifteen_chargers(tmp_path: Path) -> None:
     """Each fault is told while it lasts; flapping, pauses and restarts are no critical alert."""
     assert len(CHARGERS) == 15

@@ -119,15 +119,14 @@ def test_one_poll_of_a_charger_at_a_time() -> None:
 def test_back_off_is_kept() -> None:
     """A poller that backs off is polled after its longer wait."""
     led = Led(0.25, 0.25)
-    patient, other = led.tickers
-    patient.wait_seconds = 1.0
+    other, patient = led.tickers
     led.settle()
-    for number in range(1, 8):
+    patient.wait_seconds = 1.0
+    for number in range(1, 10):
         led.to(number * 0.125)
-    led.to(1.0)
     led.scheduler.stop(1)
-    assert patient.begun == [0.0, 1.0]
-    assert other.begun == [0.125, 0.375, 0.625, 0.875]
+    assert patient.begun == [0.125, 1.125]
+    assert other.begun == [0.0, 0.25, 0.5, 0.75, 1.0]
 
 
 # Other chargers

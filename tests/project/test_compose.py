@@ -29,6 +29,7 @@ def stack(request: pytest.FixtureRequest) -> Document:
     return load(*STACKS[request.param])
 
 
+@pytest.mark.system
 def test_the_files_follow_the_compose_specification() -> None:
     """The published schema of the Compose specification accepts every file."""
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
@@ -147,6 +148,7 @@ def test_services_wait_for_what_has_a_health() -> None:
                 assert wish == {"condition": "service_healthy"}
 
 
+@pytest.mark.system
 def test_secrets_come_from_files_that_git_ignores() -> None:
     """No compose file contains a secret, and git ignores the files with secrets."""
     environments = [each.get("environment", {}) for each in EVERYTHING["services"].values()]

@@ -138,6 +138,7 @@ def is_elf(path: Path) -> bool:
         return file.read(4) == b"\x7fELF"
 
 
+@pytest.mark.system
 def test_image_works(tmp_path: Path, simulator: Simulator) -> None:
     """The image's content runs as its user in an empty root, and has no other program."""
     if os.geteuid() != 0:
@@ -216,6 +217,7 @@ def unit(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.system
 def test_unit_is_verified(unit: Path) -> None:
     """`systemd-analyze verify` reports nothing about the unit."""
     command = [binary("systemd-analyze"), "verify", "--man=no", str(unit)]
@@ -229,6 +231,7 @@ def security(unit: Path, *options: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.system
 def test_exposure_of_the_unit(unit: Path) -> None:
     """`systemd-analyze security` finds only the exposure listed here."""
     checks = json.loads(security(unit, "--json=short"))

@@ -8,16 +8,15 @@ from __future__ import annotations
 import sys
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz import corpus
 from tests.fuzz.targets import TARGETS
 
 KEPT = [(name, data) for name in TARGETS for data in corpus.inputs(name)]
-SLOW = settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
+FIXED = settings(examples(50), derandomize=True)
 
 
 def test_each_target_has_a_corpus() -> None:
@@ -39,7 +38,7 @@ def test_kept_inputs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@SLOW
+@FIXED
 @given(data=st.binary(max_size=300))
 def test_any_bytes(name: str, data: bytes) -> None:
     """No bytes break a guarantee."""

@@ -93,7 +93,7 @@ def test_hostile_value_stays_on_its_line_and_in_its_field(
     assert found["reason"] == "dns"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.text(max_size=40))
 @example(value="%s %(name)s {}")
 @pytest.mark.parametrize("log_format", ["logfmt", "json"])

@@ -35,6 +35,7 @@ def workflow(name: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.system
 def test_workflows_follow_the_schema() -> None:
     """GitHub's schema accepts every workflow."""
     assert {path.stem for path in WORKFLOWS} == {"ci", "release"}
@@ -72,6 +73,7 @@ def test_actions_run_on_a_current_runtime() -> None:
         assert int(major) >= FIRST_ON_NODE_24[name], name
 
 
+@pytest.mark.system
 def test_dependabot_follows_the_schema() -> None:
     """Dependabot's schema accepts its configuration."""
     checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
@@ -119,6 +121,7 @@ def test_a_release_is_tested_built_and_published() -> None:
     assert jobs["publish"]["steps"][-1]["with"] == {"attestations": True}
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("tag", "changelog", "said"),
     [

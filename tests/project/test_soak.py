@@ -18,6 +18,7 @@ from tests.soak.chargers import ANSWERED, REFUSED, Poll, Request
 from tests.soak.conductor import CHARGER_EVENTS
 
 
+@pytest.mark.system
 def test_soak() -> None:
     """After some thousand polls with every fault, all counts agree.
 

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from exposed import FIXTURES, OPENMETRICS, TIME, Samples, down, lint, samples, view
 from hostile import TEXTS
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from paths import GOLDEN
 from prometheus_client import Metric
@@ -83,21 +83,21 @@ def test_every_golden_file_has_its_test() -> None:
     assert names == {*FIXTURES, "three_chargers"}
 
 
-@pytest.mark.server
+@pytest.mark.system
 @pytest.mark.parametrize("golden", [*FIXTURES, "three_chargers"])
 def test_promtool_finds_nothing_in_golden_files(golden: str) -> None:
     """`promtool check metrics` accepts every golden file."""
     lint((GOLDEN / f"{golden}.prom").read_bytes().decode("utf-8"))
 
 
-@pytest.mark.server
+@pytest.mark.system
 def test_promtool_finds_nothing_on_the_endpoint() -> None:
     """`promtool check metrics` accepts all of `/metrics`, including process metrics."""
     views = [view(fixture, fixture) for fixture in FIXTURES]
     lint(exposition([*views, down()]).render()[0].decode("utf-8"))
 
 
-@pytest.mark.server
+@pytest.mark.system
 @pytest.mark.parametrize("name", [text for text in TEXTS if text.isprintable() or "\n" in text])
 def test_promtool_reads_hostile_names(name: str) -> None:
     """Prometheus' parser accepts hostile names of chargers."""
@@ -458,7 +458,7 @@ def test_labels_as_text() -> None:
     )
 
 
-@pytest.mark.server
+@pytest.mark.system
 def test_promtool_accepts_labels() -> None:
     """`promtool check metrics` accepts chargers with and without labels."""
     lint(render_readings([labeled("a", site='a "b" \\ \n ä'), view(FIXTURES[0], "b")]))
@@ -555,7 +555,6 @@ def test_hostile_charger_name_in_openmetrics() -> None:
     assert named == {name}
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=30))
 def test_any_charger_name(name: str) -> None:
     """Any text as a name can be parsed back."""

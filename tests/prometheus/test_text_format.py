@@ -9,9 +9,10 @@ from threading import Thread
 
 import pytest
 from by_library import encoded, families, provided
+from examples import examples
 from exposed import FIXTURES, INFLUX, OPENMETRICS, down, view
 from hostile import ANY_JSON, TEXTS
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
 
@@ -99,7 +100,7 @@ def test_fleets() -> None:
     check([])
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.lists(any_view(), max_size=3))
 def test_any_fleet(views: list[ChargerView]) -> None:
     """Any answers of chargers with any names equal the library's text."""
@@ -176,7 +177,7 @@ def test_number(value: float, text: str) -> None:
     assert number(value) == text
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.floats() | st.integers(-(10**18), 10**18) | st.floats(1e5, 1e18))
 @example(999_999.9999999999)
 def test_any_number(value: float) -> None:

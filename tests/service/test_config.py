@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from goe_exporter.charger.settings import ChargerConfig
@@ -188,7 +188,6 @@ DOCUMENTS = st.recursive(
 
 
 @given(DOCUMENTS)
-@settings(deadline=None)
 def test_any_document(document: object) -> None:
     """Any document is a configuration or a `ConfigError`."""
     with contextlib.suppress(ConfigError):
@@ -196,7 +195,6 @@ def test_any_document(document: object) -> None:
 
 
 @given(st.binary(max_size=60) | st.text(alphabet="[]{}:,&*!|>-'\"# \n\tax1~<=%@", max_size=40))
-@settings(deadline=None)
 def test_any_file(write: Write, content: bytes | str) -> None:
     """Any bytes are a configuration or a `ConfigError`."""
     path = write(content if isinstance(content, bytes) else content.encode())

@@ -187,7 +187,7 @@ def test_hangups_in_a_row(configured: Configured) -> None:
     assert configured.exporter.value(SUCCESSFUL) == 1
 
 
-@pytest.mark.server
+@pytest.mark.system
 def test_delivery_moves_to_another_server(launch: Launch, tmp_path: Path) -> None:
     """Points are delivered to a new address at once, those that waited included."""
     with Simulator(speed=20) as simulator:

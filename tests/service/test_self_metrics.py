@@ -90,7 +90,7 @@ def test_without_influx_there_are_no_delivery_metrics() -> None:
     assert "goe_influx" not in text()
 
 
-@pytest.mark.server
+@pytest.mark.system
 def test_promtool_finds_nothing() -> None:
     """`promtool check metrics` accepts all of the exporter's own metrics."""
     lint(text(INFLUX))

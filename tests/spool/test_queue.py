@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from servers import wait_for
 
@@ -249,6 +249,7 @@ def test_restart_with_nothing_left(opened: Open) -> None:
         assert drained(spool) == lines(round_ * 60, round_ * 60 + 60)
 
 
+@pytest.mark.system
 def test_restart_without_a_close(folder: Path, opened: Open) -> None:
     """What a process took before `kill -9` is there for the next one."""
     program = (
@@ -524,7 +525,6 @@ def test_cursor_of_a_segment_that_is_gone(opened: Open, folder: Path) -> None:
     assert drained(opened(SMALL)) == lines(0, 10)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.binary(max_size=300) | st.just(record(line(7))), max_size=4), st.binary())
 def test_arbitrary_bytes(contents: list[bytes], cursor: bytes) -> None:
     """Whatever the files hold, the spool opens, reads, takes new lines and gives them back."""
@@ -739,6 +739,7 @@ def umount(directory: Path) -> None:
     subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
+@pytest.mark.system
 def test_spool_that_is_moved(opened: Open, folder: Path, said: Callable[[], list[str]]) -> None:
     """Moved under it, a spool is made anew; what was moved is not lost, and free for others."""
     spool = opened(SMALL)
@@ -758,6 +759,7 @@ def test_spool_that_is_moved(opened: Open, folder: Path, said: Callable[[], list
     assert drained(opened(SMALL)) == lines(100, 150)
 
 
+@pytest.mark.system
 def test_move_that_a_reader_sees_first(opened: Open, folder: Path) -> None:
     """What the reader does not find because it was moved is not counted as dropped."""
     spool = opened(SMALL)
@@ -767,6 +769,7 @@ def test_move_that_a_reader_sees_first(opened: Open, folder: Path) -> None:
     assert (spool.dropped, spool.pending) == (0, 0)
 
 
+@pytest.mark.system
 def test_spool_that_is_replaced(opened: Open, folder: Path) -> None:
     """Another spool in its place is taken over; places in the first mean nothing in it."""
     other = folder.with_name("other")
@@ -786,6 +789,7 @@ def test_spool_that_is_replaced(opened: Open, folder: Path) -> None:
     assert drained(opened(SMALL, folder.with_name("elsewhere"))) == lines(0, 300)
 
 
+@pytest.mark.system
 def test_file_in_place_of_the_spool(
     opened: Open, folder: Path, said: Callable[[], list[str]]
 ) -> None:
@@ -809,6 +813,7 @@ def test_file_in_place_of_the_spool(
     assert drained(opened(SMALL)) == lines(120, 160)
 
 
+@pytest.mark.system
 def test_spool_of_a_newer_release_in_its_place(opened: Open, folder: Path) -> None:
     """It is not touched; lines wait in memory until it is gone."""
     spool = opened(SMALL)
@@ -823,6 +828,7 @@ def test_spool_of_a_newer_release_in_its_place(opened: Open, folder: Path) -> No
     assert drained(opened(SMALL)) == lines(0, 20)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("place", [".", "spool", "deep/er/spool"])
 def test_unmounted(small_disk: Path, said: Callable[[], list[str]], place: str) -> None:
     """Nothing is written below a mount that has gone; mounted again, the spool goes on."""
@@ -852,6 +858,7 @@ def test_unmounted(small_disk: Path, said: Callable[[], list[str]], place: str) 
         umount(kept)
 
 
+@pytest.mark.system
 def test_another_disk_is_mounted(small_disk: Path) -> None:
     """A new file system on the same mount point is used; memory is written to it at once."""
     spool = Spool(small_disk / "spool", SMALL)
@@ -867,6 +874,7 @@ def test_another_disk_is_mounted(small_disk: Path) -> None:
     spool.close()
 
 
+@pytest.mark.system
 def test_memory_is_bounded(
     opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
 ) -> None:
@@ -886,6 +894,7 @@ def test_memory_is_bounded(
     assert folder.read_text() == "in the way"
 
 
+@pytest.mark.system
 def test_memory_is_written_at_the_end(opened: Open, folder: Path) -> None:
     """A spool that is back when the process ends takes what waits in memory."""
     spool = opened(SMALL)
@@ -911,6 +920,7 @@ def test_lock_that_is_deleted(opened: Open, folder: Path) -> None:
     assert drained(spool) == lines(10, 110)
 
 
+@pytest.mark.system
 def test_segment_that_is_moved(opened: Open, folder: Path) -> None:
     """The segment that is written to is missed at the next line, which is not lost with it."""
     spool = opened(SMALL)
@@ -1349,6 +1359,7 @@ def test_second_opener(opened: Open, folder: Path) -> None:
     assert drained(opened()) == lines(0, 7)
 
 
+@pytest.mark.system
 def test_second_process(opened: Open, folder: Path) -> None:
     """A second process is refused too, and let in once the first has ended."""
     program = (
@@ -1525,7 +1536,6 @@ _STEPS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_STEPS)
 def test_against_a_list(steps: list[tuple[str, bytes | int | None]]) -> None:
     """Any sequence of appends, reads, commits and restarts behaves as a list of lines would."""

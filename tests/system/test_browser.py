@@ -26,7 +26,7 @@ from goe_exporter.simulator import Car, Charger, Simulator
 from goe_exporter.web import app, pages
 from goe_exporter.web.history import History
 
-pytestmark = pytest.mark.server
+pytestmark = pytest.mark.system
 
 INTERVAL_SECONDS = 0.5
 HOSTILE = "<img src=x onerror=alert(1)>\"'&" + "x" * 300

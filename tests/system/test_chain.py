@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 import pytest
 from click.testing import CliRunner
+from examples import examples
 from fake_influx import FakeInflux
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -547,7 +548,7 @@ def test_all_outputs_agree(chain: Chain) -> None:
     """All seven outputs agree for any state, and with the protocol."""
     seen: set[str] = set()
 
-    @settings(max_examples=50, derandomize=True, deadline=None)
+    @settings(examples(50), derandomize=True)
     @example(state=WITH_ALL_READINGS)
     @example(state=WITH_ALL_READINGS._replace(api="1"))
     @given(state=states())

@@ -433,7 +433,7 @@ def test_drip_of_a_proxy_ends_at_the_deadline(proxy: Speaker) -> None:
 
 
 @pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def certificate(tmp_path_factory: pytest.TempPathFactory, processes: None) -> Path:  # noqa: ARG001
     """Return a file with a self-signed certificate for 127.0.0.1 and its key."""
     return servers.self_signed(tmp_path_factory.mktemp("tls"))
 
