@@ -9,6 +9,7 @@ import click
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.cli import channel_table, tables
 from goe_exporter.cli.options import option
+from goe_exporter.config.quoting import os_reason
 from goe_exporter.errors import GoeExporterError, UsageError
 
 
@@ -35,10 +36,8 @@ def _table_in(path: str, *, write: bool) -> None:
     """Compare the channel table in a file with the current one, or write the current one."""
     try:
         text = Path(path).read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"cannot read {path}: not UTF-8") from error
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path}: {os_reason(error)}") from error
     current = channel_table.updated(text, CHANNELS)
     if current is None:
         raise UsageError(f"{path} does not contain {channel_table.BEGIN} … {channel_table.END}")

@@ -75,16 +75,22 @@ def size(text: object) -> int:
 
 def host(text: object) -> str:
     """Return a host for the client: a name or address, optionally with a scheme and a port."""
-    rule = "must be a host name or address with an optional port"
-    secret = "a password or token does not belong here"  # noqa: S105
-    return _checked(_HOST, text, rule, secret).removesuffix("/")
+    return _checked(
+        _HOST,
+        text,
+        "must be a host name or address with an optional port",
+        "a password or token does not belong here",
+    ).removesuffix("/")
 
 
 def url(text: object) -> str:
     """Return the URL of a server, without a trailing slash."""
-    rule = "must be a URL such as http://HOST:PORT or https://HOST"
-    secret = "user and password have their own keys"  # noqa: S105
-    return _checked(_URL, text, rule, secret).rstrip("/")
+    return _checked(
+        _URL,
+        text,
+        "must be a URL such as http://HOST:PORT or https://HOST",
+        "user and password have their own keys",
+    ).rstrip("/")
 
 
 def listen_address(text: object) -> tuple[str, int]:

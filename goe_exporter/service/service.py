@@ -111,25 +111,30 @@ class Service:
     def reload(self) -> None:
         """Reload the configuration and apply what differs; an invalid one changes nothing."""
         systemd.notify_reloading()
+        failed = self._last_reload._replace(successful=False)
         try:
-            config = self._load()
-            clients = reload.clients(config, self._clients)
-            reload.check_restart_only(self._config.influxdb, config.influxdb)
-            write_server = open_server(config.influxdb) if config.influxdb is not None else None
+            self._apply(self._load())
         except GoeExporterError as error:
-            self._last_reload = self._last_reload._replace(successful=False)
+            self._last_reload = failed
             _log.warning("configuration reload failed", error=str(error))
-        else:
-            if self._agent and config.influxdb and write_server:
-                self._agent.change(config.influxdb, write_server)
-            pollers = reload.pollers(config, clients, self._scheduler.pollers, self._take)
-            self._scheduler.replace(pollers)
-            if self._history is not None:
-                self._history.keep(charger.name for charger in config.chargers)
-            self._config, self._clients = config, clients
-            self._last_reload = Reload(successful=True, last_success=time.time())
-            _log.info("configuration reloaded", chargers=len(config.chargers))
+        except Exception:  # noqa: BLE001, the top of a thread
+            self._last_reload = failed
+            _log.exception("configuration reload aborted by an internal error")
         self._notify_ready()
+
+    def _apply(self, config: RunConfig) -> None:
+        """Change what differs; raises `GoeExporterError` before anything is changed."""
+        clients = reload.clients(config, self._clients)
+        reload.check_restart_only(self._config.influxdb, config.influxdb)
+        if self._agent is not None and config.influxdb is not None:
+            self._agent.change(config.influxdb, open_server(config.influxdb))
+        pollers = reload.pollers(config, clients, self._scheduler.pollers, self._take)
+        self._scheduler.replace(pollers)
+        if self._history is not None:
+            self._history.keep(charger.name for charger in config.chargers)
+        self._config, self._clients = config, clients
+        self._last_reload = Reload(successful=True, last_success=time.time())
+        _log.info("configuration reloaded", chargers=len(config.chargers))
 
     def stalled_component(self) -> str:
         """Return the name of a component that is stalled, "" if none is."""
@@ -159,19 +164,12 @@ class Service:
             except queue.Empty:
                 pass
             else:
-                self._reload_or_log()
+                self.reload()
             if component := self.stalled_component():
                 stall.begins(part=component)
             else:
                 stall.ends()
                 systemd.notify("WATCHDOG=1")
-
-    def _reload_or_log(self) -> None:
-        try:
-            self.reload()
-        except Exception:  # noqa: BLE001, the top of a thread
-            self._last_reload = self._last_reload._replace(successful=False)
-            _log.exception("configuration reload aborted by an internal error")
 
     def _take(self, poll: Poll) -> None:
         """Hand a poll to the sinks that keep polls."""

@@ -12,10 +12,8 @@ from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.polling.view import ChargerView
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.prometheus.process import process_metrics
-from goe_exporter.service import self_metrics
-from goe_exporter.service.self_metrics import Reload
-from goe_exporter.web.app import HEALTH_PATHS, Application
-from goe_exporter.web.app import application as web_application
+from goe_exporter.service.self_metrics import Reload, providers
+from goe_exporter.web import app
 from goe_exporter.web.history import History
 
 
@@ -27,7 +25,7 @@ def open_server(
     open_health: bool,
 ) -> Server:
     """Return a server that listens on `listen`; with `open_health` health needs no password."""
-    return Server(*listen, settings, limits, open_paths=HEALTH_PATHS if open_health else ())
+    return Server(*listen, settings, limits, open_paths=app.HEALTH_PATHS if open_health else ())
 
 
 def application(
@@ -36,13 +34,12 @@ def application(
     delivery: Callable[[], DeliveryStats] | None,
     history: History | None,
     fault: Callable[[], str],
-) -> Application:
+) -> app.Application:
     """Return the web application of a service's parts; `delivery` is None without InfluxDB."""
 
     def views() -> list[ChargerView]:
         return [each.view() for each in scheduler.pollers]
 
-    own = self_metrics.providers(scheduler, last_reload, delivery)
-    exposition = Exposition(views, [*own, process_metrics()])
+    own = [*providers(scheduler, last_reload, delivery), process_metrics()]
     influx = None if delivery is None else lambda: asdict(delivery())
-    return web_application(views, exposition, history, influx, fault)
+    return app.application(views, Exposition(views, own), history, influx, fault)

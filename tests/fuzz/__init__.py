@@ -1,1 +1,1 @@
-"""Fuzz targets: functions that take any bytes and assert what the exporter promises of them."""
+"""Fuzz targets: functions of arbitrary bytes that assert the exporter's guarantees."""

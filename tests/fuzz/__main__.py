@@ -1,9 +1,9 @@
-"""`python -m tests.fuzz TARGET [libFuzzer's options]`: fuzz one target, from its kept inputs on.
+"""`python -m tests.fuzz TARGET [libFuzzer's options]`: fuzz one target, starting from its corpus.
 
-`python -m tests.fuzz --list` names the targets. Inputs that reach new code are gathered in
-`build/fuzz/TARGET`; `--keep TARGET…` puts the smallest of them that reach as much, and those that
-broke something, into `tests/fuzz/corpus`. A finding ends the run with its traceback, and its input
-stands in `build/fuzz`.
+`python -m tests.fuzz --list` lists the targets. Inputs that reach new code are collected in
+`build/fuzz/TARGET`; `--keep TARGET…` adds the smallest of them with the same coverage, and those
+that found a bug, to `tests/fuzz/corpus`. A finding ends the run with its traceback; its input is
+in `build/fuzz`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LONGEST_KEPT = 400
 
 
 def main(arguments: list[str]) -> None:
-    """Run what the arguments ask for."""
+    """Run the target or the action of the arguments."""
     if arguments[:1] == ["--list"]:
         print(*targets.TARGETS, sep="\n")
     elif arguments[:1] == ["--keep"]:
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
 
 def run(name: str, *options: str) -> None:
     """Fuzz a target; ends the process."""
-    os.environ["TZ"] = "Asia/Kolkata"  # so that local time taken for UTC shows
+    os.environ["TZ"] = "Asia/Kolkata"  # so that local time mistaken for UTC is noticed
     time.tzset()
     logging.disable(logging.WARNING)
     folder = BUILD / name
@@ -60,7 +60,7 @@ def run(name: str, *options: str) -> None:
 
 
 def keep(name: str) -> None:
-    """Reduce what a target's runs gathered, and keep it with what once broke something."""
+    """Reduce the inputs that a target collected, and keep them with those that found a bug."""
     smallest = BUILD / f"{name}-smallest"
     shutil.rmtree(smallest, ignore_errors=True)
     smallest.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What a power cut, a failing card or a stranger's hand may leave in the spool's directory."""
+"""Contents of the spool's directory after a power cut, a failing card or a manual change."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _clear(folder: Path) -> None:
 
 
 def _drained(spool: Spool) -> list[bytes]:
-    """Return all that waits, and let go of it."""
+    """Return all waiting lines, and commit them."""
     found: list[bytes] = []
     while True:
         batch = spool.read(7)
@@ -59,7 +59,7 @@ def _drained(spool: Spool) -> list[bytes]:
 
 
 def spool(data: bytes) -> None:
-    """Damage costs the records that it touches and no other; nothing damaged is delivered."""
+    """Damage costs only the records that it touches; nothing damaged is delivered."""
     source, folder = Source(data), _fresh()
     lines, written = _segments(source)
     sound: list[bytes] = []
@@ -77,7 +77,7 @@ def spool(data: bytes) -> None:
         assert found[-1:] == [b"behind all"]
         assert survey == found, "what a passer-by sees is something else"
         assert _in_order(sound, found), (sound, found)
-        # The fuzzer looks into comparisons, and so can make a checksum that fits.
+        # The fuzzer sees comparisons, and so can produce a matching checksum.
         made = {line for line in found if segments.record(line)[: segments.HEADER_BYTES] in data}
         assert set(found) <= {*lines, *made, b"", b"behind all"}, "a damaged record was delivered"
         assert opened.dropped == 0
@@ -95,7 +95,7 @@ def spool(data: bytes) -> None:
 
 
 def _segments(source: Source) -> tuple[list[bytes], list[list[bytes]]]:
-    """Return lines, each another, and segments with records of them."""
+    """Return distinct lines, and segments with their records."""
     lines: list[bytes] = []
     found: list[list[bytes]] = []
     for _ in range(1 + source.below(3)):
@@ -109,7 +109,7 @@ def _segments(source: Source) -> tuple[list[bytes], list[list[bytes]]]:
 
 
 def _damaged(source: Source, segment: list[bytes]) -> tuple[bytes, list[bytes]]:
-    """Return a segment's bytes with damage done to them, and the lines that still stand whole."""
+    """Return a segment's bytes with damage, and the lines that are still intact."""
     raw = b"".join(segment)
     for _ in range(source.below(4)):
         start = source.below(len(raw) + 1)
@@ -127,7 +127,7 @@ def _damaged(source: Source, segment: list[bytes]) -> tuple[bytes, list[bytes]]:
 
 
 def _in_order(some: list[bytes], others: list[bytes]) -> bool:
-    """Tell whether all of some are among others, in their order."""
+    """Return whether some lines are among others, in the same order."""
     rest = iter(others)
     return all(line in rest for line in some)
 
@@ -139,7 +139,7 @@ _NAMES = (
 
 
 def remains(data: bytes) -> None:
-    """Whatever files are there, a spool opens and loses nothing that it takes from then on."""
+    """Whatever files exist, a spool opens and loses nothing that it accepts from then on."""
     source, folder = Source(data), _fresh()
     if source.below(2):
         place = source.pick((b"0 0", b"1 0", b"1 5", b"2 0", b"9 9", b"-1 3", b"1 -7"))
@@ -186,9 +186,9 @@ _WALLS = (_NOW, EARLIEST, 0.0, EARLIEST - 1, _NOW - 86_400, _NOW + 86_400)
 
 
 def clock(data: bytes) -> None:
-    """A file with the last good time never makes the clock raise, nor trust what it should not.
+    """A file with the last trusted time never makes the clock raise or trust a damaged value.
 
-    That of a newer version is refused.
+    A file of a newer version is rejected.
     """
     folder = _fresh()
     (folder / "clock").write_bytes(data)
@@ -224,7 +224,7 @@ _RECORDS = (
 
 
 def held(data: bytes) -> None:
-    """Each held record becomes a line with a time, or one without that is kept apart, or damage."""
+    """Each unstamped record becomes a line with a time, is set aside without one, or is damaged."""
     source, folder = Source(data), _fresh()
     stored: list[bytes] = []
     for _ in range(1 + source.below(3)):
@@ -252,7 +252,7 @@ _LETTER = {"time": 1.8e9, "words": "partial write", "line": "goe_charger up=true
 
 
 def letters(data: bytes) -> None:
-    """Of dead letters whatever is none is passed over; the others are shown and put back."""
+    """Invalid dead letters are skipped; the others are shown and requeued."""
     source, folder = Source(data), _fresh()
     stored: list[bytes] = []
     for _ in range(1 + source.below(3)):

@@ -1,4 +1,4 @@
-"""Raw bytes as a charger's or a server's answer, over a real socket, and decoded answers."""
+"""Raw bytes as the response of a charger or server, over a real socket, and decoded responses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.fuzz.source import Source
 
 LIMIT = 512
 LONGEST = 60_000
-"""What a socket takes without anybody reading at the other end."""
+"""Bytes that a socket accepts without a reader at the other end."""
 
 _HOST = "charger.test"
 _TOKEN = "c0ffee-secret"
@@ -42,7 +42,7 @@ _OUTCOMES = {"written", "rejected", "too_large", "retry"}
 
 @contextlib.contextmanager
 def _answering(data: bytes) -> Iterator[None]:
-    """Let connections be answered by `data` and closed; they read of it through a real socket."""
+    """Answer connections with `data` and close them; they read it through a real socket."""
     ours, theirs = socket.socketpair()
     opened = sockets._Socket(fileno=ours.detach())
     before, limit = sockets._open, transport.MAX_BODY_BYTES
@@ -59,7 +59,7 @@ def _answering(data: bytes) -> Iterator[None]:
 
 
 def one_line(error: GoeExporterError) -> None:
-    """Assert that an error can be shown: one line of text that UTF-8 can hold."""
+    """Assert that an error can be printed: one line of UTF-8 text."""
     text = str(error)
     assert text, "an error without words"
     assert text.isprintable(), text
@@ -70,16 +70,16 @@ def one_line(error: GoeExporterError) -> None:
 
 
 def http(data: bytes) -> None:
-    """Any bytes are an answer or a `TransportError`; what a strict parser takes comes out alike."""
+    """Any bytes are a response or a `TransportError`; a strict parser reads the same."""
     with _answering(data):
         try:
             found: HttpAnswer | TransportError = _TRANSPORT.get("/api/status?filter=car")
         except TransportError as error:
             one_line(error)
             found = error
-    # The library skips 100 alone of the informational answers; no charger sends any.
+    # The library skips only 100 of the informational responses; no charger sends any.
     strict = None if data[9:10] == b"1" else _by_h11(data[:LONGEST])
-    bodiless = strict is not None and strict.status in (204, 304)  # one that comes is read all same
+    bodiless = strict is not None and strict.status in (204, 304)  # one that arrives is read anyway
     if isinstance(found, HttpAnswer):
         assert len(found.body) <= LIMIT, "more than the limit"
         if strict is not None and not bodiless:
@@ -92,7 +92,7 @@ def http(data: bytes) -> None:
 
 
 def _by_h11(data: bytes) -> HttpAnswer | None:
-    """Return what another parser makes of an answer, None where it finds none that is whole."""
+    """Return what another parser makes of a response, None if it is not complete."""
     connection, body, head = h11.Connection(h11.CLIENT), b"", None
     connection.send(h11.Request(method="GET", target="/", headers=[("Host", _HOST)]))
     connection.send(h11.EndOfMessage())
@@ -115,7 +115,7 @@ def _by_h11(data: bytes) -> HttpAnswer | None:
 
 
 def _cut_short(data: bytes) -> bool:
-    """Tell whether an answer's only, plain Content-Length promises more than there is."""
+    """Return whether a response's only, plain Content-Length exceeds its body."""
     head, _empty, body = data[:LONGEST].partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")[1:]
     names = [line.partition(b":")[0].lower() for line in lines]
@@ -132,14 +132,14 @@ def _cut_short(data: bytes) -> bool:
 
 
 def _odd(data: bytes) -> bool:
-    """Tell whether an answer has something that h11 is more lenient about."""
+    """Return whether a response has something about which h11 is more lenient."""
     head = data.partition(b"\r\n\r\n")[0].partition(b"\n\n")[0]
     plain = data.startswith((b"HTTP/1.0 ", b"HTTP/1.1 ")) and data[9:10] in b"2345"
     return head.count(b"\n") > 99 or not plain
 
 
 class _Answers:
-    """Stands for the transport: answers in turn, the last one for ever."""
+    """Stands for the transport: responses in turn, the last one repeatedly."""
 
     def __init__(self, answers: list[HttpAnswer]) -> None:
         self._answers = answers
@@ -157,7 +157,7 @@ _BODIES = (
 
 
 def answers(data: bytes) -> None:
-    """Whatever a charger answers, a status is an `Answer` or a `ChargerError`, as are writes."""
+    """Whatever a charger responds, a status is an `Answer` or a `ChargerError`, as are writes."""
     source = Source(data)
     given = []
     for _ in range(1 + source.below(3)):
@@ -181,7 +181,7 @@ def answers(data: bytes) -> None:
 
 
 def delivery(data: bytes) -> None:
-    """Whatever an InfluxDB server answers, a write comes to a found that keeps the contract."""
+    """Whatever an InfluxDB server responds, a write has a result that keeps the contract."""
     source = Source(data)
     server = source.pick(_SERVERS)
     raw = source.rest()
@@ -191,7 +191,7 @@ def delivery(data: bytes) -> None:
 
 
 def headers(data: bytes) -> None:
-    """A found's times make sense, whatever stands in `Date` and `Retry-After`."""
+    """The times of a result are plausible, whatever `Date` and `Retry-After` contain."""
     source = Source(data)
     status = source.pick((503, 204, 200, 429, 400, 413, 500, 404))
     date, retry = source.take(60).decode("latin-1"), source.take(60).decode("latin-1")
@@ -218,7 +218,7 @@ _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
 def _imf_date(text: str) -> float | None:
-    """Return the Unix time of a date as HTTP wants it, None for any other text."""
+    """Return the Unix time of an HTTP date, None for any other text."""
     words = text.split(" ")
     if (
         len(words) != 6
@@ -240,7 +240,7 @@ def _imf_date(text: str) -> float | None:
 
 
 def _seconds(moment: time.struct_time) -> int:
-    """Return the Unix time of a moment in UTC, counted by days."""
+    """Return the Unix time of a moment in UTC, computed by counting days."""
     year = moment.tm_year - 1
     days = year * 365 + year // 4 - year // 100 + year // 400 + moment.tm_yday - 719_163
     return days * 86_400 + moment.tm_hour * 3600 + moment.tm_min * 60 + moment.tm_sec

@@ -1,4 +1,4 @@
-"""Statuses, and what the sinks make of them."""
+"""Statuses, and the output of the sinks for them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NRG = (230, 231, 229, 2, 16, 15.9, 16.1, 3680, 3.5, 3700, 0, 11_000, 98, 99, 97,
 
 
 def _status(source: Source, keys: tuple[str, ...]) -> dict[str, object]:
-    """Return a status with some keys, most of them with values of the right kind."""
+    """Return a status with some keys, mostly with values of the right type."""
     status: dict[str, object] = {}
     for _ in range(source.below(12)):
         key = source.pick(keys)
@@ -54,7 +54,7 @@ def _status(source: Source, keys: tuple[str, ...]) -> dict[str, object]:
 
 
 def status_v2(data: bytes) -> None:
-    """Decoding takes anything, and one key never changes what another's channel reads."""
+    """Decoding accepts anything; a key never changes readings of other keys' channels."""
     source = Source(data)
     status = _status(source, KEYS)
     changed = dict(status, **{source.pick(KEYS): source.json()})
@@ -62,7 +62,7 @@ def status_v2(data: bytes) -> None:
 
 
 def status_v1(data: bytes) -> None:
-    """So does the translation of API v1, of which some keys belong together."""
+    """The same for the translation of API v1, in which some keys belong together."""
     source = Source(data)
     status = _status(source, KEYS_V1)
     key = source.pick(KEYS_V1)
@@ -71,7 +71,7 @@ def status_v1(data: bytes) -> None:
 
 
 def body(data: bytes) -> None:
-    """A body is a status that decodes, or an error; also what only a lenient parser takes."""
+    """A body is a status that decodes, or an error; lenient JSON too."""
     try:
         found = parse_json(data)
     except ChargerError:
@@ -82,7 +82,7 @@ def body(data: bytes) -> None:
 
 
 def _check(status: dict[str, object], changed: dict[str, object], api: int) -> None:
-    """Assert that only channels of the keys that differ differ, and that readings keep bounds."""
+    """Assert that only channels of the changed keys differ, and that readings keep their bounds."""
     different = {
         key
         for key in {*status, *changed}
@@ -100,7 +100,7 @@ def _check(status: dict[str, object], changed: dict[str, object], api: int) -> N
         for rows in (before.readings, after.readings)
     ]
     assert untouched[0] == untouched[1], different
-    # Of several keys the first that holds something counts, and others are not looked at.
+    # Of several keys the first with a value counts; the others are ignored.
     rivals = set().union(*(keys for keys in _SOURCES.values() if keys & different))
     assert before.failed - rivals == after.failed - rivals, different
     assert before.failed <= set(status)
@@ -127,7 +127,7 @@ def _plausible(reading: Reading) -> None:
 
 
 def outputs(data: bytes) -> None:
-    """Names, tags and readings come back from the line by a second parser; JSON and text hold."""
+    """A second parser reads names, tags, readings back from the line; JSON and text are valid."""
     source = Source(data)
     name = source.text().encode("utf-8", "replace").decode() or "x"
     tags = {source.text(12): source.text(20) for _ in range(source.below(4))}
@@ -147,7 +147,7 @@ def outputs(data: bytes) -> None:
     past.take(cycle)
     timeline = past.timeline(name, 60, 5.0)
     json.dumps(json_api.history_json(view, 60, timeline), allow_nan=False)
-    dear = source.below(8)  # these cost the most
+    dear = source.below(8)  # these are the most expensive
     if dear in (0, 1):
         _check_text(render_readings([view]), len(readings))
     elif dear == 2:
@@ -199,7 +199,7 @@ def _kept(text: str) -> str:
 
 
 def _check_text(text: str, readings: int) -> None:
-    """Assert that each line of an exposition is a comment or a sample, and none is doubled."""
+    """Assert that each line of an exposition is a comment or a sample, without duplicates."""
     text.encode()
     assert text.endswith("\n")
     series = set()
@@ -217,7 +217,7 @@ def _check_text(text: str, readings: int) -> None:
 
 
 def _labels_end(text: str) -> bool:
-    """Tell whether `name="…",…}` is well-formed to its end."""
+    """Return whether `name="…",…}` is well-formed to its end."""
     while True:
         name, equals, text = text.partition('="')
         if not (equals and name.replace("_", "a").isalnum() and name.isascii()):

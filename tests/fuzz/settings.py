@@ -1,4 +1,4 @@
-"""Configuration files, and what people type on the command line."""
+"""Configuration files, and arguments of the command line."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SECRET = "Zo6Vt1Xq"
 
 
 def _trust(cafile: str | None = None) -> None:
-    """Stand for `create_default_context`, which reads all of the system's certificates."""
+    """Replaces `create_default_context`, which reads all certificates of the system."""
     if cafile is not None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile)
 
@@ -64,7 +64,7 @@ def _without_certificates() -> Iterator[None]:
 
 
 def _says(error: ConfigError) -> None:
-    """Assert that an error is a line that can be printed and says where something is wrong."""
+    """Assert that an error is one printable line without secrets."""
     text = str(error)
     assert text.isprintable(), text
     assert len(text) < 3000, len(text)
@@ -76,7 +76,7 @@ def _write(data: bytes) -> None:
 
 
 def config_file(data: bytes) -> None:
-    """Any bytes are a configuration or a `ConfigError` of one line; a good one can be used."""
+    """Any bytes are a configuration that can be used, or a `ConfigError` of one line."""
     _write(data)
     try:
         with _without_certificates():
@@ -88,7 +88,7 @@ def config_file(data: bytes) -> None:
 
 
 def web_config_file(data: bytes) -> None:
-    """Likewise the file for TLS and passwords, whose secrets no error repeats."""
+    """The same for TLS and passwords, whose secrets no error repeats."""
     _write(data)
     try:
         found = strict_yaml.validated(WebConfig, strict_yaml.document(_FILE), _FILE)
@@ -143,7 +143,7 @@ def config_values(data: bytes) -> None:
 
 
 def _usable(found: Config) -> None:
-    """Assert that what was accepted can be opened, so that a check of the file is worth it."""
+    """Assert that an accepted configuration can be opened, so that checking it is useful."""
     for charger in found.chargers:
         _usable_host(charger)
         interval = charger.refresh_interval
@@ -184,7 +184,7 @@ _SECRETS: dict[str, tuple[object, ...]] = {
 
 
 def web_config_values(data: bytes) -> None:
-    """Any values in any place of the web's configuration are one, or a `ConfigError`."""
+    """Any values in any place of the web configuration are valid, or a `ConfigError`."""
     source = Source(data)
     tls = (*TlsServer.model_fields, "x")
     keys = (*WebConfig.model_fields, "x")
@@ -223,7 +223,7 @@ def _usable_web(found: WebConfig) -> None:
 
 
 class _Shows:
-    """Stands for a charger that shows whatever it likes."""
+    """Stands for a charger that reports anything."""
 
     def __init__(self, api: int, shown: list[dict[str, object]]) -> None:
         self._api = api
@@ -241,7 +241,7 @@ _WRITABLE = tuple(channel for channel in CHANNELS if channel.write)
 
 
 def values(data: bytes) -> None:
-    """What a person wants written is refused, or is in the range; then it means the same again."""
+    """A value to write is rejected, or within its range; then it parses to itself."""
     source = Source(data)
     channel = source.pick(_WRITABLE)
     api = source.pick(tuple(channel.write))
@@ -267,7 +267,7 @@ def values(data: bytes) -> None:
 
 
 def writes(data: bytes) -> None:
-    """A write ends well, or in an error of ours, whatever the charger shows before and after."""
+    """A write succeeds or raises an error of the exporter, whatever the charger reports."""
     source = Source(data)
     channel = source.pick(_WRITABLE)
     keys = ("ama", "amp", "dwo", "frc", channel.key.split()[0], "psm")
@@ -314,7 +314,7 @@ def _within(number: float, low: float, high: float) -> None:
 
 
 def arguments(data: bytes) -> None:
-    """An argument is refused in a line that names it, or works: hosts, durations, sizes."""
+    """An argument is rejected with a line that names it, or can be used."""
     source = Source(data)
     works = source.pick(_ARGUMENTS)
     text = source.rest().decode("utf-8", source.pick(("surrogateescape", "replace")))
@@ -333,7 +333,7 @@ _FORMATS = (logs._Formatter("logfmt"), logs._Formatter("json"))
 
 
 def texts(data: bytes) -> None:
-    """A log line is a line of plain text whatever it says; no header of a request is too odd."""
+    """A log line is one line of ASCII, whatever it contains; any header can be parsed."""
     source = Source(data)
     values = {"reason": source.text(), "words": source.json(2), "at": source.number()}
     event = logs.logging.LogRecord("n", 20, "p", 1, "poll failed", None, None)

@@ -1,4 +1,4 @@
-"""Choices made by bytes: what a target builds its inputs from when raw bytes would say little."""
+"""Choices from bytes, for targets whose inputs are not raw bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXTS = (
 
 
 class Source:
-    """Yields choices until the bytes are used up; then always the first."""
+    """Yields choices until the bytes are used up; then always the first choice."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -29,11 +29,11 @@ class Source:
 
     @property
     def left(self) -> int:
-        """How many bytes are unused."""
+        """The number of unused bytes."""
         return max(len(self._data) - self._at, 0)
 
     def byte(self) -> int:
-        """Return the next byte, 0 behind the last."""
+        """Return the next byte, 0 after the last."""
         self._at += 1
         return self._data[self._at - 1] if self._at <= len(self._data) else 0
 
@@ -46,18 +46,18 @@ class Source:
         return choices[self.below(len(choices))]
 
     def take(self, most: int = 64) -> bytes:
-        """Return up to `most` bytes, their number taken first."""
+        """Return up to `most` bytes; their number comes first."""
         count = self.below(most + 1)
         self._at += count
         return self._data[self._at - count : self._at]
 
     def rest(self) -> bytes:
-        """Return all that is left."""
+        """Return all unused bytes."""
         start, self._at = self._at, max(self._at, len(self._data))
         return self._data[start:]
 
     def text(self, most: int = 40) -> str:
-        """Return a known odd text, or one of the bytes' own."""
+        """Return a known unusual text, or one made of the bytes."""
         kind = self.below(4)
         if kind == 0:
             return self.pick(TEXTS)
@@ -67,7 +67,7 @@ class Source:
         return raw.decode("utf-8", "surrogateescape" if kind == 2 else "replace")
 
     def number(self) -> int | float:
-        """Return a known odd number, a small one, or one with decimals."""
+        """Return a known unusual number, a small one, or one with decimals."""
         kind = self.below(4)
         if kind == 0:
             return self.pick(NUMBERS)
@@ -77,7 +77,7 @@ class Source:
         return number if kind == 2 else number / 10 ** self.below(8)
 
     def json(self, depth: int = 3) -> object:
-        """Return whatever a JSON parser can hand over."""
+        """Return anything that a JSON parser can return."""
         kind = self.below(8 if depth else 6)
         if kind == 0:
             return None

@@ -1,4 +1,4 @@
-"""Raw bytes as requests to the web server, its real protocol and application, without a socket."""
+"""Raw bytes as requests to the web server: its real protocol and application, without a socket."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ atexit.register(_LOOP.close)
 
 
 class _Defects(logging.Handler):
-    """Gathers what the server logs as a defect of the application."""
+    """Collects the internal errors that the server logs."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -50,7 +50,7 @@ def _application() -> Any:
 
 
 class _Transport(asyncio.Transport):
-    """Takes what the server writes."""
+    """Collects what the server writes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ _SERVER.lifespan = _CONFIG.lifespan_class(_CONFIG)
 
 
 def requests(data: bytes) -> None:
-    """Whatever a client sends, it is answered in sound HTTP, with success or a refusal, no 5xx."""
+    """Whatever a client sends, the response is valid HTTP and no 5xx."""
     source = Source(data)
     cut, raw = source.below(256), source.rest()
     log, defects = logging.getLogger("uvicorn.error"), _Defects()
@@ -128,7 +128,7 @@ async def _exchange(pieces: list[bytes]) -> None:
 
 
 def _check(written: bytes, sent: bytes) -> None:
-    """Assert that another parser takes the answers, and that none says that we failed."""
+    """Assert that another parser accepts the responses, and that none is an internal error."""
     method = sent.lstrip(b"\r\n").split(b" ", 1)[0]
     client = h11.Connection(h11.CLIENT)
     client.send(h11.Request(method="HEAD" if method == b"HEAD" else "GET", target="/",

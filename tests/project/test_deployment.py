@@ -1,4 +1,4 @@
-"""The image, the systemd unit and the Kubernetes manifests: right, and without privileges."""
+"""The image, the systemd unit and the Kubernetes manifests: valid, and without privileges."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def instructions() -> list[tuple[str, str]]:
 
 
 def last(instruction: str) -> str:
-    """Return the arguments of the last instruction of a kind, which is the image's."""
+    """Return the arguments of the last instruction of a kind, which applies to the image."""
     return [arguments for name, arguments in instructions() if name == instruction][-1]
 
 
@@ -72,13 +72,13 @@ def manifests() -> dict[str, dict[str, Any]]:
 
 
 def pod() -> dict[str, Any]:
-    """Return what the Deployment says of its pod."""
+    """Return the pod template of the Deployment."""
     spec: dict[str, Any] = manifests()["Deployment"]["spec"]["template"]["spec"]
     return spec
 
 
-def test_image_is_built_apart_and_holds_nothing_else() -> None:
-    """A pinned stage builds; the image begins empty, and only copies what was laid out there."""
+def test_image_is_built_in_its_own_stage() -> None:
+    """A pinned stage builds; the image starts empty and copies only the result."""
     kinds = [name for name, _arguments in instructions()]
     stages = [arguments for name, arguments in instructions() if name == "FROM"]
     assert len(stages) == 2
@@ -94,7 +94,7 @@ def test_image_is_built_apart_and_holds_nothing_else() -> None:
 
 
 def test_image_needs_no_shell() -> None:
-    """What is started is a list of words; the shell that a plain text wants is not there."""
+    """The command is a list; the image has no shell for a string."""
     for instruction in ("ENTRYPOINT", "CMD"):
         assert isinstance(json.loads(last(instruction)), list)
     healthcheck = last("HEALTHCHECK").partition("CMD")[2]
@@ -105,7 +105,7 @@ def test_image_needs_no_shell() -> None:
 
 
 def requirements(name: str) -> set[str]:
-    """Return a distribution and all that it needs here."""
+    """Return a distribution and all its installed dependencies."""
     found: set[str] = set()
     todo = [name]
     while todo:
@@ -118,7 +118,7 @@ def requirements(name: str) -> set[str]:
 
 
 def environment(folder: Path) -> None:
-    """Make an environment of the exporter and what it needs, as the image's first stage does."""
+    """Create an environment with the exporter and its dependencies, as the image's first stage."""
     venv.create(folder, symlinks=True, with_pip=False)
     (site,) = (folder / "lib").glob("python3*/site-packages")
     for name in requirements("goe-exporter") - {"goe-exporter"}:
@@ -133,13 +133,13 @@ def environment(folder: Path) -> None:
 
 
 def is_elf(path: Path) -> bool:
-    """Tell whether a file is a program, or a part of one, for the processor."""
+    """Return whether a file is a program or library for the processor."""
     with path.open("rb") as file:
         return file.read(4) == b"\x7fELF"
 
 
 def test_image_works(tmp_path: Path, simulator: Simulator) -> None:
-    """What is laid out runs as its user with nothing around it, and holds no other program."""
+    """The image's content runs as its user in an empty root, and has no other program."""
     if os.geteuid() != 0:
         assert os.environ.get("CI") != "true"
         pytest.skip("only root can change the root directory")
@@ -160,8 +160,8 @@ def test_image_works(tmp_path: Path, simulator: Simulator) -> None:
     assert any(path.name == "libgcc_s.so.1" for path in files)  # for threads to end
 
 
-def test_image_runs_as_nobody_in_particular() -> None:
-    """The image's user is a number other than root's, so that Kubernetes can see it is none."""
+def test_image_runs_as_a_numeric_user() -> None:
+    """The image's user is a number, so that Kubernetes can verify that it is not root."""
     user = last("USER")
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
     security = pod()["securityContext"]
@@ -170,7 +170,7 @@ def test_image_runs_as_nobody_in_particular() -> None:
 
 
 def test_image_starts_the_server() -> None:
-    """The image serves, ends by SIGTERM, and is asked for its health as compose asks."""
+    """The image serves, stops on SIGTERM, and has the health check of compose."""
     assert json.loads(last("ENTRYPOINT")) == ["goe-exporter"]
     assert json.loads(last("CMD")) == ["serve"]
     assert last("STOPSIGNAL") == "SIGTERM"
@@ -179,8 +179,8 @@ def test_image_starts_the_server() -> None:
     assert ["CMD", *check] == load(BASE)["services"]["exporter"]["healthcheck"]["test"]
 
 
-def test_image_is_made_of_what_docker_is_given() -> None:
-    """All that the Dockerfile copies gets through `.dockerignore`, and nothing else does."""
+def test_dockerignore_fits_the_dockerfile() -> None:
+    """`.dockerignore` lets exactly the files through that the Dockerfile copies."""
     copied = {
         source
         for name, arguments in instructions()
@@ -194,7 +194,7 @@ def test_image_is_made_of_what_docker_is_given() -> None:
 
 
 def test_variables_are_options_of_serve() -> None:
-    """Every variable that a deployment sets is one that `serve` knows, with its default if told."""
+    """Every variable in a deployment is one of `serve`, with the documented default."""
     files = [*(ROOT / name for name in FILES), ROOT / ".env.example", UNIT, ENVIRONMENT]
     named = {name for file in files for name in re.findall(r"GOE_EXPORTER_\w+", file.read_text())}
     assert len(named) > 4
@@ -207,7 +207,7 @@ def test_variables_are_options_of_serve() -> None:
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """Return the unit with a program and an environment that are there."""
+    """Return the unit with an existing program and environment file."""
     text = UNIT.read_text()
     text = re.sub("(?m)^ExecStart=[^ ]+", f"ExecStart={binary('true')}", text)
     text = re.sub("(?m)^EnvironmentFile=.*", f"EnvironmentFile={ENVIRONMENT}", text)
@@ -217,20 +217,20 @@ def unit(tmp_path: Path) -> Path:
 
 
 def test_unit_is_verified(unit: Path) -> None:
-    """`systemd-analyze verify` has nothing to say about the unit."""
+    """`systemd-analyze verify` reports nothing about the unit."""
     command = [binary("systemd-analyze"), "verify", "--man=no", str(unit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def security(unit: Path, *options: str) -> str:
-    """Return what `systemd-analyze security` says of a unit."""
+    """Return the report of `systemd-analyze security` about a unit."""
     command = [binary("systemd-analyze"), "security", "--offline=yes", *options, str(unit)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def test_unit_is_shut_off(unit: Path) -> None:
-    """`systemd-analyze security` finds open what is named here, and no more exposure than that."""
+def test_exposure_of_the_unit(unit: Path) -> None:
+    """`systemd-analyze security` finds only the exposure listed here."""
     checks = json.loads(security(unit, "--json=short"))
     assert {check["name"] for check in checks if not check["set"]} == LEFT_OPEN
     level = re.search(r"Overall exposure level for \S+: ([0-9.]+)", security(unit, "--no-pager"))
@@ -239,7 +239,7 @@ def test_unit_is_shut_off(unit: Path) -> None:
 
 
 def test_unit_starts_the_exporter(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the unit starts, in its environment, is a good configuration of two chargers."""
+    """The unit's command and environment are a valid configuration of two chargers."""
     for line in ENVIRONMENT.read_text().splitlines():
         if line and not line.startswith("#"):
             name, value = shlex.split(line)[0].split("=", 1)
@@ -254,13 +254,13 @@ def test_unit_starts_the_exporter(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("kind", ["ConfigMap", "Deployment", "Service"])
 def test_manifests_follow_the_schema(kind: str) -> None:
-    """Kubernetes' own schema accepts a manifest, without a key that it does not know."""
+    """Kubernetes' own schema accepts every manifest, without unknown keys."""
     version = kubernetes_validate.latest_version()
     kubernetes_validate.validate(manifests()[kind], version, strict=True)
 
 
 def test_manifests_are_applied_together() -> None:
-    """The kustomization names every manifest, and the image that the Deployment runs."""
+    """The kustomization lists every manifest and the image of the Deployment."""
     kustomization = manifests()["Kustomization"]
     files = {file.name for file in MANIFESTS.glob("*.yaml")} - {"kustomization.yaml"}
     assert set(kustomization["resources"]) == files
@@ -269,8 +269,8 @@ def test_manifests_are_applied_together() -> None:
     assert pod()["containers"][0]["image"] == f"goe-exporter:{__version__}"
 
 
-def test_manifests_find_each_other() -> None:
-    """From the monitor to the Service, the pod and its configuration, all names agree."""
+def test_references_of_the_manifests() -> None:
+    """Monitor, Service, pod and configuration refer to each other by the right names."""
     found = manifests()
     service, deployment = found["Service"], found["Deployment"]
     monitor = found["ServiceMonitor"]["spec"]
@@ -295,8 +295,8 @@ def test_manifests_find_each_other() -> None:
     assert [mount["name"] for mount in container["volumeMounts"]] == [volume["name"]]
 
 
-def test_pod_is_alone_and_unprivileged() -> None:
-    """One pod polls, as an ordinary user without capabilities on a read-only file system."""
+def test_pod_is_single_and_unprivileged() -> None:
+    """There is one pod, with an ordinary user, no capabilities and a read-only file system."""
     deployment = manifests()["Deployment"]["spec"]
     assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
     assert pod()["automountServiceAccountToken"] is False
@@ -320,7 +320,7 @@ def test_pod_is_alone_and_unprivileged() -> None:
 
 
 def test_pod_starts_the_exporter(goe: Goe, tmp_path: Path) -> None:
-    """The container's arguments and the ConfigMap are a good configuration."""
+    """The container's arguments and the ConfigMap are a valid configuration."""
     (container,) = pod()["containers"]
     for name, text in manifests()["ConfigMap"]["data"].items():
         (tmp_path / name).write_text(text)

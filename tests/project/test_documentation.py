@@ -1,4 +1,4 @@
-"""The documentation as a whole: links lead somewhere, every page and room is listed."""
+"""The documentation as a whole: links are valid, every page and room is listed."""
 
 from __future__ import annotations
 
@@ -119,13 +119,13 @@ def test_index_lists_every_page() -> None:
 
 
 def test_readme_is_short() -> None:
-    """The README is an entrance, not the manual."""
+    """The README is an introduction, not the manual."""
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= MAX_README_LINES
 
 
 @pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
 def test_images_are_small(image: Path) -> None:
-    """A page opens quickly: no picture exceeds 300 kB."""
+    """Pages load fast: no image exceeds 300 kB."""
     assert image.stat().st_size <= MAX_IMAGE_BYTES
 
 

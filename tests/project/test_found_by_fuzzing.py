@@ -1,4 +1,4 @@
-"""What fuzzing found, one test for each: red before it was mended (`fuzz/README.md`)."""
+"""Bugs found by fuzzing, a test for each, which failed before the fix (`tests/fuzz/README.md`)."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ NOW = 1_800_000_000.0
 HUGE = 10**400
 
 
-# transport, client
+# transport, charger
 
 
 def test_chunk_of_minus_one(speak: Callable[..., Speaker]) -> None:
-    """The library reads such a chunk to the end of the connection; the memory has a bound."""
+    """The library reads such a chunk to the end of the connection; the memory is bounded."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n"
     speaker = speak(head, endless=b"x" * 65_536)
     with pytest.raises(TransportError) as caught:
@@ -54,7 +54,7 @@ def test_chunk_of_minus_one(speak: Callable[..., Speaker]) -> None:
 
 
 def test_refusal_with_keys_that_cannot_be_printed() -> None:
-    """A refusal is one line of text, whatever keys the charger answers with."""
+    """A refusal is one line of text, whatever keys the response has."""
 
     class Answers:
         def get(self, _target: str, _until: float | None = None) -> HttpAnswer:
@@ -67,18 +67,18 @@ def test_refusal_with_keys_that_cannot_be_printed() -> None:
     assert str(caught.value) == "box refused amp=16: an object with ???[31m, fna"
 
 
-# influx_server
+# influx: write_api
 
 
 @pytest.mark.parametrize("text", ["\x1d8 ", "8\x1c", "\x1f8"])
 def test_retry_after_between_separators(text: str) -> None:
-    """What `str.strip` takes for a space and `float` does not costs nothing."""
+    """A character that `str.strip` treats as space, but `float` does not, is no error."""
     assert result(503, {"Retry-After": text}, "").retry_after_seconds == 8.0
 
 
 @pytest.mark.parametrize("zone", ["-0000", ""])
 def test_date_without_a_zone(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server's time without a zone is in UTC, wherever the exporter runs."""
+    """A date without a time zone is in UTC, wherever the exporter runs."""
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     time.tzset()
     try:
@@ -89,7 +89,7 @@ def test_date_without_a_zone(zone: str, monkeypatch: pytest.MonkeyPatch) -> None
     assert said.server_time == NOW
 
 
-# records, mending, spool
+# spool: segments, recovery, queue
 
 
 def _sound(line: bytes) -> bytes:
@@ -103,7 +103,7 @@ def _drained(spool: Spool) -> list[bytes]:
 
 
 def test_sound_record_behind_a_torn_one_at_the_end(tmp_path: Path) -> None:
-    """Two records lost their newlines, one of them is damaged: the other is delivered."""
+    """Two records lost their newlines, and one is damaged: the other is delivered."""
     (tmp_path / "000000000001.log").write_bytes(b"dead" + _sound(b"good")[:-1])
     spool = Spool(tmp_path, LIMIT)
     assert spool.append(b"next")
@@ -113,22 +113,22 @@ def test_sound_record_behind_a_torn_one_at_the_end(tmp_path: Path) -> None:
 
 
 def test_zeros_as_text_are_no_record(tmp_path: Path) -> None:
-    """Damage that ends in the checksum of nothing is not delivered as an empty line."""
+    """Damage that ends with the checksum of nothing is not delivered as an empty line."""
     (tmp_path / "000000000001.log").write_bytes(b"damage 00000000 \n" + _sound(b"good"))
     spool = Spool(tmp_path, LIMIT)
     assert _drained(spool) == [b"good"]
     spool.close()
 
 
-def test_passer_by_sees_what_is_delivered(tmp_path: Path) -> None:
-    """`spool status` and `spool dead` show the sound record behind a damaged one too."""
+def test_inspection_sees_what_is_delivered(tmp_path: Path) -> None:
+    """`spool status` and `spool dead` show the intact record after a damaged one too."""
     (tmp_path / "000000000001.log").write_bytes(b"damage" + _sound(b"good 1000"))
     assert list(segments.lines(tmp_path)) == [b"good 1000"]
     assert segments.survey(tmp_path).first == b"good 1000"
 
 
 def test_segment_number_of_twelve_nines(tmp_path: Path) -> None:
-    """What is written behind it stands in a file that is found again."""
+    """Records written after it are in a file that is found again."""
     (tmp_path / "999999999999.log").write_bytes(_sound(b"old"))
     spool = Spool(tmp_path, LIMIT)
     assert spool.append(b"new")
@@ -139,7 +139,7 @@ def test_segment_number_of_twelve_nines(tmp_path: Path) -> None:
 
 
 def test_cursor_before_the_start(tmp_path: Path) -> None:
-    """A cursor that no spool wrote, though its checksum holds, costs no segment."""
+    """A cursor that no spool wrote, with a valid checksum, does not cost a segment."""
     (tmp_path / "000000000001.log").write_bytes(_sound(b"good"))
     (tmp_path / "cursor").write_bytes(_sound(b"1 -7"))
     spool = Spool(tmp_path, LIMIT)
@@ -147,7 +147,7 @@ def test_cursor_before_the_start(tmp_path: Path) -> None:
     spool.close()
 
 
-# dead, influx
+# influx: dead letters, line protocol
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_cursor_before_the_start(tmp_path: Path) -> None:
     ],
 )
 def test_letter_that_is_none(tmp_path: Path, letter: object) -> None:
-    """It is neither shown nor put back, and is in no other's way."""
+    """It is neither shown nor requeued, and does not affect others."""
     good = {"time": 1.0, "words": "w", "line": "p f=1 1000"}
     stored = letter if isinstance(letter, str) else json.dumps(letter)
     texts = [stored.encode(), json.dumps(good).encode()]
@@ -174,7 +174,7 @@ def test_letter_that_is_none(tmp_path: Path, letter: object) -> None:
 
 
 def test_letter_with_half_a_surrogate_pair(tmp_path: Path) -> None:
-    """JSON can spell it, and no line can hold it."""
+    """JSON can contain it, but no line can."""
     letter = b'{"time": 1.0, "words": "w", "line": "p f=\\"\\ud800\\" 1000"}'
     (tmp_path / "dead").mkdir()
     (tmp_path / "dead" / "000000000001.log").write_bytes(_sound(letter))
@@ -187,18 +187,18 @@ def test_letter_with_half_a_surrogate_pair(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("digits", [20, 400, 5000])
 def test_timestamp_beyond_all_measure(digits: int) -> None:
-    """More digits than a timestamp can have are none, and do not stop the delivery."""
+    """A timestamp with too many digits is ignored and does not stop the delivery."""
     assert line_protocol.timestamp(b"p f=1 " + b"9" * digits) is None
 
 
 def test_tags_that_differ_only_in_what_no_tag_holds() -> None:
-    """A server refuses a line with a tag twice; the charger's own comes first."""
+    """A server rejects a line with a duplicate tag; the charger's own has precedence."""
     cycle = Poll("garage", "1", NOW, None)
     point = line_protocol.point(cycle, {"charger ": "x", "site": "a", "site\\": "b", "site\n": "c"})
     assert point == "goe_charger,charger=garage,serial=1,site=a up=false"
 
 
-# held, timekeeping
+# influx: unstamped; durable: clock
 
 
 def _keeper(file: Path) -> Timekeeper:
@@ -217,7 +217,7 @@ def _keeper(file: Path) -> Timekeeper:
     ],
 )
 def test_held_record_without_a_time(tmp_path: Path, record: bytes) -> None:
-    """It is kept apart with a word why, and those behind it are stamped."""
+    """It is set aside with a reason, and those after it are stamped."""
     held = UnstampedPoints(tmp_path / "held", LIMIT, _keeper(tmp_path / "clock"), 0.0)
     held.spool.extend([record, b"boot-2 4000.0 1.0 1.0 p f=2"])
     found, end = held.stamped()
@@ -232,16 +232,16 @@ def test_held_record_without_a_time(tmp_path: Path, record: bytes) -> None:
     ["-inf 0 boot-2", "1e300 0 boot-1", "9e9 0 boot-1", "1799999000 -1e300 boot-1", "0 inf x"],
 )
 def test_clock_file_that_no_exporter_wrote(tmp_path: Path, text: str) -> None:
-    """A time that cannot have been is none: it would make every later point one without a time."""
+    """An impossible time is ignored; it would leave every later point without a time."""
     (tmp_path / "clock").write_text(text)
     assert _keeper(tmp_path / "clock").last_trusted in (0.0, NOW)
 
 
-# strict_yaml, config, web_config
+# config, http_server
 
 
 def _load(tmp_path: Path, text: str) -> str:
-    """Return the refusal of a configuration."""
+    """Return the error of a configuration."""
     path = tmp_path / "goe.yml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
@@ -251,7 +251,7 @@ def _load(tmp_path: Path, text: str) -> str:
 
 
 def test_aliases_of_aliases(tmp_path: Path) -> None:
-    """A list that aliases blow up to a billion entries is refused at once."""
+    """A list that aliases expand to a billion entries is rejected at once."""
     levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
     text = "\n".join(levels) + "\nrefresh_interval: *a9\n"
@@ -260,7 +260,7 @@ def test_aliases_of_aliases(tmp_path: Path) -> None:
 
 
 def test_aliases_as_a_key(tmp_path: Path) -> None:
-    """So is one that stands as a key."""
+    """As is such a list as a key."""
     levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
     assert _load(tmp_path, "\n".join(levels) + "\n? *a9\n: 1\n").startswith(":")
@@ -268,14 +268,14 @@ def test_aliases_as_a_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["refresh_interval", "environment_proxies"])
 def test_number_too_long_to_be_shown(tmp_path: Path, key: str) -> None:
-    """Python refuses to write such a number down, and so does the refusal."""
+    """Python does not print such a number, so the error does not either."""
     assert _load(tmp_path, f"{key}: !!int 0x{'f' * 5000}").endswith(
         ", not a number with thousands of digits"
     )
 
 
 def test_key_that_would_break_the_line(tmp_path: Path) -> None:
-    """An unknown key is named, but colours no terminal and begins no line."""
+    """The error shows an unknown key without control characters and line breaks."""
     assert _load(tmp_path, '"a\\n\\e[31m": 1').startswith(": a\\n\\x1b[31m: unknown key")
 
 
@@ -298,7 +298,7 @@ def test_key_that_would_break_the_line(tmp_path: Path) -> None:
     [('"\\ud800"', "must be UTF-8 text"), ('"a\\0b"', "must be text without NUL")],
 )
 def test_text_that_cannot_be_passed_on(tmp_path: Path, place: str, text: str, rule: str) -> None:
-    """Half a surrogate pair and NUL are in no file's name, URL or variable; no secret is shown."""
+    """Lone surrogates and NUL are rejected, since no file name or URL can hold them."""
     said = _load(tmp_path, place.replace("TEXT", text))
     (key,) = re.findall(r"(\w+): \{?TEXT", place)
     secret = key in ("token_file", "token_env", "password_file")
@@ -318,7 +318,7 @@ def test_text_that_cannot_be_passed_on(tmp_path: Path, place: str, text: str, ru
     ],
 )
 def test_host_that_no_request_can_have(host: str) -> None:
-    """It is refused where it is given, not when it is asked."""
+    """It is rejected as an option, not at the first request."""
     with pytest.raises(
         ValueError, match=r"^must be a host name or address with an optional port[,;] "
     ):
@@ -326,7 +326,7 @@ def test_host_that_no_request_can_have(host: str) -> None:
 
 
 def test_host_beyond_ascii() -> None:
-    """A name in any script is kept as the network knows it."""
+    """A name in any script is encoded for DNS."""
     found = connection("büro=büro.example:8080")
     assert (found.name, found.host) == ("büro", "xn--bro-hoa.example:8080")
     assert connection("１.2.3.4").host == "1.2.3.4"
@@ -334,7 +334,7 @@ def test_host_beyond_ascii() -> None:
 
 @pytest.mark.parametrize("url", ["http://a|b", "http://[::::]", "http://%zz", "http://" + "ü" * 70])
 def test_url_that_no_request_can_have(url: str) -> None:
-    """So is InfluxDB's."""
+    """As is the URL of InfluxDB."""
     with pytest.raises(
         ConfigError,
         match=r"influxdb.url: must be a URL such as http://HOST:PORT or https://HOST[,;] ",
@@ -344,7 +344,7 @@ def test_url_that_no_request_can_have(url: str) -> None:
 
 @pytest.mark.parametrize("text", ["a\0:1", f"{'a' * 70}:1", f"{'ü' * 70}:1", "a|b:1"])
 def test_listen_address_that_no_socket_can_have(text: str) -> None:
-    """And so is an address to listen on."""
+    """As is an address to listen on."""
     with pytest.raises(
         ValueError, match=r"^must be ADDR:PORT or :PORT, such as 127.0.0.1:10332, not "
     ):
@@ -353,33 +353,33 @@ def test_listen_address_that_no_socket_can_have(text: str) -> None:
 
 @pytest.mark.parametrize("suite", [["x"], {"a": 1}])
 def test_cipher_suite_that_is_no_text(suite: object) -> None:
-    """It is refused, whatever it is."""
+    """A value of another type is rejected."""
     section = {"cert_file": "a", "key_file": "a", "cipher_suites": [suite]}
     with pytest.raises(ConfigError, match=r"cipher_suites\[0\]: must be one of TLS_"):
         strict_yaml.validated(WebConfig, {"tls_server_config": section}, "web.yml")
 
 
 def test_endless_rate_interval() -> None:
-    """A duration that no clock can hold would shut everybody out for ever."""
+    """A duration beyond any clock would reject all requests forever."""
     with pytest.raises(ConfigError, match="a duration such as"):
         strict_yaml.validated(WebConfig, {"rate_limit": {"interval": "9" * 400 + "s"}}, "web.yml")
 
 
 def test_secret_in_place_of_its_section() -> None:
-    """A section that holds secrets is never shown when it is something else."""
+    """The error never shows a value in place of a section with secrets."""
     with pytest.raises(ConfigError) as caught:
         strict_yaml.validated(WebConfig, {"tls_server_config": "-----PRIVATE"}, "web.yml")
     assert "PRIVATE" not in str(caught.value)
 
 
 def test_hash_that_bcrypt_cannot_check() -> None:
-    """It looks like one, but every request with a password would fail over it."""
+    """It looks valid, but every request with a password would fail."""
     users = {"basic_auth_users": {"me": "$2y$10$" + "a" * 53}}
     with pytest.raises(ConfigError, match=r"basic_auth_users\.me: must be a bcrypt hash"):
         strict_yaml.validated(WebConfig, users, "web.yml")
 
 
-# writer
+# charger: write
 
 
 class _Shows:
@@ -405,12 +405,12 @@ def test_number_too_long_for_a_float(shown: dict[str, object]) -> None:
         )
 
 
-# server
+# http_server
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 def test_body_that_is_no_chunk(launch: Launch, simulator: Simulator, method: str) -> None:
-    """The connection ends; nothing is logged, for anybody could fill the disk with it."""
+    """The connection is closed and nothing is logged, since anybody could fill the disk."""
     box = simulator.add(Charger("V4"))
     site = Exporter(launch("serve", f"a={box.address}", *LISTEN))
     head = f"{method} /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()

@@ -1,6 +1,6 @@
-"""Every input that fuzzing kept, through its target; and a few that hypothesis thinks of.
+"""Every input that fuzzing kept, and inputs from hypothesis, through the fuzz targets.
 
-The targets in `fuzz/` assert what is promised; `fuzz/README.md` says how they are run for long.
+The targets in `tests/fuzz/` assert the guarantees; `tests/fuzz/README.md` has the long runs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SLOW = settings(
 
 
 def test_each_target_has_a_corpus() -> None:
-    """Nothing is fuzzed from nothing, and no file is left of a target that is gone."""
+    """Each target has kept inputs, and no file belongs to a removed target."""
     kept = {path.stem for path in corpus.FOLDER.glob("*.txt")}
     assert kept == set(TARGETS)
     assert {path.stem for path in corpus.FOLDER.glob("*.dict")} <= kept
@@ -29,7 +29,7 @@ def test_each_target_has_a_corpus() -> None:
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_kept_inputs(name: str) -> None:
-    """What once reached new code, or broke something, keeps every promise."""
+    """Inputs that reached new code, or found a bug, keep every guarantee."""
     for data in corpus.inputs(name):
         try:
             TARGETS[name](data)
@@ -42,5 +42,5 @@ def test_kept_inputs(name: str) -> None:
 @SLOW
 @given(data=st.binary(max_size=300))
 def test_any_bytes(name: str, data: bytes) -> None:
-    """No bytes break a promise."""
+    """No bytes break a guarantee."""
     TARGETS[name](data)

@@ -112,7 +112,7 @@ def _names(node: ast.AST, package: list[str]) -> Iterator[str]:
 
 
 def _module_of(dotted: str) -> str:
-    """Return the module that a dotted name lies in: the longest of its beginnings that is one."""
+    """Return the module of a dotted name: its longest prefix that is a module."""
     parts = dotted.split(".")
     ends = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
     return next((name for name in ends if name in MODULES), "")
@@ -149,7 +149,7 @@ def test_room_imports_only_rooms_below_it(name: str) -> None:
 
 
 def test_simulator_needs_the_standard_library_only() -> None:
-    """The simulated charger imports nothing foreign."""
+    """The simulated charger imports no foreign library."""
     foreign = {each.name for each in IMPORTS if room(each.module) == "simulator" and not each.ours}
     assert foreign <= set(sys.stdlib_module_names)
 
@@ -179,7 +179,7 @@ def test_imports_form_no_circle() -> None:
     assert order.index("channels.codes") < order.index("channels.table") < order.index("cli.read")
 
 
-def test_package_is_easy_to_survey() -> None:
+def test_package_is_small() -> None:
     """The package has few entries, and no module is long."""
     entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
     assert len(entries) <= MAX_ENTRIES
@@ -188,12 +188,12 @@ def test_package_is_easy_to_survey() -> None:
 
 
 def test_no_module_has_a_vague_name() -> None:
-    """A module is named after what it holds."""
+    """A module is named after its content."""
     assert {part for module in MODULES for part in module.split(".")} & VAGUE_NAMES == set()
 
 
-def test_the_reader_of_imports_sees_every_form() -> None:
-    """Plain, relative, nested and types-only imports are all seen by these tests."""
+def test_every_form_of_import_is_seen() -> None:
+    """These tests see plain, relative, nested and types-only imports."""
     source = (
         "import requests.adapters\n"
         "from goe_exporter import __version__, logs\n"

@@ -1,7 +1,7 @@
-"""How many calls a refresh cycle and a scrape take, against what is recorded: a clock would lie.
+"""Function calls of a poll and of a scrape, against recorded numbers instead of a clock.
 
-Counted are the calls of the project's own functions and those that these make into C, so that
-neither the machine nor a library's version counts; `pytest --update-golden` records them anew.
+Only calls of the project's own functions, and those that they make into C, are counted, so that
+neither the machine nor a library's version matters; `pytest --update-golden` records them anew.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from goe_exporter.prometheus.exposition import render_readings
 RECORDED = GOLDEN / "operations.json"
 OURS = str(Path(goe_exporter.__file__).parent)
 MARGIN = 1.08
-"""What versions of Python may differ in; a call for each of a cycle's 64 readings is far more."""
+"""Difference between Python versions; a call for each of the 64 readings of a poll is far more."""
 
 FIXTURE = "v2_v3_charging_three_phases"
 
@@ -40,7 +40,7 @@ Counts = Counter[str]
 
 
 def calls(work: Callable[[], object]) -> Counts:
-    """Count the calls of our functions, and those into C by whom of ours makes them."""
+    """Count the calls of the project's functions, and their calls into C by caller."""
     counted: Counts = Counter()
 
     def count(frame: FrameType, event: str, called: object) -> None:
@@ -50,7 +50,7 @@ def calls(work: Callable[[], object]) -> Counts:
             into_c = f" calls {getattr(called, '__name__', called)}"
             counted[name if event == "call" else name + into_c] += 1
 
-    work()  # what is made once is made now
+    work()  # what is created once is created now
     sys.setprofile(count)
     try:
         work()
@@ -60,13 +60,13 @@ def calls(work: Callable[[], object]) -> Counts:
 
 
 def grown(before: Counts, now: Counts) -> str:
-    """Return what there is more of, the most first, a line each."""
+    """Return the additional calls, the most first, one per line."""
     more = sorted(((now[name] - before[name], name) for name in now), reverse=True)
     return "\n".join(f"  {before[name]} → {now[name]}  {name}" for much, name in more if much > 0)
 
 
 def check(name: str, counted: Counts, update: bool) -> None:
-    """Compare with what is recorded under a name, or record it."""
+    """Compare with the numbers recorded under a name, or record them."""
     everything = json.loads(RECORDED.read_text("utf-8"))
     if update:
         everything[name] = dict(sorted(counted.items()))
@@ -80,20 +80,20 @@ def check(name: str, counted: Counts, update: bool) -> None:
 
 
 class Canned:
-    """A client that always gives the same answer."""
+    """A client that always returns the same status."""
 
     def status(self, _keys: tuple[str, ...]) -> Answer:
         return Answer(2, dict(status_of(FIXTURE)))
 
 
-def test_refresh_cycle(update_golden: bool) -> None:
-    """Decoding an answer and keeping the snapshot."""
+def test_poll(update_golden: bool) -> None:
+    """Calls of decoding a status and keeping the snapshot."""
     poller = Poller("garage", "192.0.2.7", Canned())
     check("refresh cycle", calls(poller.poll), update_golden)
 
 
 def test_request(speak: Callable[..., Speaker], update_golden: bool) -> None:
-    """Asking a charger and parsing what it says."""
+    """Calls of a request to a charger and of parsing its response."""
     body = json.dumps(status_of(FIXTURE)).encode()
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     client = Client(speak(head.encode() + body).address)
@@ -102,13 +102,13 @@ def test_request(speak: Callable[..., Speaker], update_golden: bool) -> None:
 
 
 def test_render(update_golden: bool) -> None:
-    """Rendering chargers for a scrape."""
+    """Calls of rendering chargers for a scrape."""
     shown = [view(FIXTURE, name) for name in CHARGERS]
     check("render", calls(lambda: render_readings(shown)), update_golden)
 
 
-def test_a_call_for_each_reading_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The margin is narrow enough for one more call a reading, and the message names it."""
+def test_a_further_call_per_reading_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The margin is below one more call per reading, and the message names it."""
     number = exposition.number
     code = compile("def checked(value): return number(value)", f"{OURS}/prometheus.py", "exec")
     names: dict[str, Callable[[float], str]] = {"number": number}

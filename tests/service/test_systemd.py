@@ -12,15 +12,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from clocks import Clock
 from commands import Launch
 from exporters import LISTEN, Exporter, charging
 from servers import wait_for
-from tickers import Ticker, running
+from tickers import Led, Ticker
 
 from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.http_server import server as server_module
 from goe_exporter.http_server.server import Server
-from goe_exporter.polling import scheduler as scheduler_module
 from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.service import service, systemd
 from goe_exporter.service.config import RunConfig
@@ -160,44 +160,47 @@ def test_notifications_of_a_process(
 # Stalls
 
 
-def test_stalled_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stalled_polls() -> None:
     """A poll that does not end stalls the polls only if no other poll ends either."""
-    monkeypatch.setattr(scheduler_module, "STALL_SECONDS", 0.5)
-    stuck = Ticker(0.05, poll_seconds=60)
-    alone = running(stuck)
-    wait_for(alone.is_stalled, "a stalled scheduler")
+    led = Led(1.0, 1.0)
+    stuck, sound = led.tickers
+    led.settle()
+    led.to(0.5)
+    stuck.release.clear()
+    led.to(1.0)
+    for number in range(1, 400):
+        led.to(number + 0.5)
+        assert not led.scheduler.is_stalled()
+    sound.release.clear()
+    led.to(400.5)
+    led.clock.now = 699.0
+    assert not led.scheduler.is_stalled()
+    led.clock.now = 700.0
+    assert led.scheduler.is_stalled()
+    sound.release.set()
+    led.settle()
+    assert not led.scheduler.is_stalled()
     stuck.release.set()
-    wait_for(lambda: not alone.is_stalled(), "a scheduler that goes on")
-    alone.stop(1)
-    stuck, sound = Ticker(0.05, poll_seconds=60), Ticker(0.05)
-    both = running(stuck, sound)
-    wait_for(lambda: len(sound.begun) >= 30, "many polls of the other")
-    assert stuck.ended == 0
-    assert not both.is_stalled()
-    stuck.release.set()
-    both.stop(1)
+    led.scheduler.stop(1)
 
 
-def test_a_dead_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_scheduler() -> None:
     """A poll that is due and does not start is a stall, although none is in progress."""
-    monkeypatch.setattr(scheduler_module, "STALL_SECONDS", 0.2)
-    moments = [0.0]
-    idle = Scheduler((Ticker(3600),), clock=lambda: moments[0])  # type: ignore[arg-type]
+    clock = Clock(0.0)
+    idle = Scheduler((Ticker(3600),), clock)  # type: ignore[arg-type]
     idle.replace(idle.pollers)
     assert not idle.is_stalled()
-    moments[0] = 10.0
+    clock.now = 301.0
     assert idle.is_stalled()
 
 
-def test_rare_polls_are_not_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rare_polls_are_not_stalled() -> None:
     """An hour between two polls is not a stall."""
-    monkeypatch.setattr(scheduler_module, "STALL_SECONDS", 0.1)
-    rare = running(Ticker(3600))
-    wait_for(lambda: sum(rare.duration.counts) == 1, "the first poll")
-    end = time.monotonic() + 0.5
-    wait_for(lambda: time.monotonic() >= end, "five times the limit")
-    assert not rare.is_stalled()
-    rare.stop(1)
+    led = Led(3600.0)
+    led.settle()
+    led.clock.now = 3599.0
+    assert not led.scheduler.is_stalled()
+    led.scheduler.stop(1)
 
 
 def test_a_stalled_web_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,6 +219,19 @@ def made(is_stalled: Callable[[], bool]) -> service.Service:
     found = service.Service(config, lambda: config)
     found._scheduler.is_stalled = is_stalled  # type: ignore[method-assign]
     return found
+
+
+def test_a_reload_with_an_internal_error(
+    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug fails the reload; the service manager is still told that the service is ready."""
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    reloaded = made(lambda: False)
+    monkeypatch.setattr(reloaded, "_load", lambda: 1 / 0)
+    reloaded.reload()
+    assert next(iter(manager.received()[0])) == "RELOADING"
+    assert manager.received()[-1]["READY"] == "1"
+    assert not reloaded._last_reload.successful
 
 
 def test_the_watchdog_is_not_notified_during_a_stall(

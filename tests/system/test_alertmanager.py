@@ -1,4 +1,4 @@
-"""Alertmanager's example, and a charger's fault on its way to a webhook through real servers."""
+"""The example for Alertmanager, and the way of a fault to a webhook through real servers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TAKEN = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 def amtool(*arguments: str) -> str:
-    """Run amtool, which must be content, and return what it says."""
+    """Run amtool, which must succeed, and return its output."""
     command = [binary("amtool"), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -39,7 +39,7 @@ def example() -> dict[str, Any]:
 
 
 def test_amtool_accepts_the_example() -> None:
-    """The example is a sound configuration."""
+    """The example is a valid configuration."""
     assert "4 inhibit rules" in amtool("check-config", str(CONFIG))
 
 
@@ -56,13 +56,13 @@ def test_amtool_accepts_the_example() -> None:
     ],
 )
 def test_who_is_told(labels: str, receiver: str) -> None:
-    """Danger goes everywhere, warnings by mail, information to nobody."""
+    """Critical alerts go to all receivers, warnings to mail, information to none."""
     told = amtool("config", "routes", "test", f"--config.file={CONFIG}", *labels.split())
     assert told.strip() == receiver
 
 
 def test_a_charger_that_is_off_at_night() -> None:
-    """Only that it does not answer is muted, only that charger, and only at night."""
+    """Only its unreachability is muted, only for that charger, and only at night."""
     (route,) = [each for each in example()["route"]["routes"] if "mute_time_intervals" in each]
     assert route["matchers"][0] == "charger = off-at-night"
     names = re.fullmatch(r'alertname =~ "(.+)"', route["matchers"][1])
@@ -82,7 +82,7 @@ def test_every_inhibition_compares_labels() -> None:
 
 
 def test_secrets_stand_in_files() -> None:
-    """No secret stands in the example: passwords and tokens are read from files."""
+    """The example contains no secret: passwords and tokens are read from files."""
     text = CONFIG.read_text(encoding="utf-8")
     assert "smtp_auth_password_file: /run/secrets/" in text
     assert "credentials_file: /run/secrets/" in text
@@ -95,7 +95,7 @@ def test_secrets_stand_in_files() -> None:
 
 
 def derived(folder: Path, webhook: str) -> Path:
-    """Write the example for a test: this webhook, a token, no mail, and no waiting."""
+    """Write the example for a test: with a webhook and a token, without mail and waiting."""
     token = folder / "token"
     token.write_text("let me in")
     config = example()
@@ -166,14 +166,14 @@ def told(webhook: Speaker) -> list[dict[str, Any]]:
 
 
 def test_a_fault_reaches_the_webhook(speak: Callable[..., Speaker], tmp_path: Path) -> None:
-    """A ground fault is told with charger and error, and so is its end; before, all is quiet."""
+    """A ground fault arrives with charger and error, as does its end; there is no alert before."""
     webhook = speak(TAKEN)
     config = derived(tmp_path, f"http://{webhook.address}/alerts")
     charger = Charger("V4")
     charger.plug(Car())
     charger.advance(600)
     exporter = f"127.0.0.1:{free_port()}"
-    # The charger's clock stands still, so that it charges as long as it takes.
+    # The charger's clock is frozen, so that it charges throughout the test.
     with Simulator(clock=lambda: 0.0) as simulator, contextlib.ExitStack() as servers:
         box = simulator.add(charger)
         serve = [
@@ -272,7 +272,7 @@ GROUPS = {
 
 
 def test_what_mutes_what(tmp_path: Path) -> None:
-    """A worse alert mutes what it explains, of the same charger or exporter; never danger."""
+    """A worse alert mutes those that it explains, of the same charger or exporter; never danger."""
     config = derived(tmp_path, "http://127.0.0.1:1/")
     with alertmanager(tmp_path, config) as address:
         url = f"http://{address}/api/v2/alerts"

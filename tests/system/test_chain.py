@@ -1,9 +1,9 @@
-"""The whole chain: whatever state a charger is in, every output tells the same numbers of it.
+"""The whole chain: every output has the same numbers for any state of a charger.
 
-A simulated charger answers over its socket; the real client, collector, web server, push agent and
-command line turn the answer into seven outputs, and a parser that shares no code with them reads
-each one back by the channel table. What the numbers themselves must be is typed here by hand for a
-sample of rows, from PROTOCOL.md §2 and the charger's whole status.
+A simulated charger responds over its socket; the real client, poller, web server, push agent and
+command line produce seven outputs, and a parser that shares no code with them reads each one back
+by the channel table. The expected numbers are typed here by hand for a sample of rows, from
+docs/protocol.md §2 and the charger's whole status.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ ATTRIBUTES: dict[str, st.SearchStrategy[Any]] = {
     "type2_c": _numbers(-40, 110),
     "_booted_s": _numbers(-1e8, 0),
 }
-"""What a charger may be set to: every attribute that one of its two APIs tells."""
+"""Every attribute of a charger that is a part of a status."""
 
 SURPLUS = st.fixed_dictionaries(
     {}, optional=dict.fromkeys(["pGrid", "pPv", "pAkku"], _numbers(-1e6, 1e6))
@@ -141,11 +141,11 @@ EDITS: dict[str, st.SearchStrategy[Any]] = {
     "tma": st.sampled_from([1, 0]),
     "pha": st.sampled_from([3]),
 }
-"""Arrays that some firmware cuts short (PROTOCOL.md §3), to this length."""
+"""Arrays that some firmware cuts short (docs/protocol.md §3), to this length."""
 
 
 class State(NamedTuple):
-    """What a charger is and says: what of its status is left out, null or cut short, too."""
+    """A charger's state, and the keys of its status that are missing, null or truncated."""
 
     model: str
     firmware: str
@@ -177,7 +177,7 @@ def states(draw: st.DrawFn) -> State:
 
 
 def charger_of(state: State) -> Charger:
-    """Return the charger; its time stands still, so it stays as it is."""
+    """Return a charger in a state; it does not change, since its time is frozen."""
     charger = Charger(state.model, state.firmware, variant=state.variant)
     for name, value in state.attributes.items():
         setattr(charger, name, value)
@@ -211,7 +211,7 @@ class Edited:
 
 
 class Recorded(server._Uvicorn):
-    """The web server's inside, so that the test can end it."""
+    """The web server's internals, so that the test can stop it."""
 
     made: list[Recorded] = []  # noqa: RUF012, one list for all
 
@@ -221,7 +221,7 @@ class Recorded(server._Uvicorn):
 
 
 class Chain:
-    """One charger's address and everything that is made of its answers."""
+    """A charger's address and all outputs for it."""
 
     def __init__(self, box: Box, port: int, agent: Agent, influx: FakeInflux) -> None:
         self.box = box
@@ -232,7 +232,7 @@ class Chain:
         self.collectors: list[Poller] = []
 
     def become(self, state: State) -> None:
-        """Let the charger be in this state, and poll it until all of its rows are in."""
+        """Put the charger into a state, and poll it until the snapshot is complete."""
         self.box.charger = charger_of(state)
         self.edited.state = state
         client = Client(self.box.address, state.api)
@@ -243,32 +243,32 @@ class Chain:
         self.collectors[:] = [collector]
 
     def whole_status(self, api: int) -> dict[str, Any]:
-        """Return what the charger says to a request of the test's own."""
+        """Return the response to the test's own request."""
         path = "/status" if api == 1 else "/api/status"
         try:
             with urllib.request.urlopen(f"http://{self.box.address}{path}", timeout=10) as answer:
                 body = answer.read()
-        except urllib.error.HTTPError as error:  # as PRO answers
+        except urllib.error.HTTPError as error:  # as PRO responds
             body = error.read()
         status = json.loads(body)
         assert isinstance(status, dict)
         return status
 
     def served(self, path: str, **headers: str) -> str:
-        """Return what the web server says."""
+        """Return a response of the web server."""
         reply = ask(self.port, path, **headers)
         assert reply.status == 200
         return reply.body.decode()
 
     def delivered(self) -> str:
-        """Return the line that the InfluxDB server took last, after delivering all."""
+        """Return the last line that the InfluxDB server received, after delivering all."""
         self.influx.taken.clear()
         while self.agent.sender.deliver_once() is not None:
             pass
         return self.influx.taken[-1].decode()
 
     def read(self, output: str, state: State) -> str:
-        """Return what `goe-exporter read` prints, run in this process."""
+        """Return the output of `goe-exporter read`, run in this process."""
         environment = {"COLUMNS": "4000"}
         arguments = ["read", self.source(state), "--api", state.api, "--format", output]
         result = CliRunner().invoke(main.command, arguments, env=environment)
@@ -276,13 +276,13 @@ class Chain:
         return result.stdout
 
     def source(self, state: State) -> str:
-        """Return the charger as `read` is told of it."""
+        """Return the charger as the argument of `read`."""
         return f"{state.name}={self.box.address}"
 
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    """Yield a chain whose charger stands still; all examples share it."""
+    """Yield a chain with a frozen charger; all examples share it."""
     patch = pytest.MonkeyPatch()
     patch.setattr(server, "_Uvicorn", Recorded)
     web = server.Server("127.0.0.1", 0)
@@ -310,7 +310,7 @@ def _views(chain: Chain) -> list[Any]:
 
 
 def from_families(families: Iterable[Metric]) -> Found:
-    """Read an exposition back; what is in base units there is turned into the table's."""
+    """Read an exposition back; base units are converted to the table's."""
     samples = [sample for family in families for sample in family.samples]
     found: Found = {}
     for channel in CHANNELS:
@@ -335,7 +335,7 @@ def from_families(families: Iterable[Metric]) -> Found:
 
 
 class Joules(float):
-    """An energy in joules, which equals one in watt-hours 3600 times as large."""
+    """An energy in joules that equals the same energy in watt-hours."""
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Joules):
@@ -368,7 +368,7 @@ def from_json(charger: Mapping[str, Any]) -> Found:
 
 
 def from_line(line: str) -> Found:
-    """Read a line for InfluxDB back; the serial is one of its tags."""
+    """Read a line of line protocol back; the serial is one of its tags."""
     point = parsed(line)
     fields = dict(point.fields)
     assert fields.pop("up") is True
@@ -389,7 +389,7 @@ def from_line(line: str) -> Found:
 
 
 def from_table(table: str) -> Found:
-    """Read the table of `read` back, by the columns of its head."""
+    """Read the table of `read` back, by the columns of its header."""
     title, rest = table.split("API v", 1)
     assert title
     _api, head, _rule, *rows = rest.splitlines()
@@ -411,7 +411,7 @@ def from_table(table: str) -> Found:
     return found
 
 
-# What the others are compared with
+# Expected readings of each output
 
 
 def in_line(found: Found) -> Found:
@@ -429,7 +429,7 @@ def without_info(found: Found) -> Found:
 
 
 def in_table(found: Found) -> Found:
-    """Return readings as the table shows them: ten digits, and the texts left to the eye."""
+    """Return readings as the table shows them: ten digits, without texts."""
     texts = {channel.name for channel in CHANNELS if channel.kind is Kind.TEXT}
     return {
         place: value if isinstance(value, str | bool) else float(f"{value:.10g}")
@@ -471,7 +471,7 @@ def _scaled(value: Any, factor: float, divisor: float = 1) -> float | None:
 
 
 def expected_v1(status: Mapping[str, Any]) -> dict[Place, Any]:
-    """Return a sample of rows as PROTOCOL.md §2's second column has them."""
+    """Return a sample of rows by the second column of docs/protocol.md §2."""
     limited = str(status.get("stp")) == "2"
     bits = status.get("pha")
     return {
@@ -499,7 +499,7 @@ def expected_v1(status: Mapping[str, Any]) -> dict[Place, Any]:
 
 
 def expected_v2(status: Mapping[str, Any]) -> dict[Place, Any]:
-    """Return a sample of rows as PROTOCOL.md §2's third column has them."""
+    """Return a sample of rows by the third column of docs/protocol.md §2."""
     phases = status.get("pha")
     counted = phases and phases[:3].count(True)
     card = status.get("c0e")
@@ -544,7 +544,7 @@ def expected_v2(status: Mapping[str, Any]) -> dict[Place, Any]:
 
 
 def test_all_outputs_agree(chain: Chain) -> None:
-    """All seven outputs tell the same of any state, and what the protocol says it is."""
+    """All seven outputs agree for any state, and with the protocol."""
     seen: set[str] = set()
 
     @settings(max_examples=50, derandomize=True, deadline=None)
@@ -583,7 +583,7 @@ WITH_ALL_READINGS = State(
     "2",
     "garage",
 )
-"""Chance alone, which hangs on what else was imported, may leave a channel out."""
+"""Random states, which depend on the imported modules, may leave a channel out."""
 
 BY_HAND = State(
     "V4",
@@ -652,7 +652,7 @@ BY_HAND_ON_V1 = {
 
 
 def test_a_charger_by_hand(chain: Chain) -> None:
-    """A charger whose readings are typed here is told so by all outputs, and in base units."""
+    """All outputs show a charger whose readings are typed here, in their units."""
     found = check(chain, BY_HAND)
     assert {place: found.get(place) for place in READINGS} == READINGS
     lines = chain.served("/metrics").splitlines()
@@ -664,14 +664,14 @@ def test_a_charger_by_hand(chain: Chain) -> None:
 
 
 def test_a_charger_by_hand_on_v1(chain: Chain) -> None:
-    """The same charger through its old API."""
+    """The same charger through API v1."""
     found = check(chain, BY_HAND._replace(api="1"))
     assert {place: found.get(place) for place in BY_HAND_ON_V1} == BY_HAND_ON_V1
 
 
 @pytest.mark.parametrize("output", ["json", "prometheus", "influx", "table"])
 def test_read_as_a_process(chain: Chain, output: str) -> None:
-    """The command as people run it prints what it prints in this process."""
+    """The command as a process prints the same as in this process."""
     state = BY_HAND._replace(name="Straße 🚗")
     chain.become(state)
     arguments = ["read", chain.source(state), "--format", output]

@@ -45,7 +45,7 @@ YEAR = Moment(unix(2025, 3, 2), LAST, DAY)
 
 
 def garage(time: float, before_wh: float) -> dict[str, object]:
-    """Return what `garage` says at a time, when it had charged so much before that day."""
+    """Return the readings of `garage` at a time, after an energy charged before that day."""
     minute = (time - midnight(time)) / 60
     today_wh = 1000 * day_of_month(time) * share(minute - 10)
     restarted = midnight(time) == PHASE_SWITCH and minute >= 40
@@ -62,7 +62,7 @@ def garage(time: float, before_wh: float) -> dict[str, object]:
 
 
 def yard(time: float, _before_wh: float) -> dict[str, object]:
-    """Return what `yard` says at a time."""
+    """Return the readings of `yard` at a time."""
     minute = (time - midnight(time)) / 60
     days = round((midnight(time) - FIRST) / DAY)
     done = share(minute - 720)
@@ -80,17 +80,17 @@ def yard(time: float, _before_wh: float) -> dict[str, object]:
 
 
 def day_of_month(time: float) -> int:
-    """Return the day of the month where the viewer is."""
+    """Return the day of the month in the viewer's time zone."""
     return [*range(1, 32), *range(1, 29), 1, 2][round((midnight(time) - FIRST) / DAY)]
 
 
 def share(minutes: float) -> float:
-    """Return how much of an hour of charging is done so many minutes after it began."""
+    """Return the completed share of an hour of charging."""
     return min(max(minutes / 60, 0), 1)
 
 
 def cycles() -> Iterator[Poll]:
-    """Yield what the exporter would have seen, by the project's own decoder."""
+    """Yield the polls of the exporter, by the project's own decoder."""
     before_wh, time = 500_000.0, FIRST
     while time <= LAST:
         step = EVERY if FINE.start <= time < FINE.end else HOUR
@@ -104,7 +104,7 @@ def cycles() -> Iterator[Poll]:
 
 
 def samples() -> Iterator[Sample]:
-    """Yield the history as the exporter would have shown it to Prometheus."""
+    """Yield the history as Prometheus would have scraped it."""
     scraped = {"job": "goe", "instance": "localhost:10332"}
     for cycle in cycles():
         view = ChargerView(cycle.charger, "", PollStats(), cycle.snapshot, 0.0)
@@ -116,7 +116,7 @@ def samples() -> Iterator[Sample]:
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Yield a Prometheus that remembers it all."""
+    """Yield a Prometheus with the history."""
     server = Prometheus(tmp_path_factory.mktemp("history"))
     server.remember(samples())
     with server.up():
@@ -125,7 +125,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 
 @pytest.fixture(scope="module")
 def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDB]:
-    """Yield an InfluxDB that has it all."""
+    """Yield an InfluxDB with the history."""
     lines = [line(cycle, {}) for cycle in cycles()]
     with InfluxDB(tmp_path_factory.mktemp("history")).up() as server:
         for begin in range(0, len(lines), 5000):
@@ -134,7 +134,7 @@ def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDB]:
 
 
 def ask(server: Prometheus, query: Query, moment: Moment) -> list[Found]:
-    """Return what Prometheus answers to a query of a dashboard."""
+    """Return Prometheus' result of a dashboard's query."""
     text = moment.fill(query.text)
     if query.past:
         return server.past(text, moment.start, moment.end, moment.step)
@@ -142,7 +142,7 @@ def ask(server: Prometheus, query: Query, moment: Moment) -> list[Found]:
 
 
 def panel(server: Prometheus, title: str, moment: Moment, letter: str = "A") -> list[Found]:
-    """Return what a panel of the energy dashboard shows."""
+    """Return the result of a panel of the energy dashboard."""
     (query,) = [
         each for each in queries("prometheus/energy.json", title) if each.letter == letter
     ]  # fmt: skip
@@ -164,7 +164,7 @@ def single(found: list[Found]) -> float:
 
 
 def test_days_in_prometheus(prometheus: Prometheus) -> None:
-    """A bar stands at local midnight and holds what was charged on that local day."""
+    """A bar is at local midnight and has the energy of that local day."""
     days = by("charger", panel(prometheus, "Energy per day", FEBRUARY))
     assert list(days["garage"])[:2] == [unix(2026, 2, 1), unix(2026, 2, 2)]
     for day in range(1, 29):
@@ -175,7 +175,7 @@ def test_days_in_prometheus(prometheus: Prometheus) -> None:
 
 
 def test_months_in_prometheus(prometheus: Prometheus) -> None:
-    """A row stands at the first of a month and holds that month, of 31 or 28 days."""
+    """A row is at the first of a month and has that month, of 31 or 28 days."""
     months = of_each_charger(prometheus, YEAR)
     january, february, march = unix(2026, 1, 1), unix(2026, 2, 1), unix(2026, 3, 1)
     assert {time for values in months.values() for time in values} == {january, february, march}
@@ -191,14 +191,14 @@ def test_months_in_prometheus(prometheus: Prometheus) -> None:
 
 
 def of_each_charger(server: Prometheus, moment: Moment) -> dict[str, dict[float, float]]:
-    """Return what the months show with one charger chosen and then the other."""
+    """Return the months with one charger selected and then the other."""
     chosen = {name: moment._replace(chosen={"charger": name}) for name in ("garage", "yard")}
     return {name: panel(server, "Months", each)[0].values for name, each in chosen.items()}
 
 
 @pytest.mark.parametrize("hours_east", [-10, -3.5, 0, 5.75, 13])
 def test_months_begin_where_the_viewer_is(prometheus: Prometheus, hours_east: float) -> None:
-    """In every time zone the rows stand at the local first of the month."""
+    """In every time zone the rows are at the local first of the month."""
     start = midnight(unix(2025, 12, 15), hours_east)
     months = panel(prometheus, "Months", Moment(start, LAST, DAY))
     expected = [unix(2026, month, 1, hours_east=hours_east) for month in (1, 2, 3)]
@@ -235,7 +235,7 @@ def test_hours_of_use_in_prometheus(prometheus: Prometheus) -> None:
 
 
 def test_sessions_in_prometheus(prometheus: Prometheus) -> None:
-    """A row per session, when the car has gone: energy, cost and how long it was there.
+    """A row per session, once the car has left: energy, cost and duration.
 
     A change of phases costs a session of API 2 nothing, whole kWh of the meter one of API 1.
     """
@@ -281,7 +281,7 @@ def value(server: InfluxDB, title: str, moment: Moment) -> object:
 
 
 def test_days_in_influxdb(influxdb: InfluxDB) -> None:
-    """A bar stands at midnight in the time zone chosen, also for the first day shown."""
+    """A bar is at midnight in the selected time zone, also for the first day shown."""
     found: dict[object, list[float]] = {}
     for row in rows(influxdb, "Energy per day", FEBRUARY):
         time, number = row.values()
@@ -294,14 +294,14 @@ def test_days_in_influxdb(influxdb: InfluxDB) -> None:
 
 
 def test_the_first_day_in_influxdb(influxdb: InfluxDB) -> None:
-    """The first day there are points counts from its first hour: 1 kWh from 0:10, 2 from 12:00."""
+    """The first day with points counts from its first hour: 1 kWh from 0:10, 2 from 12:00."""
     first = rows(influxdb, "Energy per day", Moment(FIRST - DAY, FIRST + DAY, DAY))
     charged = [row["sum"] for row in first if row["time"] == FIRST * 1000]
     assert charged == pytest.approx([1, 2])
 
 
 def test_months_in_influxdb(influxdb: InfluxDB) -> None:
-    """The days that Grafana sums by month give the months, and what they cost."""
+    """The days that Grafana sums by month give the months, and their cost."""
     days = rows(influxdb, "Months", Moment(YEAR.start, YEAR.end, DAY))
     sums = {"Energy": [0.0, 0.0], "Cost": [0.0, 0.0]}
     ends = [unix(2026, month, 1) * 1000 for month in (1, 2, 3)]

@@ -30,31 +30,31 @@ PRICE = 0.25
 
 
 def share(minute: int, begin: int, end: int) -> float:
-    """Return how much of the time from `begin` to `end` is over."""
+    """Return the elapsed share of the time from `begin` to `end`."""
     return min(max((minute - begin) / (end - begin), 0), 1)
 
 
 def meter_kwh(minute: int) -> float:
-    """Return what the meter shows."""
+    """Return the reading of the meter."""
     if minute < 1440 + 660:
         return 1000 + 10 * share(minute, 0, 60) + (244.7 if minute >= 510 else 0)
     return 900 + 5 * share(minute, 2105, 2165) + 6 * share(minute, 3480, 3540)
 
 
 def session_kwh(minute: int) -> float:
-    """Return what the session's counter shows: it keeps the last session until the next one."""
+    """Return the session's counter, which keeps the last session until the next one."""
     if minute < 3480:
         return 0.3 * share(minute, 2040, 2100) + 5 * share(minute, 2105, 2165)
     return 6 * share(minute, 3480, 3540)
 
 
 def idle(minute: int) -> bool:
-    """Return whether no car is there."""
+    """Return whether no car is plugged in."""
     return not (1440 + 600 <= minute < 1440 + 840 or 2880 + 600 <= minute < 2880 + 720)
 
 
 def samples() -> Iterator[Sample]:
-    """Yield what Prometheus would have scraped: nothing while the charger is silent."""
+    """Yield the samples of Prometheus' scrapes: none while the charger does not respond."""
     of = {"job": "goe", "instance": "localhost:10332", "charger": "garage"}
     identity = {"api": "2", "firmware": "060.3", "model": "V4", "serial": "218042"}
     for minute in MINUTES:
@@ -69,7 +69,7 @@ def samples() -> Iterator[Sample]:
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Yield a Prometheus that remembers it."""
+    """Yield a Prometheus with the samples."""
     server = Prometheus(tmp_path_factory.mktemp("jump"))
     server.remember(samples())
     with server.up():
@@ -78,7 +78,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 
 @pytest.fixture(scope="module")
 def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDB]:
-    """Yield an InfluxDB that has it."""
+    """Yield an InfluxDB with the samples."""
     with InfluxDB(tmp_path_factory.mktemp("jump")).up() as server:
         server.write(
             "\n".join(
@@ -113,7 +113,7 @@ def total(server: Prometheus, title: str, moment: Moment) -> float:
 def test_days_in_prometheus(prometheus: Prometheus) -> None:
     """Neither +900 nor +244.7 nor -354.7 kWh is on any day, and a gap costs nothing."""
     days = shown(prometheus, "Energy per day", JUNE._replace(end=JUNE.end - DAY)).values
-    # Where the meter jumps ahead it may count for five minutes of what the power allows.
+    # A jump of the meter may count for five minutes of the maximum power.
     assert days[FIRST] == pytest.approx(10 + 3.75, abs=0.1)
     assert days[FIRST + DAY] == pytest.approx(5, abs=0.1)
     assert days[FIRST + 2 * DAY] == pytest.approx(6, abs=0.1)

@@ -1,4 +1,4 @@
-"""What runs out while it runs: file descriptors, and the name server's patience.
+"""Exhausted resources: file descriptors, and a name server that does not answer.
 
 A full disk has its test in `test_push`.
 """
@@ -22,12 +22,12 @@ from goe_exporter.simulator import Simulator
 
 
 def descriptors(process: int) -> int:
-    """Return how many files and sockets a process has open."""
+    """Return the number of open files and sockets of a process."""
     return len(list(Path(f"/proc/{process}/fd").iterdir()))
 
 
 def test_as_many_descriptors_as_allowed(launch: Launch, simulator: Simulator) -> None:
-    """The soft limit, 1024 by custom, is raised to what the system allows."""
+    """The soft limit, usually 1024, is raised to the hard limit."""
     box = simulator.add(charging("V4"))
     exporter = Exporter(
         launch("serve", box.address, *LISTEN, within=("prlimit", "--nofile=256:1500"))
@@ -38,7 +38,7 @@ def test_as_many_descriptors_as_allowed(launch: Launch, simulator: Simulator) ->
 
 
 def test_out_of_descriptors(launch: Launch, simulator: Simulator, tmp_path: Path) -> None:
-    """Polls and deliveries fail and say so, no point is lost or repeated, and all goes on."""
+    """Polls and deliveries fail with a log event, no point is lost or repeated, and all recover."""
     box = simulator.add(charging("V4"), api="2")
     with FakeInflux() as influx:
         config = push_config(tmp_path, influx.url, {"garage": box.address})
@@ -78,7 +78,7 @@ def test_out_of_descriptors(launch: Launch, simulator: Simulator, tmp_path: Path
 def test_name_server_dies(
     launch: Launch, simulator: Simulator, tmp_path: Path, manner: str
 ) -> None:
-    """A charger known by name fails with its reason, the others go on, and no point is lost."""
+    """A charger with a name fails with its reason, others go on, and no point is lost."""
     named, plain = simulator.add(charging("V4"), api="2"), simulator.add(charging("V4"), api="2")
     port = named.address.rpartition(":")[2]
     with NameServer(tmp_path) as names, FakeInflux() as influx:

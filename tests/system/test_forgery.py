@@ -1,7 +1,7 @@
-"""Nobody's text forges a line: not of the log, not of `/metrics`, not of what `read` prints.
+"""Foreign text forges no line: not of the log, not of `/metrics`, not of the output of `read`.
 
-Chargers, a server and web clients say hostile things to a real `serve`, in every place where they
-have a say.
+Chargers, a server and web clients send hostile text to a real `serve`, in every place that they
+control.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HOSTILE = "".join(
     for end in BREAKS
 )
 HOSTILE += '"} 1\ngoe_forged{a="\x1b[31m\x1b]0;title\x07\u202e\u2066\x9b2J\b\x7f\\" \\n \ud800'
-"""Line ends of all kinds with a line of a log and of metrics, and orders to a terminal."""
+"""Line ends of all kinds with forged lines of a log and of metrics, and control sequences."""
 
 EVENTS = {
     "poll failed",
@@ -46,7 +46,7 @@ EVENTS = {
 
 
 def fixture(name: str) -> dict[str, object]:
-    """Return a status as the tests have it."""
+    """Return a status from the fixtures."""
     found: dict[str, object] = json.loads((ROOT / f"tests/fixtures/{name}.json").read_text())
     return found
 
@@ -55,7 +55,7 @@ V2, V1 = fixture("v2_v3_charging_three_phases"), fixture("v1_v2hardware_charging
 
 
 def hostile(status: dict[str, object], *, texts_only: bool) -> dict[str, object]:
-    """Return a status whose texts, or whose every value but the energy, are hostile."""
+    """Return a status whose texts, or all values but the energy, are hostile."""
     found = {
         key: HOSTILE if isinstance(value, str) and not value.isdigit() else value
         for key, value in status.items()
@@ -67,7 +67,7 @@ def hostile(status: dict[str, object], *, texts_only: bool) -> dict[str, object]
 
 
 def status_of(texts_only: bool) -> Callable[[Received], Reply]:
-    """Return a rule that answers with a hostile status of either API."""
+    """Return a rule that responds with a hostile status of either API."""
 
     def rule(request: Received) -> Reply:
         status = hostile(V1 if request.path == "/status" else V2, texts_only=texts_only)
@@ -77,7 +77,7 @@ def status_of(texts_only: bool) -> Callable[[Received], Reply]:
 
 
 def says(status: int, text: str) -> Callable[[Received], Reply]:
-    """Return a rule that says a text."""
+    """Return a rule that responds with a text."""
     return lambda _request: Reply(status, text.encode("utf-8", "replace"))
 
 
@@ -94,7 +94,7 @@ CHARGERS = {
 
 
 def influx() -> Callable[[Received], Reply]:
-    """Return a rule: one failure, then refusals of one charger's lines, in hostile words."""
+    """Return a rule: one failure, then rejections of one charger's lines with a hostile message."""
     failures = iter([says(503, HOSTILE)])
 
     def rule(request: Received) -> Reply:
@@ -107,7 +107,7 @@ def influx() -> Callable[[Received], Reply]:
 
 
 def ask(port: int, path: str, *lines: bytes) -> bytes:
-    """Send a request with these lines in its head, whatever they are, and return the answer."""
+    """Send a request with these header lines, unchanged, and return the response."""
     head = b"\r\n".join((f"GET {path} HTTP/1.1".encode(), b"Host: a", *lines, b"", b""))
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(head.replace(b"Host: a\r\n", b"Host: a\r\nConnection: close\r\n"))
@@ -129,7 +129,7 @@ def metrics(port: int) -> list[str]:
 
 
 def logged(command: Command, log_format: str) -> list[dict[str, str]]:
-    """End a command and return the lines of its log, each read back."""
+    """Stop a command and return the lines of its log, each parsed."""
     outcome = command.end(signal.SIGTERM)
     assert (outcome.status, outcome.out) == (0, "")
     lines = outcome.err.split("\n")
@@ -140,11 +140,11 @@ def logged(command: Command, log_format: str) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("log_format", ["logfmt", "json"])
 def test_serve(launch: Launch, fakes: Fakes, tmp_path: Path, log_format: str) -> None:
-    """Every line of the log is one of our events, and every line of `/metrics` a sample of ours."""
+    """Every line of the log is an event of the exporter, every line of `/metrics` a sample."""
     servers = {name: fakes(rule) for name, rule in CHARGERS.items()}
     database = fakes(influx())
     hosts = {name: server.host for name, server in servers.items()}
-    # Configured names are their owner's; this one is harmless in its own log all the same.
+    # The owner configures names; this one is harmless in the log all the same.
     hosts[f"nobody{HOSTILE}".replace("\ud800", "")[:400]] = "127.0.0.1:1"
     config = push_config(tmp_path, database.url, hosts)
     listen = ("--web.listen-address", "127.0.0.1:0", "--log-level", "debug")
@@ -182,7 +182,7 @@ def test_serve(launch: Launch, fakes: Fakes, tmp_path: Path, log_format: str) ->
 @pytest.mark.parametrize("api", ["1", "2"])
 @pytest.mark.parametrize("name", CHARGERS)
 def test_read(goe: Goe, fakes: Fakes, api: str, name: str) -> None:
-    """A table has the lines of a harmless charger's, other formats their own, errors one."""
+    """A table has the lines of a harmless charger, other formats their own, errors one."""
     good = fakes(says(200, json.dumps(V1 if api == "1" else V2)))
     host = fakes(CHARGERS[name]).host
     for output in ("table", "json", "prometheus", "influx"):
@@ -221,7 +221,7 @@ def test_set(goe: Goe, fakes: Fakes, name: str) -> None:
 
 
 def test_dead_letters(goe: Goe, tmp_path: Path, fakes: Fakes) -> None:
-    """A server's words in the list of rejected lines are one printable line each."""
+    """A server's message in the list of rejected lines is one printable line."""
     from goe_exporter.influx.dead_letters import DeadLetters
 
     letters = DeadLetters(tmp_path / "spool" / "dead", 1024**2)

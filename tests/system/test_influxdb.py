@@ -1,4 +1,4 @@
-"""Real servers take the points: InfluxDB 1.x by `api: v1`, VictoriaMetrics by `api: v2`."""
+"""Real servers store the points: InfluxDB 1.x by `api: v1`, VictoriaMetrics by `api: v2`."""
 
 from __future__ import annotations
 
@@ -74,16 +74,16 @@ def push(launch: Launch, config: Path) -> Command:
 
 
 def stop(agent: Command) -> str:
-    """End an agent by SIGTERM and return what it logged."""
+    """Stop an agent with SIGTERM and return its log."""
     outcome = agent.end(signal.SIGTERM, seconds=10)
     assert (outcome.status, outcome.out) == (0, "")
     return outcome.err
 
 
 def all_there(server: InfluxDB, box: Box, charger: str = "garage") -> None:
-    """Wait until each request that a charger has had is one point in the database.
+    """Wait until each request to a charger is one point in the database.
 
-    A server that hangs while it ends takes its deadline and doubles the wait for the next try.
+    A server that stops without answering delays the next attempt by the deadline and the back-off.
     """
     wait_for(
         lambda: len(server.points(charger)) == box.requests,
@@ -91,7 +91,7 @@ def all_there(server: InfluxDB, box: Box, charger: str = "garage") -> None:
     )
 
 
-# What is there is what the charger has
+# Stored points
 
 
 @pytest.mark.parametrize(("command", "model"), [("push", "V4"), ("serve", "V2")])
@@ -103,7 +103,7 @@ def test_influxdb_has_what_the_charger_has(
     command: str,
     model: str,
 ) -> None:
-    """From v1 and v2: numbers, states as words with their codes, flags and `up`."""
+    """From v1 and v2: numbers, states with their names and codes, flags and `up`."""
     charger = charging(model)
     box = standing_still.add(charger)
     config = push_config(tmp_path, influxdb.url, {"garage": box.address})
@@ -136,7 +136,7 @@ def test_influxdb_has_what_the_charger_has(
 def test_victoria_metrics_has_what_the_charger_has(
     launch: Launch, standing_still: Simulator, tmp_path: Path
 ) -> None:
-    """Through `/api/v2/write` every number and flag arrives, labelled charger and serial."""
+    """All numbers and flags arrive through `/api/v2/write`, with charger and serial."""
     charger = charging()
     box = standing_still.add(charger)
     with VictoriaMetrics(tmp_path).up() as server:
@@ -145,7 +145,7 @@ def test_victoria_metrics_has_what_the_charger_has(
         agent = push(launch, config)
 
         def value(name: str) -> float | None:
-            """Return the only value a field ever had."""
+            """Return the only value that a field ever had."""
             labels = {"charger": "garage", "serial": "218042", "site": "at home", "row": "="}
             found = server.series(f"goe_charger_{name}", **labels)
             values = {value for series in found for value in series.values.values()}
@@ -168,7 +168,7 @@ def test_victoria_metrics_has_what_the_charger_has(
 def test_a_gap_explains_itself(
     launch: Launch, standing_still: Simulator, influxdb: InfluxDB, tmp_path: Path
 ) -> None:
-    """A failed poll is a point with `up=false` and nothing else, in the charger's own series."""
+    """A failed poll is a point with only `up=false`, in the charger's own series."""
     box = standing_still.add(charging())
     config = push_config(tmp_path, influxdb.url, {"garage": box.address})
     agent = push(launch, config)
@@ -188,7 +188,7 @@ def test_a_gap_explains_itself(
 
 
 def deliver(config: Path, boxes: list[Box]) -> None:
-    """Push until each charger was polled twice more and nothing waits on disk."""
+    """Push until each charger was polled twice more and no point waits on disk."""
     goal = [box.requests + 2 for box in boxes]
     command = [sys.executable, "-m", "goe_exporter.cli", "push", "--config", str(config)]
     with running(command, config.with_name("log")) as agent:
@@ -222,9 +222,9 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[InfluxDB, 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_in_influxdb(named: tuple[InfluxDB, VictoriaMetrics], name: str) -> None:
-    """Whatever a charger is called, its points are whole, and the text comes back.
+    """Whatever a charger's name is, its points are complete, and the text is stored.
 
-    A line break alone comes back as the two characters backslash and n.
+    Only a line break is stored as the two characters backslash and n.
     """
     serial = f"{NAMES.index(name):06}"
     points = [point for point in named[0].points() if point.get("serial") == serial]
@@ -237,7 +237,7 @@ def test_a_name_in_influxdb(named: tuple[InfluxDB, VictoriaMetrics], name: str) 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_in_victoria_metrics(named: tuple[InfluxDB, VictoriaMetrics], name: str) -> None:
-    """The points are whole here too, and the tag is the name where a tag can hold it."""
+    """The points are complete here too; the tag is the name as far as a tag can hold it."""
     serial = f"{NAMES.index(name):06}"
     (power,) = named[1].series("goe_charger_power_w", serial=serial)
     assert all(value > 10_000 for value in power.values.values())
@@ -263,7 +263,7 @@ def test_a_name_given_in_the_app(standing_still: Simulator, tmp_path: Path) -> N
 
 
 def test_names_make_no_other_points(named: tuple[InfluxDB, VictoriaMetrics]) -> None:
-    """No name adds a measurement, a tag, a series or a field, nor makes a server refuse a line."""
+    """No name adds a measurement, tag, series or field, or makes a server reject a line."""
     influxdb, victoria = named
     assert [row["name"] for row in influxdb.query("SHOW MEASUREMENTS")] == ["goe_charger"]
     tags = influxdb.query("SHOW TAG KEYS")
@@ -276,7 +276,7 @@ def test_names_make_no_other_points(named: tuple[InfluxDB, VictoriaMetrics]) -> 
     assert {one.labels["__name__"][:12] for one in victoria.series()} == {"goe_charger_"}
 
 
-# What goes wrong at the server
+# Failures of the server
 
 
 def test_a_type_conflict(
@@ -320,7 +320,7 @@ def test_a_type_conflict(
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
 def test_a_wrong_path(launch: Launch, standing_still: Simulator, tmp_path: Path, api: str) -> None:
-    """VictoriaMetrics answers 400 to a wrong path: nothing is lost, and the right one gets all."""
+    """VictoriaMetrics returns 400 for a wrong path: no point is lost; the right path gets all."""
     box = standing_still.add(charging())
     with VictoriaMetrics(tmp_path).up() as server:
         chargers = {"garage": box.address}
@@ -340,7 +340,7 @@ def test_a_wrong_path(launch: Launch, standing_still: Simulator, tmp_path: Path,
 
 
 def test_http_to_a_tls_port(launch: Launch, standing_still: Simulator, tmp_path: Path) -> None:
-    """InfluxDB answers 400 to http where it speaks TLS: nothing is lost."""
+    """InfluxDB returns 400 for http on its TLS port: no point is lost."""
     box = standing_still.add(charging())
     influxdb = InfluxDB(tmp_path, certificate=self_signed(tmp_path))
     with influxdb.up():
@@ -355,7 +355,7 @@ def test_http_to_a_tls_port(launch: Launch, standing_still: Simulator, tmp_path:
 
 
 def test_a_slow_uplink(launch: Launch, tmp_path: Path) -> None:
-    """A backlog that does not get through a slow line in one request gets through in several."""
+    """A backlog too large for one request over a slow uplink is delivered in several."""
     influxdb = InfluxDB(tmp_path)
     spool = Spool(tmp_path / "spool", 64 * 1024**2)
     noise = random.Random(1)
@@ -374,7 +374,7 @@ def test_a_slow_uplink(launch: Launch, tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def slow_line(target: int, bytes_per_second: int) -> Iterator[int]:
-    """Yield a port that passes on what is sent to another port, so fast and no faster."""
+    """Yield a port that forwards to another port at a limited rate."""
 
     def pass_on(client: socket.socket) -> None:
         with client, socket.create_connection(("127.0.0.1", target)) as server:
@@ -404,7 +404,7 @@ def slow_line(target: int, bytes_per_second: int) -> Iterator[int]:
 
 
 def test_a_wrong_password(launch: Launch, standing_still: Simulator, tmp_path: Path) -> None:
-    """401 loses nothing: with the right password in the file and a restart everything arrives."""
+    """401 loses no point: with the right password and a restart all are delivered."""
     box = standing_still.add(charging())
     secret = tmp_path / "password"
     secret.write_text("wrong\n")
@@ -426,7 +426,7 @@ def test_a_wrong_password(launch: Launch, standing_still: Simulator, tmp_path: P
 def test_a_database_that_comes_later(
     launch: Launch, standing_still: Simulator, tmp_path: Path
 ) -> None:
-    """404 for a missing database loses nothing: once it is made, everything arrives."""
+    """404 for a missing database loses no point: once it exists, all are delivered."""
     box = standing_still.add(charging())
     with InfluxDB(tmp_path).up(database="") as influxdb:
         agent = push(launch, push_config(tmp_path, influxdb.url, {"garage": box.address}))
@@ -439,9 +439,9 @@ def test_a_database_that_comes_later(
 
 
 def whole(influxdb: InfluxDB, box: Box, polls: int, until: float) -> None:
-    """Wait for a point of each poll, and see that each bears the time when it was polled.
+    """Wait for a point of each poll, and check that it has the time of the poll.
 
-    At the time `until`, before the server was there, `polls` had been made or were under way.
+    At `until`, before the server was started, `polls` were complete or in progress.
     """
     all_there(influxdb, box)
     stamps = [point["time"] / 1000 for point in influxdb.points()]
@@ -452,7 +452,7 @@ def whole(influxdb: InfluxDB, box: Box, polls: int, until: float) -> None:
 def test_a_server_that_comes_later(
     launch: Launch, standing_still: Simulator, tmp_path: Path
 ) -> None:
-    """A server that is down at the start gets everything when it comes, with right stamps."""
+    """A server that is started later gets all points, with the right timestamps."""
     box = standing_still.add(charging())
     influxdb = InfluxDB(tmp_path)
     before = time.time()
@@ -469,7 +469,7 @@ def test_a_server_that_comes_later(
 def test_a_server_that_goes_and_comes(
     launch: Launch, standing_still: Simulator, tmp_path: Path
 ) -> None:
-    """An outage in between leaves no gap; its begin and its end are a line of log each."""
+    """An outage leaves no gap; its begin and its end are one log line each."""
     box = standing_still.add(charging())
     influxdb = InfluxDB(tmp_path)
     with influxdb.up():
@@ -489,7 +489,7 @@ def test_a_server_that_goes_and_comes(
 def test_victoria_metrics_that_comes_later(
     launch: Launch, standing_still: Simulator, tmp_path: Path
 ) -> None:
-    """The same through v2: all that was polled before the server came is there."""
+    """The same through v2: all polls before the server was started are stored."""
     box = standing_still.add(charging())
     server = VictoriaMetrics(tmp_path)
     config = push_config(tmp_path, server.url, {"garage": box.address}, api="v2")

@@ -1,4 +1,4 @@
-"""`kill -9` at any moment loses no poll but the one under way."""
+"""`kill -9` at any moment loses no poll but the one in progress."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 KILLS = 25
 KILLS_PER_STATE = 3
-"""So often the agent is killed before the server goes or comes."""
+"""Kills of the agent before the server is stopped or started."""
 
 CHARGERS = 10
 LOG_LENGTH = 1000
-"""So many requests the simulator remembers."""
+"""Requests in the simulator's log."""
 
 STRINGS = set(
     "access cable_lock car_state charging_reason device_name error firmware force_state logic_mode"
@@ -43,7 +43,7 @@ FLAGS = set(
 
 
 def charging(number: int) -> Charger:
-    """Return a charger in the middle of a session."""
+    """Return a charger during a session."""
     charger = Charger("V4", serial=f"{number:06}")
     charger.plug(Car(battery_wh=1e9, soc=0.0))
     charger.advance(600)
@@ -51,7 +51,7 @@ def charging(number: int) -> Charger:
 
 
 def killed_again_and_again(launch: Launch, influxdb: InfluxDB, config: Path) -> list[float]:
-    """Start an agent and kill it, 25 times; return when each was started (monotonic clock)."""
+    """Start and kill an agent 25 times; return the monotonic times of the starts."""
     chance = random.Random(3)
     starts: list[float] = []
     while len(starts) < KILLS:
@@ -72,7 +72,7 @@ def killed_again_and_again(launch: Launch, influxdb: InfluxDB, config: Path) -> 
 
 
 def polled_and_delivered(launch: Launch, config: Path, boxes: Iterable[Box]) -> None:
-    """Run an agent for two more polls of each charger, end it, and deliver what waits."""
+    """Run an agent for two more polls of each charger, stop it, and deliver all points."""
     goals = [(box, box.requests + 2) for box in boxes]
     agent = launch("push", "--config", str(config))
     wait_for(lambda: all(box.requests >= goal for box, goal in goals), "two more polls of each")
@@ -82,13 +82,13 @@ def polled_and_delivered(launch: Launch, config: Path, boxes: Iterable[Box]) -> 
 
 
 def test_kill(launch: Launch, tmp_path: Path) -> None:
-    """Killed 25 times, the server up and down, each answered poll is one point, in order.
+    """After 25 kills, with the server up and down, each answered poll is one point, in order.
 
-    Exempt is, for each kill, the last poll of a charger, which may have been under way; most of
-    those were not, and are there.
+    The last poll of a charger before each kill is exempt, since it may have been in progress; most
+    of them were complete and have a point.
     """
     influxdb = InfluxDB(tmp_path)
-    # Twenty seconds pass between two polls, so that no two of them read the same.
+    # Twenty simulated seconds pass between two polls, so that no two have equal readings.
     with Simulator(speed=20) as simulator:
         boxes = {
             f"c{number}": simulator.add(charging(number), api="2", latency=0.03)
@@ -129,9 +129,9 @@ def test_kill(launch: Launch, tmp_path: Path) -> None:
 def unaccounted(
     polls: Sequence[float], points: Sequence[dict[str, Any]], monotonic_to_wall: float
 ) -> list[float]:
-    """Return the polls without a point; a poll with two of them, or a point without, fails.
+    """Return the polls without a point; fails for two points of a poll or a point without one.
 
-    A poll's point is stamped after the charger was asked and before it is asked again.
+    The timestamp of a poll's point is between its request and the next one.
     """
     stamps = [point["time"] / 1000 - monotonic_to_wall for point in points]
     bounds = [bisect_left(stamps, poll - 0.005) for poll in polls] + [len(stamps)]
@@ -142,12 +142,12 @@ def unaccounted(
 
 
 def last_of_each(polls: Sequence[float], starts: Sequence[float]) -> set[float]:
-    """Return the last poll of each agent that was killed, given when it and the next started."""
+    """Return the last poll of each killed agent, given the starts of it and of the next one."""
     lives = (polls[bisect_left(polls, first) : bisect_left(polls, then)]
              for first, then in itertools.pairwise(starts))  # fmt: skip
     return {life[-1] for life in lives if life}
 
 
 def rising(values: Sequence[float]) -> bool:
-    """Tell whether each value is greater than the one before."""
+    """Return whether each value is greater than the one before."""
     return all(before < after for before, after in itertools.pairwise(values))

@@ -1,7 +1,7 @@
-"""No web request makes the exporter open a file, connect, start a program or ask its charger.
+"""No web request opens a file, connects, starts a program or polls the charger.
 
-A real `serve` process tells through Python's audit hooks what it does while every route is asked
-with every method, hostile paths, queries and headers.
+A real `serve` process reports its actions through Python's audit hooks while every route is
+requested with every method, hostile paths, queries and headers.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ sys.addaudithook(told)
 from goe_exporter.cli.main import main
 main()
 """
-"""The command line with every audit event but harmless ones on a line of a file."""
+"""The command line that writes every relevant audit event to a file, one per line."""
 
 OF_THE_PROCESS = r"(open|os\.listdir) \('/proc/(self|\d+)/(stat|limits|fd)',\)"
-"""What the process's own metrics are read from, by `/metrics` alone."""
+"""Sources of the process' own metrics, for `/metrics` only."""
 
 METHODS = "GET HEAD POST PUT DELETE PATCH OPTIONS TRACE CONNECT PROPFIND set".split()
 
@@ -129,7 +129,7 @@ SAFE = {
 
 
 class Answer(NamedTuple):
-    """What came back: 0 and nothing if the connection was closed without a word."""
+    """A response; 0 and nothing if the connection was closed without one."""
 
     status: int
     headers: dict[str, str]
@@ -137,14 +137,14 @@ class Answer(NamedTuple):
 
 
 class Watched:
-    """A `serve` process that was asked for everything once, and what it did since."""
+    """A `serve` process that has answered everything once, and its actions since then."""
 
     def __init__(
         self, process: subprocess.Popen[str], log: Path, errors: Path, box: Box, port: int
     ) -> None:
         self.process, self.errors = process, errors
         self._log, self._box, self._port = log, box, port
-        for path in (*ROUTES, "/charger/nobody"):  # what is loaded once: the page's own files
+        for path in (*ROUTES, "/charger/nobody"):  # files of the page that are loaded once
             assert self.ask("GET", path, "Host: a").status in (200, 404, 503)
         wait_for(lambda: self.ask("GET", "/-/ready", "Host: a").status == 200, "readiness")
         for path in ROUTES:
@@ -158,11 +158,11 @@ class Watched:
             return set(file.read().decode().splitlines())
 
     def asked_its_charger(self) -> int:
-        """Return the requests at the charger since the beginning."""
+        """Return the requests to the charger since the beginning."""
         return self._box.requests - self._requests
 
     def ask(self, method: str, target: str, headers: str) -> Answer:
-        """Send a request as it is; return the answer."""
+        """Send a request unchanged; return the response."""
         request = f"{method} {target} HTTP/1.1\r\n{headers}\r\nConnection: close\r\n\r\n"
         received = b""
         with (
@@ -179,7 +179,7 @@ class Watched:
 
 
 def routes() -> list[str]:
-    """Return a path of every route that the application has."""
+    """Return a path of every route of the application."""
     exposition = Exposition(list)
     app = application(list, exposition, History())
     named = [str(getattr(route, "path", "")) for route in app.routes]
@@ -195,7 +195,7 @@ ROUTES = routes()
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """Yield a watched process on a simulated charger that is polled once an hour."""
+    """Yield a watched process with a simulated charger that is polled once an hour."""
     folder = tmp_path_factory.mktemp("watched")
     log, errors = folder / "events", folder / "stderr"
     log.touch()
@@ -219,7 +219,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
 
 def requests() -> Iterator[tuple[str, str, str]]:
-    """Yield method, target and headers of everything that is tried."""
+    """Yield method, target and headers of all requests."""
     for route in ROUTES:
         for method in METHODS:
             yield method, route, "Host: a"
@@ -255,7 +255,7 @@ def test_no_request_does_anything(watched: Watched) -> None:
 
 @pytest.mark.parametrize("target", [*ROUTES, "/nowhere", "/assets/nothing", "/charger/nobody"])
 def test_headers_of_every_answer(watched: Watched, target: str) -> None:
-    """Whatever is answered: nobody may frame it, guess its type, keep it or embed it elsewhere."""
+    """Every response forbids framing, sniffing, caching and embedding."""
     for method in ("GET", "HEAD", "POST"):
         answer = watched.ask(method, target, "Host: a")
         assert answer.status in (200, 404, 405)

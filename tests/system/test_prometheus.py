@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes the exporter, and its query API tells what the charger has."""
+"""A real Prometheus scrapes the exporter, and its query API returns the charger's readings."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class World:
         return [(one["metric"], float(one["value"][1])) for one in found]
 
     def value(self, expression: str) -> float | None:
-        """Return the value of an expression that gives one series, None if it gives none."""
+        """Return the value of an expression with one series, None without a series."""
         found = self.query(expression)
         assert len(found) < 2, found
         return found[0][1] if found else None
@@ -57,7 +57,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         charger.plug(Car())
         charger.advance(120)
     url = f"http://127.0.0.1:{port}"
-    # The chargers' clock stands still, so that what was read is what is asked for.
+    # The chargers' clock is frozen, so that their state stays as polled.
     with Simulator(clock=lambda: 0.0) as simulator:
         v2, v1 = simulator.add(charging), simulator.add(old)
         exporter = [
@@ -72,7 +72,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         with running(exporter, folder / "exporter"), running(server, folder / "server"):
             wait_for(lambda: answers(f"{url}/-/ready"), "Prometheus")
             here = World(v2, v1, url)
-            # The last of the slow rows comes a few cycles after the first poll.
+            # The last of the slow rows arrives a few polls after the first.
             wait_for(
                 lambda: here.value('goe_card_energy_joules_total{charger="new",card="10"}') == 0,
                 "the chargers' readings in Prometheus",
@@ -81,7 +81,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def test_v2_readings(world: World) -> None:
-    """What Prometheus has of a v2 charger is what the charger has, in base units."""
+    """Prometheus has the readings of a v2 charger in base units."""
     charger = world.v2.charger
     assert charger.power_w > 3000
     assert world.value('goe_power_watts{charger="new"}') == pytest.approx(charger.power_w, abs=0.01)
@@ -96,7 +96,7 @@ def test_v2_readings(world: World) -> None:
 
 
 def test_v1_readings(world: World) -> None:
-    """What Prometheus has of a v1 charger is what the charger has, as finely as v1 tells it."""
+    """Prometheus has the readings of a v1 charger, with the resolution of v1."""
     charger = world.v1.charger
     assert charger.power_w > 3000
     power = world.value('goe_power_watts{charger="old"}')
@@ -119,7 +119,7 @@ def test_device_info(world: World) -> None:
 
 
 def test_dead_charger(world: World) -> None:
-    """A charger that stops answering is down in Prometheus, and its readings end."""
+    """A charger that stops responding is down in Prometheus, and its readings end."""
     world.v1.fault = "reset"
     wait_for(lambda: world.value('goe_up{charger="old"}') == 0, "goe_up 0")
     wait_for(

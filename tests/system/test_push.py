@@ -46,7 +46,7 @@ def nowhere() -> str:
 
 
 def status(goe: Goe, config: Path, name: str) -> str:
-    """Return what `spool status` says of `name`, "" as long as there is no spool."""
+    """Return `name` of `spool status`, "" while there is no spool."""
     outcome = goe("spool", "status", "--config", str(config))
     assert (outcome.status, outcome.err) == (0, "")
     found = re.search(rf"^{name} +(.*)$", outcome.out, re.MULTILINE)
@@ -54,7 +54,7 @@ def status(goe: Goe, config: Path, name: str) -> str:
 
 
 def waiting(goe: Goe, config: Path) -> int:
-    """Return how many points `spool status` says are waiting."""
+    """Return the number of waiting points by `spool status`."""
     return int(status(goe, config, "points waiting") or 0)
 
 
@@ -65,7 +65,7 @@ def waiting(goe: Goe, config: Path) -> int:
 def test_sigterm_during_an_outage(
     launch: Launch, goe: Goe, standing_still: Simulator, tmp_path: Path, command: str
 ) -> None:
-    """It ends with 0 within 5 s while the server is down, and every point is on disk."""
+    """It stops with 0 within 5 s while the server is down, and all points are on disk."""
     box = standing_still.add(charging())
     influxdb = InfluxDB(tmp_path)
     config = push_config(tmp_path, influxdb.url, {"garage": box.address})
@@ -83,7 +83,7 @@ def test_sigterm_during_an_outage(
     assert outcome.err.splitlines()[-1].endswith("event=stopped")
     assert waiting(goe, config) >= 2
     with influxdb.up():
-        # A server that ended before it could answer may have the first of them already.
+        # A server that stopped before it could respond may have the first of them already.
         assert goe("spool", "drain", "--config", str(config)).status == 0
         assert len(influxdb.points()) == box.requests
 
@@ -91,7 +91,7 @@ def test_sigterm_during_an_outage(
 def test_sigterm_before_the_first_contact(
     launch: Launch, goe: Goe, standing_still: Simulator, tmp_path: Path, nowhere: str
 ) -> None:
-    """The same where the server has never answered: the points that wait are on disk."""
+    """The same if the server has never responded."""
     box = standing_still.add(charging())
     config = push_config(tmp_path, nowhere, {"garage": box.address})
     agent = launch("push", "--config", str(config))
@@ -103,7 +103,7 @@ def test_sigterm_before_the_first_contact(
 def test_sigterm_while_everything_hangs(
     launch: Launch, standing_still: Simulator, tmp_path: Path
 ) -> None:
-    """Neither a charger nor a server that never answers holds up the end: 0 within 5 s."""
+    """Neither a charger nor a server that never responds delays the stop: 0 within 5 s."""
     good, hanging = standing_still.add(charging()), standing_still.add(charging())
     hanging.fault = "hang"
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -123,7 +123,7 @@ def test_sigterm_while_everything_hangs(
 def test_two_agents_on_one_spool(
     launch: Launch, standing_still: Simulator, tmp_path: Path, nowhere: str
 ) -> None:
-    """The second refuses with 2 and a line that names the directory; the first goes on."""
+    """The second one fails with 2 and one line with the directory; the first goes on."""
     box = standing_still.add(charging())
     config = str(push_config(tmp_path, nowhere, {"garage": box.address}))
     first = launch("push", "--config", config)
@@ -140,7 +140,7 @@ def test_two_agents_on_one_spool(
 
 
 def test_a_spool_that_cannot_be_made(launch: Launch, tmp_path: Path) -> None:
-    """A spool directory that cannot be used ends the start with 2 and a line that names it."""
+    """An unusable spool directory is exit 2 and one line with its name."""
     (tmp_path / "file").write_text("")
     spool = str(tmp_path / "file" / "spool")
     config = push_config(tmp_path, "http://127.0.0.1:9", {"garage": "127.0.0.1:9"}, spool=spool)
@@ -150,7 +150,7 @@ def test_a_spool_that_cannot_be_made(launch: Launch, tmp_path: Path) -> None:
 
 
 def test_push_wants_an_influxdb_section(goe: Goe, tmp_path: Path) -> None:
-    """`push` without a place to push to is wrong usage."""
+    """`push` without an influxdb section is wrong usage."""
     config = tmp_path / "config.yaml"
     config.write_text("chargers: [{name: garage, host: 127.0.0.1}]\n")
     outcome = goe("push", "--config", str(config))
@@ -179,7 +179,7 @@ def test_the_secret_stays_secret(
     kind: str,
     answer: bytes,
 ) -> None:
-    """It goes to the server alone: no log, no error, no page, no process list shows it."""
+    """Only the server gets it: no log, error, page or process list shows it."""
     box = standing_still.add(charging())
     server = speak(answer)
     secret = tmp_path / "secret"
@@ -196,7 +196,7 @@ def test_the_secret_stays_secret(
     shown += [(process / "cmdline").read_text(), (process / "comm").read_text()]
     outcome = exporter.command.end(signal.SIGTERM)
     assert outcome.status == 0
-    # What ends on disk is read by more people than the file that holds the secret.
+    # The spool may be read by more users than the file with the secret.
     shown += [path.read_text("latin-1") for path in (tmp_path / "spool").rglob("*.*")]
     shown += map(str, launch("spool", "drain", "--config", str(config), **environment).end())
     for text in (*shown, outcome.out, outcome.err):
@@ -210,7 +210,7 @@ def encoded() -> str:
 
 
 def secret_settings(kind: str, file: Path) -> tuple[dict[str, object], dict[str, str]]:
-    """Return the settings and the environment that give a secret in one of the ways there are."""
+    """Return the settings and the environment for each way to give a secret."""
     if kind == "token_file":
         return {"api": "v2", "token_file": str(file)}, {}
     if kind == "token_env":
@@ -220,7 +220,7 @@ def secret_settings(kind: str, file: Path) -> tuple[dict[str, object], dict[str,
 
 
 def test_a_bad_token_is_not_shown(goe: Goe, tmp_path: Path) -> None:
-    """A token that cannot be sent is refused without being quoted."""
+    """A token that no header can hold is rejected without being quoted."""
     secret = tmp_path / "token"
     secret.write_text(f"{SECRET}\nsecond line\n")
     settings = {"api": "v2", "token_file": str(secret)}
@@ -234,7 +234,7 @@ def test_a_bad_token_is_not_shown(goe: Goe, tmp_path: Path) -> None:
 def test_the_variables_of_influxdb_client(
     launch: Launch, standing_still: Simulator, speak: Callable[..., Speaker], tmp_path: Path
 ) -> None:
-    """INFLUXDB_V2_URL, _ORG and _TOKEN stand in for what the file leaves out."""
+    """INFLUXDB_V2_URL, _ORG and _TOKEN apply to keys that the file leaves out."""
     box = standing_still.add(charging())
     server = speak(NO_CONTENT)
     config = tmp_path / "config.yaml"
@@ -258,16 +258,16 @@ def test_the_variables_of_influxdb_client(
         assert f"authorization: token {SECRET}".lower() in rest.lower()
 
 
-# What is shown of the delivery
+# Status of the delivery
 
 
 COUNTS = ("written", "rejected", "dropped", "damaged", "spooled", "spool_bytes")
 
 
 def test_how_delivery_goes(launch: Launch, standing_still: Simulator, tmp_path: Path) -> None:
-    """`/metrics` and `/api/v1/influx`: written grows; in an outage what waits, since when, and why.
+    """`/metrics` and `/api/v1/influx` show written points, and in an outage what waits and why.
 
-    promtool has nothing to say about it.
+    The output passes `promtool check metrics`.
     """
     box = standing_still.add(charging())
     influxdb = InfluxDB(tmp_path)
@@ -321,7 +321,7 @@ def test_how_delivery_goes(launch: Launch, standing_still: Simulator, tmp_path: 
 
 
 def test_without_influxdb(launch: Launch, standing_still: Simulator) -> None:
-    """Without an influxdb section there is none of it: no metric, and `null`."""
+    """Without an influxdb section there are no metrics of the delivery, and the JSON is `null`."""
     box = standing_still.add(charging())
     exporter = Exporter(launch("serve", box.address, *LISTEN))
     assert exporter.get("api/v1/influx") == "null"
@@ -330,7 +330,7 @@ def test_without_influxdb(launch: Launch, standing_still: Simulator) -> None:
 
 
 def test_a_line_for_telegraf(launch: Launch, standing_still: Simulator, tmp_path: Path) -> None:
-    """`read --format influx` prints one line, which InfluxDB takes with timestamps in ns."""
+    """`read --format influx` prints one line, which InfluxDB accepts with timestamps in ns."""
     charger = charging()
     charger.name = "two\nlines"
     box = standing_still.add(charger)
@@ -346,7 +346,7 @@ def test_a_line_for_telegraf(launch: Launch, standing_still: Simulator, tmp_path
 
 
 def test_web_server_of_push(launch: Launch, standing_still: Simulator, tmp_path: Path) -> None:
-    """With an address `push` serves `/metrics`, health and delivery, by password, and no page."""
+    """With an address `push` serves `/metrics`, health and delivery, but no page."""
     box = standing_still.add(charging())
     passwords = tmp_path / "web.yaml"
     passwords.write_text(
@@ -392,19 +392,19 @@ def test_push_by_itself_listens_nowhere(
     assert agent.end(signal.SIGTERM).status == 0
 
 
-# A spool that is not where it was
+# A spool that has disappeared
 
 
 @contextlib.contextmanager
 def paused(command: Command) -> Iterator[None]:
-    """Let a process do nothing until the block ends."""
+    """Stop a process until the block ends."""
     command.process.send_signal(signal.SIGSTOP)
     yield
     command.process.send_signal(signal.SIGCONT)
 
 
 def points_of(launch: Launch, influxdb: InfluxDB, config: Path) -> list[int]:
-    """Deliver what a spool holds; return the timestamps (ms) of all points there are then."""
+    """Deliver the points of a spool; return the timestamps (ms) of all points on the server."""
     drained = launch("spool", "drain", "--config", str(config)).end()
     assert drained.status == 0, drained.err
     return [point["time"] for point in influxdb.points()]
@@ -414,7 +414,7 @@ def points_of(launch: Launch, influxdb: InfluxDB, config: Path) -> list[int]:
 def test_a_moved_spool(
     launch: Launch, goe: Goe, standing_still: Simulator, tmp_path: Path, command: str
 ) -> None:
-    """What was moved can be drained from there at once, later points are kept in a new spool."""
+    """A moved spool can be drained at once; later points are kept in a new spool."""
     box = standing_still.add(charging())
     influxdb = InfluxDB(tmp_path)
     config = push_config(tmp_path, influxdb.url, {"garage": box.address})
@@ -445,7 +445,7 @@ def test_a_moved_spool(
 def test_a_file_in_place_of_the_spool(
     launch: Launch, standing_still: Simulator, tmp_path: Path
 ) -> None:
-    """Health fails and names it, points are delivered from memory, and go to disk later."""
+    """Health fails with its name; points are delivered from memory, and later from disk."""
     box = standing_still.add(charging())
     influxdb = InfluxDB(tmp_path)
     config = push_config(tmp_path, influxdb.url, {"garage": box.address})
@@ -484,7 +484,7 @@ def test_a_file_in_place_of_the_spool(
 def test_a_spool_that_is_unmounted(
     launch: Launch, standing_still: Simulator, tmp_path: Path, disk: Disk
 ) -> None:
-    """Nothing is written below the mount; mounted again, what waited in memory goes there."""
+    """Nothing is written below the mount point; once mounted, waiting points are stored there."""
     box = standing_still.add(charging())
     influxdb = InfluxDB(tmp_path)
     spool = disk.folder / "spool"
@@ -518,7 +518,7 @@ def test_a_spool_that_is_unmounted(
 def test_dropped_points_are_seen(
     launch: Launch, goe: Goe, standing_still: Simulator, tmp_path: Path, nowhere: str
 ) -> None:
-    """The log says when points begin to be dropped; `spool status` counts them, also later."""
+    """The log has the begin of drops; `spool status` counts them, also later."""
     box = standing_still.add(charging())
     config = push_config(tmp_path, nowhere, {"garage": box.address})
     agent = launch("push", "--config", str(config))
@@ -540,14 +540,14 @@ def test_dropped_points_are_seen(
 
 
 class Disk:
-    """A small file system, and a file that takes what is left of it."""
+    """A small file system, and a file that fills it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._ballast = folder / "ballast"
 
     def fill(self) -> None:
-        """Leave no byte, whatever was freed since."""
+        """Use all free bytes."""
         with (
             contextlib.suppress(OSError),
             self._ballast.open("ab", buffering=0) as file,
@@ -556,7 +556,7 @@ class Disk:
                 file.write(bytes(4096))
 
     def free(self) -> None:
-        """Give back what `fill` has taken."""
+        """Free the bytes that `fill` used."""
         self._ballast.unlink()
 
 
@@ -576,7 +576,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 def test_a_full_disk(launch: Launch, standing_still: Simulator, tmp_path: Path, disk: Disk) -> None:
-    """Polls go on, the oldest go and are counted, and once there is room everything is kept."""
+    """Polls go on, the oldest points are dropped and counted, and with room all are kept."""
     boxes = [standing_still.add(charging()) for _ in range(5)]
     influxdb = InfluxDB(tmp_path)
     chargers = {f"c{number}": box.address for number, box in enumerate(boxes)}
@@ -615,7 +615,7 @@ def test_a_full_disk(launch: Launch, standing_still: Simulator, tmp_path: Path, 
     before = polls()
     wait_for(lambda: polls() >= before + 5, "further polls")
     disk.free()
-    # One poll of each may have been dropped while the room was made.
+    # One poll of each may have been dropped while room was made.
     settled = polls() + len(boxes)
     wait_for(lambda: polls() >= settled, "polls after that")
     lost = exporter.count(dropped)

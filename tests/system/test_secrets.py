@@ -1,7 +1,7 @@
-"""No secret leaves: every command with recognisable secrets, and all that it writes searched.
+"""No secret is shown: every command with recognisable secrets, and all of its output searched.
 
-The secrets are ours (tokens, passwords, hashes, a key) and those in a charger's status. Chargers
-and server are real ones on loopback that send what they were given back in every way they can.
+The secrets are the exporter's (tokens, passwords, hashes, a key) and those in a charger's status.
+Chargers and server are real ones on loopback that echo what they received in every possible way.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ PRIVATE = {
     "rcr": "My4cardOfGrace",
     "cards": [{"name": "Ada", "energy": 1000, "cardId": "Ny5cardOfAda"}],
 }
-"""What a status holds besides its readings, on v1 and v2 (PROTOCOL.md §3.13)."""
+"""Private keys of a status, on v1 and v2 (docs/protocol.md §3.13)."""
 
 TEXTS = re.findall(r"[A-Z][xy]\d\w+", json.dumps(PRIVATE))
 LOGIN = base64.b64encode(f"goe:{INFLUX}".encode()).decode()
@@ -58,11 +58,11 @@ GUESSED = base64.b64encode(f"alice:{GUESS}".encode()).decode()
 OURS = [CLOUD, INFLUX, WEB, GUESS, PROXY, LOGIN, GUESSED]
 
 SHOWN = set("fna sse typ fwv oem var cards c0n rna".split())
-"""Keys whose texts are readings: whoever names the charger means them to be seen."""
+"""Keys whose texts are readings, which are meant to be shown."""
 
 
 def status(fixture: str) -> dict[str, object]:
-    """Return a status of a charger with what is private in it."""
+    """Return a status of a charger with its private keys."""
     file = ROOT / "tests" / "fixtures" / f"{fixture}.json"
     found: dict[str, object] = json.loads(file.read_text()) | PRIVATE
     return found
@@ -72,18 +72,18 @@ V2, V1 = status("v2_v3_charging_three_phases"), status("v1_v2hardware_charging")
 
 
 def secret_everywhere(request: Received) -> Reply:
-    """Answer with a private text as the value of every key that is no text."""
+    """Respond with a private text as the value of every key that is not a text."""
     wrong = {key: TEXTS[0] if key not in SHOWN else value for key, value in V2.items()}
     return good(request)._replace(body=json.dumps(wrong).encode())
 
 
 def good(request: Received) -> Reply:
-    """Answer with a status."""
+    """Respond with a status."""
     return Reply(200, json.dumps(V1 if request.path == "/status" else V2).encode())
 
 
 def says(status_code: int, text: str) -> Callable[[Received], Reply]:
-    """Return a rule: this text, {} in it standing for the request's `Authorization`."""
+    """Return a rule for a text, in which {} stands for the request's `Authorization`."""
 
     def rule(request: Received) -> Reply:
         given = request.headers.get("authorization", "")
@@ -109,11 +109,11 @@ ECHOES = {
     "private": says(200, f"{TEXTS[1]}\n{TEXTS[2]}"),
     "wrong": secret_everywhere,
 }
-"""What a charger, a cloud or a proxy may answer that holds a secret."""
+"""Responses of a charger, the cloud or a proxy that contain a secret."""
 
 
 def nothing_in(texts: Iterable[str], secrets: Iterable[str] = (*OURS, *TEXTS)) -> None:
-    """Fail if a text holds a secret or its first half, plain or as a URL or base64 has it."""
+    """Fail if a text has a secret or its first half, plain or encoded for a URL or in base64."""
     for text in texts:
         for secret in secrets:
             half = secret[: max(len(secret) // 2, 7)]
@@ -132,7 +132,7 @@ def token(tmp_path: Path) -> str:
 
 
 def by_turns(*rules: Callable[[Received], Reply]) -> Callable[[Received], Reply]:
-    """Return a rule that answers by each rule in turn."""
+    """Return a rule that responds by each rule in turn."""
     turns = itertools.cycle(rules)
 
     def rule(request: Received) -> Reply:
@@ -149,7 +149,7 @@ def by_turns(*rules: Callable[[Received], Reply]) -> Callable[[Received], Reply]
 def test_read(
     goe: Goe, fakes: Fakes, monkeypatch: pytest.MonkeyPatch, token: str, output: str, api: str
 ) -> None:
-    """Neither a status nor a failure shows what is private, in any format, even for debugging."""
+    """Neither a status nor a failure shows private text, in any format, also when debugging."""
     monkeypatch.setenv("GOE_EXPORTER_DEBUG", "1")
     for name, rule in {"good": good, **ECHOES}.items():
         charger = fakes(rule)
@@ -163,7 +163,7 @@ def test_read(
 
 @pytest.mark.parametrize("name", [name for name in ECHOES if name != "wrong"])
 def test_set(goe: Goe, fakes: Fakes, token: str, name: str) -> None:
-    """A refusal is shown in the charger's words, without a secret in them, whole or cut."""
+    """A refusal has the charger's message, without a secret in it, whole or cut."""
 
     def rule(request: Received) -> Reply:
         return ECHOES[name](request) if request.path == "/api/set" else good(request)
@@ -176,7 +176,7 @@ def test_set(goe: Goe, fakes: Fakes, token: str, name: str) -> None:
 
 
 def test_dry_run(goe: Goe, token: str) -> None:
-    """The request that is shown is one without its token, which travels in a header."""
+    """The printed request has no token, which is in a header."""
     outcome = goe("set", "charger", "max-current", "10", "--token-file", token, "--dry-run")
     assert outcome.status == 0
     assert "/api/set?amp=10" in outcome.out
@@ -187,7 +187,7 @@ def test_dry_run(goe: Goe, token: str) -> None:
 
 
 class Set(NamedTuple):
-    """A configuration with every secret there is, and the servers that it names."""
+    """A configuration with every possible secret, and its servers."""
 
     config: Path
     web: Path
@@ -199,7 +199,7 @@ CURSED = "cursed"
 
 
 def echoing() -> Callable[[Received], Reply]:
-    """Return a rule: refusals that repeat the login, then a server that dislikes one charger."""
+    """Return a rule: errors that repeat the login, then a server that rejects one charger."""
     first = iter([says(401, "who is {}?"), says(503, '{"error": "{}"}')])
 
     def rule(request: Received) -> Reply:
@@ -245,7 +245,7 @@ def everything(tmp_path: Path, fakes: Fakes, token: str) -> Callable[[str], Set]
 
 
 def key_and_hash(found: Set) -> list[str]:
-    """Return what the web configuration keeps secret: the key's lines, and the hash."""
+    """Return the secrets of the web configuration: the key's lines, and the hash."""
     key = re.findall(r"(?m)^[\w+/=]{40,}$", (found.web.parent / "key.pem").read_text())
     (hashed,) = re.findall(r"\$2b\$04\$(\S{53})", found.web.read_text())
     assert key
@@ -253,7 +253,7 @@ def key_and_hash(found: Set) -> list[str]:
 
 
 def wait_for_all(found: Set) -> None:
-    """Wait until every charger gave its two answers twice, and the server refused a line."""
+    """Wait until every charger gave both responses twice, and the server rejected a line."""
 
     def done() -> bool:
         lines = b"".join(found.influx.taken)
@@ -267,7 +267,7 @@ def wait_for_all(found: Set) -> None:
 
 
 def pages(command: Command) -> Iterator[str]:
-    """Yield all that the web server says, to its user and to somebody who guesses."""
+    """Yield all responses of the web server, to its user and to a client that guesses."""
     base = command.line(r"url\W+(https://\S+?/)(?=\"|\s)")[1]
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -286,7 +286,7 @@ def pages(command: Command) -> Iterator[str]:
                 answer = error
             with answer:
                 assert (answer.status == 200) <= (password == WEB)
-                # A page that is not there may name what was asked for.
+                # The page of an unknown path may repeat the path.
                 yield answer.read().decode().replace(GUESS, "") + str(answer.headers)
 
 
@@ -295,7 +295,7 @@ def pages(command: Command) -> Iterator[str]:
 def test_serve(
     launch: Launch, goe: Goe, everything: Callable[[str], Set], log_format: str, api: str
 ) -> None:
-    """No log at the level debug, no metric, no page, and no file of the spool shows a secret."""
+    """No log at level debug, metric, page or file of the spool shows a secret."""
     found = everything(api)
     secrets = [*OURS, *TEXTS, *key_and_hash(found)]
     options = ("--log-level", "debug", "--log-format", log_format)
@@ -331,7 +331,7 @@ def test_serve(
 
 
 def test_push(launch: Launch, everything: Callable[[str], Set]) -> None:
-    """The agent alone keeps them too."""
+    """The same for the agent alone."""
     found = everything("v2")
     command = launch("push", "--config", str(found.config), "--log-level", "debug")
     wait_for_all(found)
@@ -341,7 +341,7 @@ def test_push(launch: Launch, everything: Callable[[str], Set]) -> None:
 
 
 def test_config_check(goe: Goe, everything: Callable[[str], Set]) -> None:
-    """A good configuration is called good, and no more is said of it."""
+    """A valid configuration is reported as valid, and nothing else is printed."""
     found = everything("v2")
     options = ("--config", str(found.config), "--web.config.file", str(found.web))
     outcome = goe("serve", "--config.check", *options)
@@ -387,7 +387,7 @@ def test_proxy(proxied: Proxied, url: str) -> None:
     ],
 )
 def test_a_useless_proxy(proxied: Proxied, url: str) -> None:
-    """A proxy that cannot be one is refused at the start, and not shown."""
+    """An invalid proxy is rejected at the start, and not shown."""
     outcome = proxied(url).end()
     assert outcome.status == 2
     assert "the proxy in the environment must be http://HOST:PORT or https://" in outcome.err
@@ -450,7 +450,7 @@ MISTAKES = [
 def test_a_mistake_in_the_configuration(
     goe: Goe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
 ) -> None:
-    """Wherever a secret was put by mistake, the message is one line that does not repeat it."""
+    """Wherever a secret is put by mistake, the error is one line that does not repeat it."""
     monkeypatch.setenv("GOE_EXPORTER_DEBUG", "1")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "secret").write_text(SECRET)
@@ -501,7 +501,7 @@ def test_a_mistake_in_the_web_configuration(goe: Goe, tmp_path: Path, text: str)
     ],
 )
 def test_a_mistake_in_the_arguments(goe: Goe, arguments: tuple[str, ...]) -> None:
-    """A secret where none belongs is refused without being repeated."""
+    """A secret in the wrong argument is rejected without being repeated."""
     outcome = goe(*arguments)
     assert (outcome.status, outcome.out) == (2, "")
     assert len(outcome.err.splitlines()) == 1
@@ -520,17 +520,17 @@ goe_exporter.{place} = broken
 from goe_exporter.cli.main import main
 main()
 """
-"""The command line with a defect in what handles a status, a cycle or an answer."""
+"""The command line with a bug in the code for a status, a poll or a response."""
 
 
 def crashing(place: str, *arguments: str) -> list[str]:
-    """Return the command line of a command with a defect at a place."""
+    """Return the command line of a command with a bug at a place."""
     return [sys.executable, "-c", BROKEN.format(place=place), *arguments]
 
 
 @pytest.mark.parametrize("debug", ["", "1"])
 def test_a_crash(fakes: Fakes, token: str, debug: str) -> None:
-    """A defect's report, and its traceback for those who debug, hold no values."""
+    """The report of an internal error, and its traceback for debugging, contain no values."""
     command = crashing("polling.poller.decode", "read", fakes(good).host, "--token-file", token)
     environment = os.environ | {"GOE_EXPORTER_DEBUG": debug}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -544,7 +544,7 @@ def test_a_crash(fakes: Fakes, token: str, debug: str) -> None:
 def test_a_defect_while_serving(
     everything: Callable[[str], Set], tmp_path: Path, place: str
 ) -> None:
-    """The traceback in the log holds none either."""
+    """The traceback in the log contains none either."""
     options = ("--log-level", "debug", "--web.listen-address", "127.0.0.1:0")
     log = tmp_path / "log"
     config = str(everything("v2").config)

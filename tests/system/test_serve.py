@@ -24,7 +24,7 @@ EVENT = re.compile(r'time=\S+ level=(?:info|warning) event=("[^"]+"|\S+)( \w+=("
 
 
 def events(err: str) -> list[str]:
-    """Return the events that were logged; anything but one line per event fails."""
+    """Return the logged events; fails unless each is one line."""
     lines = err.splitlines(keepends=True)
     assert all(EVENT.fullmatch(line) for line in lines), err
     return [re.findall(r'event=("[^"]+"|\S+)', line)[0].strip('"') for line in lines]
@@ -34,7 +34,7 @@ def events(err: str) -> list[str]:
 def test_metrics_show_what_the_charger_has(
     launch: Launch, standing_still: Simulator, model: str
 ) -> None:
-    """`serve garage=HOST` needs nothing else, for v1 and v2: readings, JSON, health."""
+    """`serve garage=HOST` is enough, for v1 and v2: readings, JSON, health."""
     charger = charging(model)
     box = standing_still.add(charger)
     exporter = Exporter(launch("serve", f"garage={box.address}", *LISTEN))
@@ -64,7 +64,7 @@ def test_metrics_show_what_the_charger_has(
 def test_a_signal_ends_it(
     launch: Launch, standing_still: Simulator, number: signal.Signals
 ) -> None:
-    """SIGTERM and Ctrl-C end it with 0 at once, a client's open connection or not."""
+    """SIGTERM and Ctrl-C stop it with 0 at once, also with an open connection of a client."""
     box = standing_still.add(charging("V4"))
     exporter = Exporter(launch("serve", box.address, *LISTEN))
     exporter.wait(f'goe_up{{charger="{box.address}"}}', 1)
@@ -77,7 +77,7 @@ def test_a_signal_ends_it(
 
 
 def test_a_signal_while_a_charger_hangs(launch: Launch, standing_still: Simulator) -> None:
-    """A poll that hangs does not hold up the end: exit 0 within 5 s."""
+    """A poll that hangs does not delay the stop: exit 0 within 5 s."""
     box = standing_still.add(charging("V4"))
     box.fault = "hang"
     exporter = Exporter(launch("serve", box.address, *LISTEN))
@@ -90,7 +90,7 @@ def test_a_signal_while_a_charger_hangs(launch: Launch, standing_still: Simulato
 
 
 def test_a_charger_that_is_off_at_the_start(launch: Launch, standing_still: Simulator) -> None:
-    """It is no error: `goe_up` is 0 and nothing is read until it comes; both are logged once."""
+    """It is no error: `goe_up` is 0 without readings until it responds; both are logged once."""
     port = free_port()
     hurry = ("--refresh-interval", "1s")
     exporter = Exporter(launch("serve", f"garage=127.0.0.1:{port}", *hurry, *LISTEN))
@@ -107,7 +107,7 @@ def test_a_charger_that_is_off_at_the_start(launch: Launch, standing_still: Simu
 
 
 def test_two_chargers_by_a_file(launch: Launch, standing_still: Simulator, tmp_path: Path) -> None:
-    """A file's chargers are polled from the start, each at its interval, one request at a time."""
+    """The chargers of a file are polled at their intervals, one request at a time."""
     garage, carport = standing_still.add(charging("V4")), standing_still.add(charging("V2"))
     path = tmp_path / "config.yaml"
     path.write_text(
@@ -130,7 +130,7 @@ def test_two_chargers_by_a_file(launch: Launch, standing_still: Simulator, tmp_p
 
 
 def test_only_the_environment(launch: Launch, standing_still: Simulator) -> None:
-    """All that a container needs can come from the environment."""
+    """The environment can set all that a container needs."""
     one, two = standing_still.add(charging("V4")), standing_still.add(charging("V4"))
     running = launch(
         "serve",
@@ -148,7 +148,7 @@ def test_only_the_environment(launch: Launch, standing_still: Simulator) -> None
 
 
 def test_the_log_level(launch: Launch, standing_still: Simulator) -> None:
-    """`--log-level warning` leaves out what is normal, not what fails."""
+    """`--log-level warning` leaves out normal events, but no failures."""
     box = standing_still.add(charging("V4"))
     box.fault = "html"
     port = free_port()
@@ -162,7 +162,7 @@ def test_the_log_level(launch: Launch, standing_still: Simulator) -> None:
 
 
 def test_a_persisting_failure_is_logged_once(launch: Launch, standing_still: Simulator) -> None:
-    """Failures are counted by the poll and logged by the event."""
+    """Every failed poll is counted, but only the first is logged."""
     box = standing_still.add(charging("V4"))
     box.fault = "unauthorized"
     hurry = ("--refresh-interval", "1s")
@@ -173,7 +173,7 @@ def test_a_persisting_failure_is_logged_once(launch: Launch, standing_still: Sim
 
 
 def test_a_very_long_interval(launch: Launch, standing_still: Simulator) -> None:
-    """A day between two polls breaks nothing: polled once, and ended as ever."""
+    """An interval of a day works: one poll, and a normal stop."""
     box = standing_still.add(charging("V4"))
     once = ("--refresh-interval", "24h")
     exporter = Exporter(launch("serve", f"garage={box.address}", *once, *LISTEN))
@@ -184,7 +184,7 @@ def test_a_very_long_interval(launch: Launch, standing_still: Simulator) -> None
 
 
 def test_demo(launch: Launch) -> None:
-    """`demo` prints its addresses, shows moving numbers, and Ctrl-C ends it with 0."""
+    """`demo` prints its addresses, shows changing numbers, and Ctrl-C stops it with 0."""
     running = launch("demo", *LISTEN, "--speed", "1000")
     charger = running.line(r"Simulated charger: +(http://127\.0\.0\.1:\S+)")[1]
     page = running.line(r"Page: +(http://127\.0\.0\.1:\d+/)$")[1]

@@ -1,4 +1,4 @@
-"""The stack as compose starts it, run from Debian's packages: its own commands, its own files."""
+"""The services of the compose files, run from Debian's packages with their commands and files."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from compose import BASE, INFLUX, ROOT, Native, load
 from servers import VictoriaMetrics, binary, running, wait_for
 
 RUNNING = ("charger", "exporter", "prometheus", "alertmanager")
-"""What the demo starts, but for Grafana, which Debian does not have."""
+"""Services of the demo, except Grafana, which Debian does not have."""
 
 
 def ask(url: str) -> Any:
-    """Return the data of an answer of Prometheus' API."""
+    """Return the data of a response of Prometheus' API."""
     with urllib.request.urlopen(url, timeout=10) as response:
         return json.load(response)["data"]
 
 
 def healthy(native: Native, service: str) -> bool:
-    """Tell whether the service's own check finds it healthy."""
+    """Return whether the service's own health check succeeds."""
     return subprocess.run(native.health(service), capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Native]:
-    """Run what `docker compose --profile demo up` would, and wait for Prometheus."""
+    """Run the services of `docker compose --profile demo up`, and wait for Prometheus."""
     folder = tmp_path_factory.mktemp("stack")
     native = Native(load(BASE), folder)
     with contextlib.ExitStack() as stack:
@@ -44,7 +44,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Native]:
 
 
 def value(native: Native, expression: str) -> float | None:
-    """Return what Prometheus says of an expression, None if nothing."""
+    """Return Prometheus' value of an expression, None without one."""
     query = urllib.parse.urlencode({"query": expression})
     result = ask(f"{native.url('prometheus')}/api/v1/query?{query}")["result"]
     return float(result[0]["value"][1]) if result else None
@@ -52,13 +52,13 @@ def value(native: Native, expression: str) -> float | None:
 
 @pytest.mark.parametrize("service", RUNNING)
 def test_health_checks_tell_the_truth(demo: Native, service: str, tmp_path: Path) -> None:
-    """A service's health check finds it healthy, and finds fault where nothing listens."""
+    """A service's health check succeeds for it, and fails where nothing listens."""
     wait_for(lambda: healthy(demo, service), f"the health of {service}")
     assert not healthy(Native(load(BASE), tmp_path), service)
 
 
 def test_prometheus_has_the_charger(demo: Native) -> None:
-    """The exporter is scraped, and the demo's charger answers it."""
+    """The exporter is scraped, and the demo's charger responds to it."""
     wait_for(lambda: value(demo, 'goe_up{job="goe",charger="demo"}') == 1, "goe_up 1", 60)
     (target,) = ask(f"{demo.url('prometheus')}/api/v1/targets")["activeTargets"]
     assert target["health"] == "up"
@@ -67,7 +67,7 @@ def test_prometheus_has_the_charger(demo: Native) -> None:
 
 
 def test_prometheus_evaluates_every_rule(demo: Native) -> None:
-    """All rules of the repository are loaded, and each was evaluated without an error."""
+    """All rules of the repository are loaded and evaluated without an error."""
     files = [ROOT / f"dashboards/alerts/goe-{name}.yaml" for name in ("alerts", "recording")]
     documents = [yaml.safe_load(file.read_text()) for file in files]
     written = [rule for file in documents for group in file["groups"] for rule in group["rules"]]
@@ -89,7 +89,7 @@ def test_prometheus_finds_alertmanager(demo: Native) -> None:
 
 
 def test_configurations_are_accepted(tmp_path: Path) -> None:
-    """`promtool check config` and `amtool check-config` accept the files as they are mounted."""
+    """`promtool check config` and `amtool check-config` accept the mounted files."""
     native = Native(load(BASE), tmp_path)
     checks = [
         [binary("promtool"), "check", "config"],
@@ -104,7 +104,7 @@ def test_configurations_are_accepted(tmp_path: Path) -> None:
 
 
 def with_influx(folder: Path, places: dict[str, str]) -> Native:
-    """Return the stack with InfluxDB and its token, `places` saying where that is."""
+    """Return the stack with InfluxDB and its token; `places` are their addresses."""
     secrets = folder / "stack/secrets"
     secrets.mkdir(parents=True)
     (secrets / "influxdb_token").write_text("a-token\n")
@@ -112,7 +112,7 @@ def with_influx(folder: Path, places: dict[str, str]) -> Native:
 
 
 def test_influx_gets_the_points(tmp_path: Path) -> None:
-    """With the InfluxDB file the exporter pushes as well, through its spool."""
+    """With the InfluxDB file the exporter pushes too, through its spool."""
     server = VictoriaMetrics(tmp_path)
     native = with_influx(tmp_path, {"influxdb": f"127.0.0.1:{server.port}"})
     with contextlib.ExitStack() as stack:
@@ -137,7 +137,7 @@ exec setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "$@"
 
 
 def test_exporter_needs_only_its_volume(tmp_path: Path) -> None:
-    """On a read-only file system, without a capability, the exporter serves and spools."""
+    """On a read-only file system, without capabilities, the exporter serves and spools."""
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
         pytest.skip("only root, with CAP_SYS_ADMIN, can make the file system read-only")
     nobody = "127.0.0.1:1"

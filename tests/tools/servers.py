@@ -45,11 +45,12 @@ def free_port() -> int:
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until `condition` holds; fail naming `what` after `seconds`."""
-    end = time.monotonic() + seconds
+    end, pause = time.monotonic() + seconds, 0.001
     while not condition():
         if time.monotonic() > end:
             pytest.fail(f"waited {seconds:g} s in vain for {what}")
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
 
 
 def answers(url: str) -> bool:
