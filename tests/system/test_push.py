@@ -581,7 +581,7 @@ def test_a_full_disk(launch: Launch, standing_still: Simulator, tmp_path: Path, 
     influxdb = InfluxDB(tmp_path)
     chargers = {f"c{number}": box.address for number, box in enumerate(boxes)}
     config = push_config(tmp_path, influxdb.url, chargers, spool=str(disk.folder / "spool"))
-    dropped = 'points_total{result="dropped"}'
+    dropped = 'goe_influx_points_total{result="dropped"}'
 
     def polls() -> int:
         return sum(box.requests for box in boxes)
