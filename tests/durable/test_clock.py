@@ -1,4 +1,4 @@
-"""When the clock is believed, and that no point ever leaves with a wrong time."""
+"""When the clock is trusted, and that no point is sent with a wrong time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Keep = Callable[[], Timekeeper]
 
 @pytest.fixture
 def keep(tmp_path: Path, clocks: Clocks) -> Keep:
-    """Return a function that makes a timekeeper, as a start of the process does."""
+    """Return a function that creates a timekeeper, as a start of the process does."""
     return lambda: Timekeeper(
         tmp_path / "clock",
         clocks.boot_id,
@@ -65,7 +65,7 @@ def keep(tmp_path: Path, clocks: Clocks) -> Keep:
 
 
 def test_first_start(keep: Keep, clocks: Clocks) -> None:
-    """At the first start of all nothing vouches for the clock until the server's time agrees."""
+    """At the very first start the clock is not trusted until the server's time agrees."""
     keeper = keep()
     assert not keeper.trusted()
     clocks.go(3600)
@@ -76,7 +76,7 @@ def test_first_start(keep: Keep, clocks: Clocks) -> None:
 
 @pytest.mark.parametrize("difference", [-DAY, -30, 0, 30, DAY])
 def test_within_a_day_the_server_agrees(keep: Keep, clocks: Clocks, difference: float) -> None:
-    """A day of difference is agreement: clocks of servers are not exact either."""
+    """A difference of up to a day is agreement: servers' clocks are not exact either."""
     keeper = keep()
     keeper.compare(clocks.wall + difference)
     assert keeper.trusted()
@@ -84,7 +84,7 @@ def test_within_a_day_the_server_agrees(keep: Keep, clocks: Clocks, difference: 
 
 @pytest.mark.parametrize("difference", [-5 * YEAR, -DAY - 1, DAY + 1, 100 * DAY])
 def test_beyond_a_day_it_does_not(keep: Keep, clocks: Clocks, difference: float) -> None:
-    """More than a day off, the clock is not believed, and belief in it ends."""
+    """A clock that is off by more than a day is not trusted, even if it was before."""
     keeper = keep()
     keeper.compare(clocks.wall - difference)
     assert not keeper.trusted()
@@ -96,7 +96,7 @@ def test_beyond_a_day_it_does_not(keep: Keep, clocks: Clocks, difference: float)
 
 @pytest.mark.parametrize("rest", [0, 60, DAY, 29 * DAY])
 def test_restart_in_the_same_boot(keep: Keep, clocks: Clocks, rest: float) -> None:
-    """After a restart of the process the time kept on disk vouches for a clock that ran on."""
+    """After a restart of the process the saved time confirms a clock that ran on."""
     keep().compare(clocks.wall)
     clocks.go(rest)
     assert keep().trusted()
@@ -104,7 +104,7 @@ def test_restart_in_the_same_boot(keep: Keep, clocks: Clocks, rest: float) -> No
 
 @pytest.mark.parametrize("jump", [-YEAR, -DAY - 1, DAY + 1, 30 * DAY, 5 * YEAR])
 def test_jump_while_the_process_was_down(keep: Keep, clocks: Clocks, jump: float) -> None:
-    """A clock that jumped against the uptime meanwhile is not believed until confirmed."""
+    """A clock that jumped against the uptime meanwhile is not trusted until confirmed."""
     keep().compare(clocks.wall)
     clocks.go(3600)
     clocks.wall += jump
@@ -116,7 +116,7 @@ def test_jump_while_the_process_was_down(keep: Keep, clocks: Clocks, jump: float
 
 @pytest.mark.parametrize("rest", [0, 30, DAY, 10 * DAY, 5 * YEAR, -DAY])
 def test_another_boot(keep: Keep, clocks: Clocks, rest: float) -> None:
-    """After a boot nothing on disk vouches: a fake clock shows when the machine was turned off."""
+    """After a boot the saved time confirms nothing: a fake clock resumes at the last shutdown."""
     keep().compare(clocks.wall)
     clocks.boot(clocks.wall + rest)
     keeper = keep()
@@ -127,7 +127,7 @@ def test_another_boot(keep: Keep, clocks: Clocks, rest: float) -> None:
 
 
 def test_clock_that_the_kernel_vouches_for(keep: Keep, clocks: Clocks) -> None:
-    """Where NTP keeps the clock it is believed at once, and after a jump once NTP has it again."""
+    """A clock that NTP synchronises is trusted at once, after a jump once NTP has corrected it."""
     clocks.boot(NOW + 40 * DAY)
     clocks.synchronised = True
     keeper = keep()
@@ -140,14 +140,14 @@ def test_clock_that_the_kernel_vouches_for(keep: Keep, clocks: Clocks) -> None:
 
 
 def test_kernel_that_vouches_for_1970(keep: Keep, clocks: Clocks) -> None:
-    """Nobody's word is enough for a time before the first release."""
+    """A time before the first release is never trusted, whoever confirms it."""
     clocks.boot(60.0)
     clocks.synchronised = True
     assert not keep().trusted()
 
 
 def test_kernel_and_server_disagree(keep: Keep, clocks: Clocks) -> None:
-    """Where NTP keeps the clock, a server whose own clock is off by days holds nothing back."""
+    """If NTP synchronises the clock, a server whose clock is off by days has no effect."""
     clocks.synchronised = True
     keeper = keep()
     keeper.compare(clocks.wall + 3 * DAY)
@@ -158,7 +158,7 @@ def test_kernel_and_server_disagree(keep: Keep, clocks: Clocks) -> None:
 def test_disagreement_is_logged_once(
     keep: Keep, clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A clock and a server that are days apart are both shown, when it begins."""
+    """If clock and server are days apart, both times are logged once."""
     caplog.set_level(logging.INFO, "goe_exporter")
     keeper = keep()
     for _ in range(5):
@@ -174,7 +174,7 @@ def test_disagreement_is_logged_once(
 
 
 def test_stamp(keep: Keep, clocks: Clocks) -> None:
-    """A cycle keeps its own time, unless the clock was put right between the two."""
+    """A poll keeps its own time, unless the clock was corrected after it."""
     keeper = keep()
     assert keeper.stamp(clocks.wall - 0.5) == clocks.wall - 0.5
     for wrong in (100.0, clocks.wall - 3600, clocks.wall + 9 * YEAR):
@@ -182,7 +182,7 @@ def test_stamp(keep: Keep, clocks: Clocks) -> None:
 
 
 def test_boot_in_1970(keep: Keep, clocks: Clocks) -> None:
-    """A Raspberry Pi boots in 1970: unbelieved, even if a server agrees; right later, believed."""
+    """A clock in 1970 is not trusted, even if a server agrees; once corrected, it is."""
     keep().compare(clocks.wall)
     clocks.boot(0.0)
     keeper = keep()
@@ -198,7 +198,7 @@ def test_boot_in_1970(keep: Keep, clocks: Clocks) -> None:
 
 
 def test_jump_while_running(keep: Keep, clocks: Clocks) -> None:
-    """A jump against the uptime ends the trust; back where it was, a confirmation restores it."""
+    """A jump against the uptime ends the trust; after a jump back a confirmation restores it."""
     keeper = keep()
     keeper.compare(clocks.wall)
     for jump in (-YEAR, -2 * DAY, 2 * DAY, 12 * YEAR):
@@ -213,7 +213,7 @@ def test_jump_while_running(keep: Keep, clocks: Clocks) -> None:
 
 
 def test_jump_to_the_right_time(keep: Keep, clocks: Clocks) -> None:
-    """After a jump to what the server says the clock is believed again."""
+    """After a jump to the server's time the clock is trusted again."""
     keeper = keep()
     keeper.compare(clocks.wall)
     assert keeper.trusted()
@@ -224,7 +224,7 @@ def test_jump_to_the_right_time(keep: Keep, clocks: Clocks) -> None:
 
 
 def test_small_steps(keep: Keep, clocks: Clocks) -> None:
-    """A clock that is corrected often and for months stays believed."""
+    """A clock that is corrected often, for months, stays trusted."""
     keeper = keep()
     keeper.compare(clocks.wall)
     for _ in range(400):
@@ -234,7 +234,7 @@ def test_small_steps(keep: Keep, clocks: Clocks) -> None:
 
 
 def test_suspended(keep: Keep, clocks: Clocks) -> None:
-    """A machine that slept for a week is no jump: the uptime counts sleep."""
+    """A week of sleep is not a jump: the uptime includes sleep."""
     keeper = keep()
     keeper.compare(clocks.wall)
     assert keeper.trusted()
@@ -243,7 +243,7 @@ def test_suspended(keep: Keep, clocks: Clocks) -> None:
 
 
 def test_server_without_a_date(keep: Keep, clocks: Clocks) -> None:
-    """An answer without a time confirms a clock that may be right, and never one in 1970."""
+    """An answer without a date confirms a plausible clock, never one in 1970."""
     keeper = keep()
     keeper.compare(None)
     assert keeper.trusted()
@@ -254,7 +254,7 @@ def test_server_without_a_date(keep: Keep, clocks: Clocks) -> None:
 
 
 def test_server_without_a_date_ends_no_trust(keep: Keep, clocks: Clocks) -> None:
-    """An answer without a time leaves a believed clock believed."""
+    """An answer without a date does not end the trust."""
     keeper = keep()
     keeper.compare(clocks.wall)
     keeper.compare(None)
@@ -262,7 +262,7 @@ def test_server_without_a_date_ends_no_trust(keep: Keep, clocks: Clocks) -> None
 
 
 def test_server_in_1970(keep: Keep, clocks: Clocks) -> None:
-    """A server whose own clock is wrong neither confirms nor ends anything."""
+    """A server whose own clock is wrong neither confirms the clock nor ends the trust."""
     keeper = keep()
     keeper.compare(12.0)
     assert not keeper.trusted()
@@ -277,7 +277,7 @@ def test_server_in_1970(keep: Keep, clocks: Clocks) -> None:
      b"1e400 1 boot-1", b"1780000000 1000 boot-1 more", b"1780000000 1000"],
 )  # fmt: skip
 def test_kept_time_that_is_none(keep: Keep, tmp_path: Path, clocks: Clocks, content: bytes) -> None:
-    """A damaged file is as good as none."""
+    """A damaged file is ignored."""
     (tmp_path / "clock").write_bytes(content)
     keeper = keep()
     assert not keeper.trusted()
@@ -287,7 +287,7 @@ def test_kept_time_that_is_none(keep: Keep, tmp_path: Path, clocks: Clocks, cont
 
 
 def test_version_of_the_file(keep: Keep, tmp_path: Path, clocks: Clocks) -> None:
-    """The file carries its version; that of a newer release is refused, and stays as it is."""
+    """The file has a version; a newer one is refused, and not changed."""
     keep().compare(clocks.wall)
     assert (tmp_path / "clock").read_text() == "v1 1780000000 1000 boot-1\n"
     (tmp_path / "clock").write_text("v2 whatever comes\n")
@@ -301,7 +301,7 @@ def test_version_of_the_file(keep: Keep, tmp_path: Path, clocks: Clocks) -> None
 
 
 def test_file_without_a_version(keep: Keep, tmp_path: Path) -> None:
-    """A file of before there were versions is read."""
+    """A file older than versions is read."""
     (tmp_path / "clock").write_text("1779999000 0 boot-1\n")
     keeper = keep()
     assert keeper.last_trusted == 1_780_000_000
@@ -310,7 +310,7 @@ def test_file_without_a_version(keep: Keep, tmp_path: Path) -> None:
 
 
 def test_kept_time_follows(keep: Keep, tmp_path: Path, clocks: Clocks) -> None:
-    """While the clock is believed the time on disk is at most ten minutes old, rarely written."""
+    """While the clock is trusted, the saved time is at most ten minutes old, and rarely written."""
     keeper = keep()
     keeper.compare(clocks.wall)
     written = set()
@@ -324,7 +324,7 @@ def test_kept_time_follows(keep: Keep, tmp_path: Path, clocks: Clocks) -> None:
 
 
 def test_kept_time_is_never_a_wrong_one(keep: Keep, tmp_path: Path, clocks: Clocks) -> None:
-    """A clock that is not believed leaves no trace on disk."""
+    """A clock that is not trusted is never saved."""
     keeper = keep()
     keeper.compare(clocks.wall)
     before = (tmp_path / "clock").read_text()
@@ -336,7 +336,7 @@ def test_kept_time_is_never_a_wrong_one(keep: Keep, tmp_path: Path, clocks: Cloc
 
 
 def test_file_that_cannot_be_written(tmp_path: Path, clocks: Clocks) -> None:
-    """Where the time cannot be kept the clock is believed for all that."""
+    """The clock is trusted even if its time cannot be saved."""
     missing = tmp_path / "missing" / "clock"
     keeper = Timekeeper(missing, "boot-1", lambda: clocks.wall, lambda: clocks.up, lambda: False)
     keeper.compare(clocks.wall)
@@ -344,7 +344,7 @@ def test_file_that_cannot_be_written(tmp_path: Path, clocks: Clocks) -> None:
 
 
 def test_time_at(keep: Keep, clocks: Clocks) -> None:
-    """A moment of this boot, known by its uptime, has the time the clock shows for it by now."""
+    """An uptime of this boot is converted with what the clock shows now."""
     keeper = keep()
     clocks.boot(0.0)
     measured = clocks.up
@@ -355,7 +355,7 @@ def test_time_at(keep: Keep, clocks: Clocks) -> None:
 
 
 def test_real_clocks() -> None:
-    """Uptime moves with the monotonic clock, a boot has a name, the kernel has its say."""
+    """Uptime advances with the monotonic clock, a boot has an identifier, the kernel a state."""
     before, first = time.monotonic(), clock.uptime()
     begun = time.monotonic()
     time.sleep(0.05)
@@ -370,7 +370,7 @@ def test_real_clocks() -> None:
 
 @pytest.mark.parametrize(("state", "right"), [(0, True), (1, True), (5, False), (-1, False)])
 def test_word_of_the_kernel(monkeypatch: pytest.MonkeyPatch, state: int, right: bool) -> None:
-    """adjtimex(2) says 5 for a clock that nothing keeps; -1, or no such call, is no word at all."""
+    """adjtimex(2) returns 5 for an unsynchronised clock; -1, or no such call, confirms nothing."""
     libc = types.SimpleNamespace(adjtimex=lambda _buffer: state)
     monkeypatch.setattr(clock.ctypes, "CDLL", lambda _name: libc)
     assert clock.synchronised() is right
@@ -382,7 +382,7 @@ def test_word_of_the_kernel(monkeypatch: pytest.MonkeyPatch, state: int, right: 
 
 
 class Server:
-    """A server that takes everything, and whose clock is right, or says what it is told."""
+    """A server that accepts everything; its clock is right, or what the test sets."""
 
     def __init__(self, clock: Callable[[], float | None]) -> None:
         self.clock = clock
@@ -399,7 +399,7 @@ class Server:
 
 
 class World:
-    """A machine with its clocks, its disk, the true time, and a server; the agent on it."""
+    """A machine with its clocks and disk, the true time, a server, and the agent."""
 
     def __init__(self, folder: Path, clocks: Clocks) -> None:
         self.folder = folder
@@ -420,7 +420,7 @@ class World:
             self.agent = None
 
     def poll(self, times: int = 1) -> None:
-        """Let 5 s pass and take what was measured, as the machine's clock stamps it."""
+        """Let 5 s pass and record a poll with the time of the machine's clock."""
         assert self.agent is not None
         for _ in range(times):
             self.clocks.go(5)
@@ -431,7 +431,7 @@ class World:
             self.agent.take(Poll("garage", "012345", self.clocks.wall, snapshot))
 
     def deliver(self) -> None:
-        """Let the sender do all it can, as far as it would not wait."""
+        """Let the sender work until it would wait."""
         assert self.agent is not None
         for _ in range(20):
             if self.agent.sender.deliver_once():
@@ -466,7 +466,7 @@ def world(tmp_path: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def test_right_clock(world: World) -> None:
-    """With a clock that is right from the start, points go straight to the server."""
+    """With a trusted clock, points are sent at once."""
     started = world.start()
     world.poll(3)
     world.deliver()
@@ -478,7 +478,7 @@ def test_right_clock(world: World) -> None:
 
 
 def test_restart_with_a_right_clock(world: World) -> None:
-    """After a restart points are stamped at once, also while the server is away."""
+    """After a restart points are stamped at once, even while the server is down."""
     world.start()
     world.poll()
     world.deliver()
@@ -493,7 +493,7 @@ def test_restart_with_a_right_clock(world: World) -> None:
 
 
 def test_agent_boots_in_1970(world: World) -> None:
-    """What is measured in 1970 waits, and leaves with the right time once the clock has it."""
+    """Points measured in 1970 are sent with the right time once the clock is corrected."""
     world.clocks.boot(0.0)
     started = world.start()
     for _ in range(3):
@@ -515,7 +515,7 @@ def test_agent_boots_in_1970(world: World) -> None:
 
 
 def test_agent_years_ahead(world: World) -> None:
-    """A clock that is years ahead of the last run is held back until it is right."""
+    """Points of a clock that is years ahead wait until it is corrected."""
     world.start()
     world.poll(2)
     world.deliver()
@@ -535,7 +535,7 @@ def test_agent_years_ahead(world: World) -> None:
 
 @pytest.mark.parametrize("jump", [-50 * YEAR, -30 * DAY, 30 * DAY, 12 * YEAR])
 def test_jump_under_the_agent(world: World, jump: float) -> None:
-    """A clock that jumps away while running, and back later, stamps no point wrongly."""
+    """A clock that jumps away and back while the agent runs stamps no point wrongly."""
     world.start()
     world.poll(3)
     world.deliver()
@@ -554,7 +554,7 @@ def test_jump_under_the_agent(world: World, jump: float) -> None:
 
 
 def test_server_away_while_the_clock_is_wrong(world: World) -> None:
-    """Without the server's word points wait on; a restart in the same boot keeps them."""
+    """Without the server's time points keep waiting; a restart in the same boot keeps them."""
     world.clocks.boot(0.0)
     world.server.up = False
     world.start()
@@ -574,19 +574,19 @@ def test_server_away_while_the_clock_is_wrong(world: World) -> None:
 
 
 def restarted(world: World, wall: float) -> Agent:
-    """Let the machine boot with its clock at some time, and the agent start."""
+    """Boot the machine with its clock at a given time, and start the agent."""
     world.clocks.boot(wall)
     return world.start()
 
 
 def letters_of(world: World) -> list[tuple[str, str]]:
-    """Return the points without a time, as (number, words)."""
+    """Return the points without a time, as (number, message)."""
     found = letters(world.folder / "dead")
     return [(letter.line.rpartition("power_w=")[2], letter.words) for letter in found]
 
 
 def test_held_in_1970_by_an_earlier_boot(world: World) -> None:
-    """Nobody can tell when a boot was whose clock was never right: they are dead letters."""
+    """Points of a boot whose clock was never right become dead letters: their time is unknown."""
     restarted(world, 0.0)
     world.poll(3)
     started = restarted(world, 0.0)
@@ -605,7 +605,7 @@ def test_held_in_1970_by_an_earlier_boot(world: World) -> None:
 
 
 def test_held_by_an_earlier_boot_with_a_clock_of_its_own(world: World) -> None:
-    """A machine with a clock of its own, server down, and a restart: its times count."""
+    """After a restart with the server down, the times of a real-time clock are used."""
     world.server.up = False
     world.start()
     world.poll(20)
@@ -621,7 +621,7 @@ def test_held_by_an_earlier_boot_with_a_clock_of_its_own(world: World) -> None:
 
 @pytest.mark.parametrize("off", [-3 * DAY, 2 * DAY, 9 * YEAR], ids=["before", "days", "years"])
 def test_held_by_an_earlier_boot_with_an_impossible_clock(world: World, off: float) -> None:
-    """A time before the last right one, or after the present one, is nobody's."""
+    """A time before the last trusted one, or in the future, is not used."""
     world.start()
     world.poll(3)
     world.deliver()
@@ -642,7 +642,7 @@ def test_held_by_an_earlier_boot_with_an_impossible_clock(world: World, off: flo
 def test_killed_while_points_of_an_earlier_boot_are_stamped(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stamping goes on after a kill where it stopped, with the same times."""
+    """After a kill stamping resumes where it stopped, with the same times."""
     world.server.up = False
     world.start()
     world.poll(1200)
@@ -663,7 +663,7 @@ def denied(*_args: object) -> None:
 
 
 def test_fake_clock_after_ten_days(world: World) -> None:
-    """A clock that goes on where it was turned off stamps nothing, though it seems plausible."""
+    """A clock that resumes at the last shutdown stamps nothing, though it seems plausible."""
     world.start()
     world.poll(2)
     world.deliver()
@@ -682,7 +682,7 @@ def test_fake_clock_after_ten_days(world: World) -> None:
 
 
 def test_server_whose_clock_is_off(world: World) -> None:
-    """That points wait because of the server's clock is seen as the reason `clock`."""
+    """The reason is `clock` while points wait because the clocks disagree."""
     started = world.start()
     world.server.clock = lambda: world.true + 3 * DAY
     world.poll(3)
@@ -699,7 +699,7 @@ def test_server_whose_clock_is_off(world: World) -> None:
 
 
 def test_clock_put_right_between_poll_and_stamp(world: World) -> None:
-    """A cycle whose time was taken before the clock was put right gets the right time."""
+    """A poll whose time was read before the clock was corrected gets the right time."""
     started = world.start()
     world.poll()
     world.deliver()
@@ -713,7 +713,7 @@ def test_clock_put_right_between_poll_and_stamp(world: World) -> None:
 def test_polls_go_on_while_points_are_stamped(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Thousands of held points are stamped with few syncs, polls come in between, order stays."""
+    """Thousands of points are stamped in order with few syncs, without blocking polls."""
     restarted(world, 0.0)
     world.poll(2500)
     world.clocks.wall = world.true
@@ -727,7 +727,7 @@ def test_polls_go_on_while_points_are_stamped(
         real(descriptor)
 
     def polled(lines: list[bytes]) -> int:
-        """Let a poll come in the middle of a batch of the sender's."""
+        """Let a poll arrive during a batch of the sender."""
         batches[0] += 1
         if threading.current_thread() is threading.main_thread():
             waiting.append(threading.Thread(target=world.poll))
@@ -753,7 +753,7 @@ def test_polls_go_on_while_points_are_stamped(
 
 
 def test_points_of_a_right_clock_are_stamped_when_measured(world: World) -> None:
-    """UnstampedPoints points are stamped at the next poll too, before it: their order stays."""
+    """A poll stamps the points that wait before it, so that their order is kept."""
     world.start()
     world.poll(1)
     world.deliver()
@@ -769,7 +769,7 @@ def test_points_of_a_right_clock_are_stamped_when_measured(world: World) -> None
 
 @pytest.mark.parametrize("server_clock", [lambda: None, lambda: 60.0], ids=["no_date", "1970"])
 def test_server_that_knows_no_time(world: World, server_clock: Callable[[], float | None]) -> None:
-    """A server without a time lets a plausible clock pass; one in 1970 is no witness."""
+    """A server without a date confirms a plausible clock; a server in 1970 does not."""
     world.server.clock = server_clock
     world.start()
     world.poll(3)
@@ -785,7 +785,7 @@ def test_server_that_knows_no_time(world: World, server_clock: Callable[[], floa
 
 
 def test_stop_while_points_are_stamped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sender that still stamps when the agent stops lets go of nothing that it cannot move."""
+    """A sender that is still stamping when the agent stops deletes nothing that it cannot move."""
     restarted(world, 0.0)
     world.poll(20)
     started = world.agent
@@ -794,7 +794,7 @@ def test_stop_while_points_are_stamped(world: World, monkeypatch: pytest.MonkeyP
     close = started.store.queue.close
 
     def late() -> None:
-        """Begin to stamp just after the spool was closed."""
+        """Begin to stamp while the store is being closed."""
         close()
         stamping.append(threading.Thread(target=started._answered, args=(answer,)))
         stamping[0].start()
@@ -813,7 +813,7 @@ def test_stop_while_points_are_stamped(world: World, monkeypatch: pytest.MonkeyP
 
 
 def test_error_without_a_time(world: World) -> None:
-    """An error that tells no time, from whoever it may be, confirms no clock."""
+    """An error without a date, from any sender, does not confirm the clock."""
     started = world.start()
     world.poll(3)
     started._answered(
@@ -825,7 +825,7 @@ def test_error_without_a_time(world: World) -> None:
 
 
 def test_many_held_points(world: World) -> None:
-    """Hours of held points leave in order, with an even beat."""
+    """Hours of unstamped points are sent in order, with even intervals."""
     world.clocks.boot(0.0)
     world.start()
     world.poll(2500)
@@ -840,7 +840,7 @@ def on_disk(world: World) -> int:
 
 
 def test_held_points_are_bounded(world: World) -> None:
-    """What had to go of the held points is counted."""
+    """Unstamped points dropped for room are counted."""
     world.clocks.boot(0.0)
     world.agent = Agent(world.folder, 128 * 1024, world.server, {"site": "home"}, 5000)
     world.poll(1500)
@@ -854,7 +854,7 @@ def test_held_points_are_bounded(world: World) -> None:
 
 
 def test_the_bound_is_one(world: World) -> None:
-    """Spool, held points and dead letters together never take more than the limit."""
+    """Queue, unstamped points and dead letters together never exceed the limit."""
     limit = 512 * 1024
     started = world.agent = Agent(world.folder, limit, world.server, {"site": "home"}, 5000)
     world.poll()
@@ -885,7 +885,7 @@ def test_the_bound_is_one(world: World) -> None:
 def test_spool_that_fails_costs_a_point_not_the_poll(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A disk that fails is counted and logged, once; the next point goes on."""
+    """A failing disk is counted and logged once; the next point is kept."""
     started = world.start()
     world.poll()
     world.deliver()
@@ -914,7 +914,7 @@ def test_spool_that_fails_costs_a_point_not_the_poll(
 
 
 def test_failed_polls_are_points(world: World) -> None:
-    """A failed poll is a point too, with the serial number of the good ones."""
+    """A failed poll is a point too, with the serial number of the successful ones."""
     started = world.start()
     world.poll()
     world.deliver()
@@ -941,7 +941,7 @@ def test_newline_in_a_name_reaches_the_server(world: World) -> None:
 
 
 def test_vitals(world: World) -> None:
-    """The stats count what waits, since when, and what fails."""
+    """The statistics count the waiting points, the oldest one, and the failures."""
     started = world.start()
     world.poll()
     world.deliver()
@@ -966,7 +966,7 @@ def test_second_agent(world: World) -> None:
 
 
 def test_holding_is_logged_once(world: World) -> None:
-    """That points wait for the clock is said when it begins and when it ends."""
+    """The beginning and the end of waiting for the clock are logged once."""
     with recorded("goe_exporter.influx.store") as records:
         world.clocks.boot(0.0)
         world.start()
@@ -987,7 +987,7 @@ def test_holding_is_logged_once(world: World) -> None:
 def test_spool_of_the_release_before(
     world: World, settings: tuple[InfluxSettings, FakeInflux]
 ) -> None:
-    """What a release without versions left is delivered: waiting, held, and rejected points."""
+    """A store of a release without versions is delivered: waiting, unstamped, rejected points."""
     made, fake = settings
     shutil.copytree(WITHOUT_VERSION, made.spool)
     world.clocks.wall = 1_769_905_000.0
@@ -1025,7 +1025,7 @@ def test_spool_of_the_release_before(
 
 @pytest.mark.parametrize("part", [".", "held", "dead", "clock"])
 def test_spool_of_a_newer_release(world: World, part: str) -> None:
-    """It is refused whatever part of it is newer, without a lock that keeps others out."""
+    """A store with any newer part is refused, and stays unlocked and unchanged."""
     world.start()
     world.poll()
     world.stop()
@@ -1044,7 +1044,7 @@ def test_spool_of_a_newer_release(world: World, part: str) -> None:
 @pytest.mark.system
 @pytest.mark.parametrize("part", [".", "held", "dead"])
 def test_part_that_is_moved(world: World, part: str) -> None:
-    """A moved part of the spool costs no point and is made anew; it still holds what it held."""
+    """A moved part of the store is created anew without a loss; the moved one keeps its lines."""
     started = world.start()
     world.poll()
     world.deliver()
@@ -1077,7 +1077,7 @@ def settings(tmp_path: Path) -> Iterator[tuple[InfluxSettings, FakeInflux]]:
 
 
 def test_agent_over_http(settings: tuple[InfluxSettings, FakeInflux]) -> None:
-    """From cycles of eight chargers in eight threads to a real socket: every point, once."""
+    """Every point of eight chargers in eight threads reaches a real server once."""
     made, fake = settings
     pusher = open_agent(made)
     pusher.start()
@@ -1124,7 +1124,7 @@ def test_stop_in_an_outage(settings: tuple[InfluxSettings, FakeInflux]) -> None:
 
 
 def test_server_of_a_configuration(tmp_path: Path) -> None:
-    """`api` says which endpoint is spoken to."""
+    """`api` selects the endpoint."""
     spool = str(tmp_path)
     assert isinstance(open_server(InfluxSettings(bucket="b", spool=spool)), ServerV2)
     assert isinstance(open_server(InfluxSettings(bucket="b", spool=spool, api="v1")), ServerV1)

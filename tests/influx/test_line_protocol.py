@@ -1,4 +1,4 @@
-"""A cycle as a line: its types never change, its escapes hold, and what is absent is no field."""
+"""A poll as a line: fixed types, correct escapes, and no field for an absent value."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def number(value: float, name: str = "power") -> Reading:
 
 
 def sample(channel: Channel, label: str) -> Reading:
-    """Return a reading as `decode` may give one for a part of a row."""
+    """Return a reading as `decode` may return it for a part of a row."""
     if channel.kind in (Kind.STATE, Kind.REASON):
         return Reading(channel, label, "unknown", 99)
     if channel.kind is Kind.TEXT:
@@ -98,10 +98,10 @@ def types(found: dict[str, float | bool | str]) -> dict[str, str]:
 
 
 def test_types_are_frozen(update_golden: bool) -> None:
-    """Every field that may ever be written has the name and the type in the golden file.
+    """Every possible field has the name and the type in the golden file.
 
-    A field's type cannot be changed in a database that has it: a difference here is a mistake,
-    unless it is a field that no release had.
+    The type of a field cannot be changed in an existing database: a difference here is a mistake,
+    unless no release had the field.
     """
     found = types(fields(*EVERY))
     if update_golden:
@@ -146,12 +146,12 @@ def test_types_are_frozen(update_golden: bool) -> None:
     ],
 )
 def test_names_and_types_of_the_design(name: str, kind: str) -> None:
-    """The golden file holds what DESIGN §7 promises, typed here by hand."""
+    """The golden file contains the promised names and types, typed here by hand."""
     assert json.loads(GOLDEN.read_text())[name] == kind
 
 
 def test_kinds_and_types() -> None:
-    """By the whole table: a number is a float, a flag a boolean, a state a string and a float."""
+    """For the whole table: a number is a float, a flag a boolean, a state a string and a float."""
     golden = json.loads(GOLDEN.read_text())
     assert set(golden.values()) == {"float", "boolean", "string"}
     for name, kind in golden.items():
@@ -176,7 +176,7 @@ def test_kinds_and_types() -> None:
     ],
 )
 def test_numbers(value: float, text: str) -> None:
-    """A number is a float with a point or an exponent, exact to the last bit, never an integer."""
+    """A number is a float with a point or an exponent, exact to the last bit."""
     line = line_protocol.point(cycle(number(value)), {})
     assert line.endswith(f",power_w={text}")
     assert fields(number(value))["power_w"] == value
@@ -192,7 +192,7 @@ def test_any_number(value: float) -> None:
 
 
 def test_flags() -> None:
-    """A flag is true or false, bare."""
+    """A flag is an unquoted true or false."""
     for value in (True, False):
         reading = Reading(ROWS["charging_allowed"], "", value)
         assert line_protocol.point(cycle(reading), {}).endswith(
@@ -201,13 +201,13 @@ def test_flags() -> None:
 
 
 def test_states() -> None:
-    """A state is its word and, beside it, its number as a float."""
+    """A state is its name and, as a second field, its code as a float."""
     line = line_protocol.point(cycle(Reading(ROWS["car_state"], "", "charging", 2)), {})
     assert line.endswith(' up=true,car_state="charging",car_state_code=2.0')
 
 
 def test_texts() -> None:
-    """A text is a string field; the serial number, which is a tag, is none."""
+    """A text is a string field; the serial number is a tag instead."""
     found = fields(
         Reading(ROWS["firmware"], "", 'say "055.7" \\ ä\nb'),
         Reading(ROWS["serial"], "", "012345"),
@@ -216,14 +216,14 @@ def test_texts() -> None:
 
 
 def test_absent_is_no_field() -> None:
-    """A snapshot without readings has `up` and nothing else."""
+    """A snapshot without readings has only the field `up`."""
     assert line_protocol.line(cycle(), {}) == (
         "goe_charger,charger=garage,serial=012345 up=true 1780000000123"
     )
 
 
 def test_failed_poll() -> None:
-    """A failed poll is `up=false` alone, with the tags of the good ones."""
+    """A failed poll is `up=false` only, with the tags of a successful one."""
     failed = Poll("garage", "012345", STAMP, None)
     line = line_protocol.line(failed, {"site": "home"})
     assert line == "goe_charger,charger=garage,serial=012345,site=home up=false 1780000000123"
@@ -248,7 +248,7 @@ def test_charger_that_never_answered() -> None:
 
 
 def test_whole_line() -> None:
-    """A line as DESIGN §7 has it, typed by hand."""
+    """A complete line, typed by hand."""
     found = line_protocol.line(
         cycle(
             Reading(ROWS["phase_voltage"], "L1", 230.0),
@@ -290,13 +290,13 @@ def test_timestamps(seconds: float, stamp: int) -> None:
 
 
 def stored(text: str) -> str:
-    """Return a text as a server stores it: NUL and a line break are what no line can hold."""
+    """Return a text as a server stores it, without NUL and line breaks."""
     return text.replace("\0", " ").replace("\n", "\\n")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_come_back(name: str) -> None:
-    """A charger's name comes back: from the tag if that can hold it, else from a field."""
+    """A charger's name can be read back: from the tag if it can hold it, else from a field."""
     point = parsed(line_protocol.line(cycle(number(1.0), name=name), {}))
     assert "\n" not in line_protocol.line(cycle(number(1.0), name=name), {})
     assert point.fields.get("charger_name", point.tags.get("charger")) == stored(name)
@@ -320,7 +320,7 @@ def test_names_come_back(name: str) -> None:
     ],
 )
 def test_escapes(name: str, tag: str) -> None:
-    """What a tag holds, as it stands in the line."""
+    """A tag's value as it is written in the line."""
     line = line_protocol.line(cycle(name=name), {})
     assert line.startswith(f"goe_charger,charger={tag},serial=")
     assert ("charger_name=" in line) == (line_protocol.tag_text(name) != name)
@@ -328,7 +328,7 @@ def test_escapes(name: str, tag: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_tags_are_safe_everywhere(name: str) -> None:
-    """No tag has a backslash where one server takes it for an escape and another does not."""
+    """No tag has a backslash that only some servers read as an escape."""
     point = parsed(line_protocol.line(cycle(name=name, serial=name), {"site": name, name: "x"}))
     for text in (*point.tags, *point.tags.values()):
         assert not re.search(r"\\([\\ ,=]|$)", text)
@@ -337,14 +337,14 @@ def test_tags_are_safe_everywhere(name: str) -> None:
 
 
 def test_name_that_leaves_no_tag() -> None:
-    """A name of which a tag can hold nothing stands in the field alone."""
+    """A name without any character for a tag is in the field only."""
     point = parsed(line_protocol.line(cycle(name="\\"), {}))
     assert "charger" not in point.tags
     assert point.fields["charger_name"] == "\\"
 
 
 def test_tags_of_the_configuration() -> None:
-    """Further tags stand beside ours, sorted; an empty one, or one without a name, is none."""
+    """Configured tags follow in order; one with an empty name or value is omitted."""
     tags = {"site": "Hof 3", "a": "x,y", "empty": "", "\n": "nameless", "z=z": "1"}
     point = parsed(line_protocol.line(cycle(), tags))
     assert point.tags == {
@@ -355,7 +355,7 @@ def test_tags_of_the_configuration() -> None:
 
 @given(st.text(max_size=40), st.text(max_size=40), st.dictionaries(st.text(max_size=9), st.text()))
 def test_any_text(name: str, text: str, tags: dict[str, str]) -> None:
-    """Whatever name, text and tags: one valid line that any encoder takes, and they come back."""
+    """Any name, text and tags give one valid, encodable line, and can be read back."""
     kept = {key: value for key, value in tags.items() if key and line_protocol.tag_text(key) == key}
     kept = {key: kept[key] for key in kept if key not in ("charger", "serial")}
     line = line_protocol.line(cycle(Reading(ROWS["device_name"], "", text), name=name), kept)
@@ -370,7 +370,7 @@ def test_any_text(name: str, text: str, tags: dict[str, str]) -> None:
 
 @given(st.text(alphabet=st.sampled_from(list('\\ ,="a\n\t🚗')), max_size=12))
 def test_any_treacherous_name(name: str) -> None:
-    """Of the characters that mean something, any sequence comes back."""
+    """Any sequence of special characters can be read back."""
     point = parsed(line_protocol.line(cycle(name=name), {"site": name}))
     assert point.fields.get("charger_name", point.tags.get("charger", "")) == stored(name)
     for text in point.tags.values():
@@ -379,7 +379,7 @@ def test_any_treacherous_name(name: str) -> None:
 
 @pytest.mark.parametrize("text", ["\ud83d", "\udc00\ud800", "ok \udcff"])
 def test_half_a_surrogate_pair(text: str) -> None:
-    """A name from arguments that are no UTF-8 does not end the export."""
+    """A name from arguments that are not UTF-8 does not end the export."""
     line = line_protocol.line(cycle(Reading(ROWS["model"], "", text), name=text), {"site": text})
     assert parsed(line.encode().decode()).measurement == "goe_charger"
 
@@ -391,13 +391,13 @@ _KEYS = sorted({key for channel in CHANNELS for key in channel.key.split()})
 
 @given(st.dictionaries(st.sampled_from(_KEYS), ANY_JSON), st.sampled_from([1, 2]))
 def test_any_status(status: dict[str, object], api: int) -> None:
-    """Whatever a charger answers: one valid line, finite numbers, and the frozen types."""
+    """Any charger's answer gives one valid line, finite numbers, and the fixed types."""
     _check_status(status, api)
 
 
 @given(st.randoms(use_true_random=False), st.sampled_from([1, 2]))
 def test_any_numbers(chance: random.Random, api: int) -> None:
-    """With a number, plausible or not, in every place there is."""
+    """The same with a number, plausible or not, in every place."""
     odd = (float("nan"), float("inf"), float("-inf"), 10**400, 1e308, -1e308, -16843.01, True, None)
 
     def value() -> object:

@@ -1,4 +1,4 @@
-"""A line that is rejected once is kept apart, and judged minutes later by a fair trial."""
+"""A rejected line is parked, and decided minutes later by a fair trial."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def lines(first: int, last: int) -> list[bytes]:
 
 
 class World:
-    """A sender with all that belongs to it, a clock that the test moves, and a server's rule."""
+    """A sender with its queues, a clock that the test moves, and a server's rule."""
 
     def __init__(self, folder: Path, rule: Rule, seed: int = 1) -> None:
         self.now = 1000.0
@@ -66,7 +66,7 @@ class World:
         self.open()
 
     def open(self) -> None:
-        """Start, as a process does."""
+        """Open everything, as a new process does."""
         self.spool = Spool(self.folder, LIMIT)
         self.dead = DeadLetters(self.folder / "dead", LIMIT)
         self.parked = ParkedLines(self.folder / "parked", LIMIT, lambda: self.now)
@@ -76,7 +76,7 @@ class World:
         )  # fmt: skip
 
     def close(self) -> None:
-        """End, as after a kill: what is in memory is gone."""
+        """Close everything, as after a kill: the contents of the memory are gone."""
         for each in (self.spool, self.dead, self.parked):
             each.close()
 
@@ -88,13 +88,13 @@ class World:
         return found
 
     def put(self, first: int, last: int) -> None:
-        """Put lines into the spool, without a sync for each."""
+        """Put lines into the queue, without a sync for each."""
         for text in lines(first, last):
             with self.spool._write:
                 self.spool._put(b"%08x %b\n" % (zlib.crc32(text), text))
 
     def deliver(self) -> float | None:
-        """Deliver until nothing waits but parked lines, or the server takes no more."""
+        """Deliver until only parked lines wait, or the server accepts no more."""
         while (wait := self.sender.deliver_once()) == 0:
             pass
         return wait
@@ -129,7 +129,7 @@ def parked(tmp_path: Path) -> Iterator[ParkedLines]:
 
 
 def test_rejected_line_waits_two_minutes(world: World) -> None:
-    """The others pass it; it is tried again after two minutes, not before, and then decided."""
+    """The others pass it; it is sent again after two minutes, not before, and then decided."""
     world.put(0, 8)
     assert world.deliver() is None
     assert set(world.taken) == set(lines(0, 8)) - {line(3)}
@@ -146,7 +146,7 @@ def test_rejected_line_waits_two_minutes(world: World) -> None:
 
 
 def test_trial_of_a_bad_line(world: World) -> None:
-    """It meets a line that is accepted twenty times, in no fixed order, and nothing else."""
+    """It is sent in random order with a line that is accepted twenty times, and nothing else."""
     world.put(0, 8)
     world.deliver()
     world.requests.clear()
@@ -161,7 +161,7 @@ def test_trial_of_a_bad_line(world: World) -> None:
 
 
 def test_good_line_that_was_rejected_once(world: World) -> None:
-    """It is delivered, two minutes late, and no line is rejected."""
+    """It is delivered two minutes late, and no line is rejected."""
     answers = iter([WRITTEN, REJECTED, WRITTEN, REJECTED])
     world.rule = lambda _sent: next(answers, WRITTEN)
     world.put(0, 1)
@@ -179,7 +179,7 @@ def test_good_line_that_was_rejected_once(world: World) -> None:
 
 
 def good_and_broken(pattern: Iterator[bool], bad: set[bytes]) -> Rule:
-    """Return the rule of servers behind one address; `pattern` says which of them are sound."""
+    """Return the rule of servers behind one address; `pattern` says which of them work."""
     return lambda sent: WRITTEN if next(pattern) and not bad & set(sent) else REJECTED
 
 
@@ -200,7 +200,7 @@ PATTERNS = {
 @example(seed=0, bad={39})
 @settings(examples(12), derandomize=True)
 def test_broken_server_behind_the_same_address(name: str, seed: int, bad: set[int]) -> None:
-    """No good line is ever in `dead/`, all of them arrive, and bad ones are found all the same."""
+    """No good line becomes a dead letter, all are delivered, and bad lines are still found."""
     wrong = {line(number) for number in bad}
     rule = good_and_broken(PATTERNS[name](random.Random(seed)), wrong)
     first_rejected: dict[bytes, float] = {}
@@ -235,7 +235,7 @@ def test_broken_server_behind_the_same_address(name: str, seed: int, bad: set[in
 @given(pattern=st.lists(st.booleans(), min_size=1, max_size=60), seed=st.integers(0, 99))
 @settings(examples(60), derandomize=True)
 def test_any_pattern_condemns_no_good_line(pattern: list[bool], seed: int) -> None:
-    """Whatever the order in which sound and broken servers answer."""
+    """The order in which working and broken servers answer makes no difference."""
     rule = good_and_broken(itertools.cycle(pattern), set())
     with TemporaryDirectory() as folder:
         world = World(Path(folder), rule, seed)
@@ -257,7 +257,7 @@ def test_any_pattern_condemns_no_good_line(pattern: list[bool], seed: int) -> No
 
 
 def test_tosses_that_all_fall_to_the_other_line(world: World) -> None:
-    """A line that was not sent in the trial is not condemned by it."""
+    """A line that was not sent in the trial is not rejected by it."""
     world.put(0, 8)
     world.deliver()
     world.now += 120
@@ -272,7 +272,7 @@ def test_tosses_that_all_fall_to_the_other_line(world: World) -> None:
 
 
 def test_server_that_begins_to_reject_everything(world: World) -> None:
-    """It is no result: the line stays parked, however long, and is decided when all is well."""
+    """The trial decides nothing: the line stays parked until the server works again."""
     world.put(0, 8)
     world.deliver()
     world.rule = lambda _sent: REJECTED
@@ -293,7 +293,7 @@ def test_server_that_begins_to_reject_everything(world: World) -> None:
 @pytest.mark.parametrize("after", range(1, 25))
 @pytest.mark.parametrize("outage", [REJECTED, REFUSED, BROKEN], ids=lambda each: each.reason)
 def test_server_that_fails_in_the_trial(world: World, after: int, outage: WriteResult) -> None:
-    """Neither a good nor a bad line is decided by a server that fails in the middle of it."""
+    """A server that fails during a trial decides neither a good nor a bad line."""
     world.rule = lambda sent: REJECTED if {line(3), line(5)} & set(sent) else WRITTEN
     world.put(0, 8)
     world.deliver()
@@ -316,7 +316,7 @@ def test_server_that_fails_in_the_trial(world: World, after: int, outage: WriteR
 
 
 def test_outage_in_the_trial_is_an_outage(world: World) -> None:
-    """It is counted, and waited out, as any other."""
+    """It is counted, with a back-off, like any other outage."""
     world.put(0, 8)
     world.deliver()
     world.now += 120
@@ -331,7 +331,7 @@ def test_outage_in_the_trial_is_an_outage(world: World) -> None:
 
 
 def test_nothing_that_was_accepted(world: World) -> None:
-    """After a restart with nothing in the spool the parked line waits for another one."""
+    """After a restart with an empty queue the parked line waits for another line."""
     world.put(0, 8)
     world.deliver()
     world.close()
@@ -349,7 +349,7 @@ def test_nothing_that_was_accepted(world: World) -> None:
 
 
 def test_trial_is_short(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines that the server hangs on keep others waiting for a minute; what they gave counts on."""
+    """Lines on which the server hangs delay others for a minute; the next trial continues."""
     slow = WriteResult("retry", "timeout", "did not answer in time", answered=False)
     now = [0.0]
     monkeypatch.setattr(sender.time, "monotonic", lambda: now[0])
@@ -374,7 +374,7 @@ def test_trial_is_short(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_many_parked_lines(world: World) -> None:
-    """They are tried some at a time, the oldest first, with new lines between."""
+    """They are sent in groups, the oldest first, with new lines in between."""
     bad = set(lines(0, 50))
     world.rule = lambda sent: REJECTED if bad & set(sent) else WRITTEN
     world.put(0, 60)
@@ -392,7 +392,7 @@ def test_many_parked_lines(world: World) -> None:
 
 
 def test_thread_wakes_up_for_a_parked_line(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A parked line is tried again when it is due, though no other line comes."""
+    """A parked line is sent when it is due, even if no other line arrives."""
     monkeypatch.setattr(parked_module, "RETRY_SECONDS", 0.2)
     world.parked._clock = time.monotonic
     world.put(0, 8)
@@ -405,7 +405,7 @@ def test_thread_wakes_up_for_a_parked_line(world: World, monkeypatch: pytest.Mon
 
 
 def test_as_many_as_there_is_room_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond, delivery waits for a decision, and says so; nothing is lost, all goes on after it."""
+    """Without room for more, delivery waits with a reason; nothing is lost, and it continues."""
     monkeypatch.setattr(parked_module, "MAX_LINES", 5)
     bad = set(lines(0, 12))
     world.rule = lambda sent: REJECTED if bad & set(sent) else WRITTEN
@@ -459,7 +459,7 @@ def test_more_bad_lines_than_room(world: World, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_bound_of_bytes(tmp_path: Path) -> None:
-    """They take no more than their share of the disk; none is dropped for another."""
+    """They never exceed their share of the disk; none is dropped for another."""
     parked = ParkedLines(tmp_path, 16 * 1024, lambda: 0.0)
     kept = list(itertools.takewhile(lambda text: parked.put(text, "no" * 50), lines(0, 1000)))
     assert 30 < len(kept) < 100
@@ -469,7 +469,7 @@ def test_bound_of_bytes(tmp_path: Path) -> None:
 
 
 def test_line_that_is_larger_than_the_room(tmp_path: Path) -> None:
-    """It is kept in memory, alone: it must not keep delivery waiting for ever."""
+    """It is kept in memory, without other lines, so that delivery does not wait forever."""
     parked = ParkedLines(tmp_path, 16 * 1024, lambda: 0.0)
     huge = b'm x="%b" 1' % (b"x" * 20_000)
     assert parked.put(huge, "too large")
@@ -482,7 +482,7 @@ def test_line_that_is_larger_than_the_room(tmp_path: Path) -> None:
 def test_full_disk(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A line that finds no room on the disk is parked in memory; delivery goes on."""
+    """On a full disk a line is parked in memory, and delivery continues."""
     logging.getLogger("goe_exporter").propagate = True
     world.put(0, 8)
 
@@ -507,7 +507,7 @@ def test_full_disk(
 
 @pytest.mark.parametrize("text", [b'm x="\xc3\xa4 \\" \n" 1', b"\xff\xfe\x80 1", b""])
 def test_line_comes_back_as_it_was(tmp_path: Path, text: bytes) -> None:
-    """Whatever bytes it holds; and it waits anew after a restart."""
+    """A line of any bytes is unchanged after a restart, and waits again."""
     parked = ParkedLines(tmp_path, LIMIT, lambda: 0.0)
     assert parked.put(text, 'say "no"\n')
     parked.close()
@@ -522,7 +522,7 @@ def test_line_comes_back_as_it_was(tmp_path: Path, text: bytes) -> None:
 
 
 def test_undecided_lines_stay_on_disk(parked: ParkedLines, tmp_path: Path) -> None:
-    """Those decided behind an undecided one are let go of with it."""
+    """Lines decided behind an undecided one are deleted with it."""
     for text in lines(0, 6):
         parked.put(text, "no")
     parked._clock = lambda: 1120.0
@@ -561,7 +561,7 @@ def test_damaged_record_costs_itself(parked: ParkedLines, tmp_path: Path) -> Non
 def test_no_descriptor_at_the_start(
     parked: ParkedLines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What cannot be read just now ends the start with one line, and stays."""
+    """If the files cannot be read at the moment, the start fails with one line; the files stay."""
     parked.put(line(0), "no")
     parked.close()
 
@@ -580,7 +580,7 @@ def test_no_descriptor_at_the_start(
 def test_killed_with_parked_lines(
     launch: Launch, fakes: Fakes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`kill -9` loses no parked line: the next process delivers them, or condemns them."""
+    """`kill -9` loses no parked line: the next process decides them."""
     taking = False
 
     def rule(request: Received) -> Reply:

@@ -1,4 +1,4 @@
-"""From the spool to the server: in order, never giving up, and never stuck on a bad line."""
+"""From the queue to the server: in order, with endless retries, and never blocked by a bad line."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def lines(first: int, last: int) -> list[bytes]:
 
 
 class Scripted:
-    """A server that gives the results it was told to; keeps requests, and the lines it took."""
+    """A server that returns the given results; keeps requests, and the lines it accepted."""
 
     def __init__(self, rule: Rule = lambda _lines: WRITTEN) -> None:
         self.rule = rule
@@ -59,7 +59,7 @@ class Scripted:
         self.taken: list[bytes] = []
 
     def play(self, *results: WriteResult) -> None:
-        """Give these results, the last of them for ever."""
+        """Return these results, the last of them from then on."""
         left = list(results)
         self.rule = lambda _lines: left.pop(0) if len(left) > 1 else left[0]
 
@@ -119,7 +119,7 @@ def sender(spool: Spool, server: Scripted, dead: DeadLetters, parked: ParkedLine
 
 @pytest.fixture
 def events() -> Iterator[list[logging.LogRecord]]:
-    """Yield what delivery logs from now on."""
+    """Yield what the sender logs from now on."""
     with recorded("goe_exporter.influx.sender") as kept:
         yield kept
 
@@ -138,7 +138,7 @@ def fill(spool: Spool, first: int, last: int) -> None:
 
 
 def deliver(sender: Sender, most: int = 1000) -> None:
-    """Deliver until nothing waits; a wait would be a failure."""
+    """Deliver until nothing waits; a wait is a failure."""
     for _ in range(most):
         wait = sender.deliver_once()
         if wait is None:
@@ -148,14 +148,14 @@ def deliver(sender: Sender, most: int = 1000) -> None:
 
 
 def decide(sender: Sender, clock: Clock) -> None:
-    """Deliver until nothing waits, two minutes later also what is parked then."""
+    """Deliver until nothing waits, and two minutes later the parked lines."""
     deliver(sender)
     clock.now += 120
     deliver(sender)
 
 
 def attempt(sender: Sender, clock: Clock, most: int) -> int:
-    """Try to deliver, an attempt every two minutes, until nothing waits; return the attempts."""
+    """Try to deliver every two minutes until nothing waits; return the attempts."""
     for number in range(most):
         if sender.deliver_once() is None and not len(sender._parked):
             return number
@@ -164,7 +164,7 @@ def attempt(sender: Sender, clock: Clock, most: int) -> int:
 
 
 def in_order(taken: Sequence[bytes]) -> list[bytes]:
-    """Return lines in the order in which they came first, or were sent for good."""
+    """Return lines in the order of their last delivery."""
     return sorted(set(taken), key=taken[::-1].index, reverse=True)
 
 
@@ -187,7 +187,7 @@ def on_disk(parked: ParkedLines) -> list[bytes]:
 def test_oldest_first(
     spool: Spool, server: Scripted, dead: DeadLetters, parked: ParkedLines
 ) -> None:
-    """Lines go in the order they came, at most so many a request, and are let go of."""
+    """Lines are sent in order, with a maximum per request, and committed."""
     fill(spool, 0, 1234)
     sender = Sender(spool, server, dead, parked, max_batch_lines=100)
     deliver(sender)
@@ -204,14 +204,14 @@ def test_five_thousand_lines_a_request(spool: Spool, server: Scripted, sender: S
 
 
 def test_nothing_to_deliver(server: Scripted, sender: Sender) -> None:
-    """With nothing in the spool nobody is asked."""
+    """With an empty queue no request is sent."""
     assert sender.deliver_once() is None
     assert server.requests == []
     assert sender.oldest is None
 
 
 def test_oldest_is_the_time_at_the_head(spool: Spool, server: Scripted, sender: Sender) -> None:
-    """`oldest` is the Unix time of the oldest line that waits, None when none does."""
+    """`oldest` is the Unix time of the oldest waiting line, None without one."""
     fill(spool, 7, 9)
     server.play(REFUSED, WRITTEN)
     sender.deliver_once()
@@ -221,7 +221,7 @@ def test_oldest_is_the_time_at_the_head(spool: Spool, server: Scripted, sender: 
 
 
 def test_lines_of_the_last_run(tmp_path: Path, server: Scripted) -> None:
-    """What one run did not deliver the next one does."""
+    """Undelivered lines of one run are delivered by the next."""
     for round_ in range(3):
         spool = Spool(tmp_path / "spool", 1024 * 1024)
         spool.append(line(round_))
@@ -238,7 +238,7 @@ def test_lines_of_the_last_run(tmp_path: Path, server: Scripted) -> None:
 def test_server_that_loses_what_it_acknowledged(
     spool: Spool, server: Scripted, sender: Sender
 ) -> None:
-    """What was acknowledged is not kept, and not sent again when the server has lost it."""
+    """Acknowledged lines are not kept, and not sent again if the server loses them."""
     fill(spool, 0, 5)
     deliver(sender)
     server.taken.clear()
@@ -266,7 +266,7 @@ def test_server_that_loses_what_it_acknowledged(
 def test_outage_loses_nothing(
     spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, found: WriteResult
 ) -> None:
-    """However long it lasts, an outage loses no line, and afterwards all arrive in order."""
+    """An outage of any length loses no line, and afterwards all are delivered in order."""
     fill(spool, 0, 30)
     server.play(found)
     for number in range(40):
@@ -283,7 +283,7 @@ def test_outage_loses_nothing(
 
 
 def test_back_off_doubles_to_a_minute(spool: Spool, server: Scripted, sender: Sender) -> None:
-    """Waits double from 1 s to 60 s, and begin anew after a success."""
+    """Waits double from 1 s to 60 s, and start again after a success."""
     fill(spool, 0, 3)
     server.play(REFUSED)
     waits = [sender.deliver_once() for _ in range(9)]
@@ -300,7 +300,7 @@ def test_back_off_doubles_to_a_minute(spool: Spool, server: Scripted, sender: Se
 def test_another_server_is_tried_at_once(
     spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux
 ) -> None:
-    """A change of the settings ends a wait, and what waited goes to the new server."""
+    """A change of the settings ends a wait, and waiting lines go to the new server."""
     fill(spool, 0, 100)
     refusing = Scripted()
     refusing.play(WriteResult("retry", "unauthorized", retry_after_seconds=600.0))
@@ -322,7 +322,7 @@ def test_a_thread_that_ended_of_itself(
     parked: ParkedLines,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Delivery hangs once its thread is gone, not before the start nor after the end."""
+    """Delivery is stalled once its thread has ended, not before the start or after a stop."""
     sender = Sender(spool, server, dead, parked)
     assert not sender.is_stalled()
     monkeypatch.setattr(sender, "_run", lambda: None)
@@ -334,7 +334,7 @@ def test_a_thread_that_ended_of_itself(
 
 
 def test_jitter(spool: Spool, server: Scripted, dead: DeadLetters, parked: ParkedLines) -> None:
-    """Jitter takes up to a half from each wait, so that many senders do not come at once."""
+    """Jitter shortens each wait by up to half, so that many senders do not retry at once."""
     fill(spool, 0, 3)
     server.play(REFUSED)
     least = Sender(spool, server, dead, parked, jitter=lambda: 0.0)
@@ -350,7 +350,7 @@ def test_jitter(spool: Spool, server: Scripted, dead: DeadLetters, parked: Parke
 def test_retry_after(
     spool: Spool, server: Scripted, sender: Sender, asked: float, waited: float
 ) -> None:
-    """What the server asks for is honoured up to 15 minutes, but never below the back-off."""
+    """`Retry-After` is respected up to 15 minutes, but never below the back-off."""
     fill(spool, 0, 3)
     server.play(WriteResult("retry", "too_many_requests", "HTTP 429: ", asked))
     assert sender.deliver_once() == waited
@@ -376,7 +376,7 @@ def test_retry_after_over_http(
     low: float,
     high: float,
 ) -> None:
-    """`Retry-After` as seconds and as a date comes through to the wait."""
+    """`Retry-After` as seconds and as a date determines the wait."""
     fill(spool, 0, 3)
     fake.play(Reply(429, b"slow down", (("Retry-After", header),)))
     sender = Sender(spool, v2(fake.url), dead, parked, jitter=lambda: 1.0)
@@ -388,7 +388,7 @@ def test_retry_after_over_http(
 def test_retry_after_as_a_near_date(
     spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux
 ) -> None:
-    """A date 100 s ahead of the server's clock, wrong as that may be, is 100 s."""
+    """A date 100 s ahead of the server's clock, even a wrong one, means 100 s."""
     fill(spool, 0, 3)
     date = ("Retry-After", "Thu, 28 May 2026 20:28:20 GMT")
     fake.play(Reply(503, b"", (date,), date=1_780_000_000.0))
@@ -398,7 +398,7 @@ def test_retry_after_as_a_near_date(
 def test_one_line_when_it_begins_and_one_when_it_ends(
     spool: Spool, server: Scripted, sender: Sender, events: list[logging.LogRecord]
 ) -> None:
-    """An outage is logged when it begins and when it ends, whatever it turns into meanwhile."""
+    """An outage is logged at its beginning and end, even if the reason changes."""
     fill(spool, 0, 3)
     server.play(REFUSED, REFUSED, result(503, {}, ""), REFUSED, result(401, {}, ""), WRITTEN)
     for _ in range(7):
@@ -413,7 +413,7 @@ def test_one_line_when_it_begins_and_one_when_it_ends(
 def test_success_is_not_logged(
     spool: Spool, sender: Sender, events: list[logging.LogRecord]
 ) -> None:
-    """A delivery that works says nothing."""
+    """A successful delivery is not logged."""
     fill(spool, 0, 300)
     deliver(sender)
     assert events == []
@@ -422,7 +422,7 @@ def test_success_is_not_logged(
 def test_same_bytes_on_a_retry(
     spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux
 ) -> None:
-    """A retry sends the very bytes again; lines that came meanwhile follow later."""
+    """A retry sends the same bytes again; lines that arrived meanwhile follow later."""
     fill(spool, 0, 500)
     unread = Reply(200, b"x" * 100, manner="cut")
     fake.play(Reply(503), Reply(manner="nothing"), Reply(500, b"{}"), unread, Reply())
@@ -436,20 +436,20 @@ def test_same_bytes_on_a_retry(
     assert fake.taken == lines(0, 504)
 
 
-# Lines that the server refuses
+# Lines that the server rejects
 
 
 def test_one_bad_line_among_five_thousand(
     spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux, clock: Clock
 ) -> None:
-    """The 4,999 good ones arrive in order, the bad one is kept with the server's words."""
+    """The 4,999 good ones are delivered in order, the bad one is kept with the server's message."""
     fill(spool, 0, 5000)
     bad = line(3210)
     message = b'{"code":"invalid","message":"field type conflict on power_w"}'
     fake.rule = lambda request: Reply(400, message) if bad in request.lines else Reply()
     sender = Sender(spool, v2(fake.url), dead, parked)
     deliver(sender)
-    # 1 for all, 1 to see that it takes another, then 2 for each of the 13 halvings at the most,
+    # 1 for all, 1 to see that it accepts another, then 2 for each of the 13 halvings at most,
     # and 2 more for the bad one if the request before it failed.
     assert len(fake.received) <= 30
     assert in_order(fake.taken) == [text for text in lines(0, 5000) if text != bad]
@@ -471,7 +471,7 @@ def test_bad_lines(
     bad: set[int],
     clock: Clock,
 ) -> None:
-    """However many are bad and wherever, they alone are rejected; all keeps its order."""
+    """Any number of bad lines, at any place, are rejected; the others are delivered in order."""
     fill(spool, 0, 64)
     wrong = {line(number) for number in bad}
     found = result(status, {}, "no")
@@ -487,7 +487,7 @@ def test_bad_lines(
 def test_rejection_is_logged(
     spool: Spool, server: Scripted, sender: Sender, events: list[logging.LogRecord], clock: Clock
 ) -> None:
-    """Rejecting is logged when it begins, with the server's words, and when it is over."""
+    """The beginning of rejections is logged with the server's message, and so is their end."""
     server.rule = lambda sent: REJECTED if set(sent) & set(lines(0, 50)) else WRITTEN
     for first in range(0, 50, 10):
         fill(spool, first, first + 10)
@@ -509,7 +509,7 @@ def test_rejection_is_logged(
 
 
 def test_progress_is_kept(spool: Spool, server: Scripted, sender: Sender, clock: Clock) -> None:
-    """What was taken before the server went away in the middle of halving is let go of."""
+    """Lines accepted before the server failed during the bisection are committed."""
     fill(spool, 0, 16)
     bad = line(12)
     taken = iter([REJECTED, WRITTEN, WRITTEN, REJECTED, REFUSED])
@@ -525,7 +525,7 @@ def test_progress_is_kept(spool: Spool, server: Scripted, sender: Sender, clock:
 def test_too_large_is_halved(
     spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, most: int
 ) -> None:
-    """413 halves until it fits; nothing is rejected that would fit alone."""
+    """413 halves the batch until it fits; no line that fits alone is rejected."""
     fill(spool, 0, 200)
     server.rule = lambda sent: TOO_LARGE if len(sent) > most else WRITTEN
     deliver(sender)
@@ -536,7 +536,7 @@ def test_too_large_is_halved(
 def test_single_line_that_is_too_large(
     spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux, clock: Clock
 ) -> None:
-    """A line that does not fit alone is rejected; its neighbours arrive."""
+    """A line that is too large alone is rejected; its neighbours are delivered."""
     huge = b'm x="%b" 1' % (b"x" * 20_000)
     spool.append(line(0))
     spool.append(huge)
@@ -558,7 +558,7 @@ def poisoned(bad: set[bytes]) -> Rule:
 def test_poison(
     spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, bad: set[int], clock: Clock
 ) -> None:
-    """Lines that get a 5xx for ever while others pass are rejected; the rest arrives."""
+    """Lines that always get a 5xx while others are accepted are rejected; the rest is delivered."""
     fill(spool, 0, 100)
     poison = {line(number) for number in bad}
     server.rule = poisoned(poison)
@@ -586,7 +586,7 @@ def test_nine_server_errors_are_not_ten(
 def test_server_that_is_down_is_not_a_poison(
     spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters
 ) -> None:
-    """A server that answers 5xx to everything, single lines too, loses nothing however long."""
+    """A server that answers 5xx to every line loses none, however long it does."""
     fill(spool, 0, 100)
     server.play(BROKEN)
     assert all(sender.deliver_once() for _ in range(100))
@@ -600,7 +600,7 @@ def test_server_that_is_down_is_not_a_poison(
 def test_single_line_is_never_a_poison_alone(
     spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, clock: Clock
 ) -> None:
-    """With a single line waiting nobody can tell a poison from a server that is down: it waits."""
+    """A single waiting line that gets a 5xx is kept: the server may be down."""
     fill(spool, 0, 1)
     server.play(BROKEN)
     assert all(sender.deliver_once() for _ in range(50))
@@ -623,7 +623,7 @@ def test_server_that_goes_down_while_a_poison_is_sought(
     outage: WriteResult,
     clock: Clock,
 ) -> None:
-    """A server that breaks down after a poison was found costs no line but the poison."""
+    """A server that fails after a bad line was found costs no other line."""
     fill(spool, 0, 64)
     poison = line(20)
     server.rule = poisoned({poison})
@@ -665,7 +665,7 @@ def test_server_that_refuses_everything(
     took_before: bool,
     count: int,
 ) -> None:
-    """A wrong path, or http to a TLS port, is answered 400 whatever is sent: no line is lost."""
+    """A server that answers 400 to everything (wrong path, http to a TLS port) loses no line."""
     if took_before:
         fill(spool, 1000, 1010)
         deliver(sender)
@@ -689,7 +689,7 @@ def test_server_that_refuses_everything(
 def test_first_line_of_all_is_bad(
     spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, clock: Clock
 ) -> None:
-    """A bad line with nothing behind it waits; with the next line it is found to be bad."""
+    """A bad line without another one waits; with the next line it is found."""
     server.rule = lambda sent: REJECTED if line(0) in sent else WRITTEN
     fill(spool, 0, 1)
     assert all(sender.deliver_once() for _ in range(5))
@@ -704,7 +704,7 @@ def test_first_line_of_all_is_bad(
 def test_bad_lines_one_by_one(
     spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, bad: set[int], clock: Clock
 ) -> None:
-    """Lines that come one at a time are found to be bad as well, once any was taken."""
+    """Bad lines that arrive one at a time are found too, once any line was accepted."""
     server.rule = lambda sent: REJECTED if set(map(line, bad)) & set(sent) else WRITTEN
     fill(spool, 100, 101)
     decide(sender, clock)
@@ -727,7 +727,7 @@ def of_charger(name: str, number: int) -> bytes:
 def test_charger_whose_every_line_conflicts(
     spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, clock: Clock
 ) -> None:
-    """However long one charger's lines conflict, they alone are refused; the others arrive."""
+    """If all lines of one charger conflict, only they are rejected; the others are delivered."""
     server.rule = lambda sent: REJECTED if any(b"=bad" in each for each in sent) else WRITTEN
     for number in range(400):
         spool.append(of_charger("good" if number % 40 == 39 else "bad", number))
@@ -739,7 +739,7 @@ def test_charger_whose_every_line_conflicts(
 def test_only_charger_conflicts_from_the_start(
     spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters
 ) -> None:
-    """Where nothing was ever taken the lines wait, as for a server that refuses everything."""
+    """If no line was ever accepted, the lines wait, as for a server that rejects everything."""
     server.play(REJECTED)
     fill(spool, 0, 300)
     assert all(sender.deliver_once() for _ in range(20))
@@ -750,7 +750,7 @@ def test_only_charger_conflicts_from_the_start(
 def test_server_that_begins_to_refuse_everything(
     spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, after: int, clock: Clock
 ) -> None:
-    """Also in the middle of the search for one bad line: nothing but that line is refused."""
+    """Even during the search for a bad line, only that line is rejected."""
     fill(spool, 0, 64)
     bad = line(20)
     server.rule = lambda sent: REJECTED if bad in sent or len(server.requests) > after else WRITTEN
@@ -765,7 +765,7 @@ def test_server_that_begins_to_refuse_everything(
 def test_backlog_that_is_too_old(
     spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, clock: Clock
 ) -> None:
-    """Thousands of points beyond the server's retention do not keep back the newest ones."""
+    """Thousands of points beyond the server's retention do not block the newest ones."""
     fill(spool, 0, 1200)
     sender._max_batch_lines = sender._batch_lines = 100
     old = set(lines(0, 1100))
@@ -788,7 +788,7 @@ TRUNCATED = WriteResult("retry", "truncated", "broke off its answer", answered=F
 def test_uplink_that_is_too_slow(
     spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, fits: int
 ) -> None:
-    """A batch that does not get through in time is halved until it does."""
+    """A batch that times out is halved until it succeeds."""
     fill(spool, 0, 1000)
     server.rule = lambda sent: TIMEOUT if len(sent) > fits else WRITTEN
     while spool.pending:
@@ -805,7 +805,7 @@ def test_uplink_that_is_too_slow(
 def test_delivery_by_hand_over_a_slow_uplink(
     spool: Spool, server: Scripted, sender: Sender
 ) -> None:
-    """Whoever delivers without waiting sees when there is no use in trying smaller requests."""
+    """`shrinking` is True while a smaller request may succeed."""
     fill(spool, 0, 1000)
     server.rule = lambda sent: TIMEOUT if len(sent) > 60 else WRITTEN
     while (wait := sender.deliver_once()) is not None:
@@ -822,7 +822,7 @@ def test_delivery_by_hand_over_a_slow_uplink(
 
 
 def test_one_timeout_halves_nothing(spool: Spool, server: Scripted, sender: Sender) -> None:
-    """A single failure sends the very same lines again."""
+    """After a single failure the same lines are sent again."""
     fill(spool, 0, 100)
     server.play(TIMEOUT, WRITTEN)
     deliver_all = [sender.deliver_once() for _ in range(2)]
@@ -833,7 +833,7 @@ def test_one_timeout_halves_nothing(spool: Spool, server: Scripted, sender: Send
 def test_requests_grow_while_they_are_quick(
     spool: Spool, server: Scripted, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Requests double up to the most, but not beyond what takes half of the time allowed."""
+    """Batches double up to the maximum, unless a request takes half of its time limit."""
     now = [0.0]
     monkeypatch.setattr(delivery.time, "monotonic", lambda: now[0])
     fill(spool, 0, 4000)
@@ -865,7 +865,7 @@ def test_line_on_which_the_server_breaks_off(
     bad: set[int],
     clock: Clock,
 ) -> None:
-    """A line that the server crashes on is found and refused; the rest arrives."""
+    """A line on which the server closes the connection is rejected; the rest is delivered."""
     poison = {line(number) for number in bad}
     server.rule = lambda sent: found if poison & set(sent) else WRITTEN
     fill(spool, 0, 40)
@@ -878,7 +878,7 @@ def test_line_on_which_the_server_breaks_off(
 def test_server_that_hangs_for_hours(
     spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, found: WriteResult
 ) -> None:
-    """A server that breaks off everything is no line's fault, however long it does."""
+    """A server that closes every connection, however long, costs no line."""
     fill(spool, 0, 40)
     deliver(sender)
     fill(spool, 40, 100)
@@ -895,7 +895,7 @@ def test_server_that_hangs_for_hours(
 
 
 def test_dead_letters_are_bounded(tmp_path: Path) -> None:
-    """The newest letters are kept, by bytes; those that go for them are counted."""
+    """The newest letters are kept, limited in bytes; dropped ones are counted."""
     dead = DeadLetters(tmp_path / "dead", 64 * 1024)
     for number in range(2000):
         dead.put(line(number), f"no {number}")
@@ -908,7 +908,7 @@ def test_dead_letters_are_bounded(tmp_path: Path) -> None:
 
 
 def test_newest_letter_in_1970(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A letter that is written while the clock is wrong is the newest all the same."""
+    """A letter written while the clock is wrong still counts as the newest."""
     dead = DeadLetters(tmp_path / "dead", 8 * 1024)
     for number in range(100):
         dead.put(line(number), "no")
@@ -919,7 +919,7 @@ def test_newest_letter_in_1970(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_dead_letters_hold_anything(dead: DeadLetters) -> None:
-    """Line and words may hold anything; the time is when it was rejected."""
+    """Line and message may hold any text; the time is that of the rejection."""
     before = time.time()
     dead.put('m x="ä\n🚗" 1'.encode(), 'say "no"\n\x1b[31m')
     dead.put(b"\xff\xfe", "")
@@ -931,13 +931,13 @@ def test_dead_letters_hold_anything(dead: DeadLetters) -> None:
 
 
 def test_no_dead_letters(tmp_path: Path, spool: Spool, dead: DeadLetters) -> None:
-    """Without the directory there are none."""
+    """Without the directory there are no letters."""
     assert list(letters(tmp_path / "none")) == []
     assert dead.requeue(spool) == (0, 0, 0)
 
 
 def test_damaged_letters_are_passed_over(spool: Spool, dead: DeadLetters) -> None:
-    """Letters that are none harm neither showing nor putting back."""
+    """Damaged letters affect neither the list nor requeueing."""
     for text in (b"", b"{", b"[]", b'{"words": "x"}', b"\xff", b"7"):
         dead.spool.append(text)
     dead.put(line(0), "no")
@@ -949,7 +949,7 @@ def test_damaged_letters_are_passed_over(spool: Spool, dead: DeadLetters) -> Non
 def test_requeue(
     spool: Spool, server: Scripted, sender: Sender, dead: DeadLetters, clock: Clock
 ) -> None:
-    """Put back, letters are lines again, in order, and delivered; there are none left."""
+    """Requeued letters are delivered as lines, in order, and no letter is left."""
     fill(spool, 0, 8)
     server.rule = lambda sent: REJECTED if set(sent) & set(lines(2, 5)) else WRITTEN
     decide(sender, clock)
@@ -963,7 +963,7 @@ def test_requeue(
 
 @pytest.mark.parametrize("room", [0, 1, 700, 1900])
 def test_requeue_into_a_full_spool(tmp_path: Path, dead: DeadLetters, room: int) -> None:
-    """Nothing that waits goes for a letter: what finds no room stays one."""
+    """Requeueing drops no waiting line: letters without room stay."""
     used = [0]
     queue = Spool(tmp_path / "queue", 256 * 1024, lambda: used[0])
     fill(queue, 10_000, 12_000)
@@ -981,7 +981,7 @@ def test_requeue_into_a_full_spool(tmp_path: Path, dead: DeadLetters, room: int)
 
 
 def test_requeue_of_a_line_without_a_time(spool: Spool, dead: DeadLetters) -> None:
-    """The server would stamp it with the time of now, so it stays a letter."""
+    """It stays a letter, because the server would give it the current time."""
     dead.put(line(0), "no")
     dead.put(b"goe_charger,charger=a power_w=1.0", "measured before a restart")
     dead.put(b'goe_charger,charger=a x="5 7"', "measured before a restart")
@@ -995,7 +995,7 @@ def test_requeue_of_a_line_without_a_time(spool: Spool, dead: DeadLetters) -> No
 
 
 def test_requeue_keeps_the_limit(tmp_path: Path, spool: Spool) -> None:
-    """Letters that stay, as many as there may be, do not raise the limit for those that follow."""
+    """Any number of letters that stay do not raise the limit for later ones."""
     dead = DeadLetters(tmp_path / "dead", 64 * 1024)
     while not dead.spool.dropped:
         dead.extend([(b"goe_charger power_w=1.0", "no")] * 50)
@@ -1011,7 +1011,7 @@ def test_requeue_keeps_the_limit(tmp_path: Path, spool: Spool) -> None:
 def test_requeue_on_a_full_disk(
     spool: Spool, dead: DeadLetters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No letter is lost where neither the queue nor the letters that stay find room."""
+    """No letter is lost if neither the queue nor the remaining letters can be written."""
     dead.put(b"goe_charger power_w=1.0", "no")
     dead.put(line(0), "no")
 
@@ -1033,7 +1033,7 @@ def test_full_disk_and_a_refused_line(
     monkeypatch: pytest.MonkeyPatch,
     clock: Clock,
 ) -> None:
-    """Where no letter can be written the line is counted, and delivery goes on."""
+    """If a letter cannot be written, the line is counted, and delivery continues."""
     fill(spool, 0, 8)
     server.rule = lambda sent: REJECTED if line(3) in sent else WRITTEN
 
@@ -1061,7 +1061,7 @@ def started(sender: Sender) -> Iterator[Sender]:
 
 
 def test_wake(spool: Spool, server: Scripted, started: Sender) -> None:
-    """A line that comes while nothing waited is delivered when the sender is told of it."""
+    """A line that arrives while the sender is idle is delivered after `wake`."""
     for number in range(20):
         spool.append(line(number))
         started.wake()
@@ -1069,7 +1069,7 @@ def test_wake(spool: Spool, server: Scripted, started: Sender) -> None:
 
 
 def test_wakes_are_not_lost(spool: Spool, server: Scripted, started: Sender) -> None:
-    """Many lines and wakes at once: the last one is delivered too, without another wake."""
+    """Of many lines and wakes at once the last line is delivered too, without another wake."""
     for number in range(300):
         spool.append(line(number))
         started.wake()
@@ -1077,7 +1077,7 @@ def test_wakes_are_not_lost(spool: Spool, server: Scripted, started: Sender) -> 
 
 
 def test_what_waits_at_the_start(spool: Spool, server: Scripted, sender: Sender) -> None:
-    """What is there at the start goes without a wake."""
+    """Lines that wait at the start are delivered without a wake."""
     fill(spool, 0, 5)
     sender.start()
     wait_for(lambda: server.taken == lines(0, 5), "the lines")
@@ -1085,14 +1085,14 @@ def test_what_waits_at_the_start(spool: Spool, server: Scripted, sender: Sender)
 
 
 def test_stop_when_idle(sender: Sender) -> None:
-    """A sender with nothing to do stops at once."""
+    """An idle sender stops at once."""
     sender.start()
     sender.stop(20)
     assert not sender._thread.is_alive()
 
 
 def test_stop_in_a_back_off(spool: Spool, server: Scripted, sender: Sender) -> None:
-    """A sender that waits out an outage stops at once; everything stays on disk."""
+    """A sender in a back-off stops at once; everything stays on disk."""
     fill(spool, 0, 5)
     server.play(WriteResult("retry", "too_many_requests", "", 600.0))
     sender.start()
@@ -1105,7 +1105,7 @@ def test_stop_in_a_back_off(spool: Spool, server: Scripted, sender: Sender) -> N
 def test_stop_in_a_request(
     spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux
 ) -> None:
-    """A sender whose server hangs is left after the grace; everything stays on disk."""
+    """A sender whose server hangs is abandoned after the grace period; everything stays on disk."""
     fill(spool, 0, 5)
     fake.play(Reply(manner="hang"))
     sender = Sender(spool, v2(fake.url, Access(5.0)), dead, parked)
@@ -1121,7 +1121,7 @@ def test_stop_in_a_request(
 def test_stop_in_the_search_for_bad_lines(
     spool: Spool, server: Scripted, sender: Sender, parked: ParkedLines
 ) -> None:
-    """A search of thousands of requests ends with the one under way; nothing follows it."""
+    """A stop ends a search of thousands of requests after the current one."""
     fill(spool, 0, 3000)
     fill(spool, 5000, 5001)
     server.rule = lambda sent: WRITTEN if sent == [line(5000)] else REJECTED
@@ -1146,7 +1146,7 @@ def test_stop_in_the_trial_of_a_parked_line(
     clock: Clock,
     after: int,
 ) -> None:
-    """A stop while a parked line is tried decides nothing: it stays parked."""
+    """A stop during a trial decides nothing: the line stays parked."""
     fill(spool, 0, 8)
     server.rule = lambda sent: REJECTED if line(3) in sent else WRITTEN
     deliver(sender)
@@ -1165,7 +1165,7 @@ def test_stop_in_the_trial_of_a_parked_line(
 
 
 def test_answer_after_the_end(spool: Spool, server: Scripted, sender: Sender) -> None:
-    """An answer that comes after the spool was closed changes nothing in it any more."""
+    """An answer that arrives after the spool was closed changes nothing on disk."""
     fill(spool, 0, 5)
     asked, answer = threading.Event(), threading.Event()
 
@@ -1189,7 +1189,7 @@ def test_answer_after_the_end(spool: Spool, server: Scripted, sender: Sender) ->
 
 
 def test_stop_between_two_rounds(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stop that comes just as the sender turns to its next round is not missed."""
+    """A stop just before the sender's next round is not missed."""
 
     class Late(threading.Event):
         def clear(self) -> None:
@@ -1212,7 +1212,7 @@ def test_a_defect_does_not_end_delivery(
     events: list[logging.LogRecord],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An exception nobody foresaw is logged with its traceback, and delivery goes on later."""
+    """An unexpected exception is logged with its traceback, and delivery continues later."""
     fill(spool, 0, 5)
     monkeypatch.setattr(delivery, "MAX_WAIT_SECONDS", 0.01)
     broken = iter([True, True])
@@ -1236,7 +1236,7 @@ def test_a_defect_does_not_end_delivery(
 def test_asking_without_lines(
     spool: Spool, server: Scripted, dead: DeadLetters, parked: ParkedLines
 ) -> None:
-    """While an answer is wanted the server is asked each second without lines, and it is told."""
+    """While an answer is needed, a request without lines is sent every second, and reported."""
     wanted = [True]
     told: list[WriteResult] = []
     sender = Sender(
@@ -1262,7 +1262,7 @@ def test_asking_without_lines(
 def test_answers_are_told(
     spool: Spool, server: Scripted, dead: DeadLetters, parked: ParkedLines
 ) -> None:
-    """The answer to each request with lines is told as well."""
+    """The result of every request with lines is reported too."""
     told: list[WriteResult] = []
     sender = Sender(spool, server, dead, parked, on_answer=told.append)
     fill(spool, 0, 3)
@@ -1312,7 +1312,7 @@ def test_outage_over_http(
     reply: Reply,
     reason: str,
 ) -> None:
-    """A failure of each kind loses nothing, and what waited arrives once it is over."""
+    """A failure of each kind loses nothing, and the waiting lines are delivered afterwards."""
     fill(spool, 0, 20)
     fake.play(reply)
     sender = Sender(spool, api(fake.url, Access(0.3)), dead, parked)
@@ -1335,7 +1335,7 @@ def test_success_over_http(
     api: Callable[[str], WriteServer],
     status: int,
 ) -> None:
-    """200 with nothing in it and 204 are success."""
+    """204, and 200 with an empty body, are success."""
     fill(spool, 0, 20)
     fake.play(Reply(status))
     deliver(Sender(spool, api(fake.url), dead, parked))
@@ -1343,7 +1343,7 @@ def test_success_over_http(
 
 
 def test_server_that_comes_and_goes(spool: Spool, dead: DeadLetters, parked: ParkedLines) -> None:
-    """Refused while nobody listens; delivered when somebody does."""
+    """Lines are kept while the server is down, and delivered when it is up."""
     fill(spool, 0, 5)
     sender = Sender(spool, v2(f"http://127.0.0.1:{free_port()}"), dead, parked)
     assert sender.deliver_once()
@@ -1357,7 +1357,7 @@ def test_server_that_comes_and_goes(spool: Spool, dead: DeadLetters, parked: Par
 def test_flaky_server(
     spool: Spool, dead: DeadLetters, parked: ParkedLines, fake: FakeInflux
 ) -> None:
-    """A server that fails every other request in turn of ways gets every line, in order."""
+    """A server that fails every other request in various ways gets every line, in order."""
     fill(spool, 0, 2000)
     ways = [Reply(503), Reply(manner="nothing"), Reply(200, b"<html>"), Reply(429),
             Reply(500, b"x" * 500, manner="cut")]  # fmt: skip
@@ -1389,7 +1389,7 @@ def small(tmp_path: Path) -> Iterator[Spool]:
 def test_dropped_on_the_way(
     small: Spool, dead: DeadLetters, parked: ParkedLines, server: Scripted, clock: Clock
 ) -> None:
-    """A line whose segment goes while a request has it counts once, by what is answered."""
+    """A line that is dropped while in flight counts once, by the server's answer."""
     sender = Sender(small, server, dead, parked, jitter=lambda: 1.0)
     first, *_rest, last = small.read(900).lines
     waiting = small.pending
@@ -1410,7 +1410,7 @@ def test_dropped_on_the_way(
 def test_dropped_on_the_way_of_no_avail(
     small: Spool, dead: DeadLetters, parked: ParkedLines, server: Scripted
 ) -> None:
-    """What goes while a request has it, and is not taken, is dropped."""
+    """A line that is dropped while in flight and not accepted is counted as dropped."""
     sender = Sender(small, server, dead, parked, jitter=lambda: 1.0)
 
     def drops_what_is_on_its_way(_sent: Sequence[bytes]) -> WriteResult:
@@ -1432,7 +1432,7 @@ def test_dropped_before_it_was_on_its_way(
     server: Scripted,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What goes between being read and being sent is dropped, and not sent."""
+    """A line that is dropped between read and request is counted as dropped, and not sent."""
     sender = Sender(small, server, dead, parked, jitter=lambda: 1.0)
     read = small.read
 

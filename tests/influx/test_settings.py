@@ -1,4 +1,4 @@
-"""The section `influxdb`, and the variables that stand in for what it leaves out."""
+"""The section `influxdb`, and the variables that replace what it leaves out."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def loaded(**section: object) -> InfluxSettings:
-    """Return the section as it is once loaded."""
+    """Return the section after loading."""
     found = service_config.parse({"influxdb": {"bucket": "goe", **section}}, "config.yaml").influxdb
     assert found is not None
     return found
 
 
 def refusal(**section: object) -> str:
-    """Return why a section is refused."""
+    """Return the error for a section."""
     with pytest.raises(ConfigError) as refused:
         loaded(**section)
     assert "\n" not in str(refused.value)
@@ -37,7 +37,7 @@ def refusal(**section: object) -> str:
 
 
 def test_what_is_left_out() -> None:
-    """A bucket is enough."""
+    """Only the bucket is required."""
     found = loaded()
     assert (found.url, found.api, found.org, found.timeout) == (
         "http://localhost:8086", "v2", "", 10.0
@@ -48,7 +48,7 @@ def test_what_is_left_out() -> None:
 
 
 def test_variables(monkeypatch: pytest.MonkeyPatch, certificates: Path) -> None:
-    """influxdb-client's variables stand in, its timeout in ms, its tags in lower case."""
+    """influxdb-client's variables are used, its timeout in ms, its tags in lower case."""
     for name, value in {
         "URL": "https://influx.example:8086/behind/a/proxy/",
         "ORG": "home",
@@ -72,7 +72,7 @@ def test_variables(monkeypatch: pytest.MonkeyPatch, certificates: Path) -> None:
 
 
 def test_file_before_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the file says counts, and a variable that it overrides may be anything."""
+    """The file has precedence, and an overridden variable may be invalid."""
     monkeypatch.setenv("INFLUXDB_V2_URL", "nonsense")
     monkeypatch.setenv("INFLUXDB_V2_TIMEOUT", "soon")
     found = loaded(url="http://a:1", timeout="3s")
@@ -103,7 +103,7 @@ def test_file_before_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_bad_variable(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
-    """Variables are held to the rules of the file."""
+    """Variables must follow the rules of the file."""
     monkeypatch.setenv(f"INFLUXDB_V2_{name}", value)
     assert refusal() == f"config.yaml: {message}"
 
@@ -136,19 +136,19 @@ def test_password_in_a_url(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     ],
 )  # fmt: skip
 def test_a_bad_section(section: dict[str, object], message: str) -> None:
-    """Each mistake is named with its place and what is allowed."""
+    """Each mistake is reported with its place and what is allowed."""
     assert refusal(**section) == f"config.yaml: influxdb.{message}"
 
 
 @pytest.mark.parametrize("timeout", ["100ms", "10m"])
 def test_timeout_at_its_ends(timeout: str) -> None:
-    """From a tenth of a second to ten minutes."""
+    """A timeout is between a tenth of a second and ten minutes."""
     assert loaded(timeout=timeout).timeout in (0.1, 600.0)
 
 
 @pytest.fixture
 def certificates() -> Path:
-    """Return a file with certificates, which is the system's."""
+    """Return a file with the system's certificates."""
     import certifi
 
     return Path(certifi.where())
@@ -161,7 +161,7 @@ def certificates() -> Path:
     ids=["missing", "empty", "nonsense"],
 )  # fmt: skip
 def test_a_bad_ca_file(tmp_path: Path, content: str | None, reason: str) -> None:
-    """Certificates that cannot be used are found by `--config.check`, not in the night."""
+    """Unusable certificates are found by `--config.check`."""
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)

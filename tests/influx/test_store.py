@@ -20,7 +20,7 @@ NOW = 1_780_000_000_000
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """Yield a store whose clock nothing confirms."""
+    """Yield a store whose clock is not confirmed."""
     keeper = store_module.Timekeeper
 
     def unconfirmed(*args: object, **options: object) -> object:
@@ -49,7 +49,7 @@ def test_shares(store: Store) -> None:
 
 
 def test_queue_gets_what_unstamped_points_leave(store: Store, tmp_path: Path) -> None:
-    """Unstamped points are the newer ones: the queue is dropped for them, and grows after them."""
+    """The queue drops its oldest lines for unstamped points, and grows after them."""
     while not store.queue.dropped:
         store.queue.extend([line(0)] * 500)
     full = store.queue.size_bytes
@@ -67,7 +67,7 @@ def test_queue_gets_what_unstamped_points_leave(store: Store, tmp_path: Path) ->
 
 
 def test_requeue_leaves_room_for_unstamped_points(store: Store) -> None:
-    """Letters are put back only as far as the queue has room beside the unstamped points."""
+    """Letters are put back only if the queue has room beside the unstamped points."""
     store.unstamped.spool.extend([b"x" * 1000] * 820)
     store.dead_letters.extend([(line(number), "no") for number in range(150)])
     while store.queue.extend([line(1)] * 100, make_room=False) == 100:

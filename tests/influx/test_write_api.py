@@ -1,4 +1,4 @@
-"""The two write endpoints over real sockets: what is sent, and what each answer comes to."""
+"""The two write endpoints over real sockets: the requests, and the result of each answer."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def fake() -> Iterator[FakeInflux]:
 
 
 def test_v2_request(fake: FakeInflux) -> None:
-    """API v2 posts to /api/v2/write with org, bucket and ms, the token in a header."""
+    """API v2 posts to /api/v2/write with org, bucket and ms, and the token in a header."""
     assert v2(fake.url).write(LINES).outcome == "written"
     (request,) = fake.received
     assert (request.method, request.path) == ("POST", "/api/v2/write")
@@ -67,7 +67,7 @@ def test_v2_request(fake: FakeInflux) -> None:
 
 
 def test_v1_request(fake: FakeInflux) -> None:
-    """API v1 posts to /write with the database and ms, user and password in a header."""
+    """API v1 posts to /write with the database and ms, and user and password in a header."""
     assert v1(fake.url).write(LINES).outcome == "written"
     (request,) = fake.received
     assert (request.method, request.path) == ("POST", "/write")
@@ -77,21 +77,21 @@ def test_v1_request(fake: FakeInflux) -> None:
 
 
 def test_v1_without_a_user(fake: FakeInflux) -> None:
-    """Without a user name there is no Authorization header at all."""
+    """Without a user name there is no Authorization header."""
     ServerV1(fake.url, "goe", "", "", Access(2.0)).write(LINES)
     assert "authorization" not in fake.received[0].headers
 
 
 @both_apis
 def test_url_with_a_path(fake: FakeInflux, server: Open) -> None:
-    """A path in the URL, as behind a proxy, stands before the endpoint's path."""
+    """A path in the URL, as behind a proxy, precedes the endpoint's path."""
     server(f"{fake.url}/influx/").write(LINES)
     assert fake.received[0].path in ("/influx/api/v2/write", "/influx/write")
 
 
 @both_apis
 def test_body_is_the_lines(fake: FakeInflux, server: Open) -> None:
-    """The body is the lines' bytes as they are, joined by newlines, packed, always alike."""
+    """The body is the lines, joined by newlines and compressed, always the same bytes."""
     for _ in range(2):
         server(fake.url).write(LINES)
     first, second = fake.received
@@ -102,7 +102,7 @@ def test_body_is_the_lines(fake: FakeInflux, server: Open) -> None:
 
 @both_apis
 def test_body_is_small(fake: FakeInflux, server: Open) -> None:
-    """A batch takes less than a fourth of its size on the way, however slow the uplink is."""
+    """A batch is compressed to less than a quarter of its size."""
     fields = b",".join(b"some_field_%d_w=%d.5" % (number, number * 7919) for number in range(60))
     lines = [b"goe_charger,charger=garage %b %d" % (fields, n) for n in range(500)]
     assert server(fake.url).write(lines).outcome == "written"
@@ -112,7 +112,7 @@ def test_body_is_small(fake: FakeInflux, server: Open) -> None:
 
 @both_apis
 def test_large_body(fake: FakeInflux, server: Open) -> None:
-    """5,000 long lines arrive as they are."""
+    """5,000 long lines arrive unchanged."""
     lines = [b"m,t=%d v=%d %d" % (n, n, n) for n in range(5000)]
     assert server(fake.url).write(lines).outcome == "written"
     assert fake.received[0].lines == lines
@@ -120,7 +120,7 @@ def test_large_body(fake: FakeInflux, server: Open) -> None:
 
 @both_apis
 def test_no_lines_ask_for_an_answer(fake: FakeInflux, server: Open) -> None:
-    """Without lines it is a ping: an answer with the server's time, nothing to write."""
+    """A request without lines gets an answer with the server's time."""
     fake.play(Reply(400, b"no points", date=NOW))
     found = server(fake.url).write([])
     assert found.answered
@@ -132,7 +132,7 @@ def test_no_lines_ask_for_an_answer(fake: FakeInflux, server: Open) -> None:
 def test_proxies_of_the_environment_do_not_count(
     fake: FakeInflux, server: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """HTTP_PROXY does not lead points, and the token, to somebody else."""
+    """HTTP_PROXY is not used for points and the token."""
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     assert server(fake.url).write(LINES).outcome == "written"
@@ -140,7 +140,7 @@ def test_proxies_of_the_environment_do_not_count(
 
 @both_apis
 def test_redirects_are_not_followed(fake: FakeInflux, server: Open) -> None:
-    """A redirect is no success, and the token goes nowhere else."""
+    """A redirect is a failure, and the token is not sent elsewhere."""
     fake.play(Reply(307, headers=(("Location", f"{fake.url}/elsewhere"),)))
     assert server(fake.url).write(LINES).outcome == "retry"
     assert len(fake.received) == 1
@@ -148,7 +148,7 @@ def test_redirects_are_not_followed(fake: FakeInflux, server: Open) -> None:
 
 @both_apis
 def test_one_server_many_requests(fake: FakeInflux, server: Open) -> None:
-    """A server object serves request after request, good and bad in turn."""
+    """A server object is used for many requests, successful and failed."""
     asker = server(fake.url)
     fake.play(Reply(), Reply(503), Reply(400, b"bad"), Reply(manner="nothing"), Reply())
     outcomes = [asker.write(LINES).outcome for _ in range(5)]
@@ -186,14 +186,14 @@ def test_one_server_many_requests(fake: FakeInflux, server: Open) -> None:
         (599, "", "retry", "server_error"),
     ],
 )
-def test_judge(status: int, body: str, outcome: str, reason: str) -> None:
-    """Only 204, and 200 without a body, are success; only 400 and 422 are the lines' own fault."""
+def test_result(status: int, body: str, outcome: str, reason: str) -> None:
+    """Only 204, and 200 without a body, are success; only 400 and 422 are caused by the lines."""
     found = result(status, {}, body)
     assert (found.outcome, found.reason, found.answered) == (outcome, reason, True)
 
 
-def test_judge_keeps_the_servers_words() -> None:
-    """The words are the status and the body on one line, at most 500 characters of it."""
+def test_result_holds_the_servers_message() -> None:
+    """The message is the status and the body on one line, at most 500 characters of it."""
     assert result(400, {}, ' {"message":\n "field  type"}\r\n').message == (
         'HTTP 400: {"message": "field type"}'
     )
@@ -221,7 +221,7 @@ def test_judge_keeps_the_servers_words() -> None:
     ],
 )
 def test_retry_after(header: str, seconds: float | None) -> None:
-    """`Retry-After` counts as seconds or as a date, by the server's own clock; else not at all."""
+    """`Retry-After` is read as seconds or as a date by the server's own clock."""
     headers = {"Retry-After": header, "Date": "Thu, 28 May 2026 20:00:00 GMT"}
     assert result(503, headers, "").retry_after_seconds == seconds
     assert (
@@ -230,19 +230,19 @@ def test_retry_after(header: str, seconds: float | None) -> None:
 
 
 def test_retry_after_as_a_date_without_a_date() -> None:
-    """Without the server's time nobody knows how long a date is away."""
+    """A date is ignored if the server's time is unknown."""
     headers = {"Retry-After": "Thu, 28 May 2026 20:28:20 GMT"}
     assert result(503, headers, "").retry_after_seconds is None
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "Thu, 99 May 2026 00:00:00 GMT", "0"])
 def test_server_time_that_is_none(text: str) -> None:
-    """A `Date` that is none is no server time, and nothing breaks."""
+    """An invalid `Date` is ignored."""
     assert result(204, {"Date": text}, "").server_time is None
 
 
 def test_server_time() -> None:
-    """The answer's `Date` is Unix seconds, whatever came of the lines."""
+    """The server's time is the `Date` in Unix seconds, whatever the result."""
     headers = {"date": "Thu, 28 May 2026 20:26:40 GMT"}
     assert {result(status, headers, "").server_time for status in (204, 200, 400, 500)} == {NOW}
 
@@ -251,7 +251,7 @@ def test_server_time() -> None:
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 429, 500, 502, 503])
 @pytest.mark.parametrize("body", [b"", b'{"code":"x","message":"no such bucket"}'])
 def test_errors_over_http(fake: FakeInflux, server: Open, status: int, body: bytes) -> None:
-    """An error's status, words, `Retry-After` and `Date` come through, with and without a body."""
+    """An error's status, message, `Retry-After` and `Date` are reported, also without a body."""
     fake.play(Reply(status, body, (("Retry-After", "17"),), date=NOW))
     found = server(fake.url).write(LINES)
     words = body.decode()
@@ -264,7 +264,7 @@ def test_errors_over_http(fake: FakeInflux, server: Open, status: int, body: byt
 
 @both_apis
 def test_html_with_200(fake: FakeInflux, server: Open) -> None:
-    """A page of some other server that answers 200 is no success."""
+    """A web page with status 200 is not a success."""
     fake.play(Reply(200, b"<!doctype html><title>Router</title>"))
     found = server(fake.url).write(LINES)
     assert (found.outcome, found.reason) == ("retry", "unexpected_answer")
@@ -274,21 +274,21 @@ def test_html_with_200(fake: FakeInflux, server: Open) -> None:
 @both_apis
 @pytest.mark.parametrize("status", [200, 204])
 def test_success(fake: FakeInflux, server: Open, status: int) -> None:
-    """204, and 200 with nothing in it, are success."""
+    """204, and 200 with an empty body, are success."""
     fake.play(Reply(status, date=NOW))
     assert server(fake.url).write(LINES) == WriteResult("written", server_time=NOW)
 
 
 @both_apis
 def test_answer_that_is_no_text(fake: FakeInflux, server: Open) -> None:
-    """An answer of arbitrary bytes is words too."""
+    """An answer of arbitrary bytes is a message too."""
     fake.play(Reply(400, bytes(range(256))))
     assert server(fake.url).write(LINES).outcome == "rejected"
 
 
 @both_apis
 def test_answer_without_date(fake: FakeInflux, server: Open) -> None:
-    """A server that tells no time is still answered by."""
+    """An answer without a date is an answer."""
     fake.play(Reply(date=0))
     assert server(fake.url).write(LINES) == WriteResult("written")
 
@@ -301,7 +301,7 @@ LONG_SECONDS = 15.0
 
 
 def ended(server: WriteServer, lines: list[bytes]) -> WriteResult:
-    """Return the found of a write that nothing answers, and see that it ends by a deadline."""
+    """Return the result of a write without an answer, and check that it ends by a deadline."""
     started = time.monotonic()
     found = server.write(lines)
     assert time.monotonic() - started < LONG_SECONDS
@@ -311,13 +311,13 @@ def ended(server: WriteServer, lines: list[bytes]) -> WriteResult:
 
 @both_apis
 def test_refused(server: Open) -> None:
-    """A port that nobody listens on is `refused`."""
+    """A closed port is `refused`."""
     assert ended(server(f"http://127.0.0.1:{free_port()}"), LINES).reason == "refused"
 
 
 @both_apis
 def test_reset_while_connecting(server: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reset in the moment of connecting, as of a server that ends, is a failure like others."""
+    """A reset while connecting, as from a server that stops, is a failure like others."""
 
     def reset(_socket: object, _address: object) -> None:
         raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
@@ -328,7 +328,7 @@ def test_reset_while_connecting(server: Open, monkeypatch: pytest.MonkeyPatch) -
 
 @both_apis
 def test_no_such_host(server: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that nobody knows is `dns`."""
+    """An unknown host name is `dns`."""
 
     def unknown(*_args: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -343,7 +343,7 @@ INTERIM = b"".join(b"HTTP/1.1 %d Interim\r\nX-Note: 1\r\n\r\n" % n for n in (100
 
 @both_apis
 def test_interim_response_is_skipped(speak: Callable[..., Speaker], server: Open) -> None:
-    """A server, or a proxy before it, may send 1xx responses before the 204 that counts."""
+    """1xx responses before the final one, from a server or proxy, are skipped."""
     speaker = speak(INTERIM, b"HTTP/1.1 204 No Content\r\n\r\n")
     assert server(f"http://{speaker.address}").write(LINES).outcome == "written"
     speaker = speak(INTERIM, b"HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\nno")
@@ -360,7 +360,7 @@ def test_too_many_interim_responses(speak: Callable[..., Speaker], server: Open)
 
 @both_apis
 def test_switching_protocols_is_a_failure(speak: Callable[..., Speaker], server: Open) -> None:
-    """101 says nothing of the lines, whatever follows it; they are kept."""
+    """101 is a failure, whatever follows it; the lines are kept."""
     speaker = speak(b"HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")
     found = server(f"http://{speaker.address}").write(LINES)
     assert (found.outcome, found.reason) == ("retry", "http_status")
@@ -376,14 +376,14 @@ def test_nothing_comes_back(fake: FakeInflux, server: Open) -> None:
 @both_apis
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_reset_in_the_answer(fake: FakeInflux, server: Open, status: int) -> None:
-    """An answer that breaks off in its middle decides nothing: no line is lost to it."""
+    """A truncated answer decides nothing: the lines are kept."""
     fake.play(Reply(status, b"x" * 1000, manner="cut"))
     assert ended(server(fake.url), LINES).reason == "truncated"
 
 
 @both_apis
 def test_reset_in_the_body(fake: FakeInflux, server: Open) -> None:
-    """A reset while the lines are still being sent decides nothing."""
+    """A reset while the lines are being sent decides nothing."""
     fake.rule = UNREAD
     assert ended(server(fake.url), [b"m v=1 1" * 1000] * 3000).reason == "truncated"
 
@@ -391,14 +391,14 @@ def test_reset_in_the_body(fake: FakeInflux, server: Open) -> None:
 @both_apis
 @pytest.mark.parametrize("status", [200, 500])
 def test_dripping_answer(fake: FakeInflux, server: Open, status: int) -> None:
-    """An answer that comes a byte at a time ends by the deadline."""
+    """An answer sent a byte at a time ends by the deadline."""
     fake.play(Reply(status, manner="drip"))
     assert ended(server(fake.url, Access(0.4)), LINES).reason == "timeout"
 
 
 @both_apis
 def test_hanging_server(fake: FakeInflux, server: Open) -> None:
-    """A server that says nothing ends by the deadline."""
+    """A server that does not answer ends by the deadline."""
     fake.play(Reply(manner="hang"))
     assert ended(server(fake.url, Access(0.4)), LINES).reason == "timeout"
 
@@ -406,7 +406,7 @@ def test_hanging_server(fake: FakeInflux, server: Open) -> None:
 @both_apis
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_huge_answer(fake: FakeInflux, server: Open, status: int) -> None:
-    """An answer without end costs neither the memory nor the deadline."""
+    """An endless answer exceeds neither the memory nor the deadline."""
     fake.play(Reply(status, b"x" * 65536, manner="endless"))
     asker = server(fake.url, Access(5.0))
     tracemalloc.start()
@@ -439,21 +439,21 @@ def secure(certificate: Path) -> Iterator[FakeInflux]:
 
 @both_apis
 def test_wrong_certificate(secure: FakeInflux, server: Open) -> None:
-    """A certificate that nobody vouches for is `tls`: nothing is sent, nothing is lost."""
+    """An untrusted certificate is `tls`: nothing is sent, nothing is lost."""
     assert ended(server(secure.url), LINES).reason == "tls"
     assert secure.received == []
 
 
 @both_apis
 def test_certificate_of_another_host(secure: FakeInflux, server: Open, certificate: Path) -> None:
-    """A certificate for another name is `tls`, though its maker is trusted."""
+    """A certificate for another name is `tls`, though its issuer is trusted."""
     url = secure.url.replace("127.0.0.1", "localhost")
     assert ended(server(url, Access(2.0, ca_file=str(certificate))), LINES).reason == "tls"
 
 
 @both_apis
 def test_certificate_of_ones_own(secure: FakeInflux, server: Open, certificate: Path) -> None:
-    """With `ca_file` the certificates in it count."""
+    """The certificates in `ca_file` are trusted."""
     access = Access(2.0, ca_file=str(certificate))
     assert server(secure.url, access).write(LINES).outcome == "written"
     assert secure.received[0].lines == LINES
@@ -462,13 +462,13 @@ def test_certificate_of_ones_own(secure: FakeInflux, server: Open, certificate: 
 @both_apis
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 def test_any_certificate_when_asked_for(secure: FakeInflux, server: Open) -> None:
-    """Without verification any certificate will do, as somebody must have asked for."""
+    """With `verify_tls: false` any certificate is accepted."""
     assert server(secure.url, Access(2.0, verify_tls=False)).write(LINES).outcome == "written"
 
 
 @both_apis
 def test_deadline_with_tls(secure: FakeInflux, server: Open, certificate: Path) -> None:
-    """The deadline holds inside TLS too."""
+    """The deadline applies inside TLS too."""
     secure.play(Reply(200, manner="drip"))
     access = Access(0.5, ca_file=str(certificate))
     assert ended(server(secure.url, access), LINES).reason == "timeout"
@@ -487,7 +487,7 @@ def test_no_tls_at_the_other_end(fake: FakeInflux, server: Open) -> None:
 def test_secret_in_no_words(
     fake: FakeInflux, server: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Token and password stand in no words, no log and no text of the objects."""
+    """Token and password are in no message, log or `repr`."""
     basic = base64.b64encode(f"writer:{TOKEN}".encode()).decode()
     caplog.set_level(logging.DEBUG)
     logging.getLogger("goe_exporter").setLevel(logging.DEBUG)
@@ -510,7 +510,7 @@ def test_secret_in_no_words(
 
 
 def test_retry_after_of_a_coming_date(fake: FakeInflux) -> None:
-    """A date of a real server, 90 s ahead, is about 90 s."""
+    """A date 90 s ahead, from a server with the right time, is about 90 s."""
     fake.play(Reply(503, headers=(("Retry-After", http_date(90)),)))
     seconds = v2(fake.url).write(LINES).retry_after_seconds
     assert seconds is not None

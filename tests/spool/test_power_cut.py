@@ -1,4 +1,4 @@
-"""The power fails after each single step that touches the disk: nothing that was taken is lost."""
+"""The power fails after each step that changes the disk: nothing that was accepted is lost."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def numbers(found: Sequence[bytes]) -> list[int]:
 
 
 def drained(folder: Path, limit: int = LIMIT) -> list[bytes]:
-    """Return all that a spool opened anew gives."""
+    """Return all lines of a newly opened spool."""
     spool = Spool(folder, limit)
     found: list[bytes] = []
     while (batch := spool.read(7)).lines:
@@ -56,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
 def watch(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Watch]:
-    """Return a function that has what a cut leaves checked after each step from now on."""
+    """Return a function that checks the state after a power cut at every following step."""
     (tmp_path / "disk").mkdir()
     names = (str(number) for number in itertools.count())
     cuts = tmp_path_factory.mktemp("cuts")
@@ -75,7 +75,7 @@ def watch(
 
 
 def test_spool(watch: Watch, folder: Path) -> None:
-    """What was taken is there and in order, once it was let go of it never comes again."""
+    """Accepted lines are there and in order; committed lines never come back."""
     given: list[int] = []
     taken: set[int] = set()
     leaving: set[int] = set()
@@ -110,7 +110,7 @@ def test_spool(watch: Watch, folder: Path) -> None:
 
 
 def test_cut_while_a_tail_is_mended(watch: Watch, folder: Path) -> None:
-    """A torn record is counted at one start only, one without its newline is never lost."""
+    """A torn record is counted at one start only; a record without its newline is never lost."""
     records = [b"%08x %b\n" % (zlib.crc32(line(number)), line(number)) for number in range(6)]
     folder.mkdir(parents=True)
     (folder / "000000000001.log").write_bytes(b"".join(records[:3])[:-1])
@@ -131,7 +131,7 @@ def test_cut_while_a_tail_is_mended(watch: Watch, folder: Path) -> None:
 
 
 class Picky:
-    """A server that refuses some lines and keeps the others."""
+    """A server that rejects some lines and keeps the others."""
 
     def __init__(self, bad: set[bytes]) -> None:
         self.bad = bad
@@ -145,9 +145,9 @@ class Picky:
 
 
 def test_refused_lines(watch: Watch, folder: Path) -> None:
-    """A line that is refused is in the spool, parked or among the dead letters, at every moment.
+    """A rejected line is always in the queue, parked, or a dead letter.
 
-    Where those that were parked before it are decided later, a decided one is still parked.
+    A decided line may still be parked while lines parked before it are undecided.
     """
     server = Picky({line(2), line(5), line(6), line(7)})
     taken: set[bytes] = set()
@@ -184,7 +184,7 @@ def test_refused_lines(watch: Watch, folder: Path) -> None:
 
 
 def test_held_points(watch: Watch, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A point that waits for the clock is held or stamped, at every moment, and in order."""
+    """A point that waits for the clock is always unstamped or in the queue, and in order."""
     clock = {"wall": 100.0, "up": 10.0}
     keeper = functools.partial(
         Timekeeper,

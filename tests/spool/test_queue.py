@@ -1,4 +1,4 @@
-"""The queue on disk: what is taken stays taken, through kill, power cut, damage and a full disk."""
+"""The queue on disk loses no accepted line to a kill, a power cut, damage or a full disk."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def opened(folder: Path) -> Iterator[Open]:
-    """Return a function that opens the spool anew, after closing the one before."""
+    """Return a function that opens the spool, after closing the previous one."""
     spools: list[Spool] = []
 
     def start(limit: int = LIMIT, directory: Path = folder) -> Spool:
@@ -60,7 +60,7 @@ def opened(folder: Path) -> Iterator[Open]:
 
 
 def line(number: int) -> bytes:
-    """Return a line as a charger's point may be; `J` and `*` are one bit from a newline."""
+    """Return a line like a charger's point; `J` and `*` differ from a newline by one bit."""
     return b'goe_charger,charger=J*garage power_w=%d.5,car_state="idle" %d' % (
         number,
         10**12 + number,
@@ -81,7 +81,7 @@ def fill(spool: Spool, first: int, last: int) -> None:
 
 
 def drained(spool: Spool, most: int = 1000) -> list[bytes]:
-    """Read and commit until nothing is left; return what came."""
+    """Read and commit until nothing is left; return the lines."""
     found: list[bytes] = []
     while (batch := spool.read(most)).lines:
         found += batch.lines
@@ -103,7 +103,7 @@ def on_disk(folder: Path) -> int:
 
 @pytest.mark.parametrize("most", [1, 7, 1000])
 def test_first_in_first_out_across_segments(opened: Open, folder: Path, most: int) -> None:
-    """Lines come out as they went in and in that order, over many segments, at any batch size."""
+    """Lines come out in order, across segments, at any batch size."""
     spool = opened(SMALL)
     fill(spool, 0, 500)
     assert len(segments(folder)) > 5
@@ -113,7 +113,7 @@ def test_first_in_first_out_across_segments(opened: Open, folder: Path, most: in
 
 
 def test_segments_hold_what_they_should(opened: Open, folder: Path) -> None:
-    """No segment grows beyond its share, and records are `crc32 line` and a newline."""
+    """No segment exceeds its share, and a record is `crc32 line` and a newline."""
     spool = opened(SMALL)
     fill(spool, 0, 100)
     assert all(path.stat().st_size <= 4096 for path in segments(folder))
@@ -122,7 +122,7 @@ def test_segments_hold_what_they_should(opened: Open, folder: Path) -> None:
 
 
 def test_reading_again_gives_the_same(opened: Open) -> None:
-    """Without a commit a read repeats, with the same lines and ends."""
+    """Without a commit, a read returns the same lines and ends again."""
     spool = opened(SMALL)
     fill(spool, 0, 200)
     assert spool.read(150) == spool.read(150)
@@ -130,7 +130,7 @@ def test_reading_again_gives_the_same(opened: Open) -> None:
 
 
 def test_a_batch_holds_at_most_what_is_asked_for(opened: Open) -> None:
-    """A batch holds `most` lines or what there is, and an end for each line."""
+    """A batch holds up to `most` lines, and an end for each line."""
     spool = opened(SMALL)
     assert spool.read(5).lines == []
     fill(spool, 0, 3)
@@ -152,7 +152,7 @@ def test_commit_of_every_end(opened: Open) -> None:
 
 
 def test_an_old_commit_changes_nothing(opened: Open) -> None:
-    """A commit before the cursor moves nothing back."""
+    """A commit before the cursor does not move it back."""
     spool = opened(SMALL)
     fill(spool, 0, 100)
     ends = spool.read(100).ends
@@ -162,7 +162,7 @@ def test_an_old_commit_changes_nothing(opened: Open) -> None:
 
 
 def test_delivered_segments_go(opened: Open, folder: Path) -> None:
-    """What was delivered frees its room, segment by segment, but for the one that is written to."""
+    """Delivered segments are deleted, except the one that is written to."""
     spool = opened(SMALL)
     fill(spool, 0, 500)
     before = len(segments(folder))
@@ -174,7 +174,7 @@ def test_delivered_segments_go(opened: Open, folder: Path) -> None:
 
 
 def test_appending_while_reading(opened: Open) -> None:
-    """Appends between a read and its commit are neither lost nor repeated."""
+    """Lines appended between a read and its commit are neither lost nor repeated."""
     spool = opened(SMALL)
     found: list[bytes] = []
     for number in range(300):
@@ -190,7 +190,7 @@ def test_appending_while_reading(opened: Open) -> None:
     "text", [b"", b"a\nb", b"\n", b"\n\n", b"x" * 5000, b"\xff\xfe \x01", b" "]
 )
 def test_any_line(opened: Open, text: bytes) -> None:
-    """An empty line, one with newlines, one longer than a segment, one of odd bytes: as it was."""
+    """Empty lines, newlines, arbitrary bytes and lines longer than a segment are unchanged."""
     spool = opened(SMALL)
     assert spool.append(text)
     assert spool.append(b"after")
@@ -198,14 +198,14 @@ def test_any_line(opened: Open, text: bytes) -> None:
 
 
 def test_nul_becomes_a_newline(opened: Open) -> None:
-    """A NUL, which no line has, comes out as a newline, whose place on disk it takes."""
+    """A NUL, which no line contains, becomes a newline, because it stands for one on disk."""
     spool = opened(SMALL)
     spool.append(b"a\0b")
     assert drained(spool) == [b"a\nb"]
 
 
 def test_line_beyond_all_measure(opened: Open) -> None:
-    """A line of more than 1 MiB is dropped and counted; what waits is not touched."""
+    """A line of more than 1 MiB is dropped and counted; waiting lines are kept."""
     spool = opened(4 * LIMIT)
     spool.append(b"before")
     assert not spool.append(b"x" * (MAX_LINE_BYTES + 1))
@@ -215,7 +215,7 @@ def test_line_beyond_all_measure(opened: Open) -> None:
 
 
 def test_line_larger_than_the_spool(opened: Open) -> None:
-    """A line that can never fit costs itself, not everything that waits."""
+    """A line that can never fit is dropped, not the waiting ones."""
     spool = opened(SMALL)
     fill(spool, 0, 10)
     assert not spool.append(b"x" * SMALL)
@@ -228,7 +228,7 @@ def test_line_larger_than_the_spool(opened: Open) -> None:
 
 @pytest.mark.parametrize("delivered", [0, 1, 37, 40, 99, 100])
 def test_restart_goes_on(opened: Open, delivered: int) -> None:
-    """After a restart the next line is the first that was not committed, wherever that was."""
+    """After a restart the next line is the first uncommitted one."""
     spool = opened(SMALL)
     fill(spool, 0, 100)
     if delivered:
@@ -241,7 +241,7 @@ def test_restart_goes_on(opened: Open, delivered: int) -> None:
 
 
 def test_restart_with_nothing_left(opened: Open) -> None:
-    """Everything delivered, restarted, again and again: new lines come out, old ones do not."""
+    """After delivery and restart, repeatedly, only new lines come out."""
     for round_ in range(5):
         spool = opened(SMALL)
         assert spool.pending == 0
@@ -251,7 +251,7 @@ def test_restart_with_nothing_left(opened: Open) -> None:
 
 @pytest.mark.system
 def test_restart_without_a_close(folder: Path, opened: Open) -> None:
-    """What a process took before `kill -9` is there for the next one."""
+    """Lines accepted before `kill -9` are there for the next process."""
     program = (
         "import os, signal, sys; from pathlib import Path\n"
         "from goe_exporter.spool.queue import Spool\n"
@@ -268,7 +268,7 @@ def test_restart_without_a_close(folder: Path, opened: Open) -> None:
 def test_each_line_is_synced_before_it_counts(
     opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every append ends after a `fdatasync` of its own segment with its whole record in it."""
+    """Every append ends after an `fdatasync` of its segment with its whole record."""
     synced: list[tuple[int, int]] = []
     real = os.fdatasync
 
@@ -309,9 +309,9 @@ def test_cursor_is_on_disk_before_a_segment_goes(
 
 
 def test_torn_tail_at_every_byte(tmp_path: Path) -> None:
-    """Cut anywhere in the last record, the spool opens, loses that record at most, and counts it.
+    """A spool cut within its last record opens, loses at most that record, and counts it.
 
-    Cut before its first byte there is nothing left to count; without only its newline it is whole.
+    Cut before its first byte, the record leaves no trace; without only its newline it is complete.
     """
     content = b"".join(map(record, lines(0, 5)))
     size = len(record(line(4)))
@@ -330,7 +330,7 @@ def test_torn_tail_at_every_byte(tmp_path: Path) -> None:
 
 
 def test_torn_tails_are_counted_once(opened: Open, folder: Path) -> None:
-    """A tail that was cut is mended on disk: the next start finds nothing damaged."""
+    """A torn tail is repaired on disk: the next start finds no damage."""
     fill(opened(), 0, 5)
     path = segments(folder)[0]
     os.truncate(path, path.stat().st_size - 10)
@@ -341,9 +341,9 @@ def test_torn_tails_are_counted_once(opened: Open, folder: Path) -> None:
 
 
 def test_every_bit_flip(tmp_path: Path) -> None:
-    """Any one bit of the middle record flipped: both neighbours come out, one damaged is counted.
+    """A flipped bit in the middle record costs that record only, and it is counted.
 
-    Flips that make or unmake a newline are among them.
+    Flips that create or remove a newline are included.
     """
     first, middle, last = (record(text) for text in lines(1, 4))
     folder = tmp_path / "spool"
@@ -354,7 +354,7 @@ def test_every_bit_flip(tmp_path: Path) -> None:
         (folder / "000000000001.log").write_bytes(first + bytes(flipped) + last)
         spool = Spool(folder, LIMIT)
         batch = spool.read(10)
-        # The newline alone may be lost without any harm to the record, but nobody can tell.
+        # The newline alone may be lost without any harm to the record, but that cannot be known.
         assert batch.lines == [line(1), line(3)], bit
         assert spool.damaged == 1, bit
         spool.read(10)
@@ -367,7 +367,7 @@ def test_every_bit_flip(tmp_path: Path) -> None:
 
 
 def test_damage_among_many(opened: Open, folder: Path) -> None:
-    """Several damaged records in several segments cost themselves, at every batch size."""
+    """Several damaged records in several segments cost only themselves, at every batch size."""
     fill(opened(SMALL), 0, 300)
     lost = set()
     for path in segments(folder):
@@ -385,7 +385,7 @@ def test_damage_among_many(opened: Open, folder: Path) -> None:
 
 
 def test_only_damage(opened: Open, folder: Path) -> None:
-    """A spool of nothing but damage is empty, and room for new lines."""
+    """A spool of damaged records only is empty, and accepts new lines."""
     folder.mkdir()
     (folder / "000000000001.log").write_bytes(b"damaged\nall over\n" * 100)
     spool = opened()
@@ -409,7 +409,7 @@ def test_only_damage(opened: Open, folder: Path) -> None:
     ids=["zeros", "zero", "random", "random_line", "half", "ones", "headers"],
 )
 def test_garbage_at_the_end(opened: Open, folder: Path, tail: bytes) -> None:
-    """Zeros or garbage behind the last record, as a power cut leaves them, cost no good record."""
+    """Zeros or garbage behind the last record, as left by a power cut, cost no sound record."""
     fill(opened(), 0, 20)
     with segments(folder)[-1].open("ab") as file:
         file.write(tail)
@@ -421,7 +421,7 @@ def test_garbage_at_the_end(opened: Open, folder: Path, tail: bytes) -> None:
 
 
 def test_empty_segments(opened: Open, folder: Path) -> None:
-    """Segment files without a byte, first, in the middle and last, are nothing."""
+    """Empty segment files, at any place, are ignored."""
     fill(opened(SMALL), 0, 100)
     numbers = [int(path.stem) for path in segments(folder)]
     (folder / "000000000000.log").touch()
@@ -437,7 +437,7 @@ def test_empty_segments(opened: Open, folder: Path) -> None:
 
 
 def test_foreign_files(opened: Open, folder: Path) -> None:
-    """Other people's files are neither read, nor counted, nor deleted."""
+    """Foreign files are neither read, counted nor deleted."""
     folder.mkdir()
     names = ["1.log", "notes.log", "000000000001.log.bak", "0000000000001.log", "README", "cursor~"]
     for name in names:
@@ -458,7 +458,7 @@ def test_foreign_files(opened: Open, folder: Path) -> None:
      record(b"1 200")[:-4], b"00000000 1 200\n", b"\xff\xfe"],
 )  # fmt: skip
 def test_damaged_cursor(opened: Open, folder: Path, cursor: bytes | None) -> None:
-    """Without a sound cursor everything that is on disk comes again; nothing is lost."""
+    """Without a sound cursor all lines on disk are repeated; none is lost."""
     spool = opened()
     fill(spool, 0, 50)
     spool.commit(spool.read(20).end)
@@ -481,7 +481,7 @@ def test_cursor_without_its_newline(opened: Open, folder: Path) -> None:
 
 
 def test_cursor_left_half_written(opened: Open, folder: Path) -> None:
-    """A kill while the new cursor is written leaves the old one in force."""
+    """A kill while the new cursor is written leaves the old one valid."""
     spool = opened()
     fill(spool, 0, 50)
     spool.commit(spool.read(20).end)
@@ -493,7 +493,7 @@ def test_cursor_left_half_written(opened: Open, folder: Path) -> None:
 
 
 def test_cursor_beyond_the_end(opened: Open, folder: Path) -> None:
-    """A cursor behind the end of its segment, cut by a power failure, means its start."""
+    """A cursor behind the end of a truncated segment means its start."""
     spool = opened()
     fill(spool, 0, 50)
     spool.commit(spool.read(40).end)
@@ -507,7 +507,7 @@ def test_cursor_beyond_the_end(opened: Open, folder: Path) -> None:
 
 
 def test_cursor_of_a_segment_that_is_gone(opened: Open, folder: Path) -> None:
-    """A cursor in a segment that somebody deleted means the start of the next; numbers go on."""
+    """A cursor in a deleted segment means the start of the next; numbers continue."""
     spool = opened(SMALL)
     fill(spool, 0, 100)
     spool.commit(spool.read(10).end)
@@ -527,7 +527,7 @@ def test_cursor_of_a_segment_that_is_gone(opened: Open, folder: Path) -> None:
 
 @given(st.lists(st.binary(max_size=300) | st.just(record(line(7))), max_size=4), st.binary())
 def test_arbitrary_bytes(contents: list[bytes], cursor: bytes) -> None:
-    """Whatever the files hold, the spool opens, reads, takes new lines and gives them back."""
+    """Whatever the files contain, the spool opens, reads, and keeps new lines."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for number, content in enumerate(contents, 1):
@@ -547,7 +547,7 @@ def test_arbitrary_bytes(contents: list[bytes], cursor: bytes) -> None:
 
 @pytest.mark.parametrize("limit", [SMALL, 10 * 4096, 3 * 4096, 5000])
 def test_bound(opened: Open, folder: Path, limit: int) -> None:
-    """The segments never take more than the limit; the oldest go as a whole, and are counted."""
+    """The segments never exceed the limit; the oldest are dropped whole, and counted."""
     spool = opened(limit)
     for number in range(1200):
         fill(spool, number, number + 1)
@@ -562,7 +562,7 @@ def test_bound(opened: Open, folder: Path, limit: int) -> None:
 
 
 def test_bound_holds_after_a_restart(opened: Open, folder: Path) -> None:
-    """With a lower limit than before, the oldest go at the next append."""
+    """With a lower limit than before, the oldest are dropped at the next append."""
     fill(opened(SMALL), 0, 700)
     spool = opened(SMALL // 4)
     fill(spool, 700, 701)
@@ -571,7 +571,7 @@ def test_bound_holds_after_a_restart(opened: Open, folder: Path) -> None:
 
 
 def test_dropped_counts_only_what_was_not_delivered(opened: Open) -> None:
-    """A dropped segment's delivered lines are not counted: appended = delivered + dropped."""
+    """Delivered lines of a dropped segment are not counted: appended = delivered + dropped."""
     spool = opened(SMALL)
     fill(spool, 0, 300)
     spool.commit(spool.read(10).end)
@@ -582,7 +582,7 @@ def test_dropped_counts_only_what_was_not_delivered(opened: Open) -> None:
 
 
 def test_reader_in_a_segment_that_is_dropped(opened: Open) -> None:
-    """Lines that go while a reader has them are its own; its commit moves nothing back."""
+    """Lines dropped after they were read are still delivered; their commit moves nothing back."""
     spool = opened(SMALL)
     fill(spool, 0, 300)
     batch = spool.read(20)
@@ -595,7 +595,7 @@ def test_reader_in_a_segment_that_is_dropped(opened: Open) -> None:
 
 
 def test_reader_of_what_was_dropped_altogether(opened: Open) -> None:
-    """Where all segments went, a commit of what was read from them harms no new line."""
+    """If all segments were dropped, a commit of lines read before affects no new line."""
     spool = opened(SMALL)
     fill(spool, 0, 150)
     batch = spool.read(150)
@@ -610,7 +610,7 @@ def test_reader_of_what_was_dropped_altogether(opened: Open) -> None:
 
 
 def test_reader_and_writers_at_the_bound(opened: Open) -> None:
-    """With the spool full all the time, a reader gets lines in order, and none twice."""
+    """While the spool is full, a reader gets lines in order, and none twice."""
     spool = opened(SMALL)
     done = threading.Event()
     found: list[bytes] = []
@@ -638,7 +638,7 @@ def test_reader_and_writers_at_the_bound(opened: Open) -> None:
 
 
 def test_extend(opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many lines at once, over several segments, are taken with a sync for each segment."""
+    """Many lines at once, over several segments, are accepted with one sync for each segment."""
     synced: list[int] = []
     real = os.fdatasync
     monkeypatch.setattr(os, "fdatasync", lambda fd: (synced.append(fd), real(fd)))
@@ -649,7 +649,7 @@ def test_extend(opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_extend_a_full_spool(opened: Open) -> None:
-    """Lines that no other may be dropped for are taken as far as there is room."""
+    """Without `make_room`, lines are accepted while there is room."""
     spool = opened(SMALL)
     fill(spool, 0, 600)
     waiting = spool.pending
@@ -681,7 +681,7 @@ def test_shared_limit(folder: Path) -> None:
 
 
 def test_rotate(opened: Open, folder: Path) -> None:
-    """Lines are moved to the end, at the limit too, without being counted twice or dropping any."""
+    """At the limit too, rotated lines are not counted twice, and no line is dropped."""
     spool = opened(SMALL)
     while not spool.dropped:
         fill(spool, 0, 100)
@@ -712,7 +712,7 @@ def test_rotate_on_a_full_disk(opened: Open, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_newest(opened: Open) -> None:
-    """The newest line is the one that was taken last, as long as it waits."""
+    """The newest line is the one accepted last, while it waits."""
     spool = opened(SMALL)
     assert spool.newest() is None
     fill(spool, 0, 100)
@@ -741,7 +741,7 @@ def umount(directory: Path) -> None:
 
 @pytest.mark.system
 def test_spool_that_is_moved(opened: Open, folder: Path, said: Callable[[], list[str]]) -> None:
-    """Moved under it, a spool is made anew; what was moved is not lost, and free for others."""
+    """A moved spool is replaced by a new one; its lines are not lost, and others may open it."""
     spool = opened(SMALL)
     fill(spool, 0, 100)
     spool.commit(spool.read(10).end)
@@ -761,7 +761,7 @@ def test_spool_that_is_moved(opened: Open, folder: Path, said: Callable[[], list
 
 @pytest.mark.system
 def test_move_that_a_reader_sees_first(opened: Open, folder: Path) -> None:
-    """What the reader does not find because it was moved is not counted as dropped."""
+    """A line that a reader misses because the spool was moved is not counted as dropped."""
     spool = opened(SMALL)
     fill(spool, 0, 100)
     move(folder, folder.with_name("elsewhere"))
@@ -771,7 +771,7 @@ def test_move_that_a_reader_sees_first(opened: Open, folder: Path) -> None:
 
 @pytest.mark.system
 def test_spool_that_is_replaced(opened: Open, folder: Path) -> None:
-    """Another spool in its place is taken over; places in the first mean nothing in it."""
+    """A spool put in its place is used; positions in the first one are not valid in it."""
     other = folder.with_name("other")
     fill(opened(SMALL, other), 500, 600)
     spool = opened(SMALL)
@@ -793,7 +793,7 @@ def test_spool_that_is_replaced(opened: Open, folder: Path) -> None:
 def test_file_in_place_of_the_spool(
     opened: Open, folder: Path, said: Callable[[], list[str]]
 ) -> None:
-    """Lines wait in memory, and can be delivered from there, until the file is gone."""
+    """While a file is in its place, lines wait in memory, and can be delivered from there."""
     spool = opened(SMALL)
     fill(spool, 0, 100)
     move(folder, folder.with_name("elsewhere"))
@@ -815,7 +815,7 @@ def test_file_in_place_of_the_spool(
 
 @pytest.mark.system
 def test_spool_of_a_newer_release_in_its_place(opened: Open, folder: Path) -> None:
-    """It is not touched; lines wait in memory until it is gone."""
+    """It is not changed; lines wait in memory until it is removed."""
     spool = opened(SMALL)
     move(folder, folder.with_name("elsewhere"))
     folder.mkdir()
@@ -831,7 +831,7 @@ def test_spool_of_a_newer_release_in_its_place(opened: Open, folder: Path) -> No
 @pytest.mark.system
 @pytest.mark.parametrize("place", [".", "spool", "deep/er/spool"])
 def test_unmounted(small_disk: Path, said: Callable[[], list[str]], place: str) -> None:
-    """Nothing is written below a mount that has gone; mounted again, the spool goes on."""
+    """Nothing is written below an unmounted mount point; mounted again, the spool is used."""
     kept = small_disk.with_name("kept")
     kept.mkdir()
     mount("--bind", str(small_disk), str(kept))
@@ -860,7 +860,7 @@ def test_unmounted(small_disk: Path, said: Callable[[], list[str]], place: str) 
 
 @pytest.mark.system
 def test_another_disk_is_mounted(small_disk: Path) -> None:
-    """A new file system on the same mount point is used; memory is written to it at once."""
+    """A new file system on the same mount point is used at once, also for lines in memory."""
     spool = Spool(small_disk / "spool", SMALL)
     fill(spool, 0, 10)
     umount(small_disk)
@@ -878,7 +878,7 @@ def test_another_disk_is_mounted(small_disk: Path) -> None:
 def test_memory_is_bounded(
     opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
 ) -> None:
-    """Beyond the bound the oldest go; they are counted, as is what is left when it is closed."""
+    """Lines in memory are dropped at the limit and counted, as are those left at the close."""
     monkeypatch.setattr(spool_module, "MAX_MEMORY_BYTES", 20_000)
     spool = opened(SMALL)
     move(folder, folder.with_name("elsewhere"))
@@ -896,7 +896,7 @@ def test_memory_is_bounded(
 
 @pytest.mark.system
 def test_memory_is_written_at_the_end(opened: Open, folder: Path) -> None:
-    """A spool that is back when the process ends takes what waits in memory."""
+    """Lines in memory are written at the close if the directory is back."""
     spool = opened(SMALL)
     move(folder, folder.with_name("elsewhere"))
     folder.write_text("in the way")
@@ -908,7 +908,7 @@ def test_memory_is_written_at_the_end(opened: Open, folder: Path) -> None:
 
 
 def test_lock_that_is_deleted(opened: Open, folder: Path) -> None:
-    """A spool whose lock was deleted is locked again, and nothing of it is lost."""
+    """A spool whose lock was deleted is locked again without losing a line."""
     spool = opened(SMALL)
     fill(spool, 0, 100)
     spool.commit(spool.read(10).end)
@@ -922,7 +922,7 @@ def test_lock_that_is_deleted(opened: Open, folder: Path) -> None:
 
 @pytest.mark.system
 def test_segment_that_is_moved(opened: Open, folder: Path) -> None:
-    """The segment that is written to is missed at the next line, which is not lost with it."""
+    """The loss of the current segment is noticed at the next line, which is kept."""
     spool = opened(SMALL)
     fill(spool, 0, 10)
     move(segments(folder)[0], folder.with_name("elsewhere"))
@@ -935,7 +935,7 @@ def test_segment_that_is_moved(opened: Open, folder: Path) -> None:
 
 
 def test_version(opened: Open, folder: Path) -> None:
-    """A spool carries its version; without one, or with a damaged one, it gets that of today."""
+    """A spool has a version; a missing or damaged one is written anew."""
     fill(opened(SMALL), 0, 10)
     assert (folder / "version").read_bytes() == b"1\n"
     for damage in (None, b"", b"\0\0", b"\xff1"):
@@ -947,7 +947,7 @@ def test_version(opened: Open, folder: Path) -> None:
 
 
 def test_newer_version(opened: Open, folder: Path) -> None:
-    """Neither an agent nor a status reads a spool of a newer release, and it stays as it is."""
+    """A spool of a newer release is not opened or inspected, and not changed."""
     fill(opened(SMALL), 0, 10)
     opened(SMALL, folder.with_name("other"))
     (folder / "version").write_bytes(b"2\n")
@@ -967,7 +967,7 @@ def test_newer_version(opened: Open, folder: Path) -> None:
 
 
 def test_dropped_on_disk(opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The count on disk goes on over restarts; it is written at the first, and once a minute."""
+    """The count on disk survives restarts; it is written at the first drop, then once a minute."""
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     before = int(time.time())
@@ -996,7 +996,7 @@ def test_dropped_on_disk(opened: Open, folder: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """Return a function that tells what was logged since it was last asked."""
+    """Return a function that returns the events logged since its last call."""
     caplog.set_level(logging.INFO, "goe_exporter")
 
     def events() -> list[str]:
@@ -1008,7 +1008,7 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 
 
 def test_spool_that_is_deleted(opened: Open, folder: Path, said: Callable[[], list[str]]) -> None:
-    """With its directory deleted under it a spool is made anew; what waited is counted, once."""
+    """A deleted spool is created anew; its waiting lines are counted once."""
     spool = opened(SMALL)
     fill(spool, 0, 100)
     spool.commit(spool.read(10).end)
@@ -1026,7 +1026,7 @@ def test_spool_that_is_deleted(opened: Open, folder: Path, said: Callable[[], li
 
 @pytest.mark.parametrize("touched", [False, True])
 def test_deleted_spool_without_a_segment(opened: Open, folder: Path, touched: bool) -> None:
-    """The same where nothing was written yet, or nothing waits."""
+    """The same if nothing was written yet, or nothing waits."""
     spool = opened(SMALL)
     if touched:
         fill(spool, 0, 10)
@@ -1038,7 +1038,7 @@ def test_deleted_spool_without_a_segment(opened: Open, folder: Path, touched: bo
 
 
 def test_segment_that_is_deleted(opened: Open, folder: Path) -> None:
-    """A single segment that somebody deletes costs its lines, counted; the others come."""
+    """A segment deleted by someone else costs its lines, which are counted."""
     spool = opened(SMALL)
     fill(spool, 0, 200)
     second = segments(folder)[1]
@@ -1053,7 +1053,7 @@ def test_segment_that_is_deleted(opened: Open, folder: Path) -> None:
 
 
 def unreadable(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
-    """Let the disk fail where a file stands."""
+    """Let the disk fail at a file."""
     opens, reads = Path.open, Path.read_bytes
 
     def failing(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -1078,7 +1078,7 @@ def test_segment_that_cannot_be_read(
     which: int,
     renamed: bool,
 ) -> None:
-    """A segment on a bad sector is set aside, its lines are counted, and the others come."""
+    """A segment on a bad sector is set aside, and its lines are counted."""
     spool = opened(SMALL)
     fill(spool, 0, 200)
     bad = segments(folder)[which]
@@ -1106,7 +1106,7 @@ def denied(*_args: object) -> None:
 def test_segment_that_cannot_be_read_at_the_start(
     opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The start goes on without it, and so does every later one; no more than one is kept."""
+    """A start sets it aside, and keeps only the last such segment."""
     spool = opened(SMALL)
     fill(spool, 0, 200)
     for number in (1, 2):
@@ -1122,7 +1122,7 @@ def test_segment_that_cannot_be_read_at_the_start(
 
 
 def test_directory_in_place_of_a_segment(opened: Open, folder: Path) -> None:
-    """Even a directory where a segment should be keeps nothing from starting."""
+    """A directory in place of a segment does not prevent a start."""
     (folder / "000000000001.log").mkdir(parents=True)
     fill(opened(SMALL), 0, 10)
     assert drained(opened(SMALL)) == lines(0, 10)
@@ -1142,7 +1142,7 @@ def test_sync_that_fails(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_next_segment_that_cannot_be_begun(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often a sync fails, no descriptor and no file is left behind."""
+    """Failing syncs leave no descriptor and no file behind."""
     spool = opened(SMALL)
     fill(spool, 0, 3)
     before = len([*Path("/proc/self/fd").iterdir()])
@@ -1163,7 +1163,7 @@ def test_next_segment_that_cannot_be_begun(opened: Open, monkeypatch: pytest.Mon
 
 
 def test_nothing_changes_after_the_close(opened: Open, folder: Path) -> None:
-    """A thread that comes late neither writes nor lets go: another process may have the spool."""
+    """A late thread writes and commits nothing: another process may use the spool."""
     spool = opened(SMALL)
     fill(spool, 0, 50)
     end = spool.read(20).end
@@ -1180,9 +1180,9 @@ def test_nothing_changes_after_the_close(opened: Open, folder: Path) -> None:
 
 
 def test_full_disk(opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the disk fills in the middle of a record, the oldest segment goes and appending goes on.
+    """When the disk fills within a record, the oldest segment is dropped and the line accepted.
 
-    No trace of the half-written record is left, and what went is counted.
+    The partial record is removed, and dropped lines are counted.
     """
     spool = opened(SMALL)
     fill(spool, 0, 200)
@@ -1208,7 +1208,7 @@ def test_full_disk(opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_no_descriptor_is_no_damage(opened: Open) -> None:
-    """When no file can be opened, nothing is set aside, read later it is all there."""
+    """If no file can be opened, nothing is set aside; all lines can be read later."""
     spool = opened(SMALL)
     fill(spool, 0, 300)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -1232,7 +1232,7 @@ def test_no_descriptor_is_no_damage(opened: Open) -> None:
 
 
 def test_full_disk_with_nothing_to_give(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that others have filled costs line after line, counted, until there is room again."""
+    """On a disk that others have filled, lines are dropped and counted until there is room."""
     spool = opened()
     fill(spool, 0, 5)
 
@@ -1252,7 +1252,7 @@ def test_full_disk_with_nothing_to_give(opened: Open, monkeypatch: pytest.Monkey
 def test_other_failures_of_the_disk_are_raised(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failing disk is not a full one: the error comes out and costs the line, counted, alone."""
+    """A failing disk is not a full one: the error is raised, and only this line is dropped."""
     spool = opened()
     fill(spool, 0, 5)
 
@@ -1269,7 +1269,7 @@ def test_other_failures_of_the_disk_are_raised(
 
 
 def test_cursor_on_a_full_disk(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no cursor can be written delivery goes on; after a restart lines may come twice."""
+    """Delivery continues without a cursor on disk; after a restart lines may be repeated."""
     spool = opened(SMALL)
     fill(spool, 0, 100)
     ends = spool.read(100).ends
@@ -1304,7 +1304,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_real_full_disk(small_disk: Path) -> None:
-    """On a disk of 256 KiB appending goes on beyond the disk's end: the oldest goes, counted."""
+    """On a full disk of 256 KiB appending continues: the oldest lines are dropped and counted."""
     folder = small_disk / "spool"
     spool = Spool(folder, 8 * LIMIT)
     spool._storage.segment_bytes = (
@@ -1324,7 +1324,7 @@ def test_real_full_disk(small_disk: Path) -> None:
 
 
 def test_real_full_disk_of_others(small_disk: Path) -> None:
-    """Others fill the disk: lines are dropped and counted; when they make room writing resumes."""
+    """While others fill the disk, lines are dropped and counted; then writing resumes."""
     folder = small_disk / "spool"
     spool = Spool(folder, 8 * LIMIT)
     fill(spool, 0, 100)
@@ -1349,7 +1349,7 @@ def test_real_full_disk_of_others(small_disk: Path) -> None:
 
 
 def test_second_opener(opened: Open, folder: Path) -> None:
-    """A second one on the same directory is refused with its name, and harms nothing."""
+    """A second opener of the same directory is refused with its name, without effect."""
     spool = opened()
     fill(spool, 0, 5)
     with pytest.raises(UsageError, match=re.escape(str(folder))) as refused:
@@ -1361,7 +1361,7 @@ def test_second_opener(opened: Open, folder: Path) -> None:
 
 @pytest.mark.system
 def test_second_process(opened: Open, folder: Path) -> None:
-    """A second process is refused too, and let in once the first has ended."""
+    """A second process is refused, and accepted once the first has ended."""
     program = (
         "import sys; from pathlib import Path; from goe_exporter.spool.queue import Spool\n"
         "Spool(Path(sys.argv[1]), 65536)"
@@ -1376,7 +1376,7 @@ def test_second_process(opened: Open, folder: Path) -> None:
 
 
 def test_directory_that_cannot_be_used(tmp_path: Path) -> None:
-    """A path that is no directory, or that may not be read, is a wrong usage."""
+    """A path that is not a readable directory is a usage error."""
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(UsageError, match=re.escape(str(path))):
@@ -1384,7 +1384,7 @@ def test_directory_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_segments_of_another_user(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What only another user may read is not damaged: it is refused, and stays as it is."""
+    """Segments that only another user can read are not damaged: they are refused unchanged."""
     fill(opened(), 0, 5)
 
     def denied(_path: Path) -> bytes:
@@ -1398,7 +1398,7 @@ def test_segments_of_another_user(opened: Open, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_eight_threads(opened: Open) -> None:
-    """Eight threads append at once: every line comes out whole, each thread's in its order."""
+    """Lines of eight threads come out complete, in each thread's order."""
     spool = opened(64 * SMALL)
     failed: list[BaseException] = []
 
@@ -1424,7 +1424,7 @@ def test_eight_threads(opened: Open) -> None:
 
 
 def test_next_segment_during_a_sync(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread whose sync is slow is not disturbed by another that begins the next segment."""
+    """A thread with a slow sync is not affected by another one that begins a segment."""
     spool = opened(SMALL)
     real = os.fdatasync
     slow, syncing, begun = threading.current_thread(), threading.Event(), threading.Event()
@@ -1456,7 +1456,7 @@ def test_next_segment_during_a_sync(opened: Open, monkeypatch: pytest.MonkeyPatc
 
 
 def test_close_while_appending(opened: Open) -> None:
-    """A close waits for what is being written, and what was taken by then is on disk."""
+    """A close waits for a write in progress, and the accepted lines are on disk."""
     spool = opened(64 * SMALL)
     taken: list[bytes] = []
 
@@ -1481,7 +1481,7 @@ def test_close_while_appending(opened: Open) -> None:
 
 
 def test_survey(opened: Open, folder: Path) -> None:
-    """A survey sees what the spool sees, also while it is in use, and changes nothing."""
+    """A survey finds the same as the spool, also while it is in use, and changes nothing."""
     assert survey(folder) == (0, 0, None)
     spool = opened(SMALL)
     assert survey(folder) == (0, 0, None)
@@ -1498,7 +1498,7 @@ def test_survey(opened: Open, folder: Path) -> None:
 def test_survey_of_a_spool_in_motion(
     opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A segment that is delivered between the listing and the reading is simply gone."""
+    """A segment that is delivered between listing and reading is skipped."""
     spool = opened(SMALL)
     fill(spool, 0, 200)
     real = Path.read_bytes
@@ -1538,7 +1538,7 @@ _STEPS = st.lists(
 
 @given(_STEPS)
 def test_against_a_list(steps: list[tuple[str, bytes | int | None]]) -> None:
-    """Any sequence of appends, reads, commits and restarts behaves as a list of lines would."""
+    """Any sequence of appends, reads, commits and restarts behaves like a list of lines."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         spool = Spool(folder, LIMIT)

@@ -1,4 +1,4 @@
-"""A write endpoint on loopback that answers as it was told and keeps what it was sent."""
+"""A write endpoint on loopback that gives chosen answers and keeps its requests."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 
 
 class Received(NamedTuple):
-    """One request: what was asked for, its headers by lower-case name, and its body.
+    """One request: its method and target, its headers by lower-case name, and its body.
 
-    `sent` is the body as it came, `body` what it says.
+    `sent` is the body as received, `body` the decompressed one.
     """
 
     method: str
@@ -37,11 +37,11 @@ class Received(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """One answer; `date` is Unix seconds for its `Date`, None for the present, 0 for none.
+    """One answer; `date` is Unix seconds for its `Date`, None for the current time, 0 for none.
 
     `manner` is one of `whole`, `cut` (half of the body, then a reset), `nothing` (the connection
-    closes), `unread` (a reset before the body was read), `drip` (a byte at a time for ever),
-    `hang` (nothing for ever) and `endless` (the body again and again).
+    closes), `unread` (a reset before the body is read), `drip` (a byte at a time forever), `hang`
+    (no answer) and `endless` (the body again and again).
     """
 
     status: int = 204
@@ -55,9 +55,9 @@ Rule = Callable[[Received], Reply]
 
 
 class FakeInflux(ThreadingHTTPServer):
-    """The server; a context manager that listens as long as it lasts.
+    """The server; a context manager that listens until its end.
 
-    It gives the answers of `play`, the last of them for ever, or what `rule` says. `taken` holds
+    It gives the answers of `play`, the last of them from then on, or those of `rule`. `taken` holds
     the lines of the requests it answered with 204, in order.
     """
 
@@ -76,7 +76,7 @@ class FakeInflux(ThreadingHTTPServer):
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,))
 
     def play(self, *replies: Reply) -> None:
-        """Give these answers, the last of them for ever."""
+        """Give these answers, the last of them from then on."""
         left = list(replies)
         self.rule = lambda _request: left.pop(0) if len(left) > 1 else left[0]
 
@@ -91,7 +91,7 @@ class FakeInflux(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, *_args: object) -> None:
-        """Say nothing of clients that went away."""
+        """Ignore clients that disconnected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -171,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.sent += len(reply.body)
 
     def _reset(self) -> None:
-        """Break the connection off with a reset instead of an end."""
+        """Close the connection with a reset."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
         self.close_connection = True
@@ -190,7 +190,7 @@ def context(both: Path) -> ssl.SSLContext:
 
 
 def http_date(seconds_from_now: float) -> str:
-    """Return a moment as HTTP spells it."""
+    """Return a time as an HTTP date."""
     return email.utils.formatdate(time.time() + seconds_from_now, usegmt=True)
 
 

@@ -1,4 +1,4 @@
-"""A disk that loses what was not synced: what is left of a folder if the power fails right now."""
+"""A disk that loses what was not synced: the contents of a directory after a power cut."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WAYS = ("nothing", "names", "halves")
 
 
 class _File:
-    """A file's bytes: as programs see them, and as the disk has them for sure."""
+    """A file's bytes: as programs see them, and as they certainly are on disk."""
 
     def __init__(self, data: bytes = b"") -> None:
         self.data = data
@@ -27,9 +27,9 @@ class _File:
 
 
 class Disk:
-    """Watches what is done below `root` and calls `at_each_step` after each of it.
+    """Watches changes below `root` and calls `at_each_step` after each of them.
 
-    What is there at the beginning counts as synced.
+    What exists at the beginning counts as synced.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Disk:
             monkeypatch.setattr(os, name, self._watched(real, getattr(self, f"_{name}")))
 
     def left(self, folder: Path, way: str) -> Path:
-        """Make in `folder` what a cut leaves of the root, and return it."""
+        """Create in `folder` what a power cut leaves of the root, and return it."""
         names = self._synced_names if way == "nothing" else self._names
         folder.mkdir()
         for path, file in sorted(names.items()):
@@ -77,7 +77,7 @@ class Disk:
         return call
 
     def cut(self) -> None:
-        """Let the power fail now, as far as `at_each_step` is concerned."""
+        """Simulate a power cut now."""
         self._watching = False
         try:
             self._at_each_step()
