@@ -182,7 +182,7 @@ ABUSES = (silent, slow, deaf, idle, body, headers, junk)
 def test_abuse(launch: Launch, host: str, abuse: Callable[[Abuse], None]) -> None:
     """During abuse scrapes are answered, and memory grows by less than 50 MB."""
     site = Site(launch, host)
-    wait_for(lambda: site.scrape() > 0, "a first scrape")
+    wait_for(lambda: site.answer("-/ready")[0] == 200, "the first poll")
     before = site.memory_mb()
     with Abuse(site) as clients:
         abuse(clients)
