@@ -1,12 +1,12 @@
-# Two stages: the first builds and lays out, the second is empty but for what it laid out. A base
-# image without a shell would do as well, but its Python is an older one and somebody else's choice.
+# The first stage builds the exporter and assembles its file system, the second contains nothing else.
+# Base images without a shell ship an older Python.
 FROM python:3.13.15-slim-bookworm AS build
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY goe_exporter goe_exporter
 COPY deploy/image.py deploy/
-# The environment gets no pip of its own: the build stage's installs into it. A new volume on the
-# folder takes over its owner, so that the spool can be written.
+# The environment has no pip; the build stage's pip installs into it. A new volume mounted on
+# /var/lib/goe-exporter takes over the owner of that directory, so that the spool is writable.
 RUN python -m venv --without-pip /opt/goe-exporter \
     && python -m pip --python /opt/goe-exporter/bin/python install \
         --no-cache-dir --disable-pip-version-check . \
@@ -15,7 +15,7 @@ RUN python -m venv --without-pip /opt/goe-exporter \
 
 FROM scratch
 LABEL org.opencontainers.image.title="goe-exporter" \
-    org.opencontainers.image.description="Telemetry of go-eCharger wallboxes for Prometheus and InfluxDB" \
+    org.opencontainers.image.description="Export go-eCharger wallbox metrics to Prometheus and InfluxDB" \
     org.opencontainers.image.source="https://github.com/goe-exporter/goe-exporter" \
     org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /image /

@@ -17,7 +17,7 @@ help:
 	@echo "make test-oldest  the tests with the oldest dependencies that pyproject.toml allows"
 	@echo "make check  formatting, lint, types, generated documentation and dashboards"
 	@echo "make audit  ask for known holes in the dependencies"
-	@echo "make dist   build the package, check it, and try it in an environment of its own"
+	@echo "make dist   build and check the package, and build the dashboards for grafana.com"
 	@echo "make bench  the benchmarks, as one table of ratios"
 	@echo "make soak   half an hour of faults: 500,000 cycles, and the books compared"
 	@echo "make fuzz   each fuzz target for RUNS executions (100000)"
@@ -35,7 +35,8 @@ check: $(VENV)/tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/goe-exporter channels --check README.md
+	$(BIN)/goe-exporter channels --check docs/channels.md
+	$(BIN)/python -m docs.command_line --check
 	$(BIN)/python -m dashboards.build --check
 
 audit: $(RELEASE)/installed
@@ -49,17 +50,19 @@ dist: $(RELEASE)/installed
 	$(RELEASE)-try/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
 	$(RELEASE)-try/bin/goe-exporter --version
 	rm -rf $(RELEASE)-try
+	rm -rf build/grafana.com
+	$(RELEASE)/bin/python -m dashboards.build --grafana-com build/grafana.com
 
 bench: $(VENV)/tested
 	$(BIN)/python -m benchmarks
 
 soak: $(VENV)/tested
-	$(BIN)/python -m soak --cycles $(CYCLES) --seed $(SEED)
+	$(BIN)/python -m tests.soak --cycles $(CYCLES) --seed $(SEED)
 
 fuzz: $(VENV)/tested
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
-	for target in $$($(BIN)/python -m fuzz --list); do \
-		$(BIN)/python -m fuzz $$target -runs=$(RUNS) -max_len=2000 || exit 1; done
+	for target in $$($(BIN)/python -m tests.fuzz --list); do \
+		$(BIN)/python -m tests.fuzz $$target -runs=$(RUNS) -max_len=2000 || exit 1; done
 
 servers:
 	sh tests/install-servers

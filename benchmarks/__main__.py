@@ -1,6 +1,6 @@
-"""`python -m benchmarks [--write] [NAME…]`: all benchmarks, or those named, as a table.
+"""`python -m benchmarks [--write] [NAME…]`: print all benchmarks, or those named, as a table.
 
-With `--write` and no names the table replaces that of the last run in README.md beside this.
+With `--write` and no names, the table replaces that of the last run in benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import abuse, cycle, fleet, pages, rival, scrape, spool, startup
+from benchmarks import abuse, fleet, pages, poll, rival, scrape, spool, startup
 
 README = Path(__file__).parent / "README.md"
 HEAD = "| what | figure | ratio |\n|---|---|---|\n"
 ALL = {
-    "cycle": cycle.measure,
+    "poll": poll.measure,
     "rival": rival.measure,
     "scrape": scrape.measure,
     "startup": startup.measure,
@@ -25,7 +25,7 @@ ALL = {
 
 
 def main(arguments: list[str]) -> None:
-    """Print the table row by row, and write it if that is wanted."""
+    """Print the table row by row, and write it with `--write`."""
     names = [argument for argument in arguments if argument != "--write"]
     table = HEAD
     print(HEAD, end="")

@@ -1,8 +1,8 @@
-"""Clients that mean ill: what they cost everybody else's scrapes, and the exporter's memory.
+"""Hostile clients: their effect on scrapes by other clients, and on the exporter's memory.
 
-`python -m benchmarks.abuse KIND PORT https|http` is one of them, in a process of its own so that it
-and the scraper do not wait for each other; it says "ready" when it is at work, and ends when its
-standard input does.
+`python -m benchmarks.abuse KIND PORT https|http` runs the clients in their own process, so that
+they and the scraper do not wait for each other. It prints "ready" when they run, and ends when its
+standard input is closed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from goe_exporter.simulator import Car, Charger, Simulator
 SCRAPES = 60
 PAUSE_SECONDS = 0.02
 PASSWORD = "correct horse"
-ASK = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
+SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
 HEALTH = b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n"
 GIGABYTE = 1024**3
 PIECE = b"a" * 1024 * 1024
@@ -41,31 +41,31 @@ def measure() -> Iterator[tuple[str, str, str]]:
     """Yield (what, figure, ratio) rows."""
     for scheme in ("http", "https"):
         for kind in KINDS:
-            if (kind, scheme) not in NOT_AT:
+            if (kind, scheme) not in EXCLUDED:
                 yield _measure(kind, scheme)
 
 
 def _measure(kind: str, scheme: str) -> tuple[str, str, str]:
     with _exporter(kind, scheme) as (pid, port):
         scrape = _scraper(port, scheme)
-        usual, before = _median(scrape), _memory(pid)
+        normal, before = _median(scrape), _memory(pid)
         command = [sys.executable, "-m", "benchmarks.abuse", kind, str(port), scheme]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as abuser:
-            assert abuser.stdout is not None
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as clients:
+            assert clients.stdout is not None
             try:
-                abuser.stdout.readline()
-                during, most = _median(scrape), _memory(pid)
+                clients.stdout.readline()
+                during, after = _median(scrape), _memory(pid)
             finally:
-                abuser.communicate()
-        usual = (usual + _median(scrape)) / 2
-    what = f"{KINDS[kind][1]} ({scheme}): a scrape meanwhile, memory"
-    grown = f"{during / usual:.2f} × usual, {most - before:+.1f} MB"
+                clients.communicate()
+        normal = (normal + _median(scrape)) / 2
+    what = f"{KINDS[kind][1]} ({scheme}): scrape, memory"
+    grown = f"{during / normal:.2f} × normal, {after - before:+.1f} MB"
     return what, f"{during * 1e3:.1f} ms", grown
 
 
 @contextlib.contextmanager
 def _exporter(kind: str, scheme: str) -> Iterator[tuple[int, int]]:
-    """Run the exporter on a charging charger; yield its process and port."""
+    """Run the exporter with a charging charger; yield its process ID and port."""
     with tempfile.TemporaryDirectory() as folder, Simulator() as simulator:
         charger = Charger("V4")
         charger.plug(Car(battery_wh=60_000))
@@ -76,7 +76,7 @@ def _exporter(kind: str, scheme: str) -> Iterator[tuple[int, int]]:
         config = Path(folder) / "web.yaml"
         config.write_text(text or "{}")
         command = [
-            *(sys.executable, "-m", "goe_exporter", "serve"),
+            *(sys.executable, "-m", "goe_exporter.cli", "serve"),
             f"garage={simulator.add(charger).address}",
             *("--web.listen-address", "127.0.0.1:0", "--web.config.file", str(config)),
         ]
@@ -99,7 +99,7 @@ def _tls(folder: Path) -> str:
 
 
 def _scraper(port: int, scheme: str) -> Callable[[], None]:
-    """Return a good client's scrape, over a connection of its own."""
+    """Return a function that scrapes as a well-behaved client, over a new connection."""
     kind = http.client.HTTPConnection
     options = {}
     if scheme == "https":
@@ -143,7 +143,7 @@ def _trusting_all() -> ssl.SSLContext:
 
 
 class Clients:
-    """What opens connections, and holds them."""
+    """Opens connections, and keeps some of them open."""
 
     def __init__(self, port: int, scheme: str) -> None:
         self._port = port
@@ -151,17 +151,17 @@ class Clients:
         self.held: list[socket.socket] = []
 
     def plain(self) -> socket.socket:
-        """Return a connection that is held, without a handshake."""
+        """Open a connection without a handshake, and keep it open."""
         self.held.append(socket.create_connection(("127.0.0.1", self._port), timeout=20))
         return self.held[-1]
 
     def open(self) -> socket.socket:
-        """Return a connection that is the caller's to close."""
+        """Return a connection that the caller closes."""
         connection = socket.create_connection(("127.0.0.1", self._port), timeout=20)
         return self._tls.wrap_socket(connection) if self._tls else connection
 
     def hold(self) -> socket.socket:
-        """Return a connection that is held."""
+        """Open a connection, and keep it open."""
         self.held.append(self.open())
         return self.held[-1]
 
@@ -186,14 +186,14 @@ def _slow(clients: Clients) -> None:
             with contextlib.suppress(OSError):
                 each.sendall(b"a")
 
-    _again_and_again(drip)
+    _repeat(drip)
 
 
 def _deaf(clients: Clients) -> None:
     for _ in range(100):
         connection = clients.hold()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.sendall(ASK * 20)
+        connection.sendall(SCRAPE * 20)
 
 
 def _idle(clients: Clients) -> None:
@@ -209,21 +209,21 @@ def _body(clients: Clients) -> None:
             for _ in range(GIGABYTE // len(PIECE)):
                 connection.sendall(PIECE)
 
-    _again_and_again(send)
+    _repeat(send)
 
 
 def _headers(clients: Clients) -> None:
     request = b"GET / HTTP/1.1\r\n" + b"X-A: b\r\n" * 100_000 + b"\r\n"
-    _again_and_again(lambda: _say(clients, request))
+    _repeat(lambda: _send(clients, request))
 
 
 def _junk(clients: Clients) -> None:
     noise = HEALTH + os.urandom(100_000) + b"\r\n\r\n" + HEALTH
-    _again_and_again(lambda: _say(clients, noise))
+    _repeat(lambda: _send(clients, noise))
 
 
 def _passwords(clients: Clients) -> None:
-    """Guess from fifty connections at once, as fast as answers come."""
+    """Guess passwords on fifty concurrent connections, as fast as responses arrive."""
     number = itertools.count()
 
     def guess() -> None:
@@ -236,17 +236,17 @@ def _passwords(clients: Clients) -> None:
 
     for _ in range(49):
         threading.Thread(target=_forever, args=(guess,), daemon=True).start()
-    _again_and_again(guess)
+    _repeat(guess)
 
 
-def _say(clients: Clients, request: bytes) -> None:
+def _send(clients: Clients, request: bytes) -> None:
     with clients.open() as connection:
         connection.sendall(request)
         while connection.recv(65536):
             pass
 
 
-def _again_and_again(act: Callable[[], None]) -> None:
+def _repeat(act: Callable[[], None]) -> None:
     threading.Thread(target=_forever, args=(act,), daemon=True).start()
 
 
@@ -257,22 +257,22 @@ def _forever(act: Callable[[], None]) -> None:
 
 
 KINDS: dict[str, tuple[Callable[[Clients], None], str]] = {
-    "silent": (_silent, "100 that connect and say nothing"),
-    "stalled": (_stalled, "100 handshakes that stall"),
-    "slow": (_slow, "100 that send a header byte a second"),
-    "deaf": (_deaf, "100 that never read"),
+    "silent": (_silent, "100 clients that connect and send nothing"),
+    "stalled": (_stalled, "100 stalled handshakes"),
+    "slow": (_slow, "100 clients that send a header byte per second"),
+    "deaf": (_deaf, "100 clients that never read"),
     "idle": (_idle, "1,000 idle connections"),
-    "body": (_body, "bodies of 1 GB"),
-    "headers": (_headers, "100,000 headers, over and over"),
-    "junk": (_junk, "pipelined junk, over and over"),
-    "passwords": (_passwords, "50 that guess a password"),
+    "body": (_body, "repeated bodies of 1 GB"),
+    "headers": (_headers, "repeated requests with 100,000 headers"),
+    "junk": (_junk, "repeated pipelined garbage"),
+    "passwords": (_passwords, "50 clients that guess passwords"),
 }
 
-NOT_AT = {("stalled", "http")}
+EXCLUDED = {("stalled", "http")}
 
 
 def main(kind: str, port: str, scheme: str) -> None:
-    """Be a client that means ill until standard input ends."""
+    """Run hostile clients until standard input is closed."""
     KINDS[kind][0](Clients(int(port), scheme))
     print("ready", flush=True)
     sys.stdin.read()

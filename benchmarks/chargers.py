@@ -1,7 +1,7 @@
-"""A process full of simulated chargers: `python -m benchmarks.chargers COUNT DEAD`.
+"""A process of simulated chargers: `python -m benchmarks.chargers COUNT DEAD`.
 
-Charger n listens on its own loopback address. Of the dead ones every other refuses connections
-and the rest take the request and never answer. Prints "ready" when all listen, and ends when its
+Each charger listens on its own loopback address. Of the dead ones every other refuses connections;
+the rest accept the request and never answer. Prints "ready" when all listen, and ends when its
 standard input is closed.
 """
 
@@ -13,9 +13,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
-from goe_exporter.client import Client
-from goe_exporter.collector import Collector
-from goe_exporter.model import ChargerView
+from goe_exporter.charger.client import Client
+from goe_exporter.polling.poller import Poller
+from goe_exporter.polling.view import ChargerView
 from goe_exporter.simulator import Car, Charger, Simulator
 
 PORT = 18_080
@@ -27,21 +27,21 @@ def address(number: int) -> str:
 
 
 @contextlib.contextmanager
-def one() -> Iterator[Collector]:
-    """Yield the collector of a charging V4 in this process, all of whose rows were read."""
+def one() -> Iterator[Poller]:
+    """Yield the poller of a charging V4 in this process, with a complete snapshot."""
     with Simulator() as simulator:
         charger = Charger(model="V4")
         charger.plug(Car())
         charger.advance(60)
         host = simulator.add(charger).address
-        collector = Collector("one", host, Client(host))
-        while not collector.complete:
-            collector.cycle()
-        yield collector
+        poller = Poller("one", host, Client(host))
+        while not poller.complete:
+            poller.poll()
+        yield poller
 
 
 def fleet(view: ChargerView, count: int) -> list[ChargerView]:
-    """Return chargers like `view`, each of its own name and with numbers of its own."""
+    """Return `count` chargers like `view`, each with its own name and numbers."""
     return [_like(view, f"charger-{number}", 1 + number / 7919) for number in range(count)]
 
 

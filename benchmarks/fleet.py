@@ -1,4 +1,4 @@
-"""Thousands of chargers in one process: CPU, memory, how late polls begin, and how it grows."""
+"""Thousands of chargers in one process: CPU, memory, lateness of polls, and their growth."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ LATENESS = "goe_exporter_poll_lateness_seconds"
 
 
 class _Run(NamedTuple):
-    """What a fleet took: cores, MB, the answering side's cores, polls/s, lateness in seconds."""
+    """Cost of a fleet: cores, MB, cores of the simulated chargers, polls/s, lateness (s)."""
 
     cores: float
     memory: float
     scraped: float
-    answering: float
+    simulated: float
     polls: float
     late_p50: float
     late_p99: float
 
 
 def measure() -> Iterator[tuple[str, str, str]]:
-    """Yield (what, figure, ratio) rows for healthy fleets and such with a tenth dead."""
+    """Yield (what, figure, ratio) rows for healthy fleets and for fleets with a tenth dead."""
     for part in (0, 10):
         runs = [_run(count, count * part // 100) for count in COUNTS]
         for count, run in zip(COUNTS, runs, strict=True):
@@ -44,24 +44,24 @@ def measure() -> Iterator[tuple[str, str, str]]:
         small, large = runs
         growth = f"{COUNTS[0]} to {COUNTS[1]} chargers, {part} % dead: growth"
         cpu = large.cores / large.polls / (small.cores / small.polls)
-        yield f"{growth} of CPU a poll", f"{cpu:.2f} ×", "1 is linear"
+        yield f"{growth} of CPU per poll", f"{cpu:.2f} ×", "linear is 1 ×"
         memory = large.memory / small.memory
-        yield f"{growth} of memory", f"{memory:.2f} ×", f"of {COUNTS[1] / COUNTS[0]:.0f} × chargers"
+        yield f"{growth} of memory", f"{memory:.2f} ×", f"linear is {COUNTS[1] / COUNTS[0]:.0f} ×"
 
 
 def _rows(name: str, run: _Run) -> Iterator[tuple[str, str, str]]:
-    polls = f"{run.polls:.0f} polls/s, {run.cores / run.polls * 1e6:.0f} µs each"
+    polls = f"{run.polls:.0f} polls/s, {run.cores / run.polls * 1e6:.0f} µs per poll"
     yield f"{name}: CPU", f"{run.cores:.2f} cores", polls
     yield f"{name}: memory", f"{run.memory:.0f} MB", f"{run.scraped:.0f} MB after a scrape"
     late = f"p50 {run.late_p50 * 1e3:.1f} ms, p99 {run.late_p99 * 1e3:.0f} ms"
-    yield f"{name}: lateness", late, f"the chargers' side took {run.answering:.2f} cores"
+    yield f"{name}: lateness", late, f"simulated chargers: {run.simulated:.2f} cores"
 
 
 def _run(count: int, dead: int) -> _Run:
-    answering = [sys.executable, "-m", "benchmarks.answering", str(count), str(dead)]
+    command = [sys.executable, "-m", "benchmarks.fake_chargers", str(count), str(dead)]
     with (
         tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(answering, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as fleet,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as fleet,
     ):
         assert fleet.stdout is not None
         fleet.stdout.readline()
@@ -72,7 +72,7 @@ def _run(count: int, dead: int) -> _Run:
         )
         config.write_text(f"refresh_interval: {INTERVAL_SECONDS}s\nchargers:\n{rows}\n")
         command = [
-            *(sys.executable, "-m", "goe_exporter", "serve", "--config", str(config)),
+            *(sys.executable, "-m", "goe_exporter.cli", "serve", "--config", str(config)),
             *("--web.listen-address", "127.0.0.1:18332", "--log-level", "warning"),
         ]
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as exporter:
@@ -112,12 +112,12 @@ def _lateness(text: str) -> dict[float, float]:
 
 
 def _quantile(counts: dict[float, float], share: float) -> float:
-    """Return a quantile as PromQL does: even within a bucket, the last bound at the most."""
-    wanted = share * counts[float("inf")]
+    """Return a quantile as PromQL does: linear within a bucket, at most the last bound."""
+    rank = share * counts[float("inf")]
     low, below = 0.0, 0.0
     for bound, count in counts.items():
-        if count >= wanted and bound < float("inf"):
-            return low + (bound - low) * (wanted - below) / (count - below)
+        if count >= rank and bound < float("inf"):
+            return low + (bound - low) * (rank - below) / (count - below)
         if bound < float("inf"):
             low, below = bound, count
     return low

@@ -1,6 +1,7 @@
-"""Fifty open pages for two minutes: what they cost the charger, a scrape, and memory.
+"""Fifty open pages for two minutes: requests to the charger, time of a scrape, and memory.
 
-Once as HTTP clients that ask as the page's script does, and once as windows of a real Chromium.
+Once with HTTP clients that send the requests of the page's script, and once with windows of a real
+Chromium.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def measure() -> Iterator[tuple[str, str, str]]:
 
 
 class _Exporter:
-    """A running exporter, its process and its charger's count of requests."""
+    """A running exporter, and the number of requests to its charger."""
 
     def __init__(self, pid: int, requests: Callable[[], int]) -> None:
         self.pid = pid
@@ -72,7 +73,7 @@ def _exporter(simulator: Simulator) -> Iterator[_Exporter]:
     charger.plug(Car(battery_wh=60_000))
     box = simulator.add(charger)
     command = [
-        *(sys.executable, "-m", "goe_exporter", "serve", f"garage={box.address}"),
+        *(sys.executable, "-m", "goe_exporter.cli", "serve", f"garage={box.address}"),
         *("--refresh-interval", f"{INTERVAL_SECONDS}s", "--log-level", "warning"),
         *("--web.listen-address", f"127.0.0.1:{PORT}"),
     ]
@@ -85,7 +86,7 @@ def _exporter(simulator: Simulator) -> Iterator[_Exporter]:
 def _measure(
     name: str, pages: Callable[[], contextlib.AbstractContextManager[None]], exporter: _Exporter
 ) -> Iterator[tuple[str, str, str]]:
-    # Everybody once, so that what is loaded at the first look is not taken for a leak.
+    # Open all once, so that memory used by the first requests is not counted as growth.
     with pages():
         time.sleep(2 * INTERVAL_SECONDS)
     time.sleep(SETTLING_SECONDS)
@@ -97,15 +98,15 @@ def _measure(
         cpu, busy, during = exporter.cpu - cpu, _scrape_seconds(), exporter.memory
     time.sleep(SETTLING_SECONDS)
     after = exporter.memory
-    yield f"{name}: requests at the charger", f"{requests}", f"{requests / polls:.2f} × polls"
+    yield f"{name}: requests to the charger", f"{requests}", f"{requests / polls:.2f} × polls"
     yield f"{name}: CPU of the exporter", f"{cpu / SECONDS:.3f} cores", ""
     ratio = f"{busy / quiet:.2f} × without pages"
-    yield f"{name}: a scrape", f"{busy * 1e3:.1f} ms", ratio
+    yield f"{name}: scrape", f"{busy * 1e3:.1f} ms", ratio
     yield f"{name}: memory after", f"{after:.1f} MB", f"{before:.1f} MB before, {during:.1f} during"
 
 
 def _scrape_seconds() -> float:
-    """Return the median time of a scrape, taken over more than a cycle of the pages."""
+    """Return the median time of a scrape, over more than an interval of the pages."""
     times = []
     for _scrape in range(SCRAPES):
         started = time.perf_counter()
@@ -125,17 +126,17 @@ def _ask(url: str, tag: str = "") -> bytes:
 
 @contextlib.contextmanager
 def _clients() -> Iterator[None]:
-    """Run clients that fetch the page, then page and history once a cycle."""
+    """Run clients that fetch the page, then page and history in every interval."""
     ending = threading.Event()
 
-    def look() -> None:
+    def visit() -> None:
         _ask(PAGE)
         _ask(f"{HISTORY}60")
         while not ending.wait(INTERVAL_SECONDS):
             _ask(PAGE)
             _ask(f"{HISTORY}1")
 
-    threads = [threading.Thread(target=look) for _page in range(PAGES)]
+    threads = [threading.Thread(target=visit) for _page in range(PAGES)]
     for thread in threads:
         thread.start()
     yield
@@ -146,7 +147,7 @@ def _clients() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _windows() -> Iterator[None]:
-    """Open windows of a Chromium; each is visible to itself, so that its script runs."""
+    """Open Chromium windows; each counts as visible, so that its script runs."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -166,6 +167,6 @@ def _windows() -> Iterator[None]:
             for window in driver.window_handles:
                 driver.switch_to.window(window)
                 visible += driver.execute_script("return !document.hidden && live.received > 0")
-            assert visible == PAGES, f"{visible} of {PAGES} pages were alive"
+            assert visible == PAGES, f"{visible} of {PAGES} pages were live"
         finally:
             driver.quit()

@@ -1,4 +1,4 @@
-"""What is read of a running process: its CPU and its memory."""
+"""CPU and memory of a running process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory_mb(pid: int) -> float:
-    """Return the resident memory."""
+    """Return the resident memory of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
     match = re.search(r"VmRSS:\s+(\d+) kB", status)
     assert match is not None

@@ -1,9 +1,9 @@
-"""CPU of a poll, and of a poll and a scrape, against goe-prometheus from the package index.
+"""CPU of a poll and of a scrape, against goe-prometheus from the package index.
 
-It is installed into an environment of its own that is thrown away, and runs in a process of its
-own, turn by turn with ours against the same simulated charger. `python rival.py HOST`, in that
-environment, is that process: to each line `poll 100` or `scrape 100` it answers with the CPU
-seconds of so many.
+goe-prometheus is installed into a temporary environment and runs in its own process, alternating
+with the exporter against the same simulated charger. `python rival.py HOST`, in that environment,
+is that process: to a line such as `poll 100` or `scrape 100` it replies with the CPU seconds of
+100 polls or scrapes.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ def measure() -> Iterator[tuple[str, str, str]]:
 
 
 def _measure(python: str, host: str) -> Iterator[tuple[str, str, str]]:
-    from goe_exporter.client import Client
-    from goe_exporter.collector import Collector
-    from goe_exporter.prometheus import render_readings
+    from goe_exporter.charger.client import Client
+    from goe_exporter.polling.poller import Poller
+    from goe_exporter.prometheus.exposition import render_readings
 
-    collector = Collector("one", host, Client(host))
-    while not collector.complete:
-        collector.cycle()
+    poller = Poller("one", host, Client(host))
+    while not poller.complete:
+        poller.poll()
 
     def scrape() -> str:
-        return render_readings([collector.view()])
+        return render_readings([poller.view()])
 
     with subprocess.Popen(
         [python, __file__, host], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -61,7 +61,7 @@ def _measure(python: str, host: str) -> Iterator[tuple[str, str, str]]:
         series = {"ours": _series(scrape()), "theirs": int(rival.stdout.readline())}
         times: dict[tuple[str, str], list[float]] = {}
         for _round in range(ROUNDS):
-            for work, call in (("poll", collector.cycle), ("scrape", scrape)):
+            for work, call in (("poll", poller.poll), ("scrape", scrape)):
                 print(work, CALLS, file=rival.stdin, flush=True)
                 theirs = float(rival.stdout.readline())
                 times.setdefault(("theirs", work), []).append(theirs)
@@ -75,11 +75,11 @@ def _measure(python: str, host: str) -> Iterator[tuple[str, str, str]]:
         theirs, ours = cost["theirs", work], cost["ours", work]
         yield f"{NAME}: CPU of a {work}", f"{theirs * 1e6:.0f} µs", ""
         ratio = f"{ours / theirs:.2f} × {NAME}"
-        yield f"CPU of a {work} with all of its series", f"{ours * 1e6:.0f} µs", ratio
+        yield f"CPU of a {work}, all series", f"{ours * 1e6:.0f} µs", ratio
 
 
 def _series(text: str) -> int:
-    """Count the series of a text, but for the times at which the library made them."""
+    """Count the series of a text, without the creation times that the library adds."""
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     return sum("_created" not in line for line in lines)
 
@@ -92,7 +92,7 @@ def _cpu(call: Callable[[], object], times: int) -> float:
 
 
 def _be_the_rival(host: str) -> None:
-    """Run goe-prometheus' own poll, and its library's rendering, as often as is asked."""
+    """Run goe-prometheus' own poll, and its library's rendering, as often as requested."""
     import prometheus_client as library
     from goe.charger import GoEChargerClient
     from goe.json_client import LocalJsonClient

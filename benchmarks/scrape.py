@@ -1,4 +1,4 @@
-"""What a scrape costs, against writing the same bytes out and against the library; and memory."""
+"""Cost of a scrape, against writing the same bytes and against prometheus_client; and memory."""
 
 from __future__ import annotations
 
@@ -13,36 +13,44 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks import chargers
-from benchmarks.cycle import side_by_side
+from benchmarks.poll import side_by_side
 from benchmarks.processes import cpu_seconds
-from goe_exporter.collector import Collector
-from goe_exporter.model import ChargerView, Distribution
-from goe_exporter.prometheus import Exposition
-from goe_exporter.schedule import DURATION_BOUNDS, LATENESS_BOUNDS
+from goe_exporter.polling.poller import Poller
+from goe_exporter.polling.scheduler import Scheduler
+from goe_exporter.polling.view import ChargerView
+from goe_exporter.prometheus.exposition import Exposition
+from goe_exporter.prometheus.families import Provider
+from goe_exporter.prometheus.process import process_metrics
+from goe_exporter.service.self_metrics import polling
 
 SAMPLES = 10_000
 COUNTS = (1, 100, 1000)
-CYCLES = 10_000
+POLLS = 10_000
 HTTP_SECONDS = 3.0
 
 
 def measure() -> Iterator[tuple[str, str, str]]:
     """Yield (what, figure, ratio) rows."""
-    with chargers.one() as collector:
-        view = collector.view()
+    with chargers.one() as poller:
+        view = poller.view()
         yield from _render(f"{SAMPLES} samples", chargers.fleet(view, _chargers(view)))
         for count in COUNTS:
             yield from _render(f"{count} chargers", chargers.fleet(view, count))
         for count in COUNTS:
             yield from _over_http(count)
-        yield from _memory(collector)
+        yield from _memory(poller)
 
 
 def _exposition(views: Sequence[ChargerView]) -> Exposition:
-    return Exposition(lambda: views, Distribution(DURATION_BOUNDS), Distribution(LATENESS_BOUNDS))
+    return Exposition(lambda: views, _own())
+
+
+def _own() -> list[Provider]:
+    return [partial(polling, Scheduler(())), process_metrics()]
 
 
 def _samples(views: Sequence[ChargerView]) -> int:
@@ -51,88 +59,89 @@ def _samples(views: Sequence[ChargerView]) -> int:
 
 
 def _chargers(view: ChargerView) -> int:
-    """Return how many of such chargers have as many samples as are wanted."""
+    """Return how many such chargers have about `SAMPLES` samples."""
     each = _samples([view] * 2) - _samples([view])
     return round(SAMPLES / each)
 
 
 def _render(name: str, views: Sequence[ChargerView]) -> Iterator[tuple[str, str, str]]:
-    """Render chargers, none of which a render before has seen in this state, with nothing kept."""
-    sys.path.append(str(Path(__file__).parent.parent / "tests"))
+    """Render chargers, without anything kept from an earlier rendering."""
+    sys.path.append(str(Path(__file__).parent.parent / "tests" / "tools"))
+    import by_library
     from by_library import encoded, families
 
-    exposition = _exposition(views)
+    exposition, own = _exposition(views), _own()[:1]
     body, _content_type = exposition.render()
     work = {
         "render": exposition.render,
-        "library": lambda: encoded([*families(views), *exposition.collect()]),
+        "library": lambda: encoded([*families(views), *by_library.provided(own)]),
     }
-    with _drained() as ours:
-        work["write"] = lambda: ours.sendall(body)
+    with _drained() as near:
+        work["write"] = lambda: near.sendall(body)
         costs = side_by_side(work, calls=max(1, 200 // len(views)), rounds=7)
-    floor, own = costs["write"], costs["render"]
-    yield f"{name}: writing {len(body) / 1e3:.0f} kB out", f"{floor * 1e3:.2f} ms of CPU", "floor"
+    write, render = costs["write"], costs["render"]
+    yield f"{name}: writing {len(body) / 1e3:.0f} kB", f"{write * 1e3:.2f} ms of CPU", "baseline"
     yield (
         f"{name}: rendering {_samples(views)} samples",
-        f"{own * 1e3:.2f} ms of CPU",
-        f"{own / floor:.0f} × floor",
+        f"{render * 1e3:.2f} ms of CPU",
+        f"{render / write:.0f} × baseline",
     )
     yield (
         f"{name}: rendering by prometheus_client",
         f"{costs['library'] * 1e3:.1f} ms of CPU",
-        f"{costs['library'] / own:.1f} × ours",
+        f"{costs['library'] / render:.1f} × exporter",
     )
 
 
 @contextlib.contextmanager
 def _drained() -> Iterator[socket.socket]:
-    """Yield a socket whose other end somebody reads."""
-    ours, theirs = socket.socketpair()
+    """Yield a socket whose other end is read."""
+    near, far = socket.socketpair()
 
     def drain() -> None:
-        while theirs.recv(1 << 20):
+        while far.recv(1 << 20):
             pass
 
     reader = threading.Thread(target=drain, daemon=True)
     reader.start()
-    yield ours
-    ours.close()
+    yield near
+    near.close()
     reader.join()
-    theirs.close()
+    far.close()
 
 
 def _over_http(count: int) -> Iterator[tuple[str, str, str]]:
     """Scrape a process that serves `count` chargers, plain and with gzip."""
-    command = [sys.executable, "-m", "benchmarks.served", str(count)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as served:
-        assert served.stdout is not None
-        connection = http.client.HTTPConnection("127.0.0.1", int(served.stdout.readline()))
+    command = [sys.executable, "-m", "benchmarks.static_server", str(count)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        connection = http.client.HTTPConnection("127.0.0.1", int(server.stdout.readline()))
         for encoding in ("identity", "gzip"):
             times, size, started = [], 0, time.monotonic()
-            cpu = cpu_seconds(served.pid)
+            cpu = cpu_seconds(server.pid)
             while time.monotonic() < started + HTTP_SECONDS:
                 begun = time.perf_counter()
                 connection.request("GET", "/metrics", headers={"Accept-Encoding": encoding})
                 size = len(connection.getresponse().read())
                 times.append(time.perf_counter() - begun)
-            cpu = (cpu_seconds(served.pid) - cpu) / len(times)
-            what = f"{count} chargers: a scrape over HTTP, {encoding}, {size / 1e3:.0f} kB"
+            cpu = (cpu_seconds(server.pid) - cpu) / len(times)
+            what = f"{count} chargers: scrape over HTTP, {encoding}, {size / 1e3:.0f} kB"
             figure = f"{statistics.median(times) * 1e3:.1f} ms"
             yield what, figure, f"{cpu * 1e3:.1f} ms of CPU"
         connection.close()
-        served.terminate()
+        server.terminate()
 
 
-def _memory(collector: Collector) -> Iterator[tuple[str, str, str]]:
+def _memory(poller: Poller) -> Iterator[tuple[str, str, str]]:
     tracemalloc.start()
-    # The simulator in this process remembers its last thousand requests.
-    for _cycle in range(2 * CYCLES // 10):
-        collector.cycle()
+    # The simulator in this process keeps its last thousand requests.
+    for _poll in range(2 * POLLS // 10):
+        poller.poll()
     gc.collect()
     early, _peak = tracemalloc.get_traced_memory()
-    for _cycle in range(CYCLES):
-        collector.cycle()
+    for _poll in range(POLLS):
+        poller.poll()
     gc.collect()
     late, _peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    yield f"memory gained over {CYCLES} cycles", f"{(late - early) / 1e3:.0f} kB", ""
+    yield f"memory growth over {POLLS} polls", f"{(late - early) / 1e3:.0f} kB", ""

@@ -1,4 +1,4 @@
-"""A server that takes whatever is posted to it: `python -m benchmarks.sink` prints its port.
+"""A server that accepts every POST request: `python -m benchmarks.sink` prints its port.
 
 It ends when its standard input is closed.
 """
@@ -20,7 +20,7 @@ class _Sink(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
+        """Do not log requests."""
 
 
 with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Sink) as server:

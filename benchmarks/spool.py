@@ -1,4 +1,4 @@
-"""The spool: what a point costs on disk, an outage of eight weeks, and the way to the socket."""
+"""The spool: cost of a point on disk, an outage of eight weeks, and delivery to the socket."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pathlib import Path
 from unittest import mock
 
 from benchmarks import chargers
-from benchmarks.cycle import side_by_side
-from goe_exporter.collector import Collector
-from goe_exporter.dead import DeadLetters
-from goe_exporter.delivery import Sender
-from goe_exporter.influx import line
-from goe_exporter.influx_server import Access, ServerV2
-from goe_exporter.parked import Parked
-from goe_exporter.spool import Spool
+from benchmarks.poll import side_by_side
+from goe_exporter.influx.dead_letters import DeadLetters
+from goe_exporter.influx.line_protocol import line
+from goe_exporter.influx.parked import ParkedLines
+from goe_exporter.influx.sender import Sender
+from goe_exporter.influx.write_api import Access, ServerV2
+from goe_exporter.polling.poller import Poller
+from goe_exporter.spool.queue import Spool
 
 APPENDS = 1000
 EIGHT_WEEKS = 1_000_000
@@ -31,13 +31,13 @@ DRAIN_LINES = 5000
 
 def measure() -> Iterator[tuple[str, str, str]]:
     """Yield (what, figure, ratio) rows."""
-    with chargers.one() as collector:
+    with chargers.one() as poller:
         with tempfile.TemporaryDirectory() as folder:
-            yield from _append(Path(folder), line(collector.last_cycle(), {}).encode())
+            yield from _append(Path(folder), line(poller.last_poll(), {}).encode())
         with tempfile.TemporaryDirectory() as folder:
-            yield from _outage(Path(folder), line(collector.last_cycle(), {}).encode())
+            yield from _outage(Path(folder), line(poller.last_poll(), {}).encode())
         with tempfile.TemporaryDirectory() as folder:
-            yield from _end_to_end(Path(folder), collector)
+            yield from _end_to_end(Path(folder), poller)
 
 
 def _append(folder: Path, point: bytes) -> Iterator[tuple[str, str, str]]:
@@ -60,20 +60,20 @@ def _append(folder: Path, point: bytes) -> Iterator[tuple[str, str, str]]:
     spool.close()
     for label, percent in (("p50", 50), ("p99", 99)):
         floor, ours = (statistics.quantiles(times[name], n=100)[percent - 1] for name in times)
-        what = f"append of a point of {len(point)} bytes, {label}"
+        what = f"appending a point of {len(point)} bytes, {label}"
         yield what, f"{ours * 1e6:.0f} µs", f"{ours / floor:.2f} × write and fdatasync"
 
 
 def _outage(folder: Path, point: bytes) -> Iterator[tuple[str, str, str]]:
-    """Take eight weeks of points, every 5 s, without a server; then read them all."""
+    """Append eight weeks of points, one every 5 s, without a server; then read them all."""
     spool = Spool(folder / "spool", LIMIT_BYTES)
-    # A million real fdatasyncs would measure the disk; their cost stands in the rows above.
+    # A million real fdatasyncs would measure the disk; their cost is in the rows above.
     with mock.patch("os.fdatasync", new=id):
         for _point in range(EIGHT_WEEKS):
             spool.append(point)
     size = sum(path.stat().st_size for path in folder.rglob("*.log"))
-    figure = f"{size / 1024**2:.0f} MiB on disk"
-    yield "outage of 1,000,000 points", figure, f"of {LIMIT_BYTES / 1024**2:.0f} MiB"
+    figure = f"{size / 1024**2:.0f} MiB"
+    yield "size of 1,000,000 queued points", figure, f"limit {LIMIT_BYTES / 1024**2:.0f} MiB"
     kept = spool.pending
     started, delivered = time.perf_counter(), 0
     while (batch := spool.read(DRAIN_LINES)).lines:
@@ -81,13 +81,13 @@ def _outage(folder: Path, point: bytes) -> Iterator[tuple[str, str, str]]:
         spool.commit(batch.end)
     rate = delivered / (time.perf_counter() - started)
     spool.close()
-    yield "drained without network", f"{rate:,.0f} lines/s", f"{delivered} of {kept} kept"
+    yield "draining without network", f"{rate:,.0f} lines/s", f"{delivered} of {kept} stored"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    yield "memory after the outage, at its peak", f"{peak:.0f} MB", ""
+    yield "peak memory after the outage", f"{peak:.0f} MB", ""
 
 
-def _end_to_end(folder: Path, collector: Collector) -> Iterator[tuple[str, str, str]]:
-    """From the collector's cycle to the socket, a point at a time, against the poll itself."""
+def _end_to_end(folder: Path, poller: Poller) -> Iterator[tuple[str, str, str]]:
+    """Push one point at a time, from the poll to the socket, against the poll itself."""
     spool = Spool(folder / "spool", LIMIT_BYTES)
     command = [sys.executable, "-m", "benchmarks.sink"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -95,21 +95,21 @@ def _end_to_end(folder: Path, collector: Collector) -> Iterator[tuple[str, str, 
         url = f"http://127.0.0.1:{int(process.stdout.readline())}"
         target = ServerV2(url, "o", "b", "t", Access())
         dead = DeadLetters(folder / "dead", LIMIT_BYTES // 16)
-        parked = Parked(folder / "parked", LIMIT_BYTES // 16)
+        parked = ParkedLines(folder / "parked", LIMIT_BYTES // 16)
         sender = Sender(spool, target, dead, parked)
 
         def push() -> None:
-            spool.append(line(collector.last_cycle(), {}).encode())
+            spool.append(line(poller.last_poll(), {}).encode())
             assert sender.deliver_once() == 0
 
-        costs = side_by_side({"poll": collector.cycle, "push": push})
+        costs = side_by_side({"poll": poller.poll, "push": push})
         process.communicate()
     parked.close()
     dead.close()
     spool.close()
-    ratio = f"{costs['push'] / costs['poll']:.2f} × the poll"
+    ratio = f"{costs['push'] / costs['poll']:.2f} × poll"
     yield (
-        "CPU of a point pushed alone, from the cycle to the socket",
+        "CPU of pushing a point, from the poll to the socket",
         f"{costs['push'] * 1e6:.0f} µs",
         ratio,
     )

@@ -1,4 +1,4 @@
-"""Start-up of the commands against Python with the two libraries, and memory of a small `serve`."""
+"""Start-up of the commands against Python with two libraries, and memory of a small `serve`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks import chargers
 from benchmarks.processes import memory_mb
 
 RUNS = 9
-FLOOR = "floor: python -c 'import click, requests'"
+BASELINE = "baseline: python -c 'import click, requests'"
 SCRAPES = 20
 INTERVAL_SECONDS = 1
 PORT = 18_334
@@ -33,22 +33,22 @@ def measure() -> Iterator[tuple[str, str, str]]:
 
 
 def _startup(host: str) -> Iterator[tuple[str, str, str]]:
-    command = (sys.executable, "-m", "goe_exporter")
+    command = (sys.executable, "-m", "goe_exporter.cli")
     runs: dict[str, tuple[str, ...]] = {
         "python -c pass": (sys.executable, "-c", "pass"),
-        FLOOR: (sys.executable, "-c", "import click, requests"),
-        "start-up of --help": (*command, "--help"),
-        "start-up, poll and end of read": (*command, "read", host),
-        "start-up, write and end of set": (*command, "set", host, "max-current", "10"),
+        BASELINE: (sys.executable, "-c", "import click, requests"),
+        "--help, whole process": (*command, "--help"),
+        "read, whole process": (*command, "read", host),
+        "set, whole process": (*command, "set", host, "max-current", "10"),
     }
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _run in range(RUNS):
         for name, arguments in runs.items():
             times[name].append(_cpu_of(arguments))
-    floor = statistics.median(times[FLOOR])
+    baseline = statistics.median(times[BASELINE])
     for name, seconds in times.items():
         cost = statistics.median(seconds)
-        yield name, f"{cost * 1e3:.0f} ms of CPU", f"{cost / floor:.2f} × floor"
+        yield name, f"{cost * 1e3:.0f} ms of CPU", f"{cost / baseline:.2f} × baseline"
 
 
 def _cpu_of(arguments: tuple[str, ...]) -> float:
@@ -62,7 +62,7 @@ def _cpu_of(arguments: tuple[str, ...]) -> float:
 
 def _memory(host: str) -> tuple[str, str, str]:
     command = [
-        *(sys.executable, "-m", "goe_exporter", "serve", host, "--log-level", "warning"),
+        *(sys.executable, "-m", "goe_exporter.cli", "serve", host, "--log-level", "warning"),
         *("--web.listen-address", f"127.0.0.1:{PORT}"),
         *("--refresh-interval", f"{INTERVAL_SECONDS}s"),
     ]
@@ -74,4 +74,4 @@ def _memory(host: str) -> tuple[str, str, str]:
         late = memory_mb(serve.pid)
         serve.terminate()
     what = f"memory of serve with one charger, after {SCRAPES} scrapes"
-    return what, f"{late:.1f} MB", f"{early:.1f} MB before them"
+    return what, f"{late:.1f} MB", f"{early:.1f} MB before"

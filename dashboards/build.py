@@ -1,12 +1,18 @@
-"""`python -m dashboards.build` writes the dashboards; with `--check` it only says what is old.
+"""Write the dashboards as JSON.
 
-Each is written twice: as Grafana provisions it, and as grafana.com and the import dialogue want
-it, asking for the data source (`__inputs`) and naming what it needs (`__requires`).
+    python -m dashboards.build                     write the files that Grafana provisions
+    python -m dashboards.build --check             list the files that are not current
+    python -m dashboards.build --grafana-com DIR   write the copies for grafana.com to DIR
+
+The copies for grafana.com ask for the data source at import (`__inputs`) and list the required
+panels (`__requires`).
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -22,7 +28,7 @@ BOARDS = {
     "influxdb/charger.json": charger.influxdb,
     "influxdb/energy.json": energy_influxdb.board,
 }
-"""Where each dashboard stands under `dashboards/`, and below `grafana.com/` its other copy."""
+"""File name, below `dashboards/` or the directory for grafana.com → dashboard."""
 
 SOURCES = {"prometheus": "Prometheus", "influxdb": "InfluxDB"}
 PANELS = {
@@ -34,18 +40,19 @@ PANELS = {
 }
 
 
-def files() -> dict[Path, str]:
-    """Return what every file should hold."""
-    made: dict[Path, str] = {}
-    for name, board in BOARDS.items():
-        provisioned = dashboard(board())
-        made[FOLDER / name] = _text(provisioned)
-        made[FOLDER / "grafana.com" / name] = _text(shared(board(), provisioned))
-    return made
+def provisioned() -> dict[Path, str]:
+    """Return the content of every file that Grafana provisions."""
+    return {FOLDER / name: _text(dashboard(board())) for name, board in BOARDS.items()}
 
 
-def shared(board: Board, provisioned: Json) -> Json:
-    """Return the copy that asks for its data source on import."""
+def grafana_com(folder: Path) -> dict[Path, str]:
+    """Return the content of every copy for grafana.com, in `folder`."""
+    return {folder / name: _text(shared(board())) for name, board in BOARDS.items()}
+
+
+def shared(board: Board) -> Json:
+    """Return the copy that asks for its data source at import."""
+    made = dashboard(board)
     name = SOURCES[board.source]
     placeholder = f"DS_{name.upper()}"
     asked = {
@@ -56,13 +63,13 @@ def shared(board: Board, provisioned: Json) -> Json:
         "pluginName": name,
         "type": "datasource",
     }
-    choice, *variables = provisioned["templating"]["list"]
+    choice, *variables = made["templating"]["list"]
     chosen = {"selected": True, "text": name, "value": f"${{{placeholder}}}"}
     return {
         "__elements": {},
         "__inputs": [asked],
-        "__requires": _requires(board.source, provisioned["panels"]),
-        **provisioned,
+        "__requires": _requires(board.source, made["panels"]),
+        **made,
         "templating": {"list": [choice | {"current": chosen}, *variables]},
     }
 
@@ -80,23 +87,27 @@ def _text(made: Json) -> str:
     return json.dumps(made, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def main() -> int:
-    """Write the files, or with `--check` return 1 naming those that are not current."""
-    check = sys.argv[1:] == ["--check"]
-    if sys.argv[1:] and not check:
-        print(__doc__, file=sys.stderr)
-        return 2
+def main(arguments: list[str] | None = None) -> int:
+    """Write files; with `--check` list those that are not current, and return 1 if any is not."""
+    parser = argparse.ArgumentParser(
+        "dashboards.build", description="Write the dashboards as JSON."
+    )
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--check", action="store_true", help="only list files that are not current")
+    choice.add_argument(
+        "--grafana-com", type=Path, metavar="DIR", help="write the copies for grafana.com"
+    )
+    chosen = parser.parse_args(arguments)
+    files = grafana_com(chosen.grafana_com) if chosen.grafana_com else provisioned()
     old = [
-        path
-        for path, text in files().items()
-        if not path.exists() or path.read_text("utf-8") != text
+        path for path, text in files.items() if not path.exists() or path.read_text("utf-8") != text
     ]
     for path in old:
-        print(f"{path.relative_to(FOLDER.parent)}: {'not current' if check else 'written'}")
-        if not check:
+        print(f"{os.path.relpath(path)}: {'not current' if chosen.check else 'written'}")
+        if not chosen.check:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(files()[path], "utf-8")
-    return 1 if check and old else 0
+            path.write_text(files[path], "utf-8")
+    return 1 if chosen.check and old else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The dashboard of one charger, from Prometheus and from InfluxDB: now above, the past below."""
+"""The dashboard of one charger, for Prometheus and for InfluxDB: present values, then graphs."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from dashboards.panels import (
 )
 
 LIVE_VOLTS = 50
-"""Below this a phase is not connected; chargers on one phase have two of them."""
+"""A lower voltage means that the phase is not connected, as two phases of a one-phase charger."""
 
 LIMITS = {
     "allowed": "allowed_current",
-    "set": "max_current",
-    "set for now": "max_current_temporary",
+    "setting": "max_current",
+    "temporary setting": "max_current_temporary",
     "cable": "cable_current",
     "temperature": "temperature_current_limit",
     "load balancing": "load_balancing_current",
-    "charger": "absolute_max_current",
+    "charger maximum": "absolute_max_current",
 }
-"""What bounds the current, and the channel that says so; graphs draw the first on top."""
+"""Limit of the current → its channel; graphs draw the first one on top."""
 
 FRESH = "5m"
-"""How far back InfluxDB is asked for what is now; Prometheus forgets by itself."""
+"""Maximum age of a present value in InfluxDB; in Prometheus old values end by themselves."""
 
 
 class Queries(NamedTuple):
-    """What each panel asks; `fresh` is as in `Panel.time_from`, for the panels of the present."""
+    """The queries of each panel; `fresh` is the `Panel.time_from` of panels with present values."""
 
     fresh: str
     state: list[Json]
@@ -64,15 +64,15 @@ def prometheus() -> Board:
     """Return the dashboard for Prometheus."""
     age = promql.now(f"time() - {promql.polled('goe_last_success_timestamp_seconds')}")
     age_panel = stat(
-        title="Age of the data",
-        description="Time since the charger last answered. Its readings end after three refresh "
-        "intervals without an answer; from then on the panels are empty rather than old.",
+        title="Data age",
+        description="Time since the charger last answered. After three refresh intervals without "
+        "an answer its readings end and the panels are empty.",
         targets=[age], unit="s", width=3, height=6, thresholds=looks.AGE,
         defaults={"noValue": "never answered", "decimals": 0},
     )  # fmt: skip
     return Board(
         uid="goe-charger", title="go-e Charger", source=promql.SOURCE, refresh="10s",
-        description="What a go-eCharger does now, why, and what it did before.",
+        description="State, power, current and limits of a go-eCharger, now and over time.",
         variables=one_charger(promql.variables()), rows=_rows(_promql(), age_panel),
         time_from="now-6h", overview=False,
     )  # fmt: skip
@@ -82,35 +82,35 @@ def influxdb() -> Board:
     """Return the dashboard for InfluxDB."""
     age_panel = stat(
         title="Last answer",
-        description="When the charger last answered. What it says now is shown for five minutes "
-        "after that; then the panels above are empty rather than old.",
+        description="Time of the charger's last answer. Present values are shown for five minutes "
+        "after it; then the panels above are empty.",
         targets=[influxql.last({"power": influxql.field("power")})],
         unit="dateTimeFromNow", width=3, height=6, fields="Time", thresholds=looks.COUNT,
-        defaults={"noValue": "not in this time"},
+        defaults={"noValue": "none in this range"},
     )  # fmt: skip
     return Board(
         uid="goe-influx-charger", title="go-e Charger (InfluxDB)", source=influxql.SOURCE,
-        description="What a go-eCharger does now, why, and what it did before.",
+        description="State, power, current and limits of a go-eCharger, now and over time.",
         variables=one_charger(influxql.variables()), rows=_rows(_influxql(), age_panel),
         time_from="now-6h", refresh="10s", overview=False,
     )  # fmt: skip
 
 
 def one_charger(variables: Sequence[Json]) -> list[Json]:
-    """Return the variables with one charger to choose, the first one until the user does."""
+    """Return the variables with a single choice of `charger`, by default the first one."""
     return [single(each) if each["name"] == "charger" else each for each in variables]
 
 
 def car_state() -> str:
-    """Return the car's state as a number, `looks.UNREACHABLE` while there is none."""
+    """Return the car's state as a number, `looks.UNREACHABLE` while the charger does not answer."""
     no_answer = f"({promql.polled('goe_up')} == 0) - {-looks.UNREACHABLE}"
-    # Without its name, which only one side has, both are one series: one row of the timeline.
+    # Only one side has a metric name; without it, both are one series and one row of the timeline.
     return f"sum without () ({promql.code('car_state')} or {no_answer})"
 
 
 def _promql() -> Queries:
     now, past, series = promql.now, promql.past, promql.series
-    # A phase switch sets the counter a hair below zero.
+    # A phase switch can set the counter slightly below zero.
     session = f"clamp_min({series('session_energy')}, 0) / {promql.JOULES_PER_KWH}"
     live = f"{series('phase_voltage')} > {LIVE_VOLTS}"
     return Queries(
@@ -130,7 +130,7 @@ def _promql() -> Queries:
         past_limits=[past(series(name), word) for word, name in reversed(LIMITS.items())],
         past_states=[
             past(car_state(), "Car"),
-            past(promql.code("charging_reason"), "Why"),
+            past(promql.code("charging_reason"), "Reason"),
             past(f"{series('error', but='none')} == 1", "{{error}}"),
             past(promql.code("cable_lock"), "Cable"),
             past(series("phases"), "Phases"),
@@ -166,7 +166,7 @@ def _influxql() -> Queries:
         past_states=[
             past({"Charger": '"up"'}, "last", "none"),
             past({"Car": influxql.code("car_state")}, "last", "none"),
-            past({"Why": influxql.code("charging_reason")}, "last", "none"),
+            past({"Reason": influxql.code("charging_reason")}, "last", "none"),
             past({"Error": field("error")}, "last", "none"),
             past({"Cable": influxql.code("cable_lock")}, "last", "none"),
             past({"Phases": field("phases")}, "last", "none"),
@@ -197,7 +197,7 @@ def _headline(queries: Queries) -> list[Panel]:
     fresh = queries.fresh
     return [
         stat(
-            title="State", description="What the charger and the car do now.",
+            title="State", description="State of the charger and the car.",
             targets=queries.state, unit="none", width=5, height=4, color="background",
             mappings=looks.CAR_STATE, thresholds=looks.NOTHING, time_from=fresh,
             defaults={"noValue": "No answer"},
@@ -210,19 +210,19 @@ def _headline(queries: Queries) -> list[Panel]:
         ),
         stat(
             title="This session",
-            description="Energy since the car was plugged in. It stays until the next car comes, "
-            "and restarts when the charger changes the number of phases.",
+            description="Energy since the car was plugged in. It is kept until the next car is "
+            "plugged in, and restarts when the charger changes the number of phases.",
             targets=queries.session, unit=looks.KWH, width=4, height=4, time_from=fresh,
             thresholds=looks.COUNT, defaults={"noValue": "No data", "decimals": 2},
         ),
         stat(
-            title="Why it charges, or not",
-            description="The reason the charger itself gives (modelStatus). API v1 gives none.",
+            title="Charging reason",
+            description="Reason reported by the charger (modelStatus). Not available with API v1.",
             targets=queries.reason, unit="none", width=5, height=4, mappings=looks.REASON,
-            time_from=fresh, defaults={"noValue": "Not told"},
+            time_from=fresh, defaults={"noValue": "Not reported"},
         ),
         stat(
-            title="Error", description="The error the charger reports.",
+            title="Error", description="Error reported by the charger.",
             targets=queries.error, unit=TEXT, width=5, height=4, color="background",
             fields="/^error$/", mappings=looks.ERROR, thresholds=looks.NOTHING, time_from=fresh,
             defaults={"noValue": "No answer"},
@@ -234,30 +234,30 @@ def _bounds(queries: Queries, age: Panel) -> list[Panel]:
     fresh = queries.fresh
     return [
         bar_gauge(
-            title="What bounds the current",
-            description="A person's setting, what the charger allows the car now, and what cable, "
-            "temperature and load balancing permit. The lowest counts; what is not there, bounds "
-            "nothing.",
+            title="Current limits",
+            description="The settings, the current that the charger allows the car, and the limits "
+            "of cable, temperature and load balancing. The lowest limit applies. A limit that is "
+            "not shown does not apply.",
             targets=queries.limits, unit="amp", width=9, height=6, time_from=fresh,
             defaults={"min": 0, "max": 32, "noValue": "No data"},
             overrides=colored(looks.LIMITS),
         ),
         bar_gauge(
             title="Temperatures",
-            description="Inside the charger. Hardware V1 and V2 has one sensor or none.",
+            description="Temperature inside the charger. Hardware V1 and V2 has 0 or 1 sensors.",
             targets=queries.temperatures, unit="celsius", width=6, height=6, time_from=fresh,
             thresholds=looks.TEMPERATURE, overrides=looks.SENSOR_NAMES,
             defaults={"min": 0, "max": 90, "noValue": "No sensor"},
         ),
         stat(
-            title="Phases", description="Phases in use, or in use last.",
+            title="Phases", description="Number of phases in use, or last used.",
             targets=queries.phases, unit="none", width=3, height=6, time_from=fresh,
             mappings=looks.PHASE_COUNT, defaults={"noValue": "No data"},
         ),
         stat(
-            title="WiFi", description="Strength of the charger's WiFi signal. API v1 has none.",
+            title="Wi-Fi", description="Wi-Fi signal strength. Not available with API v1.",
             targets=queries.signal, unit="dBm", width=3, height=6, time_from=fresh,
-            thresholds=looks.SIGNAL, defaults={"noValue": "Not told"},
+            thresholds=looks.SIGNAL, defaults={"noValue": "Not reported"},
         ),
         age,
     ]  # fmt: skip
@@ -269,15 +269,14 @@ def _graphs(queries: Queries) -> list[list[Panel]]:
     return [
         [
             time_series(
-                title="Power", description="Active power, the phases one upon another.",
+                title="Power", description="Active power per phase, stacked.",
                 targets=queries.phase_power, unit="watt", width=12, height=8, custom=STACKED,
                 overrides=colored(looks.PHASES), defaults={"min": 0, "noValue": "No data"},
                 interval=step,
             ),
             time_series(
                 title="Current",
-                description="Current per phase. Some chargers show up to 0.08 A on phases that "
-                "carry nothing.",
+                description="Current per phase. Some chargers report up to 0.08 A without a load.",
                 targets=queries.phase_current, unit="amp", width=12, height=8,
                 overrides=colored(looks.PHASES), defaults={"min": 0, "noValue": "No data"},
                 interval=step,
@@ -287,15 +286,15 @@ def _graphs(queries: Queries) -> list[list[Panel]]:
             time_series(
                 title="Voltage",
                 description="Voltage per phase; red is outside 230 V ±10 % (207 to 253 V, "
-                "EN 50160). Phases that are not connected are not drawn, and N only where it "
-                "carries a voltage: then L and N are swapped.",
+                "EN 50160). Phases that are not connected are hidden. N is shown only if it "
+                "carries a voltage, which means that L and N are swapped.",
                 targets=queries.phase_voltage, unit="volt", width=12, height=8, custom=area,
                 thresholds=looks.VOLTAGE, overrides=colored(looks.PHASES), interval=step,
                 defaults={"noValue": "No data"},
             ),
             time_series(
-                title="Limits of the current",
-                description="What bounds the current, as above, over time.",
+                title="Current limits over time",
+                description="The limits above over time.",
                 targets=queries.past_limits, unit="amp", width=12, height=8, custom=STEPS,
                 overrides=colored(looks.LIMITS), defaults={"min": 0, "noValue": "No data"},
                 interval=step,
@@ -303,9 +302,9 @@ def _graphs(queries: Queries) -> list[list[Panel]]:
         ],
         [
             state_timeline(
-                title="What happened",
-                description="State of the car, the charger's reason, errors while they last, "
-                "cable lock and phases. Nothing is drawn where there are no data.",
+                title="State history",
+                description="State of the car, charging reason, errors, cable lock and phases. "
+                "Gaps are times without data.",
                 targets=queries.past_states, unit="none", width=24, height=8,
                 overrides=_timeline_overrides(), defaults={"noValue": "No data"}, interval=step,
             )
@@ -321,25 +320,25 @@ def _rest(queries: Queries) -> list[list[Panel]]:
         [
             time_series(
                 title="Session energy",
-                description="Energy since the car was plugged in: each tooth is a session, or the "
-                "part of one between two changes of the number of phases.",
+                description="Energy since the car was plugged in. It restarts with each session, "
+                "and when the charger changes the number of phases.",
                 targets=queries.past_session, unit=looks.KWH, width=8, height=7, custom=session,
                 overrides=colored({"session": looks.BLUE}), interval=step,
                 defaults={"min": 0, "noValue": "No data"},
             ),
             time_series(
-                title="Temperature", description="Inside the charger, by sensor.",
+                title="Temperature", description="Temperatures inside the charger by sensor.",
                 targets=queries.past_temperatures, unit="celsius", width=8, height=7,
                 overrides=[*colored(looks.SENSORS), *looks.SENSOR_NAMES], interval=step,
                 defaults={"noValue": "No sensor"},
             ),
             time_series(
                 title="Grid frequency",
-                description="As the charger measures it; red is further than 0.2 Hz from 50 Hz. "
-                "API v1 has none.",
+                description="Grid frequency measured by the charger; red is more than 0.2 Hz away "
+                "from 50 Hz. Not available with API v1.",
                 targets=queries.past_frequency, unit="hertz", width=8, height=7, custom=hertz,
                 thresholds=looks.FREQUENCY, overrides=colored({"grid": looks.BLUE}),
-                defaults={"noValue": "Not told", "decimals": 2}, interval=step,
+                defaults={"noValue": "Not reported", "decimals": 2}, interval=step,
             ),
         ]
     ]  # fmt: skip
@@ -353,7 +352,7 @@ def _timeline_overrides() -> list[Json]:
     return [
         override("Charger", mappings=looks.ANSWERS),
         override("Car", mappings=looks.CAR_STATE),
-        override("Why", mappings=looks.REASON),
+        override("Reason", mappings=looks.REASON),
         override("Error", mappings=looks.ERROR),
         override("Cable", mappings=looks.CABLE_LOCK),
         override("Phases", mappings=looks.PHASE_COUNT),
@@ -362,5 +361,5 @@ def _timeline_overrides() -> list[Json]:
 
 
 def _least(fresh: str) -> str:
-    """Return the least step: InfluxDB has no point in most shorter ones."""
+    """Return the minimum step; most shorter ones have no point in InfluxDB."""
     return "10s" if fresh else ""

@@ -1,9 +1,9 @@
-"""The dashboards of energy, money and hours, from Prometheus and from InfluxDB.
+"""The energy dashboard for Prometheus, and the panels that it shares with the one for InfluxDB.
 
-Prometheus knows no calendar. A bar of a day is what the counter rose by in the 24 hours from a
-step on; Grafana puts the steps of a panel with the interval `1d` on midnight where the viewer is.
-Months follow from days: on the first of a month, what the counter rose by in as many days as that
-month has. Both look ahead (`offset -1d`), so that a bar stands where its day or month begins.
+PromQL has no calendar. The bar of a day is the increase of the counter in the 24 hours after a
+step; Grafana aligns the steps of a panel with the interval `1d` to midnight in the viewer's time
+zone. For a month it is, on the first, the increase in as many days as the month has. Both use a
+negative offset (`offset -1d`), so that a bar is drawn where its day or month begins.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ from dashboards.panels import (
     transformation,
 )
 
-PRICE = textbox("price", "Price of a kWh", "0.30", "In €, with a point: 0.30")
+PRICE = textbox("price", "Price per kWh", "0.30", "In €, for example 0.30")
 CURRENCY = "currencyEUR"
 DAY_LIMITS = (
-    "Days begin at midnight where you are. After a change to or from summer time, days before it "
-    "are off by an hour."
+    "Days begin at midnight in your time zone. Days before a change to or from daylight saving "
+    "time are shifted by an hour."
 )
 JUMPS = (
-    "If the meter is reset or jumps, only what the charger's power allows is counted: at most "
+    "If the meter is reset or jumps, only energy that the charger can deliver is counted: at most "
     "3.75 kWh in 5 minutes."
 )
 DAYS = f"By charger. {DAY_LIMITS} {JUMPS}"
 LENGTHS = (31, 30, 29, 28)
 SAME_DATE = "vector(time() + 13 * 3600)"
-"""Thirteen hours after midnight it is the same date in UTC as where the viewer is.
+"""Thirteen hours after a local midnight the date in UTC is the local date.
 
-That holds from Hawaii to New Zealand in summer, ten hours behind UTC to thirteen ahead.
+This holds from Hawaii to New Zealand in summer, ten hours behind UTC to thirteen ahead.
 """
 
 LONGEST_SESSION = "14d"
 SESSION_STEP = "1m"
 MOST_WATTS = 45_000
-"""More than a charger gives, and than a meter of whole kWh can show within five minutes."""
+"""More than a charger delivers, and than a meter in whole kWh can show within five minutes."""
 
 
 class Step(NamedTuple):
-    """How far apart Prometheus reads a counter that jumped, and the longest gap that it bridges.
+    """The distance at which a counter that jumped is read, and the longest gap that is bridged.
 
-    `samples` is the resolution at which it reads other counters; empty for every sample.
+    `samples` is the resolution at which other counters are read; empty for every sample.
     """
 
     step: str
@@ -66,11 +66,8 @@ FINE = Step("5m", "10m", "1h", MOST_WATTS * 300)
 HOURLY = Step("1h", "2h", "12h", MOST_WATTS * 3600, ":1h")
 
 PLUGGED = ("charging", "waiting_for_car", "complete")
-METER = "All the chargers' meters together: what they charged since they were made."
-USE = (
-    "How long cars were plugged in, all chargers together: charging, waiting, or finished and "
-    "still there."
-)
+METER = "Sum of the chargers' energy meters since they were manufactured."
+USE = "Time in which cars were plugged in, all chargers together: charging, waiting, or finished."
 TODAY, THIS_MONTH, YEAR = "now/d", "now/M", "1y"
 
 
@@ -79,10 +76,10 @@ def prometheus() -> Board:
     used = promql.past(hours("[1d:1m] offset -1d", *PLUGGED), "{{state}}")
     return Board(
         uid="goe-energy", title="go-e Energy", source=promql.SOURCE,
-        description="Kilowatt-hours by day and month, what they cost, hours of use, and the last "
-        "sessions. Prometheus keeps 15 days unless --storage.tsdb.retention.time says more. What "
-        "two exporters count of one charger is added up: give the second a job of its own, and "
-        "choose one job above.",
+        description="Energy per day and month, its cost, hours of use, and the last sessions. "
+        "Prometheus keeps 15 days of data unless --storage.tsdb.retention.time is longer. The "
+        "energy of a charger that two exporters poll is counted twice: give the second exporter "
+        "its own job, and select one job above.",
         variables=[*promql.variables(), PRICE], time_from="now-30d/d", refresh="5m",
         rows=[Row("Energy", [
             _totals(),
@@ -95,12 +92,12 @@ def prometheus() -> Board:
 
 
 def charged(counter: str, span: str, by: Step = FINE, ahead: str = "") -> str:
-    """Return the PromQL for the energy (J) by which a counter rose in a span, by series.
+    """Return the PromQL for the increase (J) of a counter in a span, by series.
 
-    A meter that was reset, or that jumped ahead by more than the charger's power allows, has risen
-    by the sum of its rises from step to step, each bounded by what the power allows in a step.
-    That sum lacks what was charged in longer gaps of the readings, so it is only used then.
-    `ahead` is a modifier of the windows.
+    If the meter was reset, or jumped by more than the charger can deliver, the result is the sum of
+    its increases from step to step, each limited to what the charger can deliver in a step. That
+    sum lacks the energy of longer gaps in the readings, so it is used only in this case. `ahead` is
+    a modifier of the windows.
     """
     steps, window = f"[{span}:{by.step}]{ahead}", f"[{span}{by.samples}]{ahead}"
     around = f"increase({counter}[{by.twice}{by.samples}])"
@@ -113,7 +110,7 @@ def charged(counter: str, span: str, by: Step = FINE, ahead: str = "") -> str:
 
 
 def rise(span: str) -> str:
-    """Return the PromQL for the energy (kWh) all selected chargers gave in a span."""
+    """Return the PromQL for the energy (kWh) that all selected chargers delivered in a span."""
     return f"sum({charged(promql.series('energy'), span)}) / {promql.JOULES_PER_KWH}"
 
 
@@ -126,9 +123,9 @@ def per_day() -> str:
 def per_month() -> str:
     """Return the PromQL for the energy (kWh) of the month that begins at a step, by charger.
 
-    An hourly sample is fine enough for a month, to a part in 700, and spares Prometheus a second
-    and more for each charger. Prometheus 3 leaves out what is at the beginning of a window, hence
-    the second more, which makes the first hour count.
+    Hourly samples are precise enough for a month (one part in 700), and save Prometheus more than a
+    second per charger. Prometheus 3 excludes a sample at the beginning of a window; the additional
+    second includes the first hour.
     """
     energy = promql.series("energy")
     months = [
@@ -140,18 +137,17 @@ def per_month() -> str:
 
 
 def hours(window: str, *states: str) -> str:
-    """Return the PromQL for the hours spent in states during a window of minutes."""
+    """Return the PromQL for the hours in states during a window of minutes."""
     spent = f"sum_over_time({promql.series('car_state', state=states)}{window})"
     return f"sum by (state) ({spent}) / 60"
 
 
 def session_energy() -> str:
-    """Return the PromQL for the energy (kWh) of a session, at the step at which it has ended.
+    """Return the PromQL for the energy (kWh) of a session, at the step after its end.
 
-    With API v2 it is the difference of the meter, because the session's counter restarts on a
-    change of phases. It is the session's counter if the difference is negative or more than the
-    charger's power allows, as after a reset of the meter, and with API v1, whose meter may count
-    whole kWh.
+    With API v2 it is the difference of the meter, because the session counter restarts on a phase
+    switch. The session counter is used if the difference is negative or more than the charger can
+    deliver, as after a reset of the meter, and with API v1, whose meter may count whole kWh.
     """
     energy = promql.once(promql.series("energy"))
     device = promql.once(promql.device(api=2))
@@ -164,7 +160,7 @@ def session_energy() -> str:
 
 
 def session_duration() -> str:
-    """Return the PromQL for the seconds a car was plugged in, at the step at which it has gone."""
+    """Return the PromQL for the seconds of a session, at the step after its end."""
     return f"sum by (charger) ({_plugged_in()} and {_ended()})"
 
 
@@ -182,7 +178,7 @@ def _no_car() -> str:
 
 
 def _ended() -> str:
-    """Return the PromQL that has a sample where no car is plugged in, but one was a step before."""
+    """Return the PromQL with a sample where no car is plugged in, but one was a step before."""
     before = f"last_over_time({_no_car()}[1h:$__interval] offset $__interval)"
     return f"({_idle()} and {before} == 0)"
 
@@ -192,7 +188,7 @@ def _when_last_idle(expression: str) -> str:
 
 
 def energy_stat(title: str, description: str, target: Json, since: str = "") -> Panel:
-    """Return a panel of one amount of energy (kWh); `since` is as in `Panel.time_from`."""
+    """Return a panel with an amount of energy (kWh); `since` is `Panel.time_from`."""
     return stat(
         title=title, description=description, targets=[target], unit=looks.KWH,
         width=4, height=4, time_from=since, thresholds=looks.COUNT,
@@ -206,9 +202,11 @@ def _totals() -> list[Panel]:
     used = f"sum({hours('[$__range:1m]', 'charging')})"
     charged = promql.now(rise("$__range"))
     return [
-        energy_stat("Today", "Charged since midnight.", charged, TODAY),
-        energy_stat("This month", "Charged since the first.", charged, THIS_MONTH),
-        energy_stat("In this time", "Charged in the time chosen above.", charged),
+        energy_stat("Today", "Energy charged since midnight.", charged, TODAY),
+        energy_stat(
+            "This month", "Energy charged since the first of the month.", charged, THIS_MONTH
+        ),
+        energy_stat("Selected time range", "Energy charged in the selected time range.", charged),
         cost_stat([promql.now(f"{rise('$__range')} * $price")]),
         hours_stat([promql.now(used)]),
         energy_stat("Meter", METER, promql.now(ever)),
@@ -216,11 +214,11 @@ def _totals() -> list[Panel]:
 
 
 def cost_stat(targets: list[Json]) -> Panel:
-    """Return the panel of the money spent."""
+    """Return the panel of the cost."""
     return stat(
-        title="Cost in this time",
-        description="Energy in the time chosen above times the price of a kWh. For another "
-        "currency change this panel's unit.",
+        title="Cost",
+        description="Energy charged in the selected time range, multiplied by the price per kWh. "
+        "For another currency, change the unit of this panel.",
         targets=targets, unit=CURRENCY, width=4, height=4, thresholds=((None, looks.PURPLE),),
         defaults={"noValue": "0", "decimals": 2},
     )  # fmt: skip
@@ -229,8 +227,8 @@ def cost_stat(targets: list[Json]) -> Panel:
 def hours_stat(targets: list[Json]) -> Panel:
     """Return the panel of the hours spent charging."""
     return stat(
-        title="Hours of charging",
-        description="Time in which a car was charging, in the time chosen above.",
+        title="Charging time",
+        description="Time in which a car was charging, in the selected time range.",
         targets=targets, unit=looks.HOURS, width=4, height=4, thresholds=looks.GOOD,
         defaults={"noValue": "0 h", "decimals": 1},
     )  # fmt: skip
@@ -251,8 +249,8 @@ def _months() -> Panel:
     titles = {"Time": "Month", "Value #A": "Energy", "Value #B": "Cost"}
     return table(
         title="Months",
-        description="The last twelve months, all chargers together, the present one first and up "
-        "to its last full hour, at the price of today. Prometheus must keep data that long. "
+        description="The last twelve months, all chargers together, latest first, at the price "
+        "above. The current month ends at the last full hour. Prometheus must keep data that long. "
         f"{DAY_LIMITS}",
         targets=[
             promql.past(total, rows=True),
@@ -270,7 +268,7 @@ def _months() -> Panel:
 
 
 def month_columns(energy: str, cost: str) -> list[Json]:
-    """Return the looks of the columns of a table of months: energy as bars, cost as money."""
+    """Return the overrides of a table of months: energy as bars, cost as money."""
     bar = {"mode": "basic", "type": "gauge", "valueDisplayMode": "text"}
     blue = {"fixedColor": looks.BLUE, "mode": "fixed"}
     return [
@@ -293,11 +291,11 @@ def hours_of_use(targets: list[Json], description: str) -> Panel:
 
 
 def by_charger(width: int) -> Panel:
-    """Return the panel of the energy each charger gave."""
+    """Return the panel of the energy by charger."""
     energy = f"sum by (charger) ({charged(promql.series('energy'), '$__range')})"
     return energy_bars(
         "By charger",
-        "Charged in the time chosen above, all chargers, the one that gave most first.",
+        "Energy charged in the selected time range by charger, largest first.",
         promql.now(f"sort_desc({energy}) / {promql.JOULES_PER_KWH}", "{{charger}}"),
         "Nothing charged",
         width,
@@ -307,14 +305,14 @@ def by_charger(width: int) -> Panel:
 def _by_card() -> Panel:
     energy = f"sum by (card) ({charged(promql.series('card_energy'), '$__range')})"
     used = f"sort_desc({energy} > 0) / {promql.JOULES_PER_KWH}"
-    description = "Charged in the time chosen above with each RFID card of the chargers."
+    description = "Energy charged in the selected time range by RFID card, largest first."
     return energy_bars(
         "By card", description, promql.now(used, "Card {{card}}"), "No card used", 12
     )
 
 
 def energy_bars(title: str, description: str, target: Json, nothing: str, width: int) -> Panel:
-    """Return the panel with a bar of energy (kWh) for each series; `nothing` if there is none."""
+    """Return a panel with a bar of energy (kWh) per series; `nothing` is shown if there is none."""
     return bar_gauge(
         title=title, description=description, targets=[target], unit=looks.KWH,
         width=width, height=8, thresholds=looks.COUNT,
@@ -333,10 +331,10 @@ def _sessions() -> Panel:
     }
     return table(
         title="Sessions",
-        description="Sessions that ended in the time chosen above, the last one first, as far as "
-        "Prometheus can tell: from no car to no car again, as exact as a step of this panel "
-        "(a minute up to a week, 5 minutes for a month), and at most 14 days long. A car that "
-        "follows within a step belongs to the session before.",
+        description="Sessions that ended in the selected time range, latest first, derived from "
+        "the state of the car: from no car to no car. The precision is a step of this panel (1 "
+        "minute for up to a week, 5 minutes for a month). Sessions of up to 14 days are found. A "
+        "car plugged in within a step of the previous one counts as the same session.",
         targets=[
             promql.past(energy, rows=True),
             promql.past(f"{energy} * $price", rows=True),
@@ -354,5 +352,5 @@ def _sessions() -> Panel:
             override("Cost", unit=CURRENCY, decimals=2),
             override("Plugged in for", unit="dthms"),
         ],
-        defaults={"noValue": "No session ended in this time"},
+        defaults={"noValue": "No session ended in this range"},
     )  # fmt: skip

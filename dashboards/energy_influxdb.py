@@ -1,7 +1,7 @@
-"""The dashboard of energy, money and hours from InfluxDB.
+"""The energy dashboard for InfluxDB.
 
-InfluxQL knows days, in a time zone that it is told, but no months: those are made of the days by
-Grafana. All energy is the sum of the meter's rises from one small bucket of time to the next.
+InfluxQL can group by days in a time zone, but not by months; Grafana adds up the days. Energy is
+the sum of the meter's increases from one short interval to the next.
 """
 
 from __future__ import annotations
@@ -33,22 +33,21 @@ from dashboards.panels import (
 )
 
 DAYS = (
-    "By charger, up to the last full five minutes. Days begin at midnight in the time zone chosen "
-    "above. What was charged while no point was written counts for the day of the next point. "
-    "Where the meter goes back, or ahead by more than the charger's power allows, nothing is "
-    "counted."
+    "By charger, up to the last full five minutes. Days begin at midnight in the time zone "
+    "selected above. Energy charged while no point was written counts for the day of the next "
+    "point. A decrease of the meter, or more than the charger can deliver, is not counted."
 )
 MINUTES_PER_HOUR = 60
-MINUTES = "Minutes with a point that says so are counted."
+MINUTES = "Counted in minutes with a point in that state."
 
 
 def board() -> Board:
     """Return the dashboard for InfluxDB."""
     used = [_hours(state) for state in PLUGGED]
-    zone = "Days begin at midnight in the time zone chosen above."
+    zone = "Days begin at midnight in the time zone selected above."
     return Board(
         uid="goe-influx-energy", title="go-e Energy (InfluxDB)", source=influxql.SOURCE,
-        description="Kilowatt-hours by day and month, what they cost, and hours of use.",
+        description="Energy per day and month, its cost, and hours of use.",
         variables=influxql.variables(PRICE, influxql.timezone()),
         time_from="now-30d/d", refresh="5m",
         rows=[Row("Energy", [
@@ -61,11 +60,11 @@ def board() -> Board:
 
 
 def charged(columns: str, groups: str = "", bucket: str = "5m") -> str:
-    """Return a query for columns made of `wh`, the energy (Wh) a charger gave in each bucket.
+    """Return a query for columns computed from `wh`, the energy (Wh) of a charger in each bucket.
 
-    A bucket's energy is the difference of its first counter to that of the bucket before, so that
-    the first point there is counts, and nothing gets lost while a charger is away. The buckets end
-    a second before the full minute: the last one of a day ends, and is labelled, on that day.
+    A bucket's energy is the difference between its first counter value and that of the previous
+    bucket with a point, so that no energy is lost while a charger does not answer. Buckets end a
+    second before the full minute: the last one of a day ends, and is labelled, on that day.
     """
     meter = f"first({influxql.field('energy')})"
     rises = (
@@ -85,9 +84,11 @@ def _totals() -> list[Panel]:
     minutes = f'SELECT count("any") / {MINUTES_PER_HOUR} AS "h" FROM ({_minutes("charging")})'
     energy = influxql.target(total)
     return [
-        energy_stat("Today", "Charged since midnight.", energy, TODAY),
-        energy_stat("This month", "Charged since the first.", energy, THIS_MONTH),
-        energy_stat("In this time", "Charged in the time chosen above.", energy),
+        energy_stat("Today", "Energy charged since midnight.", energy, TODAY),
+        energy_stat(
+            "This month", "Energy charged since the first of the month.", energy, THIS_MONTH
+        ),
+        energy_stat("Selected time range", "Energy charged in the selected time range.", energy),
         cost_stat([influxql.target(cost)]),
         hours_stat([influxql.target(minutes)]),
         energy_stat("Meter", METER, influxql.target(meter)),
@@ -100,7 +101,7 @@ def _days() -> Json:
 
 
 def _minutes(state: str) -> str:
-    """Return a query with a value for each minute in which a charger was in this state."""
+    """Return a query with a value for each minute in which a charger was in a state."""
     power, word = influxql.field("power"), influxql.word("car_state", state)
     groups = 'GROUP BY time(1m), "charger" fill(none)'
     return f'SELECT last({power}) AS "any" {influxql.FROM} {influxql.SHOWN} AND {word} {groups}'
@@ -121,9 +122,9 @@ def _months() -> Panel:
     summed = {"aggregations": ["sum"], "operation": "aggregate"}
     return table(
         title="Months",
-        description="The last twelve months, all chargers together, the present one first and up "
-        "to its last full hour, at the price of today. The time zone chosen above should be the "
-        "one you are in.",
+        description="The last twelve months, all chargers together, latest first, at the price "
+        "above. The current month ends at the last full hour. The time zone selected above should "
+        "be yours.",
         targets=[influxql.target(query, rows=True)], width=12, height=9,
         time_from=YEAR, interval="1d", points=2000,
         transformations=[
@@ -151,5 +152,5 @@ def _months() -> Panel:
 def _by_charger() -> Panel:
     query = charged('sum("wh") / 1000 AS "kWh"', 'GROUP BY "charger"')
     target = influxql.target(query, "$tag_charger")
-    description = "Charged in the time chosen above."
+    description = "Energy charged in the selected time range by charger."
     return energy_bars("By charger", description, target, "Nothing charged", 24)

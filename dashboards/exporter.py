@@ -1,4 +1,4 @@
-"""The dashboard of the exporter itself: does it reach the chargers, and does InfluxDB take it."""
+"""The dashboard of the exporter: polling of the chargers, and delivery to InfluxDB."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from dashboards.panels import (
 )
 
 RATE = "[$__rate_interval]"
-PERCENTILES = {"half within": 0.5, "95 % within": 0.95, "99 % within": 0.99}
+PERCENTILES = {"median": 0.5, "95th percentile": 0.95, "99th percentile": 0.99}
 NO_INFLUXDB = "No InfluxDB"
 BUILD = promql.exporter("goe_exporter_build_info")
 OURS = f"and on (job, instance) {BUILD}"
-"""Keeps the exporters' own of the metrics that every process has."""
+"""Selects the exporters among all processes with these metrics."""
 
 
 def board() -> Board:
     """Return the dashboard for Prometheus."""
     return Board(
         uid="goe-exporter", title="go-e Exporter", source=promql.SOURCE, refresh="30s",
-        description="How polling the chargers and delivery to InfluxDB go.",
+        description="Polling of the chargers, and delivery to InfluxDB.",
         variables=promql.variables(), time_from="now-6h",
         rows=[
             Row("Now", [_now()]),
             Row("Polling", [[_failures(), _up()], [_durations(), _lateness(), _slowest()]]),
-            Row("Readings and InfluxDB", [[_unreadable(), _points(), _spool()]]),
+            Row("Readings and InfluxDB", [[_decode_failures(), _points(), _spool()]]),
             Row("Process", [[_cpu(), _memory(), _files()]]),
         ],
     )  # fmt: skip
@@ -45,7 +45,7 @@ def _now() -> list[Panel]:
     defects = f"sum(increase({promql.exporter('goe_exporter_defects_total')}[$__range]))"
     return [
         _stat(
-            "Scraped", "Whether Prometheus reaches the exporter.", f"min({scraped})",
+            "Scraped", "Whether Prometheus can scrape the exporter.", f"min({scraped})",
             thresholds=((None, looks.RED), (1, looks.GREEN)), mappings=[looks.yes_no("Yes", "No")],
             nothing="No exporter",
         ),
@@ -55,18 +55,18 @@ def _now() -> list[Panel]:
             ((None, looks.RED), (0.5, looks.YELLOW), (1, looks.GREEN)), nothing="No charger",
         ),
         _stat(
-            "Failed polls", "Share of the polls of the last minutes that failed.", share,
+            "Failed polls", "Share of failed polls in the last minutes.", share,
             "percentunit", ((None, looks.GREEN), (0.01, looks.YELLOW), (0.1, looks.RED)),
             nothing="No charger",
         ),
         _stat(
-            "Waits for InfluxDB", "Age of the oldest point that is not delivered yet.",
+            "Waiting for InfluxDB", "Age of the oldest point that is not yet delivered.",
             f"max({oldest}) or sum({promql.exporter('goe_influx_spooled_points')})", "s",
             ((None, looks.GREEN), (60, looks.YELLOW), (600, looks.RED)), nothing=NO_INFLUXDB,
         ),
         _stat(
-            "Defects", "Refresh cycles broken by a mistake of the exporter's, in the time chosen "
-            "above. Please report any.", defects, thresholds=looks.ANY, nothing="No exporter",
+            "Internal errors", "Polls aborted by an internal error of the exporter in the selected "
+            "time range. Please report them.", defects, thresholds=looks.ANY, nothing="No exporter",
         ),
         stat(
             title="Version", description="Version of the exporter.",
@@ -93,32 +93,34 @@ def _failures() -> Panel:
     failures = promql.polled("goe_poll_failures_total")
     per_minute = f"sum by (charger, reason) (rate({failures}{RATE})) * 60 > 0"
     return _graph(
-        "Failed polls by charger and reason", "Failed polls a minute; empty is good.",
+        "Failed polls by charger and reason", "Failed polls per minute.",
         {"{{charger}}: {{reason}}": per_minute}, "none", 12, bars=True, nothing="None failed",
     )  # fmt: skip
 
 
 def _up() -> Panel:
     return _graph(
-        "Asked and answering", "Chargers asked, and those whose last poll succeeded.",
+        "Chargers polled and answering",
+        "Number of chargers polled, and with a successful last poll.",
         {
-            "asked": f"count({promql.polled('goe_polls_total')})",
+            "polled": f"count({promql.polled('goe_polls_total')})",
             "answering": f"sum({promql.polled('goe_up')})",
         },
-        "none", 12, nothing="No charger", colors={"asked": looks.GREY, "answering": looks.GREEN},
+        "none", 12, nothing="No charger", colors={"polled": looks.GREY, "answering": looks.GREEN},
     )  # fmt: skip
 
 
 def _durations() -> Panel:
     return _graph(
-        "Poll duration", "How long the polls of all chargers took at most.",
+        "Poll duration", "Duration of the polls of all chargers.",
         _percentiles("goe_exporter_poll_duration_seconds_bucket"), "s", 8,
     )  # fmt: skip
 
 
 def _lateness() -> Panel:
     return _graph(
-        "Lateness", "How late polls began at most. More than a second means an overloaded machine.",
+        "Lateness",
+        "Delay of polls after their scheduled time. Over a second, the machine is overloaded.",
         _percentiles("goe_exporter_poll_lateness_seconds_bucket"), "s", 8,
     )  # fmt: skip
 
@@ -131,18 +133,18 @@ def _percentiles(buckets: str) -> dict[str, str]:
 def _slowest() -> Panel:
     slowest = f"topk(5, max by (charger) ({promql.polled('goe_poll_duration_seconds')}))"
     return _graph(
-        "Slowest chargers", "Time the last poll took, of the five slowest at each moment.",
+        "Slowest chargers", "Duration of the last poll of the five slowest chargers at each time.",
         {"{{charger}}": slowest}, "s", 8,
     )  # fmt: skip
 
 
-def _unreadable() -> Panel:
+def _decode_failures() -> Panel:
     failures = promql.polled("goe_decode_failures_total")
     return _graph(
-        "Unreadable values by charger and key",
-        "Values a minute that were no reading, by their key in API v2; empty is good.",
+        "Decode failures by charger and key",
+        "Values per minute that could not be decoded, by API v2 key.",
         {"{{charger}}: {{key}}": f"sum by (charger, key) (rate({failures}{RATE})) * 60 > 0"},
-        "none", 8, bars=True, nothing="All readable",
+        "none", 8, bars=True, nothing="None failed",
     )  # fmt: skip
 
 
@@ -150,9 +152,9 @@ def _points() -> Panel:
     points = promql.exporter("goe_influx_points_total")
     failures = promql.exporter("goe_influx_write_failures_total")
     return _graph(
-        "Points for InfluxDB",
-        "Points a minute that were written, rejected by the server or dropped to keep the spool's "
-        "bound, and writes a minute that failed and are tried again.",
+        "InfluxDB points",
+        "Points per minute that were written, rejected by the server, or dropped to stay within "
+        "the spool limit, and failed writes per minute, which are retried.",
         {
             "{{result}}": f"sum by (result) (rate({points}{RATE})) * 60",
             "failed: {{reason}}": f"sum by (reason) (rate({failures}{RATE})) * 60 > 0",
@@ -164,7 +166,7 @@ def _points() -> Panel:
 
 def _spool() -> Panel:
     return _graph(
-        "Spool", "Points that wait on disk for InfluxDB.",
+        "Spool", "Points waiting on disk for InfluxDB.",
         {"waiting": f"sum({promql.exporter('goe_influx_spooled_points')})"}, "none", 8,
         nothing=NO_INFLUXDB,
     )  # fmt: skip
@@ -173,8 +175,8 @@ def _spool() -> Panel:
 def _cpu() -> Panel:
     cpu = promql.exporter("process_cpu_seconds_total")
     return _graph(
-        "Processor",
-        "Share of one core.",
+        "CPU",
+        "CPU usage as a share of one core.",
         {"{{instance}}": f"rate({cpu}{RATE}) {OURS}"},
         "percentunit",
         8,
@@ -183,13 +185,13 @@ def _cpu() -> Panel:
 
 def _memory() -> Panel:
     memory = promql.exporter("process_resident_memory_bytes")
-    return _graph("Memory", "Memory in use.", {"{{instance}}": f"{memory} {OURS}"}, "bytes", 8)
+    return _graph("Memory", "Resident memory.", {"{{instance}}": f"{memory} {OURS}"}, "bytes", 8)
 
 
 def _files() -> Panel:
     files = promql.exporter("process_open_fds")
     return _graph(
-        "Open files", "Files and connections.", {"{{instance}}": f"{files} {OURS}"}, "none", 8
+        "Open files", "Open files and connections.", {"{{instance}}": f"{files} {OURS}"}, "none", 8
     )
 
 

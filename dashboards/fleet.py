@@ -1,4 +1,4 @@
-"""The dashboard of all chargers: how many do what, and a row for each."""
+"""The dashboard of all chargers: how many are in which state, and a row for each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ from dashboards.panels import (
     transformation,
 )
 
-LIMIT = textbox("limit", "Limit per phase", "63", "In A, such as the rating of the common fuse: 63")
+GROUP = textbox(
+    "group",
+    "Group by label",
+    "site",
+    "A label of the chargers in the configuration of the exporter, for example site",
+)
+LIMIT = textbox("limit", "Limit per phase", "63", "In A, for example the rating of the common fuse")
 NO_ANSWER = "no answer"
 CHARGER_LINK = {
     "targetBlank": False,
@@ -32,13 +38,14 @@ def board() -> Board:
     """Return the dashboard for Prometheus."""
     return Board(
         uid="goe-fleet", title="go-e Fleet", source=promql.SOURCE, refresh="30s",
-        description="All go-eChargers at a glance; a click on a name shows that charger.",
-        variables=[*promql.variables(), LIMIT], time_from="now-24h",
+        description="All go-eChargers. A click on a name opens the dashboard of that charger.",
+        variables=[*promql.variables(), GROUP, LIMIT], time_from="now-24h",
         rows=[Row("Fleet", [
             _counts(),
             [_chargers()],
-            [_power(), _current()],
-            [_states(), by_charger(12)],
+            [_power(), _power_by_group()],
+            [_current(), _states()],
+            [by_charger(24)],
             [_firmware()],
         ])],
     )  # fmt: skip
@@ -50,28 +57,28 @@ def _counts() -> list[Panel]:
     configured = f"count({promql.once(promql.polled('goe_polls_total'))})"
     power = promql.once(promql.series("power"))
     return [
-        _count("Chargers", "Chargers the exporter is told to ask.", configured, looks.COUNT),
+        _count("Chargers", "Chargers that the exporter polls.", configured, looks.COUNT),
         _count(
-            "Without an answer", "Chargers whose last poll failed, by every exporter that asks.",
+            "Not answering", "Chargers whose last poll failed for every exporter that polls them.",
             f"count({up} == 0)", looks.ANY,
         ),
-        _count("Charging", "Chargers that charge a car now.", f"sum({charging})", looks.GOOD),
+        _count("Charging", "Chargers that are charging a car.", f"sum({charging})", looks.GOOD),
         _count(
             "With an error", "Chargers that report an error.",
             f"count({promql.once(f'{error} == 1')})", looks.ANY,
         ),
         stat(
-            title="Power now", description="Active power of all chargers together.",
+            title="Power now", description="Total active power of all chargers.",
             targets=[promql.now(f"sum({power})")], unit="watt", width=4, height=4,
             thresholds=((None, looks.GREY), (100, looks.GREEN)),
             defaults={"noValue": "0 W"},
         ),
-        energy_stat("Today", "Charged since midnight.", promql.now(rise("$__range")), TODAY),
+        energy_stat("Today", "Energy charged since midnight.", promql.now(rise("$__range")), TODAY),
     ]  # fmt: skip
 
 
 def _count(title: str, description: str, expression: str, thresholds: Thresholds) -> Panel:
-    """Return a panel of a number of chargers; counting none gives 0."""
+    """Return a panel with a number of chargers, 0 if the query finds none."""
     return stat(
         title=title, description=description,
         targets=[promql.now(f"{expression} or vector(0)")], unit="none", width=4, height=4,
@@ -89,7 +96,7 @@ def urgency() -> str:
 
 
 def _chargers() -> Panel:
-    """Return the table; what a charger does not tell is an empty cell."""
+    """Return the table; a value that a charger does not report is an empty cell."""
     identity = promql.device("model", "firmware", "serial")
     age = f"time() - {promql.polled('goe_last_success_timestamp_seconds')}"
     session = f"{promql.series('session_energy')} / {promql.JOULES_PER_KWH}"
@@ -101,6 +108,7 @@ def _chargers() -> Panel:
         promql.once(age),
         f"max by (job, charger, model, firmware, serial) ({identity})",
         urgency(),
+        f"max by (job, charger, $group) ({promql.polled('goe_charger_info')})",
     )
     titles = {
         "charger": "Charger",
@@ -114,16 +122,16 @@ def _chargers() -> Panel:
         "serial": "Serial",
     }
     return table(
-        title="Every charger",
-        description="A row for each charger, those with an error first, then those without an "
-        "answer; the name leads to the charger's dashboard. Unknown values are left empty.",
+        title="All chargers",
+        description="A row for each charger: first those with an error, then those that do not "
+        "answer. The name links to the charger's dashboard. Missing values are empty.",
         targets=[promql.now(expression, rows=True) for expression in expressions],
         width=24, height=12, overrides=_looks_of_columns(),
         transformations=[
             transformation("merge"),
             sorted_by("charger"),
             sorted_by("Value #G", greatest_first=True),
-            columns(titles, hidden=("Time", "job", "Value #D", "Value #F", "Value #G")),
+            columns(titles, hidden=("Time", "job", *(f"Value #{letter}" for letter in "DFGH"))),
         ],
         defaults={"noValue": ""},
     )  # fmt: skip
@@ -154,8 +162,26 @@ def _looks_of_columns() -> list[Json]:
 def _power() -> Panel:
     power = f"sum by (charger) ({promql.once(promql.series('power'))})"
     return time_series(
-        title="Power", description="Active power, the chargers one upon another.",
+        title="Power", description="Active power by charger, stacked.",
         targets=[promql.past(power, "{{charger}}")], unit="watt", width=12, height=8,
+        custom=STACKED, defaults={"min": 0, "noValue": "No data"},
+    )  # fmt: skip
+
+
+def _power_by_group() -> Panel:
+    power, labels = promql.series("power"), promql.polled("goe_charger_info")
+    # Chargers without labels have no goe_charger_info if no charger of the exporter has labels.
+    labeled = (
+        f"{power} * on (job, instance, charger) group_left ($group) {labels}"
+        f" or on (job, instance, charger) {power}"
+    )
+    groups = f"sum by ($group) (max by (job, charger, $group) ({labeled}))"
+    named = f'label_replace({groups}, "$group", "no $group", "$group", "")'
+    return time_series(
+        title="Power by $group",
+        description="Active power of the chargers with the same value of the label chosen above, "
+        "stacked.",
+        targets=[promql.past(named)], unit="watt", width=12, height=8,
         custom=STACKED, defaults={"min": 0, "noValue": "No data"},
     )  # fmt: skip
 
@@ -165,8 +191,8 @@ def _current() -> Panel:
     dashed = {"dash": [10, 10], "fill": "dash"}
     return time_series(
         title="Current per phase",
-        description="Current of all chargers together, and the limit per phase set above. L1 of "
-        "every charger is taken for the same phase of the grid.",
+        description="Total current of all chargers per phase, and the limit set above. L1 of every "
+        "charger is assumed to be the same phase of the grid.",
         targets=[
             promql.past(f"sum by (phase) ({phases})", "{{phase}}"),
             promql.past("vector($limit)", "limit"),
@@ -188,7 +214,7 @@ def _states() -> Panel:
     down = f"{promql.once(promql.polled('goe_up'))} == 0"
     silent = f"count(({down}) unless {promql.once(promql.code('car_state'))})"
     return time_series(
-        title="Chargers by state", description="How many chargers were in which state.",
+        title="Chargers by state", description="Number of chargers in each state.",
         targets=[promql.past(per_state, "{{state}}"), promql.past(silent, NO_ANSWER)],
         unit="none", width=12, height=8,
         custom=STACKED | {"lineInterpolation": "stepAfter"},
@@ -203,7 +229,7 @@ def _firmware() -> Panel:
     per_version = f"count by (model, firmware, api) ({devices})"
     titles = {"model": "Model", "firmware": "Firmware", "api": "API", "Value": "Chargers"}
     return table(
-        title="Firmware", description="Chargers by model, firmware and the API they are polled by.",
+        title="Firmware", description="Number of chargers by model, firmware and API version.",
         targets=[promql.now(per_version, rows=True)], width=24, height=7,
         transformations=[columns(titles, hidden=("Time",))],
         overrides=[override("Chargers", unit="none")], defaults={"noValue": ""},

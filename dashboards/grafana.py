@@ -1,8 +1,8 @@
-"""Grafana's classic dashboard model, as far as our dashboards need it.
+"""The part of Grafana's classic dashboard model that the dashboards use.
 
-The JSON is written as Grafana 11 would save it at `schemaVersion` 39, with what later migrations
-would add or change already so (a string `refresh`, no `time_options`), so that every version
-since then, and grafana.com, takes it as it stands. `${datasource}` is the only data source.
+The JSON has the form that Grafana 11 saves, with `schemaVersion` 39, and already satisfies later
+migrations (`refresh` is a string, there are no `time_options`). So every version since 11, and
+grafana.com, accepts it unchanged. `${datasource}` is the only data source.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ CHARGER = {
     "prometheus": "/d/goe-charger?${datasource:queryparam}&${job:queryparam}",
     "influxdb": "/d/goe-influx-charger?${datasource:queryparam}",
 }
-"""The dashboard of one charger, by source. It is not told which chargers are chosen: All of them,
-from a link, would override its own choice of one."""
+"""URL of the dashboard of one charger, by source. It does not pass the selected chargers on: the
+value All would override that dashboard's choice of one charger."""
 
 NO_THRESHOLDS = ((None, "green"),)
 Thresholds = Sequence[tuple[float | None, str]]
-"""Colours from a value upwards; the first from minus infinity."""
+"""Lower bounds and colours; the first bound is None, for minus infinity."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: what it shows, in which unit, and how large it is (24 columns are the width).
+    """A panel: its content, unit and size (the dashboard is 24 columns wide).
 
-    `targets` are queries without data source and letter; `mappings` and `overrides` are Grafana's;
-    `custom` holds the field options of its `kind`, `options` those of the panel; `time_from` makes
-    it show that time back from now instead of the dashboard's; `interval` is the least step.
+    `targets` are queries without data source and letter; `mappings` and `overrides` are Grafana's.
+    `custom` holds the field options of the `kind`, `options` those of the panel. `time_from`
+    replaces the dashboard's time range by one that ends now; `interval` is the minimum step.
     """
 
     kind: str
@@ -68,9 +68,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """A dashboard; `source` is the type of its data source, `variables` follow that one.
+    """A dashboard; `source` is the type of its data source, `variables` are the further ones.
 
-    An `overview` shows any number of chargers, other dashboards a single one.
+    An `overview` shows any number of chargers, other dashboards show one.
     """
 
     uid: str
@@ -85,7 +85,7 @@ class Board:
 
 
 def datasource(source: str) -> Json:
-    """Return the data source the user chose, as panels, queries and variables name it."""
+    """Return the reference to the selected data source."""
     return {"type": source, "uid": "${datasource}"}
 
 
@@ -116,7 +116,7 @@ def dashboard(board: Board) -> Json:
 
 
 def variable(name: str, label: str, source: str, query: str | Json, definition: str) -> Json:
-    """Return a variable of several values, all of them at first; all is `.*`."""
+    """Return a variable with several values, by default all; all is `.*`."""
     return {
         "allValue": ".*",
         "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
@@ -138,13 +138,13 @@ def variable(name: str, label: str, source: str, query: str | Json, definition: 
 
 
 def single(several: Json) -> Json:
-    """Return the same variable with one value, the first of its list until the user chooses."""
+    """Return the same variable with one value, by default the first."""
     one: Json = {"allValue": None, "current": {}, "includeAll": False, "multi": False}
     return several | one
 
 
 def textbox(name: str, label: str, value: str, description: str) -> Json:
-    """Return a variable that the user types."""
+    """Return a variable that the user types into a text box."""
     chosen = {"selected": True, "text": value, "value": value}
     return {
         "current": chosen,
@@ -211,7 +211,7 @@ def _choice(source: str) -> Json:
 
 
 def _panels(board: Board) -> list[Json]:
-    """Return rows and panels, each at its place, numbered from 1."""
+    """Return rows and panels with their positions, numbered from 1."""
     placed: list[Json] = []
     y = 0
     for row in board.rows:

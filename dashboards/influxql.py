@@ -1,7 +1,7 @@
-"""InfluxQL that names fields through the channel table.
+"""InfluxQL whose fields are looked up in the channel table.
 
-It runs on InfluxDB 1.x, 2.x and 3 alike: no `INTEGRAL`, no `SPREAD`, no continuous queries. A
-field that the exporter does not write is a KeyError while the dashboards are built.
+It uses only what InfluxDB 1.x, 2.x and 3 support: no `INTEGRAL`, no `SPREAD`, no continuous
+queries. A field that the exporter does not write raises KeyError when the dashboards are built.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from dashboards.grafana import Json, textbox, variable
 from dashboards.promql import channel
-from goe_exporter.influx import MEASUREMENT
-from goe_exporter.model import Kind
+from goe_exporter.channels.model import Kind
+from goe_exporter.influx.line_protocol import MEASUREMENT
 
 SOURCE = "influxdb"
 CHOSEN = '"charger" =~ /^$charger$/'
@@ -22,7 +22,7 @@ FROM = f'FROM "{MEASUREMENT}"'
 
 
 def field(name: str, part: str = "") -> str:
-    """Return a part's field in quotes; KeyError if the channel has no such part."""
+    """Return the quoted field of a part; raises KeyError if the channel has no such part."""
     row = channel(name)
     if part not in [each.label for each in row.parts] and not row.states:
         raise KeyError(f"{name}: {part}")
@@ -30,27 +30,27 @@ def field(name: str, part: str = "") -> str:
 
 
 def code(name: str) -> str:
-    """Return the field with the charger's own number of a state or reason."""
+    """Return the field with the numeric code of a state or reason."""
     row = channel(name)
     if row.kind not in (Kind.STATE, Kind.REASON):
-        raise KeyError(f"{name}: no state")
+        raise KeyError(f"{name} is not a state")
     return f'"{row.field()}_code"'
 
 
 def last(columns: dict[str, str]) -> Json:
-    """Return a query for the last of each field, under its name."""
+    """Return a query for the last value of each field, under its name."""
     chosen = ", ".join(f'last({each}) AS "{name}"' for name, each in columns.items())
     return target(f"SELECT {chosen} {FROM} {SHOWN}")
 
 
 def past(columns: dict[str, str], function: str = "mean", fill: str = "null") -> Json:
-    """Return a query for the fields over the time shown, each under its name."""
+    """Return a query for the fields over the time range, each under its name."""
     chosen = ", ".join(f'{function}({each}) AS "{name}"' for name, each in columns.items())
     return target(f"SELECT {chosen} {FROM} {SHOWN} {BY_TIME} fill({fill})")
 
 
 def target(query: str, alias: str = "$col", *, rows: bool = False) -> Json:
-    """Return a query; with `rows` its columns are those of a table."""
+    """Return a query; with `rows` its result is a table."""
     return {
         "alias": alias,
         "query": query,
@@ -66,8 +66,8 @@ def variables(*more: Json) -> list[Json]:
 
 
 def timezone() -> Json:
-    """Return the variable that says where days begin."""
-    help_text = "Where the days begin: a name of the time zone database, such as Europe/Vienna."
+    """Return the variable with the time zone of the days."""
+    help_text = "Time zone in which days begin, for example Europe/Vienna."
     return textbox("timezone", "Time zone of the days", "Europe/Berlin", help_text)
 
 
@@ -77,7 +77,7 @@ def columns(name: str, parts: Sequence[str]) -> dict[str, str]:
 
 
 def word(name: str, state: str) -> str:
-    """Return the condition that a state is this one; KeyError if the channel has no such state."""
+    """Return the condition that a state has a value; raises KeyError if there is no such value."""
     row = channel(name)
     if row.states is None or state not in row.states.names:
         raise KeyError(f"{name}: {state}")

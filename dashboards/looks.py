@@ -1,4 +1,4 @@
-"""How things look on every dashboard: one colour for one thing; the texts are the page's."""
+"""Colours and texts of all dashboards; the texts are those of the live page."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from dashboards.panels import (
     override,
     values,
 )
-from goe_exporter import codes
-from goe_exporter.words import WORDS
+from goe_exporter.channels import codes
+from goe_exporter.web.locale import translations
+
+_TEXTS = translations("en")
+"""The English texts of the live page."""
 
 GREEN, YELLOW, ORANGE, RED = "#56A64B", "#E0B400", "#FF9830", "#E02F44"
 SILENT = "#FF780A"
@@ -20,13 +23,13 @@ PHASES = {"L1": "#FF9830", "L2": "#5794F2", "L3": "#B877D9", "N": GREY}
 L123 = ("L1", "L2", "L3")
 
 LIMITS = {
-    "set": GREEN,
-    "set for now": "#96D98D",
+    "setting": GREEN,
+    "temporary setting": "#96D98D",
     "allowed": YELLOW,
     "cable": BLUE,
     "temperature": RED,
     "load balancing": PURPLE,
-    "charger": GREY,
+    "charger maximum": GREY,
 }
 
 SENSORS = {
@@ -38,13 +41,13 @@ SENSORS = {
     "mid_meter": GREY,
 }
 
-SENSOR_NAMES = [override(name, displayName=WORDS[f"sensor.{name}"][0]) for name in SENSORS]
+SENSOR_NAMES = [override(name, displayName=_TEXTS[f"sensor.{name}"]) for name in SENSORS]
 
 KWH, HOURS = "suffix:kWh", "suffix:h"
-"""Grafana's own units turn 1100 kWh into 1.1 MWh and 26 hours into 1.1 days."""
+"""Grafana's own units would show 1100 kWh as 1.1 MWh, and 26 hours as 1.1 days."""
 
 UNREACHABLE = -1
-"""What a charger's state is while it does not answer."""
+"""The state of a charger that does not answer."""
 
 _CAR = {
     GREEN: "charging",
@@ -94,7 +97,7 @@ FREQUENCY: Thresholds = ((None, RED), (49.8, "transparent"), (50.2, RED))
 def words(group: str, colors: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Return the page's English text and the colour of each state; KeyError without a text."""
     return {
-        name: (WORDS[f"{group}.{name}"][0], color)
+        name: (_TEXTS[f"{group}.{name}"], color)
         for color, names in colors.items()
         for name in names.split()
     }
@@ -106,7 +109,7 @@ def _numbered(states: codes.CodeSet, texts: Mapping[str, tuple[str, str]]) -> Js
     return values({str(number): texts[name] for number, name in numbering.items()})
 
 
-NO_ANSWER = (WORDS["condition.unreachable"][0], SILENT)
+NO_ANSWER = (_TEXTS["condition.unreachable"], SILENT)
 CAR = words("car_state", _CAR)
 CAR_STATE = [
     _numbered(codes.CAR, CAR),

@@ -1,5 +1,5 @@
-// The monitoring mixin of goe-exporter: rules and dashboards for those who deploy with jsonnet.
-// The rules work for any job, so there is nothing to configure. Needs go-jsonnet, or jsonnet 0.22.
+// The monitoring mixin of goe-exporter: rules and dashboards for deployment with jsonnet.
+// The rules work with any job name, so there is nothing to configure. Requires go-jsonnet or jsonnet 0.22.
 {
   prometheusAlerts+:: std.parseYaml(importstr 'alerts/goe-alerts.yaml'),
   prometheusRules+:: std.parseYaml(importstr 'alerts/goe-recording.yaml'),

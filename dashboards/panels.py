@@ -1,4 +1,4 @@
-"""Kinds of panels, and how their series and columns look: Grafana's options, set once."""
+"""Kinds of panels with their Grafana options, and options of series and columns."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def bar_gauge(**panel: Any) -> Panel:
 
 
 def time_series(*, calcs: Sequence[str] = (), custom: Json | None = None, **panel: Any) -> Panel:
-    """Return a graph over time; `calcs` turns the legend into a table with these columns."""
+    """Return a graph; `calcs` makes the legend a table with these columns."""
     legend = {
         "calcs": list(calcs),
         "displayMode": "table" if calcs else "list",
@@ -87,7 +87,7 @@ def time_series(*, calcs: Sequence[str] = (), custom: Json | None = None, **pane
 
 
 def state_timeline(**panel: Any) -> Panel:
-    """Return a panel of bands that change their colour with a state."""
+    """Return a panel of bands whose colour shows a state."""
     options = {
         "alignValue": "left",
         "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": False},
@@ -102,9 +102,9 @@ def state_timeline(**panel: Any) -> Panel:
 
 
 def table(**panel: Any) -> Panel:
-    """Return a table of the queries' columns, texts but for those whose override has a unit.
+    """Return a table. Columns are texts unless an override sets a unit.
 
-    With any other unit Grafana shows the text 055.7 as the number 55.7.
+    With any other unit Grafana would show the text 055.7 as the number 55.7.
     """
     options = {"cellHeight": "sm", "showHeader": True}
     custom = {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False}
@@ -112,12 +112,12 @@ def table(**panel: Any) -> Panel:
 
 
 def transformation(name: str, **options: object) -> Json:
-    """Return one step from the queries' answers to what is shown."""
+    """Return a transformation of the query results."""
     return {"id": name, "options": options}
 
 
 def columns(titles: Mapping[str, str], hidden: Sequence[str] = ()) -> Json:
-    """Return the step that puts a table's columns in this order, under these titles."""
+    """Return the transformation that orders, renames and hides the columns of a table."""
     return transformation(
         "organize",
         excludeByName=dict.fromkeys(hidden, True),
@@ -128,7 +128,7 @@ def columns(titles: Mapping[str, str], hidden: Sequence[str] = ()) -> Json:
 
 
 def sorted_by(column: str, *, greatest_first: bool = False) -> Json:
-    """Return the step that sorts a table's rows by a column; equal rows keep their order."""
+    """Return the transformation that sorts rows by a column; equal rows keep their order."""
     sort = {"field": column, "desc": greatest_first}
     return transformation("sortBy", fields={}, sort=[sort])
 

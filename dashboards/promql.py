@@ -1,7 +1,7 @@
-"""PromQL that names metrics and labels through the channel table.
+"""PromQL whose metrics and labels are looked up in the channel table.
 
-A metric, label or state that the exporter does not have is a KeyError while the dashboards are
-built. Names of the polling and of the delivery are those of the families the exporter makes.
+A metric, label or state that the exporter does not export raises KeyError when the dashboards are
+built. Metrics of polling and delivery are looked up in an exposition.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ from functools import cache
 from prometheus_client.parser import text_string_to_metric_families
 
 from dashboards.grafana import Json, variable
-from goe_exporter.channels import CHANNELS
-from goe_exporter.model import (
-    Channel,
-    ChargerView,
-    Distribution,
-    InfluxVitals,
-    Kind,
-    Vitals,
-)
-from goe_exporter.prometheus import DEVICE_LABELS, Exposition
+from goe_exporter.channels.model import Channel, Kind
+from goe_exporter.channels.table import CHANNELS
+from goe_exporter.influx.stats import DeliveryStats
+from goe_exporter.polling.scheduler import Scheduler
+from goe_exporter.polling.view import ChargerView, PollStats
+from goe_exporter.prometheus.exposition import DEVICE_LABELS, Exposition
+from goe_exporter.prometheus.process import process_metrics
+from goe_exporter.service.self_metrics import Reload, providers
 
 SOURCE = "prometheus"
 OF_JOB = 'job=~"$job"'
@@ -39,8 +37,8 @@ def channel(name: str) -> Channel:
 def series(name: str, but: str = "", **words: str | tuple[str, ...]) -> str:
     """Return a channel's samples of the selected chargers.
 
-    `words` holds the label with the words wanted, as in `phase=("L1", "L2")`; `but` is one word of
-    the channel's label that is not.
+    `words` maps the label to the selected values, as in `phase=("L1", "L2")`; `but` excludes a
+    value of the channel's label.
     """
     row = channel(name)
     matchers = [SELECTED]
@@ -57,15 +55,15 @@ def series(name: str, but: str = "", **words: str | tuple[str, ...]) -> str:
 
 
 def code(name: str) -> str:
-    """Return the charger's own number of a state or reason."""
+    """Return the numeric code of a state or reason."""
     row = channel(name)
     if row.kind not in (Kind.STATE, Kind.REASON):
-        raise KeyError(f"{name}: no state")
+        raise KeyError(f"{name} is not a state")
     return f"goe_{row.name}_code{{{SELECTED}}}"
 
 
 def device(*labels: str, api: int | None = None) -> str:
-    """Return the devices' identities, for joining or to read `labels` from."""
+    """Return `goe_device_info`, for joins and for its `labels`."""
     for label in labels:
         if label not in DEVICE_LABELS:
             raise KeyError(label)
@@ -74,36 +72,36 @@ def device(*labels: str, api: int | None = None) -> str:
 
 
 def polled(name: str) -> str:
-    """Return what the exporter says of polling the selected chargers, as in `goe_up`."""
+    """Return a metric of the exporter about the selected chargers, such as `goe_up`."""
     if "charger" not in _exposed()[name]:
-        raise KeyError(f"{name}: not of a charger")
+        raise KeyError(f"{name} has no label charger")
     return f"{name}{{{SELECTED}}}"
 
 
 def exporter(name: str, labels: str = "") -> str:
-    """Return what the exporter says of itself; `labels` is a further matcher."""
+    """Return a metric of the exporter itself; `labels` is a further matcher."""
     if "charger" in _exposed()[name]:
-        raise KeyError(f"{name}: of a charger")
+        raise KeyError(f"{name} has a label charger")
     return f"{name}{{{OF_JOB}{',' if labels else ''}{labels}}}"
 
 
 def once(expression: str) -> str:
-    """Return the PromQL with a sample per charger.
+    """Return the PromQL with one sample per charger.
 
-    Two exporters of a job that watch a charger, or the series before and after a change of other
-    labels, count as one.
+    A charger that two exporters of a job poll counts once, and so do the series before and after
+    a change of other labels.
     """
     return f"max {OF_CHARGER} ({expression})"
 
 
 def now(expression: str, legend: str = "", *, rows: bool = False) -> Json:
-    """Return a query for the present; with `rows` its labels are the columns of a table."""
+    """Return an instant query; with `rows` its labels become the columns of a table."""
     shape = "table" if rows else "time_series"
     return _target(expression, legend) | {"format": shape, "instant": True, "range": False}
 
 
 def past(expression: str, legend: str = "", *, rows: bool = False) -> Json:
-    """Return a query over the time shown; with `rows` every sample is a row of a table."""
+    """Return a range query; with `rows` every sample becomes a row of a table."""
     shape = "table" if rows else "time_series"
     return _target(expression, legend) | {"format": shape, "instant": False, "range": True}
 
@@ -131,7 +129,7 @@ def _variable_query(query: str) -> Json:
 
 
 def _known(row: Channel, label: str, *words: str) -> None:
-    """Raise KeyError unless the channel has this label with these words."""
+    """Raise KeyError unless the channel has this label with these values."""
     of_states = row.states.names if row.states else ()
     known = of_states or [part.label for part in row.parts]
     unknown = [word for word in words if word not in known]
@@ -140,24 +138,24 @@ def _known(row: Channel, label: str, *words: str) -> None:
 
 
 def _bare(name: str) -> str:
-    """Return the name if the exporter has it, else raise KeyError."""
+    """Return the name of a metric; raises KeyError if the exporter does not export it."""
     assert _exposed()[name] is not None
     return name
 
 
 @cache
 def _exposed() -> dict[str, frozenset[str]]:
-    """Return all samples' names with their labels, of an exporter that has seen everything."""
-    vitals = Vitals(
+    """Return the label names of every sample, of an exposition in which nothing is absent."""
+    stats = PollStats(
         up=True, decode_failures={"nrg": 1}, last_success=0.0, last_duration=0.0
     )  # fmt: skip
-    influx = InfluxVitals(
+    influx = DeliveryStats(
         written=0, rejected=0, dropped=0, damaged=0, spooled=0, spool_bytes=0, oldest=0.0,
         failing="", failures={"timeout": 1},
     )  # fmt: skip
-    view = ChargerView("", "", vitals, None, None)
-    nothing = Distribution(())
-    exposition = Exposition(lambda: [view], nothing, nothing, influx=lambda: influx)
+    view = ChargerView("", "", stats, None, None, labels={"site": ""})
+    own = providers(Scheduler(()), lambda: Reload(True, 0.0), lambda: influx)
+    exposition = Exposition(lambda: [view], [*own, process_metrics()])
     return {
         sample.name: frozenset(sample.labels)
         for family in text_string_to_metric_families(exposition.render()[0].decode())

@@ -1,11 +1,11 @@
-"""Lay out the image: the interpreter, its libraries and the exporter, and nothing else to run.
+"""Assemble the image's file system: the interpreter, its libraries and the exporter.
 
     python deploy/image.py ENVIRONMENT FOLDER
 
-Copies into FOLDER, under the paths they have here, the virtual environment at ENVIRONMENT, the
-Python that it belongs to without what only developers want, the shared libraries that the
-dynamic loader names for both, the certificates to trust, and files that name the user. There is no
-shell, no package manager and no other program in it.
+Copies the following to FOLDER, under their present paths: the virtual environment ENVIRONMENT, its
+Python without the modules for development, the shared libraries that the dynamic loader lists for
+both, and the trusted certificates. Adds files that name the user. The image contains no shell, no
+package manager and no other program.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ UNWANTED = (
     *("site-packages", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tests"),
     *("tkinter", "turtledemo", "turtle.py", "venv", "__pycache__", "config-*"),
 )
-"""What of the standard library only developers want."""
+"""Modules of the standard library for development."""
 
 FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/ld.so.cache")
-"""The certificates to trust, and where the loader finds libraries."""
+"""The trusted certificates, and the dynamic loader's cache."""
 
 USER = 10001
 TEXTS = {
@@ -52,7 +52,7 @@ def main(environment: Path, folder: Path) -> None:
         copy(library, folder)
     for name in FILES:
         copy(Path(name), folder)
-    # Nothing can be written there later, and compiling at each start takes seconds.
+    # The image is read-only at run time, and compiling at each start would take seconds.
     compileall.compile_dir(
         folder, maxlevels=99, quiet=1, stripdir=folder, prependdir="/",
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
@@ -63,19 +63,19 @@ def main(environment: Path, folder: Path) -> None:
 
 
 def below(path: Path, folder: Path) -> Path:
-    """Return where a path of here lies in the folder."""
+    """Return the copy of a path in the folder."""
     return folder / path.relative_to("/")
 
 
 def copy(file: Path, folder: Path) -> None:
-    """Copy a file, or what a link leads to, to its place in the folder."""
+    """Copy a file, or the target of a link, into the folder."""
     target = below(file, folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(file, target)
 
 
 def tree(source: Path, folder: Path, unwanted: tuple[str, ...]) -> None:
-    """Copy a tree, links as links, but for what is unwanted."""
+    """Copy a tree without the unwanted names; links are copied as links."""
     ignore = shutil.ignore_patterns(*unwanted)
     shutil.copytree(source, below(source, folder), symlinks=True, ignore=ignore)
 
@@ -90,7 +90,7 @@ def libraries(interpreter: Path, *trees: Path) -> Iterator[Path]:
 
 
 def wanted(file: Path, source: Path) -> bool:
-    """Tell whether a file of a tree is copied."""
+    """Return whether a file of a tree is copied."""
     steps = file.relative_to(source).parts[:1]
     return file.is_file() and not any(Path(steps[0]).match(pattern) for pattern in UNWANTED)
 

@@ -1,7 +1,6 @@
-"""What can go wrong, in the project's own words.
+"""The project's errors.
 
-Foreign exceptions are translated into these once, at the door: `client.py` for the network and
-the charger, `config.py` for files, `writer.py` for what a person asked to write.
+Exceptions of other libraries are translated into these once, where the library is called.
 """
 
 from __future__ import annotations
@@ -23,38 +22,47 @@ REASONS = (
     "offline",
     "outdated",
 )
-"""Why a request to a charger can fail: the closed set behind `goe_poll_failures_total{reason}`."""
+"""The reasons why a request to a charger fails: the values of `goe_poll_failures_total{reason}`."""
 
 
 class GoeExporterError(Exception):
-    """Base of all errors that a user sees; its text is one line without a traceback."""
+    """Base of all errors shown to a user, as one line without a traceback."""
 
     exit_status = 1
 
 
-class ChargerError(GoeExporterError):
-    """A request failed or its answer is no status; `reason` is one of `REASONS`."""
+class TransportError(GoeExporterError):
+    """An HTTP request failed; `reason` is one of `REASONS`."""
 
     def __init__(self, reason: str, message: str) -> None:
-        """Keep the reason beside the message; `reason` must be one of `REASONS`."""
+        """Keep the reason with the message."""
+        super().__init__(message)
+        self.reason = reason
+
+
+class ChargerError(GoeExporterError):
+    """A request failed, or its answer is not a status; `reason` is one of `REASONS`."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Keep the reason with the message; `reason` must be one of `REASONS`."""
         assert reason in REASONS, reason
         super().__init__(message)
         self.reason = reason
 
 
 class RefusedError(GoeExporterError):
-    """The charger refused a write, or took it without effect; the text holds its own words."""
+    """The charger refused a write, or accepted it without effect; the text says how."""
 
 
 class UsageError(GoeExporterError):
-    """What a person asked for cannot be done as asked; the text says what is allowed."""
+    """The user's input is invalid; the text says what is allowed."""
 
     exit_status = 2
 
 
 class ConfigError(UsageError):
-    """A configuration is wrong; the text names the place and what is allowed there."""
+    """A configuration is invalid; the text names the place and what is allowed there."""
 
 
 class UnreadableError(ValueError):
-    """A value of a status is not what its channel holds: it costs the channel, never the poll."""
+    """A value of a status does not fit its channel; the channel is absent from the poll."""

@@ -1,10 +1,10 @@
 """Logs: one line per event on stderr, as logfmt or JSON.
 
     log = logger(__name__)
-    log.warning("charger fails", charger="garage", reason="timeout")
+    log.warning("poll failed", charger="garage", reason="timeout")
 
-Values are quoted as JSON strings where they are not plain, so that no charger's text can forge a
-line or colour a terminal.
+Values with special characters are quoted as JSON strings, so that text from a charger can neither
+forge a line nor send escape codes to a terminal.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.:/@+-]+")
 HOUR_SECONDS = 3600.0
 _ROOT = "goe_exporter"
 
-# Commands that print an answer log nothing; without this, warnings would reach stderr unformatted.
+# Other commands than serve and push log nothing; without this, Python would print warnings.
 logging.getLogger(_ROOT).addHandler(logging.NullHandler())
 
 
@@ -35,7 +35,7 @@ class Log:
         self._target = target
 
     def debug(self, event: str, **values: object) -> None:
-        """Log what only somebody searching a fault wants to see."""
+        """Log an event that helps to find a fault."""
         self._target.debug(event, extra={"values": values})
 
     def info(self, event: str, **values: object) -> None:
@@ -43,36 +43,36 @@ class Log:
         self._target.info(event, extra={"values": values})
 
     def warning(self, event: str, **values: object) -> None:
-        """Log the beginning of something that is not as it should be."""
+        """Log the beginning of a fault."""
         self._target.warning(event, extra={"values": values})
 
     def exception(self, event: str, **values: object) -> None:
-        """Log a defect of ours with its traceback, in the one place that caught it."""
+        """Log an internal error with its traceback, where it was caught."""
         self._target.exception(event, extra={"values": values})
 
 
-class Episode:
-    """Something that lasts: logged when it begins and when it ends, not each time it shows.
+class Incident:
+    """A fault that lasts: logged when it begins and when it ends, not each time it recurs.
 
-    `count` is how often it showed so far, 0 while all is well.
+    `count` is the number of occurrences so far, 0 without a fault.
     """
 
-    def __init__(self, log: Log, begins: str, ends: str) -> None:
+    def __init__(self, log: Log, began: str, ended: str) -> None:
         self._log = log
-        self._begins = begins
-        self._ends = ends
+        self._began = began
+        self._ended = ended
         self.count = 0
 
-    def shows(self, **values: object) -> None:
-        """Take note; the first time it is a warning."""
+    def begins(self, **values: object) -> None:
+        """Count an occurrence; the first is logged as a warning."""
         self.count += 1
         if self.count == 1:
-            self._log.warning(self._begins, **values)
+            self._log.warning(self._began, **values)
 
     def ends(self) -> None:
-        """Say that it is over, if there was anything, and how often it showed."""
+        """Log the end of the fault, if there was one, with the number of occurrences."""
         if self.count:
-            self._log.info(self._ends, times=self.count)
+            self._log.info(self._ended, times=self.count)
         self.count = 0
 
 
@@ -120,13 +120,13 @@ def logger(name: str) -> Log:
 def configure(log_format: LogFormat, level: str) -> None:
     """Send all events of `level` ("debug", "info", "warning") and above to stderr.
 
-    Of the web server only its defects: a line for each bad request would let anybody fill the disk.
-    Python's warnings and asyncio's defects would otherwise come as lines of their own making.
+    The web server logs errors only: with a line per bad request, a client could fill the disk.
+    Python's warnings and asyncio's errors are formatted like all other events.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(log_format))
     logging.captureWarnings(True)
-    for name, least in (
+    for name, minimum in (
         (_ROOT, level.upper()),
         ("uvicorn", "ERROR"),
         ("asyncio", "ERROR"),
@@ -135,7 +135,7 @@ def configure(log_format: LogFormat, level: str) -> None:
         target = logging.getLogger(name)
         target.handlers = [handler]
         target.propagate = False
-        target.setLevel(least)
+        target.setLevel(minimum)
 
 
 class _Formatter(logging.Formatter):

@@ -1,9 +1,9 @@
-"""A simulated go-eCharger: physics, both local APIs, and the ways in which they misbehave.
+"""A simulated go-eCharger: physics, both local APIs, and their faults.
 
-It speaks PROTOCOL.md and shares no code with the exporter, so that a wrong decoder cannot agree
-with a wrong simulator. `Charger` is the device, `Car` what it fills, `Simulator` the network it
-hangs on (any number of chargers, each a `Box` with an address), `FAULTS` the names of what can go
-wrong there, and `story` a scripted day for demonstrations:
+It implements docs/protocol.md and shares no code with the exporter, so that a wrong decoder cannot
+agree with a wrong simulator. `Charger` is the device, `Car` the car that it charges, `Simulator` a
+network of any number of chargers, each a `Box` with an address. `FAULTS` lists the faults that a
+box can simulate, and `story` is a scripted day for demonstrations:
 
     with Simulator(speed=60) as simulator:
         charger = Charger("V4")
@@ -11,11 +11,12 @@ wrong there, and `story` a scripted day for demonstrations:
         print(box.address)
 """
 
+from .box import Box
 from .car import Car
 from .charger import Charger
 from .faults import FAULTS
 from .hardware import MODELS
-from .server import Box, Simulator
+from .server import Simulator
 from .story import story
 
 __all__ = ["FAULTS", "MODELS", "Box", "Car", "Charger", "Simulator", "story"]

@@ -1,56 +1,31 @@
-"""The simulated charger: what is plugged into it, and what follows from that second by second."""
+"""The simulated charger: its physics, second by second."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from random import Random
-from typing import TYPE_CHECKING
 
 from . import logic, settings
-from .hardware import MODELS, Model
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .car import Car
+from .car import Car
+from .state import State
 
 STEP_S = 1.0
-WRITE_DELAY_S = 1.0
 RAMP_A_PER_S = 4.0
 REBOOT_S = 3.0
 RESUME_S = 2.0
 PHASE_SWITCH_S = 5.0
-CAR_SHARE = 0.97
+DRAW_RATIO = 0.97
 SAG_V_PER_A = 0.1
 ROUNDING_S = 1e-6
 BOARD_RISE_C_PER_A2, BOARD_TAU_S = 0.024, 600.0
 TYPE2_RISE_C_PER_A2, TYPE2_TAU_S = 0.030, 420.0
 
 
-class Charger:
-    """A charger with physics. Every attribute may be read and, in tests, set.
+class Charger(State):
+    """A charger with physics: its `State`, and how that changes with time.
 
-    Time passes only in `advance`. The logic runs, the meter measures and the energy counts once a
-    simulated second (PROTOCOL.md §1), so that the state at a given second depends on the seed and
-    on what was done to the charger, never on how often somebody looked.
-
-    Identity: `model`, `hardware` (its row in `MODELS`), `firmware`, `serial`, `name`, `variant`
-    (kW), `ama` (absolute maximum, A).
-
-    Settings: `amp` and `amx` (A; `amx` 0 = never set), `access` (`acs`; on V2 hardware `ast`),
-    `force` (`frc`), `phase_mode` (`psm`), `energy_limit_wh` (None = none), `transaction` (`trx`),
-    `logic_mode` (`lmo`), `lock_setting` (`ust`), `price_limit_ct` (`awp`), `adapter` (16 A adapter
-    in use), `load_limit_a` (`loa`, None = none), `ambient_c` (°C).
-
-    Measured: `power_w`, `phase_power_w` (W; L1 L2 L3 N), `phase_voltage_v` (V; L1 L2 L3 N),
-    `phase_current_a` (A; L1 L2 L3), `power_factor` (0 to 1; L1 L2 L3 N), `frequency_hz`,
-    `energy_wh` (the total, `eto`), `session_wh` (`wh`), `card_wh` (per RFID card), `board_c`,
-    `type2_c` (°C), `temperature_limit_a` (`amt`, A).
-
-    State: `car` (None = nothing plugged in), `cable_a` (A, None = no cable), `car_state`, `error`,
-    `model_status`, `contactor_phases` (0 = open), `allowed_a` (`acu`, None = not allowed),
-    `reboots`, `time_s` (simulated seconds since it was made), `charging_s`.
+    Time passes only in `advance`. Logic, meter and energy counters are updated once a simulated
+    second (docs/protocol.md §1), so the state at a given second depends on the seed and on what
+    was done to the charger, never on how often it was polled.
     """
 
     def __init__(
@@ -62,107 +37,14 @@ class Charger:
         seed: int = 0,
         variant: int | None = None,
     ) -> None:
-        """Make a charger that has just been switched on; KeyError for an unknown model."""
-        self.hardware: Model = MODELS[model]
-        self.model: str = model
-        self.firmware: str = self.hardware.firmware if firmware is None else firmware
-        self.serial: str = serial
-        self.name: str = name
-        self.variant: int = self.hardware.variant if variant is None else variant
-        if self.variant not in (11, 22):
-            message = f"variant: 11 or 22 kW, not {self.variant!r}"
-            raise ValueError(message)
-        self.ama: int = 32 if self.variant == 22 else 16
-        self._random = Random(f"{seed}")  # noqa: S311  (noise, not a secret)
-        self._set_defaults()
-        self._clear_meter()
-        self._react()
-
-    def _set_defaults(self) -> None:
-        self.amp: int = 16
-        self.amx: int = 0
-        self.access: int = 0
-        self.force: int = 0
-        self.phase_mode: int = 0
-        self.energy_limit_wh: float | None = None
-        self.limit_memory: int = 180 if self.hardware.v2 else 0
-        self.transaction: int | None = None
-        self.logic_mode: int = 3
-        self.lock_setting: int = 0
-        self.price_limit_ct: float = 3.0
-        self.use_surplus: bool = False
-        self.brightness: int = 255
-        self.adapter: bool = False
-        self.load_limit_a: int | None = None
-        self.pv_w: dict[str, float] = {}
-        self.pv_until_s: float = 0.0
-        self.reboots: int = 1
-        self.error: int = 0
-        self.car: Car | None = None
-        self.cable_a: int | None = None
-
-    def _clear_meter(self) -> None:
-        self.time_s: float = 0.0
-        self._ticks = 0
-        self._booted_s = 0.0
-        self._initializing_s = self._switching_s = self._wake_s = 0.0
-        self._pending: deque[tuple[float, Callable[[Charger], None]]] = deque()
-        self.ambient_c: float = 18.0
-        self.board_c: float = self.ambient_c + 5.0
-        self.type2_c: float = self.ambient_c + 2.0
-        self._grid_v = [230.0 + self._random.gauss(0.0, 1.5) for _ in range(3)] + [1.5]
-        self.phase_voltage_v: list[float] = list(self._grid_v)
-        self.frequency_hz: float = 50.0
-        self.contactor_phases: int = 0
-        self.last_phases: int = 1
-        self.charging_s: float = 0.0
-        self.has_charged: bool = False
-        self.energy_wh: float = 0.0
-        self.session_wh: float = 0.0
-        self.card_wh: list[float] = [0.0] * settings.CARDS
-        self.recent_power_w: deque[float] = deque([0.0] * 30, maxlen=30)
-        self.temperature_limit_a: int = 0
-        self.model_status: int = 0
-        self.allowed_a: int | None = None
-        self.car_state: int = 0
-        self._zero_currents()
-
-    def _zero_currents(self) -> None:
-        self._drawn_a = 0.0
-        self.phase_current_a: list[float] = [0.0, 0.0, 0.0]
-        self.phase_power_w: list[float] = [0.0, 0.0, 0.0, 0.0]
-        self.power_factor: list[float] = [0.0, 0.0, 0.0, 0.0]
-        self.power_w: float = 0.0
-
-    @property
-    def uptime_ms(self) -> float:
-        """Milliseconds since the last start (`rbt`)."""
-        return (self.time_s - self._booted_s) * 1000.0
-
-    @property
-    def average_power_w(self) -> float:
-        """Mean power of the last 30 s (W, `tpa`)."""
-        return sum(self.recent_power_w) / len(self.recent_power_w)
-
-    @property
-    def allowed(self) -> bool:
-        """Whether the logic allows charging (`alw`)."""
-        return self.model_status in logic.CHARGING_REASONS
-
-    @property
-    def initializing(self) -> bool:
-        """Whether it is still starting after a reboot."""
-        return self._initializing_s > 0
-
-    @property
-    def switching_phases(self) -> bool:
-        """Whether it holds the contactor open to change the number of phases."""
-        return self._switching_s > 0
+        """Create a charger that has just been switched on; KeyError for an unknown model."""
+        super().__init__(model, firmware, serial, name, seed, variant)
+        self._decide()
 
     def advance(self, seconds: float) -> None:
-        """Let this much simulated time pass; raises ValueError for a negative span."""
+        """Let simulated time pass; raises ValueError for a negative or infinite time."""
         if not (seconds >= 0 and math.isfinite(seconds)):
-            message = f"seconds: a finite span of 0 or more, not {seconds!r}"
+            message = f"seconds: must be finite and 0 or more, not {seconds!r}"
             raise ValueError(message)
         end = self.time_s + seconds
         while True:
@@ -177,9 +59,9 @@ class Charger:
         self.time_s = max(self.time_s, end)
 
     def plug(self, car: Car) -> None:
-        """Plug a car in: a new session begins; raises ValueError if there is one already."""
+        """Plug in a car, which begins a session; raises ValueError if there is one already."""
         if self.car is not None:
-            message = "there is a car already: unplug it first"
+            message = "a car is plugged in already; unplug it first"
             raise ValueError(message)
         self.car = car
         self.cable_a = car.cable_a
@@ -187,67 +69,63 @@ class Charger:
         self.charging_s = 0.0
         self.has_charged = False
         self._wake_s = car.wait_s
-        self._react()
+        self._decide()
 
     def unplug(self) -> None:
-        """Take car and cable away; the session's energy stays to be read until the next car."""
+        """Unplug the car and its cable; the session's energy is kept until the next car."""
         self._open_contactor()
         self.car = None
         self.cable_a = None
         self.transaction = None
         self._switching_s = 0.0
-        self._react()
+        self._decide()
 
     def inject(self, error_code: int) -> None:
-        """Raise an error, by the number its firmware uses (PROTOCOL.md §2 "Codes")."""
+        """Set an error, by the code of its firmware (docs/protocol.md §2 "Codes")."""
         self.error = error_code
-        self._react()
+        self._decide()
 
     def clear_error(self) -> None:
-        """End the error."""
+        """Clear the error."""
         self.error = 0
-        self._react()
+        self._decide()
 
     def reboot(self) -> None:
-        """Restart: the uptime begins anew, writes under way are lost, `amx` is forgotten."""
+        """Restart: the uptime starts at 0, pending writes are lost, and `amx` is cleared."""
         self.reboots += 1
         self._booted_s = self.time_s
         self._initializing_s = REBOOT_S
         self._switching_s = 0.0
         self._pending.clear()
         self.amx = 0
-        self._react()
+        self._decide()
 
     def write(self, key: str, value: object) -> None:
-        """Write a setting, in the words of API v2 plus `amx`; it applies one second later.
+        """Write a setting by its key in API v2, or `amx`; it applies one second later.
 
-        Raises `settings.RefusedError` (a ValueError) for what the charger does not take.
+        Raises `settings.RefusedError` (a ValueError) if the charger refuses it.
         """
         self.schedule(settings.change(self, key, value))
-
-    def schedule(self, change: Callable[[Charger], None]) -> None:
-        """Let this change of the charger's settings apply one simulated second from now."""
-        self._pending.append((self.time_s + WRITE_DELAY_S, change))
 
     def _apply_due_writes(self) -> None:
         while self._pending and self._pending[0][0] <= self.time_s + ROUNDING_S:
             self._pending.popleft()[1](self)
-            self._react()
+            self._decide()
 
     def _tick(self) -> None:
-        """Live through one second."""
+        """Simulate one second."""
         self._ticks += 1
         self._initializing_s = max(0.0, self._initializing_s - STEP_S)
         self._switching_s = max(0.0, self._switching_s - STEP_S)
-        self._react()
-        self._work_contactor()
+        self._decide()
+        self._switch_contactor()
         self._measure()
         self._count()
         self._warm()
-        self._react()
+        self._decide()
 
-    def _react(self) -> None:
-        """Decide anew, and open the contactor at once where charging has to stop."""
+    def _decide(self) -> None:
+        """Update the decisions, and open the contactor at once if charging must stop."""
         self.temperature_limit_a = logic.temperature_limit_a(self)
         self.model_status = logic.reason(self)
         self.allowed_a = (logic.allowance_a(self) or None) if self.allowed else None
@@ -264,27 +142,27 @@ class Charger:
             self._wake_s = RESUME_S
             self._zero_currents()
 
-    def _wanted_phases(self) -> int:
+    def _selected_phases(self) -> int:
         return 1 if self.phase_mode == 1 else 3
 
-    def _work_contactor(self) -> None:
+    def _switch_contactor(self) -> None:
         """Close the contactor when the car is ready, open it to change the phases."""
-        if self.contactor_phases not in (0, self._wanted_phases()):
+        if self.contactor_phases not in (0, self._selected_phases()):
             self._open_contactor()
             self._switching_s = PHASE_SWITCH_S
-            # The session counter restarts just below zero (PROTOCOL.md §3.5).
+            # The session counter restarts just below zero (docs/protocol.md §3.5).
             self.session_wh = -0.0015
         elif self._may_draw() and not self.contactor_phases:
             self._wake_s -= STEP_S
             if self._wake_s <= 0:
-                self.contactor_phases = self.last_phases = self._wanted_phases()
+                self.contactor_phases = self.last_phases = self._selected_phases()
                 self.has_charged = True
 
     def _measure(self) -> None:
-        """Take the currents, voltages and powers of this second."""
+        """Measure the currents, voltages and powers of this second."""
         noise = self._random.gauss
-        wanted = self.car.wanted_a() if self.car and self.contactor_phases else 0.0
-        target = min(CAR_SHARE * (self.allowed_a or 0), wanted)
+        demand = self.car.demand_a() if self.car and self.contactor_phases else 0.0
+        target = min(DRAW_RATIO * (self.allowed_a or 0), demand)
         change = max(-RAMP_A_PER_S, min(RAMP_A_PER_S, target - self._drawn_a))
         self._drawn_a += change
         loaded = min(self.contactor_phases, self.car.phases) if self.car else 0
@@ -305,7 +183,7 @@ class Charger:
         self.power_w = sum(self.phase_power_w)
 
     def _count(self) -> None:
-        """Add this second's energy wherever energy is counted."""
+        """Add the energy of this second to all counters."""
         energy_wh = self.power_w * STEP_S / 3600.0
         self.energy_wh += energy_wh
         self.session_wh += energy_wh
@@ -318,7 +196,7 @@ class Charger:
             self.car.charge(energy_wh)
 
     def _warm(self) -> None:
-        """Let the two sensors approach the temperature that the current leads to."""
+        """Let the two sensors approach the temperature that belongs to the current."""
         squared = max(self.phase_current_a) ** 2
         board = self.ambient_c + 5.0 + BOARD_RISE_C_PER_A2 * squared
         type2 = self.ambient_c + 2.0 + TYPE2_RISE_C_PER_A2 * squared

@@ -1,29 +1,25 @@
-"""One connection: reads one request, gives one answer or one fault, and closes."""
+"""One connection: reads one request, sends one response or simulates one fault, and closes."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import struct
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
+from .box import Box
 from .faults import BUSY, CANNED, HUGE_BYTES
-from .speech import Answer
+from .responses import Response
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .server import Box
-
-REQUEST_LIMIT = 65_536
-LONGEST_NUMBER = 10
-DRIP_S = 0.2
+MAX_REQUEST_BYTES = 65_536
+MAX_DIGITS = 10
+DRIP_INTERVAL_S = 0.2
 CHUNK = b"a" * 65_536
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 def parsed(received: bytes) -> tuple[str, str] | None:
-    """Return method and target of a complete request, None while something of it is missing."""
+    """Return method and target of a request, None while it is incomplete."""
     head, end, body = received.partition(b"\r\n\r\n")
     if not end:
         return None
@@ -31,15 +27,15 @@ def parsed(received: bytes) -> tuple[str, str] | None:
     for line in lines:
         name, _, value = line.partition(":")
         if name.strip().lower() == "content-length" and value.strip().isdecimal():
-            length = int(value.strip()[:LONGEST_NUMBER])
-            if len(body) < min(length, REQUEST_LIMIT):
+            length = int(value.strip()[:MAX_DIGITS])
+            if len(body) < min(length, MAX_REQUEST_BYTES):
                 return None
     method, _, rest = first.partition(" ")
     return method, rest.partition(" ")[0]
 
 
 def huge_body() -> Iterator[bytes]:
-    """Yield a JSON object of `HUGE_BYTES`, piece by piece."""
+    """Yield a JSON object of `HUGE_BYTES` in chunks."""
     start, end = b'{"car":1,"fna":"', b'"}'
     missing = HUGE_BYTES - len(start) - len(end)
     yield start
@@ -50,10 +46,10 @@ def huge_body() -> Iterator[bytes]:
 
 
 class Connection(asyncio.Protocol):
-    """A client's connection to a box. It lives in the simulator's event loop only."""
+    """A client's connection to a box; used only in the simulator's event loop."""
 
     def __init__(self, box: Box) -> None:
-        """Belong to this box."""
+        """Create a connection to a box."""
         self._box = box
         self._transport: asyncio.Transport
         self._received = bytearray()
@@ -65,7 +61,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Welcome the client, unless the box was closed meanwhile."""
+        """Accept the client, unless the box was closed meanwhile."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._box.connections.add(self)
@@ -73,39 +69,39 @@ class Connection(asyncio.Protocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Forget a client that has gone."""
+        """End the request of a client that has disconnected."""
         self._box.connections.discard(self)
         self._finish()
 
     def data_received(self, data: bytes) -> None:
-        """Collect the request; what follows it is ignored, as on a charger that will close."""
+        """Collect the request; what follows it is ignored, since the charger closes."""
         if self._request is not None:
             return
         self._received += data
         self._request = parsed(bytes(self._received))
         if self._request is not None:
-            self._fault = self._box.arrived(self._request[1])
+            self._fault = self._box.request_received(self._request[1])
             self._handle()
-        elif len(self._received) > REQUEST_LIMIT:
+        elif len(self._received) > MAX_REQUEST_BYTES:
             self.abort()
 
     def abort(self) -> None:
-        """Drop the client at once."""
+        """Close the connection at once."""
         self._transport.abort()
 
     def pause_writing(self) -> None:
-        """Stop pouring: the client reads slower than we write."""
+        """Pause the huge body; the client reads more slowly than it is written."""
         self._paused = True
 
     def resume_writing(self) -> None:
-        """Go on pouring."""
+        """Resume the huge body."""
         self._paused = False
         if self._fault == "huge":
-            # Not at once: asyncio stumbles over a transport that is closed from within this call.
-            asyncio.get_running_loop().call_soon(self._pour)
+            # Deferred: asyncio fails if the transport is closed within this call.
+            asyncio.get_running_loop().call_soon(self._write_next)
 
     def _handle(self) -> None:
-        """Show the fault, or wait for the API lock and answer."""
+        """Simulate the fault, or wait for the API lock and respond."""
         if self._fault == "hang":
             return
         if self._fault == "reset":
@@ -115,17 +111,17 @@ class Connection(asyncio.Protocol):
         elif self._fault == "empty":
             self._end()
         elif self._fault == "huge":
-            head = Answer(200, b"").head(says_close=True, length=HUGE_BYTES)
+            head = Response(200, b"").head(announces_close=True, length=HUGE_BYTES)
             self._transport.write(head)
             self._pieces = huge_body()
-            self._pour()
+            self._write_next()
         elif self._fault is not None and self._fault in CANNED:
             self._send(CANNED[self._fault])
         else:
             self._queue()
 
     def _queue(self) -> None:
-        """Take the API lock, or wait for it for as long as the charger does."""
+        """Acquire the API lock, or wait for it as long as the charger does."""
         box = self._box
         if box.holder is None:
             box.holder = self
@@ -138,38 +134,40 @@ class Connection(asyncio.Protocol):
         self._send(BUSY)
 
     def begin(self) -> None:
-        """Go to work on the request, now that this connection holds the API lock."""
+        """Process the request, now that this connection holds the API lock."""
         self._cancel_timer()
         if self._box.holder is not self or self._transport.is_closing():
             return
         if self._box.latency > 0:
             later = asyncio.get_running_loop().call_later
-            self._timer = later(self._box.latency, self._speak)
+            self._timer = later(self._box.latency, self._respond)
         else:
-            self._speak()
+            self._respond()
 
-    def _speak(self) -> None:
+    def _respond(self) -> None:
         assert self._request is not None
-        answer = self._box.ask(*self._request)
+        response = self._box.respond(*self._request)
         if self._fault == "drip":
-            stream = answer.head(says_close=self._box.says_close()) + answer.body
+            stream = response.head(announces_close=self._box.announces_close()) + response.body
             self._pieces = (stream[index : index + 1] for index in range(len(stream)))
-            self._drip()
+            self._write_byte()
         elif self._fault == "truncated":
-            head = answer.head(says_close=self._box.says_close())
-            self._transport.write(head + answer.body[: len(answer.body) // 2])
+            head = response.head(announces_close=self._box.announces_close())
+            self._transport.write(head + response.body[: len(response.body) // 2])
             self._end()
         elif self._fault == "bad_request":
-            self._send(Answer(400, answer.body, answer.content_type))
+            self._send(Response(400, response.body, response.content_type))
         else:
-            self._send(answer)
+            self._send(response)
 
-    def _send(self, answer: Answer) -> None:
-        self._transport.write(answer.head(says_close=self._box.says_close()) + answer.body)
+    def _send(self, response: Response) -> None:
+        self._transport.write(
+            response.head(announces_close=self._box.announces_close()) + response.body
+        )
         self._end()
 
-    def _pour(self) -> None:
-        """Write the next large piece, then let others have their turn."""
+    def _write_next(self) -> None:
+        """Write the next chunk, then let other connections run."""
         if self._done or self._paused or self._transport.is_closing():
             return
         piece = next(self._pieces, None)
@@ -177,28 +175,28 @@ class Connection(asyncio.Protocol):
             self._end()
             return
         self._transport.write(piece)
-        asyncio.get_running_loop().call_soon(self._pour)
+        asyncio.get_running_loop().call_soon(self._write_next)
 
-    def _drip(self) -> None:
-        """Write the next byte, and come back for the one after it."""
+    def _write_byte(self) -> None:
+        """Write the next byte, and schedule the one after it."""
         piece = next(self._pieces, None)
         if piece is None:
             self._end()
             return
         self._transport.write(piece)
-        self._timer = asyncio.get_running_loop().call_later(DRIP_S, self._drip)
+        self._timer = asyncio.get_running_loop().call_later(DRIP_INTERVAL_S, self._write_byte)
 
     def _end(self) -> None:
-        """Close after what was written has gone out."""
+        """Close after the written data has been sent."""
         self._transport.close()
         self._finish()
 
     def _finish(self) -> None:
-        """Leave the box's books: the request is answered or nobody waits for it any more."""
+        """End the request, which is answered or whose client has disconnected."""
         self._cancel_timer()
         if self._request is not None and not self._done:
             self._done = True
-            self._box.left(self)
+            self._box.request_ended(self)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -1,28 +1,25 @@
-"""What can go wrong between a charger and whoever asks it (PROTOCOL.md §1, "Other answers")."""
+"""The faulty responses of a charger (docs/protocol.md §1, "Other answers")."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
-from .speech import Answer, words
+from .responses import Response, plain_text
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-BUSY = words(500, "couldn't take api lock in 3s, please try again later")
+BUSY = plain_text(500, "couldn't take api lock in 3s, please try again later")
 HUGE_BYTES = 32 * 2**20
 DEPTH = 100_000
 
 FAULTS: Mapping[str, str] = MappingProxyType(
     {
         "array": "200 with a JSON array instead of an object",
-        "bad_request": "the correct JSON object, with status 400",
+        "bad_request": "a correct JSON object, with status 400",
         "busy": "500, the API lock is taken",
         "deep": "200 with 100000 open brackets",
-        "drip": "a correct answer, one byte every 200 ms",
-        "empty": "the connection is closed without a byte",
-        "hang": "no answer, the connection stays open",
+        "drip": "a correct response, one byte every 200 ms",
+        "empty": "the connection is closed without a response",
+        "hang": "no response, the connection stays open",
         "html": "200 with an HTML page",
         "huge": "200 with a body of 32 MB",
         "invalid_utf8": "200 with JSON whose strings are not UTF-8",
@@ -37,26 +34,26 @@ FAULTS: Mapping[str, str] = MappingProxyType(
         "unavailable": "503",
     }
 )
-"""Every fault by its name, with what the client gets."""
+"""Each fault and what the client receives."""
 
-CANNED: Mapping[str, Answer] = MappingProxyType(
+CANNED: Mapping[str, Response] = MappingProxyType(
     {
-        "array": Answer(200, b'[{"car":1},{"amp":16}]'),
+        "array": Response(200, b'[{"car":1},{"amp":16}]'),
         "busy": BUSY,
-        "deep": Answer(200, b"[" * DEPTH),
-        "html": Answer(200, b"<html><body><h1>It works!</h1></body></html>", "text/html"),
-        "invalid_utf8": Answer(200, b'{"car":1,"amp":16,"fna":"gar\xff\xfeage\xc3("}'),
-        "nan": Answer(
+        "deep": Response(200, b"[" * DEPTH),
+        "html": Response(200, b"<html><body><h1>It works!</h1></body></html>", "text/html"),
+        "invalid_utf8": Response(200, b'{"car":1,"amp":16,"fna":"gar\xff\xfeage\xc3("}'),
+        "nan": Response(
             200,
             b'{"car":NaN,"amp":Infinity,"wh":-Infinity,"eto":NaN,"err":0,'
             b'"nrg":[NaN,NaN,NaN,NaN,Infinity,NaN,NaN,NaN,NaN,NaN,NaN,-Infinity,NaN,NaN,NaN,NaN]}',
         ),
-        "not_found": words(404, "This URI does not exist"),
-        "null": Answer(200, b"null"),
-        "redirect": Answer(302, b"", "text/plain", "Location: http://127.0.0.1:1/\r\n"),
-        "string": Answer(200, b'"car"'),
-        "unauthorized": words(401, "Unauthorized"),
-        "unavailable": words(503, "Service Unavailable"),
+        "not_found": plain_text(404, "This URI does not exist"),
+        "null": Response(200, b"null"),
+        "redirect": Response(302, b"", "text/plain", "Location: http://127.0.0.1:1/\r\n"),
+        "string": Response(200, b'"car"'),
+        "unauthorized": plain_text(401, "Unauthorized"),
+        "unavailable": plain_text(503, "Service Unavailable"),
     }
 )
-"""The faults that are a fixed answer; the others take a connection to show."""
+"""The faults with a fixed response; `Connection` simulates the others."""

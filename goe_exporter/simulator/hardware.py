@@ -1,4 +1,4 @@
-"""The chargers that can be simulated: one row per model (PROTOCOL.md §1 and §2)."""
+"""The simulated models, one row each (docs/protocol.md §1 and §2)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What distinguishes one hardware generation from the next.
+    """The differences between hardware generations.
 
-    ``firmware`` is a typical one, ``type_name`` is what the key ``typ`` says, ``variant`` the usual
-    rating in kW (11 or 22). ``fine_meter`` means that ``nrg`` carries decimals, ``noise`` that
-    phases without a load show 0.04 to 0.08 A (PROTOCOL.md §3.2). ``sensors`` is the length of
-    ``tma``. ``strict_filter`` answers an unknown key with HTTP 400 (PROTOCOL.md §1).
+    `firmware` is a typical version, `type_name` the value of the key `typ`, `variant` the usual
+    rating in kW (11 or 22). With `fine_meter`, `nrg` has decimals; with `noise`, phases without a
+    load show 0.04 to 0.08 A (docs/protocol.md §3.2). `sensors` is the length of `tma`. With
+    `strict_filter`, an unknown key leads to HTTP 400 (docs/protocol.md §1). Without `knows_cable`,
+    the key `cbl` is absent.
     """
 
     name: str
@@ -47,10 +48,10 @@ MODELS: dict[str, Model] = {
         ),
     )
 }
-"""Every model by its name."""
+"""The models by name."""
 
 
 def version(firmware: str) -> tuple[int, ...]:
-    """Return a firmware's numbers for comparing: "055.7" is (55, 7), "020-rc1" is (20,)."""
+    """Return a firmware version for comparisons: "055.7" is (55, 7), "020-rc1" is (20,)."""
     leading = re.match(r"\d+(\.\d+)*", firmware)
     return tuple(int(part) for part in leading[0].split(".")) if leading else ()

@@ -1,16 +1,12 @@
-"""The charger's decisions: may it charge, with how much, and what does it call that.
+"""The charger's decisions: whether it allows charging, with which current, and why.
 
-Pure functions of the charger's state. The numbers are those of PROTOCOL.md §2 "Codes".
+Pure functions of the charger's state. The codes are those of docs/protocol.md §2 "Codes".
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .hardware import version
-
-if TYPE_CHECKING:
-    from .charger import Charger
+from .state import State
 
 MIN_CURRENT_A = 6
 ADAPTER_LIMIT_A = 16
@@ -24,19 +20,17 @@ CAR_IDLE, CAR_CHARGING, CAR_WAITING, CAR_COMPLETE, CAR_ERROR, CAR_INITIALIZING =
 NO_CONTROL_DATA, OVER_TEMPERATURE, ACCESS_WAIT, FORCED_ON, FORCED_OFF = range(5)
 ENERGY_LIMIT, PRICE_LOW, AUTOMATIC_TEST = 6, 7, 8
 DEFAULT, PRICE_HIGH, PHASE_SWITCH, ERROR, INITIALIZING = 15, 17, 23, 26, 40
-CHARGING_REASONS = frozenset({3, *range(7, 16), 19, 20, 33})
-"""The values of `modelStatus` that mean charging is allowed."""
 
 
-def temperature_limit_a(charger: Charger) -> int:
-    """Return the highest current (A) the present temperatures allow: `amt`."""
+def temperature_limit_a(charger: State) -> int:
+    """Return the maximum current (A) at the present temperatures: `amt`."""
     excess = max(charger.board_c, charger.type2_c) - HOT_C
     limit = NOMINAL_TEMPERATURE_LIMIT_A - DERATING_A_PER_C * max(0.0, excess)
     return max(0, int(limit))
 
 
-def allowance_a(charger: Charger) -> int:
-    """Return the current (A) the charger would offer a car now; 0 when it is below 6 A."""
+def allowance_a(charger: State) -> int:
+    """Return the current (A) that the charger would offer now, 0 if it is below 6 A."""
     limits = [charger.amx or charger.amp, charger.ama, charger.temperature_limit_a]
     if charger.cable_a is not None:
         limits.append(charger.cable_a)
@@ -48,8 +42,8 @@ def allowance_a(charger: Charger) -> int:
     return lowest if lowest >= MIN_CURRENT_A else 0
 
 
-def reason(charger: Charger) -> int:
-    """Return why the charger allows charging or does not: `modelStatus`, the first that holds."""
+def reason(charger: State) -> int:
+    """Return `modelStatus`: the first reason that applies for allowing charging or not."""
     limit = charger.energy_limit_wh
     new = version(charger.firmware) >= (60,)
     rules = (
@@ -62,23 +56,23 @@ def reason(charger: Charger) -> int:
         (charger.force == 2, FORCED_ON),
         (limit is not None and 0 < limit <= charger.session_wh, ENERGY_LIMIT),
     )
-    for holds, code in rules:
-        if holds:
+    for applies, code in rules:
+        if applies:
             return code
     return _by_mode(charger)
 
 
-def _by_mode(charger: Charger) -> int:
-    """Return the reason of the logic mode (3 default, 4 eco, 5 trip) when nothing else decides."""
+def _by_mode(charger: State) -> int:
+    """Return the reason by logic mode (3 default, 4 eco, 5 trip) if no other reason applies."""
     if charger.logic_mode == 4:
         return PRICE_LOW if charger.price_limit_ct >= MARKET_PRICE_CT else PRICE_HIGH
     return AUTOMATIC_TEST if charger.logic_mode == 5 else DEFAULT
 
 
-def car_state(charger: Charger) -> int:
+def car_state(charger: State) -> int:
     """Return the code of the key `car`.
 
-    A car that was charging and is stopped shows 4, as in the captures with `alw` false.
+    It is 4 if charging was stopped, as in the captures with `alw` false.
     """
     if charger.initializing:
         return CAR_INITIALIZING
@@ -94,8 +88,8 @@ def car_state(charger: Charger) -> int:
     return CAR_WAITING if waiting else CAR_COMPLETE
 
 
-def cable_lock(charger: Charger) -> int:
-    """Return the code of the key `cus`: 3 locked while a cable is held, 1 unlocked."""
+def cable_lock(charger: State) -> int:
+    """Return the code of the key `cus`: 3 while a cable is locked, 1 unlocked."""
     if charger.car is None:
         return 1
     released = charger.lock_setting == 1 and charger.car_state == CAR_COMPLETE

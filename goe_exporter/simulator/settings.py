@@ -1,55 +1,50 @@
-"""What may be written to a charger: one row per key, in the words of API v2 (PROTOCOL.md §2)."""
+"""The writable keys, one row each, by their names in API v2 (docs/protocol.md §2)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from .logic import MIN_CURRENT_A
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .charger import Charger
+from .state import CARDS, State
 
 PV_FRESH_S = 6.0
-CARDS = 10
-LARGEST = 2**31
+MAX_NUMBER = 2**31
 
 
 class RefusedError(ValueError):
-    """The charger does not take this key or value; the text says why, in its manner."""
+    """The charger refuses this key or value; the text is the reason in its words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A key that can be written: which values are allowed, and what a value does."""
+    """A writable key: whether it allows a value, and what a value does."""
 
-    allowed: Callable[[Charger, object], bool]
-    apply: Callable[[Charger, object], None]
+    allowed: Callable[[State, object], bool]
+    apply: Callable[[State, object], None]
     v1_hardware: bool = False
 
 
 def _number(value: object) -> bool:
-    """Tell whether a JSON value is a number within reason (true and false are none)."""
+    """Return whether a JSON value is a number of at most 2³¹ in magnitude; booleans are not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return -LARGEST <= value <= LARGEST
+    return -MAX_NUMBER <= value <= MAX_NUMBER
 
 
-def _whole(low: int, high: int) -> Callable[[Charger, object], bool]:
+def _whole(low: int, high: int) -> Callable[[State, object], bool]:
     return lambda _, value: type(value) is int and low <= value <= high
 
 
-def _ampere(charger: Charger, value: object) -> bool:
+def _ampere(charger: State, value: object) -> bool:
     return type(value) is int and MIN_CURRENT_A <= value <= charger.ama
 
 
-def _limit(_: Charger, value: object) -> bool:
+def _limit(_: State, value: object) -> bool:
     return value is None or (_number(value) and value >= 0)  # type: ignore[operator]
 
 
-def _surplus(_: Charger, value: object) -> bool:
+def _surplus(_: State, value: object) -> bool:
     names = {"pGrid", "pPv", "pAkku"}
     return (
         isinstance(value, dict)
@@ -59,28 +54,28 @@ def _surplus(_: Charger, value: object) -> bool:
     )
 
 
-def _attribute(name: str) -> Callable[[Charger, object], None]:
+def _attribute(name: str) -> Callable[[State, object], None]:
     return lambda charger, value: setattr(charger, name, value)
 
 
-def _apply_amp(charger: Charger, value: object) -> None:
+def _apply_amp(charger: State, value: object) -> None:
     charger.amp = int(value)  # type: ignore[call-overload]
     if charger.amx:
         charger.amx = charger.amp
 
 
-def _apply_limit(charger: Charger, value: object) -> None:
+def _apply_limit(charger: State, value: object) -> None:
     charger.energy_limit_wh = None if value is None else float(value)  # type: ignore[arg-type]
 
 
-def _apply_surplus(charger: Charger, value: object) -> None:
+def _apply_surplus(charger: State, value: object) -> None:
     assert isinstance(value, dict)
     charger.pv_w = {name: float(number) for name, number in value.items()}
     charger.pv_until_s = charger.time_s + PV_FRESH_S
 
 
-def _access(charger: Charger, value: object) -> bool:
-    """`acs` has 0 to 2, V1/V2 hardware's `ast` 0 to 3."""
+def _access(charger: State, value: object) -> bool:
+    """`acs` is 0 to 2, `ast` of V1 and V2 hardware 0 to 3."""
     return _whole(0, 2 if charger.hardware.v2 else 3)(charger, value)
 
 
@@ -106,11 +101,11 @@ SETTINGS: dict[str, Setting] = {
     ),
     "ust": Setting(_whole(0, 2), _attribute("lock_setting"), v1_hardware=True),
 }
-"""Every key that has a setter. `amx` exists in API v1 only."""
+"""The keys with a setter; `amx` exists in API v1 only."""
 
 
-def change(charger: Charger, key: str, value: object) -> Callable[[Charger], None]:
-    """Return what writing `value` to `key` will do; raises `RefusedError`."""
+def change(charger: State, key: str, value: object) -> Callable[[State], None]:
+    """Return the effect of writing `value` to `key`; raises `RefusedError`."""
     setting = SETTINGS.get(key)
     if setting is None or not (charger.hardware.v2 or setting.v1_hardware):
         message = "tried to set api key without setter"
@@ -118,4 +113,4 @@ def change(charger: Charger, key: str, value: object) -> Callable[[Charger], Non
     if not setting.allowed(charger, value):
         message = "failed: value not allowed"
         raise RefusedError(message)
-    return lambda later: setting.apply(later, value)
+    return lambda state: setting.apply(state, value)

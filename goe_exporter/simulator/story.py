@@ -1,28 +1,23 @@
-"""A scripted day for demonstrations: everything a dashboard wants to show, in under an hour."""
+"""A scripted day for demonstrations, with every state of a dashboard in under an hour."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from .car import Car
+from .charger import Charger
 from .logic import CAR_COMPLETE
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .charger import Charger
-
 MINUTE = 60.0
-PATIENCE = 90
+MAX_WAITS = 90
 GROUND_FAULT = 8
 PHASES_AUTOMATIC, PHASES_SINGLE = 0, 1
 
 
 def story(charger: Charger) -> Iterator[float]:
-    """Play a repeating day of about 50 simulated minutes on this charger.
+    """Play a repeating day of about 50 simulated minutes on a charger.
 
-    Yields after each event the simulated seconds until the next one; whoever advances the charger
-    asks for the next event when they have passed.
+    Each iteration causes an event and yields the simulated seconds until the next one.
     """
     while True:
         charger.unplug()
@@ -34,7 +29,7 @@ def story(charger: Charger) -> Iterator[float]:
 
 
 def _eventful_charge(charger: Charger) -> Iterator[float]:
-    """Charge a car on three phases, on one for a while, and through a fault, until it is full."""
+    """Charge a car until it is full: on three phases, for a while on one, and with a fault."""
     charger.plug(Car(battery_wh=4_500.0, soc=0.1, phases=3, max_current_a=16.0, wait_s=MINUTE))
     yield 8 * MINUTE
     yield from _phases(charger, PHASES_SINGLE, 5 * MINUTE)
@@ -47,22 +42,22 @@ def _eventful_charge(charger: Charger) -> Iterator[float]:
 
 
 def _quick_charge(charger: Charger) -> Iterator[float]:
-    """Charge a second, single-phase car until it is full."""
+    """Charge a single-phase car until it is full."""
     charger.plug(Car(battery_wh=900.0, soc=0.4, phases=1, max_current_a=16.0, wait_s=20.0))
     yield from _until_full(charger)
     charger.unplug()
 
 
 def _phases(charger: Charger, mode: int, seconds: float) -> Iterator[float]:
-    """Switch the phases and stay there; V2 hardware cannot, there the time just passes."""
+    """Switch the phases for a while; V2 hardware cannot switch, so only time passes."""
     if charger.hardware.v2:
         charger.write("psm", mode)
     yield seconds
 
 
 def _until_full(charger: Charger) -> Iterator[float]:
-    """Wait for the battery, a minute longer than it takes, but not for ever if it is stopped."""
-    for _ in range(PATIENCE):
+    """Wait until a minute after the car is full, or for at most 45 minutes."""
+    for _ in range(MAX_WAITS):
         if charger.car_state == CAR_COMPLETE:
             break
         yield MINUTE / 2

@@ -1,6 +1,0 @@
-"""`python -m goe_exporter` is the command `goe-exporter`."""
-
-from goe_exporter.cli import main
-
-if __name__ == "__main__":
-    main()

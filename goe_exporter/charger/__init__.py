@@ -1,0 +1,1 @@
+"""Talking to one charger: its two APIs, and confirmed writes."""

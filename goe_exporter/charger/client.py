@@ -1,0 +1,271 @@
+"""The client of one charger: detect its API, read its status, write a value (docs/protocol.md §1).
+
+Callers use API v2's terms only: `api_v1` translates the status and the writes of a v1 charger. A
+charger serves one request at a time, so at most one is in flight, whichever thread sends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal, NoReturn
+from urllib.parse import quote
+
+from goe_exporter.channels.snapshot import Answer
+from goe_exporter.charger import api_v1
+from goe_exporter.errors import ChargerError, RefusedError, TransportError
+from goe_exporter.transport.http import HttpAnswer, Transport
+
+Api = Literal["auto", "1", "2"]
+
+OLD_FILTER_KEYS = 10
+ANSWERS_BEFORE_V2_IS_TRIED = 100
+HTTP_ACCEPTED = 202
+MAX_REFUSAL_LENGTH = 200
+_COUNTED = re.compile(r"[1-9][0-9]* succeeded and 0 failed\.?")
+_NOT_FOUND = (b"Not found:", b"This URI does not exist")
+_SENTENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ,.:;'/_-]{0,79}")
+
+
+class Client:
+    """One charger at `host` ("192.168.1.36", "box.local:8080", "https://SERIAL.api.v3.go-e.io").
+
+    `token` is sent as a bearer token, which the vendor's cloud requires. With `api` "auto", the
+    client requests v2, and v1 if the charger answers that it has no v2; only an answer decides.
+    After a failure the API is detected again, and v2 is retried regularly while v1 answers,
+    because it may be enabled later. `deadline_seconds` limits a status, which may take several
+    requests, and each request of a write. `environment_proxies` uses the proxy set in HTTP_PROXY,
+    HTTPS_PROXY and NO_PROXY. Safe to call from several threads.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        api: Api = "auto",
+        *,
+        token: str | None = None,
+        deadline_seconds: float = 4.0,
+        environment_proxies: bool = False,
+    ) -> None:
+        self.host = host
+        self._token = token
+        self._fixed = None if api == "auto" else int(api)
+        self._found: int | None = None
+        self._old_filter = False
+        self._v1_answers = 0
+        self._until = 0.0
+        self._deadline_seconds = deadline_seconds
+        self._lock = threading.Lock()
+        self._transport = Transport(
+            host,
+            token=token,
+            deadline_seconds=deadline_seconds,
+            environment_proxies=environment_proxies,
+        )
+
+    @property
+    def api(self) -> int | None:
+        """The API in use: the configured or detected one, None before the first answer."""
+        return self._fixed or self._found
+
+    def status(self, keys: Sequence[str]) -> Answer:
+        """Request `keys` (in v2's terms; v1 returns everything) and return the answer.
+
+        Raises `ChargerError`.
+        """
+        with self._lock:
+            self._until = time.monotonic() + self._deadline_seconds
+            try:
+                if self._fixed:
+                    return self._request(self._fixed, keys)
+                return self._detect(keys)
+            except ChargerError as error:
+                raise self._named(error) from error
+
+    def write(self, api: int, key: str, value: object) -> None:
+        """Write `value` to `key`, both in v2's terms, through `api`.
+
+        Raises `RefusedError` with the charger's message, or `ChargerError`. v1 refuses a write by
+        leaving the value unchanged, which only a read-back shows.
+        """
+        for target in write_targets(api, key, value):
+            with self._lock:
+                try:
+                    status, answer, text = self._get_any(target)
+                    if api == 1:
+                        _as_object(answer)
+                except ChargerError as error:
+                    raise self._named(error) from error
+            if api == 1:
+                continue
+            if status != HTTP_ACCEPTED and not _accepted(answer, text, key):
+                message = _refusal(answer, text, key, self._without_token)
+                raise RefusedError(f"{self.host} refused {key}={json.dumps(value)}: {message}")
+
+    def _named(self, error: ChargerError) -> ChargerError:
+        """Add the host to an error about an answer; network errors have it already."""
+        text = self._without_token(str(error))
+        return ChargerError(error.reason, text if self.host in text else f"{self.host}: {text}")
+
+    def _without_token(self, text: str) -> str:
+        """Return a text without the token, which a proxy or the cloud may echo."""
+        return text.replace(self._token, "[token]") if self._token else text
+
+    def _detect(self, keys: Sequence[str]) -> Answer:
+        """Request the API that answered last, first v2; if the charger lacks it, the other one."""
+        api = self._found or 2
+        if self._v1_answers >= ANSWERS_BEFORE_V2_IS_TRIED:
+            api, self._v1_answers = 2, 0
+        try:
+            return self._request(api, keys)
+        except ChargerError as error:
+            if self._found == 1:
+                self._found = None  # the next answer may be of another charger, which has v2
+            if error.reason != "not_found":
+                raise
+            return self._request(3 - api, keys)
+
+    def _request(self, api: int, keys: Sequence[str]) -> Answer:
+        status = self._status_v1() if api == 1 else self._status_v2(keys)
+        self._found = api
+        self._v1_answers = self._v1_answers + 1 if api == 1 else 0
+        return Answer(api, status, complete=api == 1)
+
+    def _status_v1(self) -> dict[str, object]:
+        return api_v1.status(_as_object(self._get("/status")))
+
+    def _status_v2(self, keys: Sequence[str]) -> dict[str, object]:
+        """Request `filter=a,b`, or `filter=["a","b"]` of ten keys with firmware before 051.4."""
+        request, other = self._filtered, self._filtered_old
+        if self._old_filter:
+            request, other = other, request
+        # Each firmware answers {} to the form of the other.
+        status = request(keys)
+        if not status and keys and (status := other(keys)):
+            self._old_filter = not self._old_filter
+        return status
+
+    def _filtered(self, keys: Sequence[str]) -> dict[str, object]:
+        return _as_object(self._get(f"/api/status?filter={','.join(keys)}"))
+
+    def _filtered_old(self, keys: Sequence[str]) -> dict[str, object]:
+        merged: dict[str, object] = {}
+        for start in range(0, len(keys), OLD_FILTER_KEYS):
+            some = json.dumps(keys[start : start + OLD_FILTER_KEYS], separators=(",", ":"))
+            merged |= _as_object(self._get(f"/api/status?filter={quote(some)}"))
+        return merged
+
+    def _fetch(self, target: str, until: float | None = None) -> HttpAnswer:
+        """Make a GET request; a failure of the network is a `ChargerError` of the same reason."""
+        try:
+            return self._transport.get(target, until)
+        except TransportError as error:
+            raise ChargerError(error.reason, str(error)) from error
+
+    def _get(self, target: str) -> object:
+        """Return the JSON of a 200, or of a 400, the status of PRO for an unknown key."""
+        status, _headers, body = self._fetch(target, self._until)
+        if status == 200:
+            return _parse(body)
+        if status == 400:
+            with contextlib.suppress(ChargerError):
+                return _as_object(_parse(body))
+        raise _failure(status, body)
+
+    def _get_any(self, target: str) -> tuple[int, object, str]:
+        """Return the answer to a write: its status, its JSON (None if it is not JSON), its text."""
+        status, _headers, body = self._fetch(target)
+        text = body.decode("utf-8", "replace").strip()
+        if status not in (200, 202, 400, 422, 500) or "api lock" in text:
+            raise _failure(status, body)
+        try:
+            return status, _parse(body), text
+        except ChargerError:
+            return status, None, text
+
+
+def write_targets(api: int, key: str, value: object) -> list[str]:
+    """Return the request targets that write `value` to `key`, in v2's terms, through `api`.
+
+    Raises `UsageError` for a key or value that API v1 cannot write.
+    """
+    if api == 1:
+        return [f"/mqtt?payload={payload}" for payload in api_v1.writes(key, value)]
+    return [f"/api/set?{key}={quote(json.dumps(value), safe='')}"]
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
+
+
+_DECODE: Callable[[str], object] = json.JSONDecoder(parse_constant=_no_constant).decode
+
+
+def _parse(body: bytes) -> object:
+    """Parse JSON strictly; the text "not found" means that the charger lacks the API."""
+    try:
+        return _DECODE(body.decode())
+    except (ValueError, RecursionError) as error:
+        if body.startswith(_NOT_FOUND):
+            raise ChargerError("not_found", _summary(body)) from error
+        if not body:
+            raise ChargerError("truncated", "empty answer") from error
+        raise ChargerError("not_json", f"not JSON: {_summary(body)}") from error
+
+
+def _as_object(answer: object) -> dict[str, object]:
+    if not isinstance(answer, dict):
+        raise ChargerError("not_an_object", f"expected a JSON object, got {type(answer).__name__}")
+    return answer
+
+
+def _accepted(answer: object, text: str, key: str) -> bool:
+    """Return whether a v2 charger accepted a write; firmware before 051.4 only returns counts."""
+    if isinstance(answer, dict):
+        return answer.get(key) is True
+    return _COUNTED.fullmatch(text) is not None
+
+
+def _refusal(answer: object, text: str, key: str, cleaned: Callable[[str], str]) -> str:
+    """Return the charger's message of a refusal, or the keys of an object without a message.
+
+    A status contains keys and passwords (docs/protocol.md §3.13). The message is `cleaned` before
+    it is cut, or half a token might remain.
+    """
+    if not isinstance(answer, dict):
+        return cleaned(_summary(text.encode()))
+    message = answer.get(key)
+    if isinstance(message, str) and message:
+        return repr(cleaned(message)[:MAX_REFUSAL_LENGTH])
+    keys = "".join(char if char.isprintable() else "?" for char in cleaned(", ".join(answer)))
+    return f"an object with {keys[:MAX_REFUSAL_LENGTH] or 'no keys'}"
+
+
+_BY_STATUS = {401: "unauthorized", 403: "offline", 404: "not_found"}
+
+
+def _failure(status: int, body: bytes) -> ChargerError:
+    """Return the error that an unsuccessful answer means (docs/protocol.md §1)."""
+    text = body.decode("utf-8", "replace")
+    reason = _BY_STATUS.get(status, "http_status")
+    if status == 404 and "outdated" in text:
+        reason = "outdated"
+    elif status >= 500 and "api lock" in text:
+        reason = "busy"
+    return ChargerError(reason, f"HTTP {status}: {_summary(body)}")
+
+
+def _summary(body: bytes) -> str:
+    """Return a body if it is a plain sentence, else its size and type.
+
+    Other bodies may contain keys and passwords, and the result is logged (docs/protocol.md §3.13).
+    """
+    text = body.decode("utf-8", "replace").strip()
+    if _SENTENCE.fullmatch(text):
+        return repr(text)
+    kind = "HTML" if text.startswith("<") else f"beginning with {text[:1]!r}"
+    return f"{len(body)} bytes, {kind}" if text else "empty"

@@ -1,0 +1,66 @@
+"""The section `chargers` of the configuration."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from goe_exporter.channels.table import CHANNELS
+from goe_exporter.charger.connection import Connection, charger_name
+from goe_exporter.config import values
+from goe_exporter.config.quoting import shown
+from goe_exporter.config.strict_yaml import Strict
+from goe_exporter.config.values import read_token
+
+MAX_LABELS = 16
+MAX_LABEL_CHARACTERS = 200
+
+_LABEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+_RESERVED = {"charger", "charger_name", "instance", "job", "serial", "time", "up"} | {
+    row.field(part.label) for row in CHANNELS for part in row.parts
+}
+"""Labels, tags and fields that the exporter, Prometheus or InfluxDB set; no label replaces one."""
+
+
+def _api(value: object) -> object:
+    return str(value) if value in (1, 2) and not isinstance(value, bool) else value
+
+
+def _labels(labels: dict[str, str]) -> dict[str, str]:
+    if len(labels) > MAX_LABELS:
+        raise ValueError(f"must have at most {MAX_LABELS} labels, not {len(labels)}")
+    for name, value in labels.items():
+        if not _LABEL_NAME.fullmatch(name):
+            raise ValueError(
+                "a label name must have up to 63 letters, digits and _, and begin with a"
+                f" letter, not {shown(name)}"
+            )
+        if name.removesuffix("_code") in _RESERVED:
+            raise ValueError(f"the label name {name!r} is reserved")
+        if not value.strip() or len(value) > MAX_LABEL_CHARACTERS:
+            raise ValueError(
+                f"{name}: must be 1 to {MAX_LABEL_CHARACTERS} characters, not {shown(value)}"
+            )
+    return labels
+
+
+class ChargerConfig(Strict):
+    """One charger: its name for the sinks, its host, and how it is polled.
+
+    `refresh_interval` is in seconds once loaded, None for the common one; `token_file` holds the
+    bearer token of the vendor's cloud. `labels` describe the charger in every sink.
+    """
+
+    name: Annotated[str, BeforeValidator(charger_name)]
+    host: Annotated[str, BeforeValidator(values.host)]
+    api: Annotated[Literal["auto", "1", "2"], BeforeValidator(_api)] = "auto"
+    refresh_interval: Annotated[float, BeforeValidator(values.interval)] | None = None
+    token_file: str | None = Field(default=None, repr=False)
+    labels: Annotated[dict[str, str], AfterValidator(_labels)] = Field(default_factory=dict)
+
+    def connection(self, environment_proxies: bool = False) -> Connection:
+        """Return how the charger is reached; raises `ConfigError` for its token file."""
+        token = None if self.token_file is None else read_token(self.token_file)
+        return Connection(self.name, self.host, self.api, token, environment_proxies)

@@ -1,0 +1,6 @@
+"""`python -m goe_exporter.cli` is the command `goe-exporter`."""
+
+from goe_exporter.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Combines the configuration file with the command line."""
+
+from __future__ import annotations
+
+from goe_exporter.charger.client import Api
+from goe_exporter.charger.connection import charger_argument
+from goe_exporter.charger.settings import ChargerConfig
+from goe_exporter.errors import UsageError
+from goe_exporter.service.config import Config, RunConfig, check_names
+
+
+def run_config(
+    loaded: Config,
+    hosts: tuple[str, ...],
+    api: Api,
+    token_file: str | None,
+    refresh_interval: float | None,
+    *,
+    environment_proxies: bool = False,
+) -> RunConfig:
+    """Return the chargers and settings of both; raises `UsageError` without a charger."""
+    named = (charger_argument(text) for text in hosts)
+    chargers = (
+        *loaded.chargers,
+        *(
+            ChargerConfig(name=name, host=host, api=api, token_file=token_file)
+            for name, host in named
+        ),
+    )
+    if not chargers:
+        raise UsageError("no charger: give [NAME=]HOST, or --config FILE with chargers")
+    check_names(chargers, "chargers")
+    return RunConfig(
+        chargers,
+        refresh_interval or loaded.refresh_interval,
+        environment_proxies or loaded.environment_proxies,
+        loaded.influxdb,
+    )

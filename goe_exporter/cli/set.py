@@ -1,0 +1,46 @@
+"""`goe-exporter set`: set a channel of a charger."""
+
+from __future__ import annotations
+
+import click
+
+from goe_exporter.channels.table import CHANNELS
+from goe_exporter.channels.writable import find, parse
+from goe_exporter.charger.client import Api, write_targets
+from goe_exporter.charger.connection import connection
+from goe_exporter.charger.write import write
+from goe_exporter.cli import options
+from goe_exporter.cli.options import option
+from goe_exporter.cli.printable import printable
+
+
+@click.command("set", context_settings={"ignore_unknown_options": True})
+@click.argument("host")
+@click.argument("channel")
+@click.argument("value")
+@options.api
+@options.token_file
+@option("--dry-run", is_flag=True, help="Print the request without sending it.")
+def command(
+    host: str, channel: str, value: str, api: Api, token_file: str | None, dry_run: bool
+) -> None:
+    """Set a channel of a charger, and wait until the charger reports the value.
+
+    CHANNEL is the channel's name here or in openHAB (max-current or maxCurrent). VALUE is a number
+    with an optional unit (10A, 5kWh), or a name such as on. `goe-exporter channels` lists the
+    writable channels and their values.
+    """
+    change = parse(find(CHANNELS, channel), value, CHANNELS)
+    place = connection(host, api, token_file)
+    writes = change.writes if api == "auto" else {int(api): change.through(int(api))}
+    if dry_run:
+        for number, each in writes.items():
+            for target in write_targets(number, each.key, each.value):
+                click.echo(f"API v{number}: GET {place.url}{target}")
+        return
+    written = write(place.client(), change)
+    click.echo(
+        f"{printable(place.name)}: {change.channel.option} is now"
+        f" {written.write.describe(written.write.value)}"
+        f" (reported by the charger after {written.seconds:.1f} s, API v{written.api})"
+    )

@@ -1,0 +1,1 @@
+"""Strict YAML files, and the grammar of the values in them."""

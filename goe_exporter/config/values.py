@@ -1,0 +1,189 @@
+"""The grammar of values: durations, sizes, hosts, URLs, addresses and secrets in files.
+
+The command line, the configuration and the web configuration share it. Every parser returns the
+value or raises `ValueError` with what is allowed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import stat
+from pathlib import Path
+
+from goe_exporter.config.quoting import one_line, os_reason, shown
+from goe_exporter.errors import ConfigError, UsageError
+
+MIN_INTERVAL_SECONDS = 1.0
+MAX_INTERVAL_SECONDS = 86_400.0
+MIN_TIMEOUT_SECONDS = 0.1
+MAX_TIMEOUT_SECONDS = 600.0
+MAX_PORT = 65_535
+MAX_DURATION_CHARACTERS = 100
+MAX_SECRET_BYTES = 64 * 1024
+
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ns|us|µs|ms|s|m|h))+")
+_BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_SIZE = re.compile(r"([0-9]{1,6})(KiB|MiB|GiB)")
+
+_PORT = r"(?::(?P<port>[0-9]{1,5}))?"
+_HOST = re.compile(
+    r"(?:https?://)?(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)(?:%[A-Za-z0-9_]+)?\]"
+    rf"|(?P<name>\w[\w-]*(?:\.[\w-]+)*\.?)){_PORT}/?"
+)
+_URL = re.compile(
+    rf"https?://(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]+)){_PORT}(?:/[^\s?#@]*)?"
+)
+_LISTEN = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]*)):(?P<port>[0-9]{1,5})")
+_LOGIN = re.compile(r"(?:\w+://)?[^:/]*:(?![/0-9]|$)[^:]*$")
+"""`USER:PASSWORD` in the place of `HOST:PORT`."""
+
+
+def seconds(text: object) -> float:
+    """Return the seconds of a duration such as `5s`, `500ms`, `1.5m` or `1m30s`."""
+    if text == "0":
+        return 0.0
+    if (
+        not isinstance(text, str)
+        or len(text) > MAX_DURATION_CHARACTERS
+        or not _DURATION.fullmatch(text)
+    ):
+        raise ValueError(f"must be a duration such as 5s, 500ms or 1m30s, not {shown(text)}")
+    parts = re.findall(r"([0-9.]+)([a-zµ]+)", text)
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def interval(text: object) -> float:
+    """Return a refresh interval in seconds, 1 s to 24 h."""
+    return _seconds_between(MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS, text, "1s to 24h")
+
+
+def timeout_seconds(text: object) -> float:
+    """Return a time limit in seconds, 100 ms to 10 min."""
+    return _seconds_between(MIN_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS, text, "100ms to 10m")
+
+
+def size(text: object) -> int:
+    """Return the bytes of a size such as `512MiB`, at least 1 MiB."""
+    match = _SIZE.fullmatch(text) if isinstance(text, str) else None
+    if match is None or int(match[1]) * _BYTES[match[2]] < _BYTES["MiB"]:
+        raise ValueError(f"must be a size of 1MiB or more, such as 512MiB, not {shown(text)}")
+    return int(match[1]) * _BYTES[match[2]]
+
+
+def host(text: object) -> str:
+    """Return a host for the client: a name or address, optionally with a scheme and a port."""
+    return _checked(
+        _HOST,
+        text,
+        "must be a host name or address with an optional port",
+        "a password or token does not belong here",
+    ).removesuffix("/")
+
+
+def url(text: object) -> str:
+    """Return the URL of a server, without a trailing slash."""
+    return _checked(
+        _URL,
+        text,
+        "must be a URL such as http://HOST:PORT or https://HOST",
+        "user and password have their own keys",
+    ).rstrip("/")
+
+
+def listen_address(text: object) -> tuple[str, int]:
+    """Return (host, port) of `ADDR:PORT`; the host is empty for all interfaces."""
+    rule = "must be ADDR:PORT or :PORT, such as 127.0.0.1:10332"
+    match = _LISTEN.fullmatch(str(text))
+    if match is None or int(match["port"]) > MAX_PORT:
+        raise ValueError(f"{rule}, not {shown(text)}")
+    name = match["name"]
+    return match["ipv6"] or (_in_ascii(name, name, rule) if name else ""), int(match["port"])
+
+
+def not_listening(option: str, host: str, port: int, error: OSError) -> UsageError:
+    """Return the error for an address on which the server cannot listen."""
+    # `socket.create_server` turns a `gaierror` into an OSError, but keeps its negative number.
+    number = error.errno or 0
+    reason = os.strerror(number) if number > 0 else "the name cannot be resolved"
+    return UsageError(f"{option}: cannot listen on {host}:{port}: {reason}")
+
+
+def holds_a_secret(text: str) -> bool:
+    """Return whether a URL has a part that may be a secret, and must not be shown."""
+    return any(char in text for char in "@?#%") or _LOGIN.match(text) is not None
+
+
+def text_fault(text: str) -> str:
+    """Return the rule that a text breaks, "" if none: files and headers hold UTF-8 without NUL."""
+    if text.encode("utf-8", "replace").decode() != text:
+        return "must be UTF-8 text"
+    return "must be text without NUL" if "\0" in text else ""
+
+
+def read_token(path: str) -> str:
+    """Return the secret in a file; raises `ConfigError` if it cannot be read or is not one line."""
+    try:
+        token = _content(path).decode().strip()
+    except (OSError, ValueError) as error:
+        # A relative name of no file may be the secret itself, given instead of its file.
+        known = Path(path).is_absolute() or os.path.lexists(path)
+        named = f"the token file {one_line(path)}" if known else "the token file"
+        raise ConfigError(f"cannot read {named}: {os_reason(error)}") from error
+    if not token.isascii() or not token.isprintable() or not token:
+        raise ConfigError(f"the token file {one_line(path)} must hold one line of ASCII text")
+    return token
+
+
+def _content(path: str) -> bytes:
+    """Return the content of a small regular file; raises `ConfigError` for any other file."""
+    refusal = ConfigError(
+        f"the token file {one_line(path)} must be a regular file of at most"
+        f" {MAX_SECRET_BYTES // 1024} KiB"
+    )
+    kind = os.stat(path).st_mode  # noqa: PTH116, before opening, which can act on a device
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        raise refusal
+    # With O_NONBLOCK, a FIFO that has replaced the file since cannot block.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        content = file.read(MAX_SECRET_BYTES + 1) or b""
+    if len(content) > MAX_SECRET_BYTES:
+        raise refusal
+    return content
+
+
+def _seconds_between(low: float, high: float, text: object, rule: str) -> float:
+    value = seconds(text)
+    if not low <= value <= high:
+        raise ValueError(f"must be {rule}, not {shown(text)}")
+    return value
+
+
+def _checked(pattern: re.Pattern[str], text: object, rule: str, secret: str) -> str:
+    """Return a host or URL that matches a pattern, with its name encoded for DNS."""
+    match = pattern.fullmatch(text) if isinstance(text, str) else None
+    if match is None or not _is_ipv6(match["ipv6"]) or int(match["port"] or 0) > MAX_PORT:
+        if isinstance(text, str) and holds_a_secret(text):
+            raise ValueError(f"{rule}; {secret}")
+        raise ValueError(f"{rule}, not {shown(text)}")
+    return _in_ascii(match[0], match["name"], rule)
+
+
+def _in_ascii(text: str, name: str | None, rule: str) -> str:
+    """Return a URL or host with its `name` encoded for DNS."""
+    if name is None:
+        return text
+    try:
+        return text.replace(name, name.encode("idna").decode(), 1)
+    except UnicodeError:
+        raise ValueError(f"{rule}, not {shown(text)}") from None
+
+
+def _is_ipv6(text: str | None) -> bool:
+    """Return whether a bracketed address, if there is one, is an IPv6 address."""
+    try:
+        return text is None or bool(ipaddress.IPv6Address(text))
+    except ValueError:
+        return False

@@ -1,0 +1,200 @@
+"""Whether the system clock can be trusted: a Raspberry Pi boots in 1970 and jumps later.
+
+The clock is trusted once something outside it agrees: the kernel, if NTP synchronises it, the
+`Date` of the server's answers, or the time saved on disk earlier in the same boot. If the clock
+jumps against the machine's uptime, it is not trusted until it is confirmed again. What is measured
+meanwhile is kept with the uptime and stamped later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from goe_exporter.durable import files
+from goe_exporter.durable.directory import refuse_newer
+from goe_exporter.logs import Incident, logger
+
+EARLIEST = 1_767_225_600.0
+"""2026-01-01, before the first release: a clock that shows an earlier time is wrong."""
+
+LATEST = 4_102_444_800.0
+"""2100-01-01: a file with a later time is damaged."""
+
+VERSION = 1
+"""The version of the file, "v1"; files older than versions have none."""
+
+TOLERANCE_SECONDS = 86_400.0
+MAX_POLL_SECONDS = 60.0
+SAVE_SECONDS = 600.0
+_VERSION = re.compile(r"v([0-9]{1,9})")
+TIME_ERROR = 5
+"""What adjtimex(2) returns for a clock that is not synchronised."""
+
+_log = logger(__name__)
+
+
+def uptime() -> float:
+    """Return the seconds since the machine booted, including sleep; never set or adjusted."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def boot() -> str:
+    """Return the identifier of this boot of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+
+
+def synchronised() -> bool:
+    """Return whether the kernel reports that its clock is synchronised, by NTP or the like."""
+    try:
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(1024))
+    except (OSError, AttributeError):
+        return False
+    return 0 <= int(state) < TIME_ERROR
+
+
+def utc(unix_seconds: float) -> str:
+    """Return a time as text, such as `2026-01-31 17:46:40 UTC`."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(unix_seconds))
+    except (ValueError, OverflowError, OSError):
+        return f"{unix_seconds:.0f}"
+
+
+class SavedTime(NamedTuple):
+    """A time at which the clock was trusted: Unix and uptime, both in seconds, and the boot."""
+
+    wall: float
+    since_boot: float
+    boot: str
+
+
+class Timekeeper:
+    """Returns the time and whether it can be trusted; saves the last trusted time in `file`.
+
+    `wall` returns the Unix time in seconds, `since_boot` the uptime, in the boot `boot`.
+    `disagreement` holds the clock's time and the server's if they are more than a day apart.
+    The file is written only while `may_save` returns True.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        boot_id: str,
+        wall: Callable[[], float] = time.time,
+        since_boot: Callable[[], float] = uptime,
+        synchronised: Callable[[], bool] = synchronised,
+        *,
+        may_save: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Read the file; raises `UsageError` if a newer release wrote it."""
+        self.boot = boot_id
+        self.disagreement: tuple[float, float] | None = None
+        self._file = file
+        self._wall = wall
+        self._since_boot = since_boot
+        self._synchronised = synchronised
+        self._may_save = may_save
+        self._lock = threading.Lock()
+        self._offset: float | None = None
+        self._apart = Incident(_log, "clock and server disagree", "clock and server agree")
+        self._saved = self._read()
+        if self._saved.boot == self.boot:
+            saved = self._saved.wall - self._saved.since_boot
+            if abs(wall() - since_boot() - saved) <= TOLERANCE_SECONDS:
+                self._confirm()
+
+    @property
+    def last_trusted(self) -> float:
+        """The last time (Unix) at which the clock was trusted, 0 if it never was."""
+        return self._saved.wall
+
+    def trusted(self) -> bool:
+        """Return whether the clock may stamp a point now."""
+        with self._lock:
+            offset = self._wall() - self._since_boot()
+            if self._offset is not None and (
+                abs(offset - self._offset) > TOLERANCE_SECONDS or self._wall() < EARLIEST
+            ):
+                self._offset = None
+            if self._offset is None:
+                if self._synchronised():
+                    self._confirm()
+                return self._offset is not None
+            self._offset = offset
+            self._save()
+            return True
+
+    def now(self) -> tuple[float, float]:
+        """Return the clock's time (Unix) and the uptime of the same moment."""
+        return self._wall(), self._since_boot()
+
+    def stamp(self, measured: float) -> float:
+        """Return the Unix time of a poll that ended a moment ago, now that the clock is trusted.
+
+        That is `measured`, or now if the clock was corrected in between.
+        """
+        now = self._wall()
+        return measured if abs(now - measured) <= MAX_POLL_SECONDS else now
+
+    def compare(self, server_time: float | None) -> None:
+        """Compare the clock with the time of a server's answer (None if it had none)."""
+        with self._lock:
+            now = self._wall()
+            if server_time is not None and server_time < EARLIEST:
+                return
+            if server_time is not None and abs(now - server_time) > TOLERANCE_SECONDS:
+                self.disagreement = now, server_time
+                self._apart.begins(clock=utc(now), server=utc(server_time))
+                if not self._synchronised():
+                    self._offset = None
+                return
+            if server_time is not None:
+                self.disagreement = None
+                self._apart.ends()
+            if self._offset is None:
+                self._confirm()
+
+    def time_at(self, since_boot: float) -> float:
+        """Return the Unix time of an uptime of this boot; valid only while `trusted`."""
+        return self._wall() - (self._since_boot() - since_boot)
+
+    def _confirm(self) -> None:
+        if self._wall() >= EARLIEST:
+            self._offset = self._wall() - self._since_boot()
+            self._save()
+
+    def _save(self) -> None:
+        """Save the time every ten minutes; if that fails, a start needs a new confirmation."""
+        saved = SavedTime(self._wall(), self._since_boot(), self.boot)
+        if self._saved.boot == self.boot and abs(saved.wall - self._saved.wall) < SAVE_SECONDS:
+            return
+        self._saved = saved
+        if not self._may_save():
+            return
+        line = f"v{VERSION} {saved.wall:.0f} {saved.since_boot:.0f} {saved.boot}\n"
+        with contextlib.suppress(OSError):
+            files.replace(self._file, line.encode())
+
+    def _read(self) -> SavedTime:
+        try:
+            found = self._file.read_text("ascii").split()
+        except (OSError, ValueError):
+            found = []
+        version = _VERSION.fullmatch(found[0]) if found else None
+        if version:
+            name = f"the clock file {self._file}"
+            refuse_newer(int(version[1]), VERSION, name, "delete the file")
+        try:
+            wall, since_boot, boot_id = found[1:] if version else found
+            saved = SavedTime(float(wall), float(since_boot), boot_id)
+        except ValueError:
+            return SavedTime(0.0, 0.0, "")
+        plausible = EARLIEST <= saved.wall < LATEST and 0 <= saved.since_boot < saved.wall
+        return saved if plausible else SavedTime(0.0, 0.0, "")

@@ -1,0 +1,1 @@
+"""An HTTP server with TLS, passwords and limits; it knows nothing of chargers."""

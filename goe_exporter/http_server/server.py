@@ -1,0 +1,182 @@
+"""The web server: its socket, TLS, and limits against slow, idle and hostile clients.
+
+uvicorn speaks HTTP. This module adds an absolute deadline for the TLS handshake, for receiving a
+request and for sending the response, and a maximum number of connections: beyond it the
+longest-idle connection is closed, so clients cannot lock out others by holding connections open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from goe_exporter.config.values import not_listening
+from goe_exporter.http_server.auth import Authentication
+from goe_exporter.http_server.connection import Listener, Protocol
+from goe_exporter.http_server.web_config import WebSettings
+
+KEEP_ALIVE_SECONDS = 75
+MAX_HEAD_BYTES = 16 * 1024
+TLS_SHUTDOWN_SECONDS = 2.0
+TLS_BUFFER_BYTES = 32 * 1024
+"""Read buffer of a TLS connection, 256 KiB by default in asyncio; a TLS record has 16 KiB."""
+
+REFRESH_TICKS = 10
+MAX_TICK_AGE_SECONDS = 60.0
+"""The server has stalled if its event loop, which ticks ten times a second, is busy this long."""
+
+BACKLOG = 512
+
+
+class Limits(NamedTuple):
+    """Maximum number of connections, and the deadline for a handshake or a complete request."""
+
+    connections: int = 512
+    request_seconds: float = 10.0
+
+
+class Server:
+    """The web server on `host`:`port`; port 0 picks a free one, an empty host is all interfaces.
+
+    The constructor binds the socket, so a port in use is a `UsageError` before anything starts.
+    `settings` are checked for changes every second. `open_paths` need no password.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        settings: WebSettings | None = None,
+        limits: Limits | None = None,
+        *,
+        open_paths: Collection[str] = (),
+    ) -> None:
+        self._socket = _bind(host, port)
+        self._settings = settings or WebSettings(None)
+        self._limits = limits or Limits()
+        self._open_paths = open_paths
+        self._running: _Uvicorn | None = None
+        self._stopping = False
+        self.host = host or "localhost"
+        self.port: int = self._socket.getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        """The URL of the page."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        scheme = "http" if self._settings.tls is None else "https"
+        return f"{scheme}://{host}:{self.port}/"
+
+    def run(self, app: ASGIApp) -> None:
+        """Serve until `stop` is called; returns after the responses in progress are sent."""
+        config = uvicorn.Config(
+            Authentication(app, lambda: self._settings.config, open_paths=self._open_paths),
+            http="h11",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            lifespan="off",
+            ws="none",
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=1,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        )
+        asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # type: ignore[attr-defined]
+        self._running = _Uvicorn(config, self._settings, self._limits)
+        self._running.should_exit = self._stopping
+        self._running.run(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Stop serving, or do not start; safe to call in a signal handler."""
+        self._stopping = True
+        if self._running is not None:
+            self._running.should_exit = True
+
+    def is_stalled(self) -> bool:
+        """Return whether the event loop has stopped ticking."""
+        running = self._running
+        return running is not None and time.monotonic() - running.ticked > MAX_TICK_AGE_SECONDS
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket; an empty host is all interfaces, IPv6 and IPv4."""
+    try:
+        if not host and socket.has_dualstack_ipv6():
+            return socket.create_server(
+                ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG
+            )
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise not_listening("--web.listen-address", host, port, error) from error
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn with its own accept loop: TLS per connection, and a limit on connections."""
+
+    def __init__(self, config: uvicorn.Config, settings: WebSettings, limits: Limits) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._limits = limits
+        self.ticked = time.monotonic()
+        self._handshakes: dict[asyncio.Task[None], float] = {}
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the service."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start accepting connections."""
+        await self.lifespan.startup()
+        self.servers = [Listener(each, self._accepted) for each in sockets or []]  # type: ignore[misc]
+        self.started = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Record the tick and refresh the settings; return whether to stop."""
+        self.ticked = time.monotonic()
+        if counter % REFRESH_TICKS == 0:
+            self._settings.refresh()
+        return await super().on_tick(counter)
+
+    def _accepted(self, connection: socket.socket) -> None:
+        """Start a connection, and close another one if there are too many."""
+        connections = self.server_state.connections
+        if len(connections) + len(self._handshakes) >= self._limits.connections:
+            self._make_room()
+        task = asyncio.get_running_loop().create_task(self._handshake(connection))
+        self._handshakes[task] = time.monotonic()
+        task.add_done_callback(self._handshakes.pop)
+
+    async def _handshake(self, connection: socket.socket) -> None:
+        """Perform the TLS handshake, if any, within its deadline, then start the protocol."""
+        loop = asyncio.get_running_loop()
+        tls, section = self._settings.tls, self._settings.config.tls_server_config
+        seconds = self._limits.request_seconds
+        with contextlib.suppress(OSError):
+            await loop.connect_accepted_socket(
+                lambda: Protocol(self, section, seconds),
+                connection,
+                ssl=tls,
+                ssl_handshake_timeout=seconds if tls else None,
+                ssl_shutdown_timeout=TLS_SHUTDOWN_SECONDS if tls else None,
+            )
+
+    def _make_room(self) -> None:
+        """Close the longest-idle connection; those with a request being answered come last."""
+        candidates: list[tuple[bool, float, Callable[[], object]]] = [
+            (False, since, task.cancel) for task, since in self._handshakes.items()
+        ]
+        for each in self.server_state.connections:
+            assert isinstance(each, Protocol)
+            candidates.append((each.answering, each.since, each.abort))
+        _answering, _since, close = min(candidates, key=lambda each: each[:2])
+        close()

@@ -1,0 +1,1 @@
+"""Write points to InfluxDB through a spool on disk."""

@@ -1,0 +1,98 @@
+"""Points measured before the clock was trusted: kept on disk, and stamped later.
+
+Each is kept with the boot of the machine, its uptime, the clock's time, and the last time at which
+the clock was trusted. In the same boot the uptime gives the time. For an earlier boot only that
+boot's clock is known: its time is used if it can have been right.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from goe_exporter.durable.clock import EARLIEST, Timekeeper, utc
+from goe_exporter.influx import line_protocol
+from goe_exporter.spool.queue import Spool
+
+MAX_BATCH_POINTS = 500
+MAX_BATCH_SHARE = 16
+"""A batch is at most one sixteenth of the limit, so that the queue has room for its lines."""
+
+TOLERANCE_SECONDS = 1.0
+"""A stamped point may be this much later than now, from rounding and two readings of a clock."""
+
+
+class Stamped(NamedTuple):
+    """Lines with their time, and (point, reason) of points for which no time is known.
+
+    `unconfirmed` counts the lines that have the time of an earlier boot's clock.
+    """
+
+    lines: list[bytes]
+    untimed: list[tuple[bytes, str]]
+    unconfirmed: int
+
+
+class UnstampedPoints:
+    """The points in `directory` that wait until `clock` is trusted.
+
+    `last_stamp` is the time (Unix) of the last stamped point: none of these is older.
+    """
+
+    def __init__(
+        self, directory: Path, limit_bytes: int, clock: Timekeeper, last_stamp: float
+    ) -> None:
+        """Open the queue; raises `UsageError`."""
+        self.spool = Spool(directory, limit_bytes)
+        self._clock = clock
+        self._earliest = max(clock.last_trusted, last_stamp)
+
+    def record(self, point: str) -> bytes:
+        """Return the record of a point that was measured now."""
+        wall, since_boot = self._clock.now()
+        known = max(self._earliest, self._clock.last_trusted)
+        return f"{self._clock.boot} {since_boot:.3f} {wall:.3f} {known:.3f} {point}".encode()
+
+    def stamped(self) -> tuple[Stamped, tuple[int, int]]:
+        """Return some of the oldest points with their time, and the position behind them.
+
+        They are as many as have room beside their records, which are deleted by `done`.
+        """
+        batch = self.spool.read(MAX_BATCH_POINTS)
+        found, room = Stamped([], [], 0), self.spool.limit_bytes // MAX_BATCH_SHARE
+        for record, behind in zip(batch.lines, batch.ends, strict=True):
+            found = self._add(found, record)
+            room -= len(record)
+            if room <= 0:
+                return found, behind
+        return found, batch.end
+
+    def done(self, end: tuple[int, int]) -> bool:
+        """Delete what `stamped` returned; return whether no point is left."""
+        self.spool.commit(end)
+        return self.spool.pending == 0
+
+    def close(self) -> None:
+        """Release the files."""
+        self.spool.close()
+
+    def _add(self, found: Stamped, record: bytes) -> Stamped:
+        try:
+            boot_id, *numbers, point = record.split(b" ", 4)
+            since_boot, wall, known = map(float, numbers)
+        except ValueError:
+            found.untimed.append((record, "kept without a readable time"))
+            return found
+        now, time, unconfirmed = self._clock.now()[0], wall, 0
+        if boot_id == self._clock.boot.encode():
+            time = self._clock.time_at(since_boot)
+            plausible = 0 <= time <= now + TOLERANCE_SECONDS
+        else:
+            plausible = max(known, EARLIEST) <= wall <= now
+            unconfirmed = 1
+        if not plausible:
+            reason = f"measured before a restart, when the clock showed {utc(wall)}"
+            found.untimed.append((point, reason))
+            return found
+        found.lines.append(b"%b %d" % (point, line_protocol.milliseconds(time)))
+        return found._replace(unconfirmed=found.unconfirmed + unconfirmed)

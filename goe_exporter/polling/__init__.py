@@ -1,0 +1,1 @@
+"""Poll each charger once per refresh interval and keep its latest snapshot."""

@@ -1,0 +1,194 @@
+"""Polling one charger: request, decode, keep the snapshot and the statistics.
+
+A poll never raises for what a charger does: a failed poll is counted by reason, an undecodable
+value by key.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import NamedTuple, Protocol
+
+from goe_exporter.channels.decode import Decoded, decode
+from goe_exporter.channels.model import Channel
+from goe_exporter.channels.snapshot import Answer, Snapshot
+from goe_exporter.channels.table import CHANNELS
+from goe_exporter.errors import ChargerError
+from goe_exporter.logs import logger
+from goe_exporter.polling.slow_rows import SLOW_SECONDS, SlowRows, keys_of
+from goe_exporter.polling.view import ChargerView, Poll, PollStats
+
+MAX_FILTER_KEYS = 35
+"""Some firmware resets the connection on longer filters (docs/protocol.md §1)."""
+
+STALE_INTERVALS = 3
+FAILURES_BEFORE_BACK_OFF = 3
+MAX_BACK_OFF_SECONDS = 60.0
+
+_log = logger(__name__)
+
+
+class StatusClient(Protocol):
+    """The part of a client that polling needs."""
+
+    def status(self, keys: tuple[str, ...]) -> Answer:
+        """Return the charger's answer for `keys`, or raise `ChargerError`."""
+
+
+class _State(NamedTuple):
+    """The content of a view; replaced as a whole, so that no reader sees half a poll."""
+
+    stats: PollStats
+    snapshot: Snapshot | None
+
+
+class Poller:
+    """Polls the charger `name` through `client`, and keeps its latest snapshot.
+
+    `channels` is the table of the device; `clock` is monotonic, `wall` returns the Unix time.
+    `sink` takes every poll, failed ones too. The interval, the client and the labels may be
+    replaced at any time. Only one thread at a time may call `poll`; any thread may call `view`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        host: str,
+        client: StatusClient,
+        interval_seconds: float = 5.0,
+        *,
+        channels: tuple[Channel, ...] = CHANNELS,
+        sink: Callable[[Poll], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = name
+        self.host = host
+        self.interval_seconds = interval_seconds
+        self.client = client
+        self.labels: Mapping[str, str] = {}
+        self._clock = clock
+        self._wall = wall
+        self._channels = channels
+        self._live = tuple(channel for channel in channels if not channel.slow)
+        self._live_keys = keys_of(self._live)
+        self._slow = SlowRows(tuple(channel for channel in channels if channel.slow))
+        self._state = _State(PollStats(), None)
+        self._sink = sink
+        self._serial = ""
+        self._device: tuple[int, object] | None = None
+        self._complete_answer = False
+
+    def poll(self) -> None:
+        """Poll once, keep the result, and hand it to the sink."""
+        started = self._clock()
+        try:
+            answer, keys = self._request(started)
+        except ChargerError as error:
+            self._failed(error, self._clock() - started)
+        else:
+            self._succeeded(answer, keys, started)
+        if self._sink is not None:
+            self._sink(self.last_poll())
+
+    def _request(self, started: float) -> tuple[Answer, tuple[str, ...]]:
+        """Return the charger's answer, and the slow keys that were requested with the live ones.
+
+        With a long interval, a second request fetches the slow keys that do not fit into the first.
+        """
+        due, fitting = self._slow.due(started), MAX_FILTER_KEYS - len(self._live_keys)
+        answer, rest = self.client.status(self._live_keys + due[:fitting]), due[fitting:]
+        if not rest or answer.complete or self.interval_seconds < SLOW_SECONDS:
+            return answer, due[:fitting]
+        more = self.client.status(rest)
+        return answer._replace(status=answer.status | more.status), due
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last snapshot holds every channel of the charger."""
+        if self._state.snapshot is None:
+            return False
+        return self._complete_answer or not self._slow.due(self._clock())
+
+    @property
+    def wait_seconds(self) -> float:
+        """The wait before the next poll: the interval, doubled per failure from the third on."""
+        excess = self._state.stats.failures_in_row - FAILURES_BEFORE_BACK_OFF + 1
+        longest = max(MAX_BACK_OFF_SECONDS, self.interval_seconds)
+        return min(self.interval_seconds * 2.0 ** min(max(excess, 0), 16), longest)
+
+    def view(self) -> ChargerView:
+        """Return what a sink may show now; a snapshot older than three intervals is dropped."""
+        stats, snapshot = self._state
+        age = None if snapshot is None else self._clock() - snapshot.taken
+        if age is None or age > STALE_INTERVALS * self.interval_seconds:
+            snapshot = None
+        return ChargerView(
+            self.name, self.host, stats, snapshot, age, self.interval_seconds, self.labels
+        )
+
+    def last_poll(self) -> Poll:
+        """Return the result of the last poll."""
+        stats, snapshot = self._state
+        if not stats.up or snapshot is None:
+            return Poll(self.name, self._serial, self._wall(), None, self.labels)
+        for reading in snapshot.readings:
+            if reading.channel.name == "serial":
+                self._serial = str(reading.value)
+        return Poll(self.name, self._serial, snapshot.time, snapshot, self.labels)
+
+    def _succeeded(self, answer: Answer, slow_keys: tuple[str, ...], started: float) -> None:
+        now = self._clock()
+        device = (answer.api, answer.status.get("sse"))
+        if self.view().snapshot is None or device != self._device:
+            self._slow.forget()
+        self._device = device
+        self._complete_answer = answer.complete
+        readings, failed = self._decode(answer, slow_keys, now)
+        snapshot = Snapshot(self.name, answer.api, self._wall(), now, readings)
+        before = self._state.stats
+        failures = before.decode_failures
+        stats = replace(
+            before,
+            up=True,
+            reason="",
+            message="",
+            polls=before.polls + 1,
+            failures_in_row=0,
+            decode_failures=Counter(failures) + Counter(failed) if failed else failures,
+            last_success=snapshot.time,
+            last_duration=now - started,
+        )
+        self._state = _State(stats, snapshot)
+        if before.up is False:
+            _log.info("poll succeeded again", charger=self.name, failures=before.failures_in_row)
+        for key in failed - failures.keys():
+            _log.warning("value could not be decoded", charger=self.name, key=key)
+
+    def _decode(self, answer: Answer, slow_keys: tuple[str, ...], now: float) -> Decoded:
+        """Decode the live rows of this answer, and the slow rows of the last minute's answers."""
+        if answer.complete:
+            return decode(answer.status, answer.api, self._channels)
+        readings, failed = decode(answer.status, answer.api, self._live)
+        if slow_keys:
+            failed |= self._slow.take(slow_keys, answer, now)
+        return Decoded(readings + self._slow.readings, failed)
+
+    def _failed(self, error: ChargerError, duration_seconds: float) -> None:
+        before, snapshot = self._state
+        stats = replace(
+            before,
+            up=False,
+            reason=error.reason,
+            message=str(error),
+            polls=before.polls + 1,
+            failures_in_row=before.failures_in_row + 1,
+            failures=Counter(before.failures) + Counter([error.reason]),
+            last_duration=duration_seconds,
+        )
+        self._state = _State(stats, snapshot)
+        if before.up is not False:
+            _log.warning("poll failed", charger=self.name, reason=error.reason, error=str(error))

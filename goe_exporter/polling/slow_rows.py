@@ -1,0 +1,49 @@
+"""The slow rows of a channel table: when their keys are requested, and their latest readings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from goe_exporter.channels.decode import decode
+from goe_exporter.channels.model import Channel
+from goe_exporter.channels.snapshot import Answer, Reading
+
+SLOW_SECONDS = 60.0
+
+
+def keys_of(channels: Iterable[Channel]) -> tuple[str, ...]:
+    """Return the keys that these rows request, each once."""
+    return tuple(dict.fromkeys(key for channel in channels for key in channel.keys))
+
+
+class SlowRows:
+    """Requests each key of `channels` every 60 s, and keeps the readings in the meantime."""
+
+    def __init__(self, channels: tuple[Channel, ...]) -> None:
+        self._channels = channels
+        self._keys = keys_of(channels)
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the answers of another charger, or of this one before an outage."""
+        self.readings: tuple[Reading, ...] = ()
+        self._status: dict[str, object] = {}
+        self._requested = dict.fromkeys(self._keys, float("-inf"))
+
+    def due(self, now: float) -> tuple[str, ...]:
+        """Return the keys to request now, the least recently requested first."""
+        if now - min(self._requested.values(), default=now) < SLOW_SECONDS:
+            return ()
+        due = [key for key, moment in self._requested.items() if now - moment >= SLOW_SECONDS]
+        return tuple(sorted(due, key=self._requested.__getitem__))
+
+    def take(self, keys: Iterable[str], answer: Answer, now: float) -> frozenset[str]:
+        """Decode the answer for `keys`, and return those whose values could not be decoded.
+
+        A key that the answer lacks becomes absent.
+        """
+        for key in keys:
+            self._requested[key] = now
+            self._status[key] = answer.status.get(key)
+        self.readings, failed = decode(self._status, answer.api, self._channels)
+        return failed & answer.status.keys()

@@ -1,0 +1,60 @@
+"""What polling hands to the sinks: the result of each poll, and a charger's current view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from goe_exporter.channels.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class Poll:
+    """The result of one poll, for sinks that take every poll.
+
+    `time` is the Unix time in seconds at which the poll ended; `snapshot` is None if it failed;
+    `serial` is the last serial number the charger reported, or "". `labels` are those of the
+    configuration.
+    """
+
+    charger: str
+    serial: str
+    time: float
+    snapshot: Snapshot | None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PollStats:
+    """Statistics of polling one charger: counts since the start, and the last poll.
+
+    `up` is None until the first poll has ended. Times are Unix seconds, durations seconds.
+    """
+
+    up: bool | None = None
+    reason: str = ""
+    message: str = ""
+    polls: int = 0
+    failures: Mapping[str, int] = field(default_factory=dict)
+    failures_in_row: int = 0
+    decode_failures: Mapping[str, int] = field(default_factory=dict)
+    last_success: float | None = None
+    last_duration: float | None = None
+
+
+@dataclass(frozen=True)
+class ChargerView:
+    """What a sink may show of a charger at one moment.
+
+    `snapshot` is None before the first answer and when the last one is too old. `age` is the age
+    of the last answer in seconds, whether it is shown or not. `labels` are those of the
+    configuration.
+    """
+
+    name: str
+    host: str
+    stats: PollStats
+    snapshot: Snapshot | None
+    age: float | None
+    interval_seconds: float = 5.0
+    labels: Mapping[str, str] = field(default_factory=dict)

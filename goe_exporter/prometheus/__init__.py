@@ -1,0 +1,1 @@
+"""Render snapshots in the Prometheus text format and in OpenMetrics."""

@@ -1,0 +1,1 @@
+"""The long-running process: configuration, start, stop and reload."""

@@ -1,0 +1,53 @@
+"""What a reload changes: chargers, their intervals and connections; the spool needs a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from goe_exporter.charger.client import Client
+from goe_exporter.charger.connection import Connection
+from goe_exporter.errors import UsageError
+from goe_exporter.influx.settings import InfluxSettings
+from goe_exporter.polling.poller import Poller
+from goe_exporter.polling.view import Poll
+from goe_exporter.service.config import RunConfig
+
+Clients = Mapping[Connection, Client]
+
+
+def clients(config: RunConfig, current: Clients) -> Clients:
+    """Return a client per charger, in order: the current one if the connection is unchanged.
+
+    Raises `ConfigError` for a token file.
+    """
+    connections = [charger.connection(config.environment_proxies) for charger in config.chargers]
+    return {each: current.get(each) or each.client() for each in connections}
+
+
+def pollers(
+    config: RunConfig,
+    clients: Clients,
+    current: Iterable[Poller],
+    sink: Callable[[Poll], None],
+) -> tuple[Poller, ...]:
+    """Return a poller per charger: the current one if name and host are unchanged."""
+    known = {(poller.name, poller.host): poller for poller in current}
+    found = []
+    for charger, client in zip(config.chargers, clients.values(), strict=True):
+        poller = known.get((charger.name, charger.host))
+        if poller is None:
+            poller = Poller(charger.name, charger.host, client, sink=sink)
+        poller.client = client
+        poller.interval_seconds = charger.refresh_interval or config.interval_seconds
+        poller.labels = charger.labels
+        found.append(poller)
+    return tuple(found)
+
+
+def check_restart_only(old: InfluxSettings | None, new: InfluxSettings | None) -> None:
+    """Raise `UsageError` for a change of the spool, which holds undelivered points."""
+    if (old is None) != (new is None):
+        raise UsageError("adding or removing the influxdb section requires a restart")
+    for key in ("spool", "spool_limit"):
+        if getattr(old, key, None) != getattr(new, key, None):
+            raise UsageError(f"influxdb.{key}: a change requires a restart")

@@ -1,0 +1,84 @@
+"""The exporter's own metrics: a new one is a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+from goe_exporter import __version__
+from goe_exporter.influx.stats import DeliveryStats
+from goe_exporter.polling.scheduler import Scheduler
+from goe_exporter.prometheus.families import (
+    Family,
+    Provider,
+    family,
+    histogram,
+    info,
+)
+
+
+class Reload(NamedTuple):
+    """Whether the last reload succeeded, and the Unix time of the last successful one."""
+
+    successful: bool
+    last_success: float
+
+
+def providers(
+    scheduler: Scheduler,
+    last_reload: Callable[[], Reload],
+    delivery: Callable[[], DeliveryStats] | None = None,
+) -> list[Provider]:
+    """Return the providers of a service's parts; `delivery` is None without InfluxDB."""
+    found: list[Provider] = [partial(polling, scheduler), lambda: configuration(last_reload())]
+    if delivery is not None:
+        found.append(lambda: influx(delivery()))
+    return found
+
+
+def polling(scheduler: Scheduler) -> Iterator[Family]:
+    """Yield the families of the build and of all chargers' polls together."""
+    yield info("goe_exporter_build", "Version of the exporter.", {"version": __version__})
+    for name, help_text, times in (
+        ("duration", "Duration of the polls of all chargers.", scheduler.duration),
+        ("lateness", "Delay of the polls after their scheduled time.", scheduler.lateness),
+    ):
+        full_name = f"goe_exporter_poll_{name}_seconds"
+        yield histogram(full_name, help_text, times.buckets(), times.sum)
+    errors = scheduler.internal_errors
+    yield family("counter", "goe_exporter_defects", "Polls aborted by an internal error.", errors)
+
+
+def configuration(reload: Reload) -> Iterator[Family]:
+    """Yield the families of the last read of the configuration."""
+    yield family(
+        "gauge",
+        "goe_config_last_reload_successful",
+        "Whether the last reload of the configuration succeeded.",
+        reload.successful,
+    )
+    yield family(
+        "gauge",
+        "goe_config_last_reload_success_timestamp_seconds",
+        "Unix time of the last successful reload of the configuration.",
+        reload.last_success,
+    )
+
+
+def influx(stats: DeliveryStats) -> Iterator[Family]:
+    """Yield the families of the delivery to InfluxDB."""
+    points = {result: getattr(stats, result) for result in ("written", "rejected", "dropped")}
+    failures = dict(sorted(stats.failures.items())) or None
+    oldest = "Timestamp of the oldest InfluxDB point waiting on disk."
+    retried = "Failed InfluxDB writes that are retried, by reason."
+    for kind, name, help_text, values, label in (
+        ("counter", "points", "InfluxDB points by result.", points, "result"),
+        ("gauge", "spooled_points", "InfluxDB points waiting on disk.", stats.spooled, ""),
+        ("gauge", "spool_bytes", "Size of the InfluxDB spool on disk.", stats.spool_bytes, ""),
+        ("gauge", "oldest_spooled_timestamp_seconds", oldest, stats.oldest, ""),
+        ("counter", "damaged_records", "Unreadable records of the spool.", stats.damaged, ""),
+        ("counter", "write_failures", retried, failures, "reason"),
+    ):
+        if values is not None:
+            yield family(kind, f"goe_influx_{name}", help_text, values, label)

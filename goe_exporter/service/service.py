@@ -1,0 +1,193 @@
+"""The service: polls chargers, serves and pushes their readings, until a signal stops it.
+
+SIGHUP reloads the configuration. An invalid configuration is rejected as a whole; a valid one
+changes only what differs, so a charger that stays keeps its counters and its place on the grid.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from goe_exporter import __version__
+from goe_exporter.errors import GoeExporterError
+from goe_exporter.influx.agent import open_agent, open_server
+from goe_exporter.logs import Incident, logger
+from goe_exporter.polling.scheduler import Scheduler
+from goe_exporter.polling.view import Poll
+from goe_exporter.service import reload, systemd
+from goe_exporter.service.config import RunConfig
+from goe_exporter.service.self_metrics import Reload
+from goe_exporter.web.history import History
+
+if TYPE_CHECKING:
+    from goe_exporter.http_server.server import Server
+
+STOP_SECONDS = 3.0
+"""Time limit from the signal until polls and delivery in progress are abandoned."""
+
+SWITCH_INTERVAL_SECONDS = 0.0005
+"""A large scrape keeps the interpreter busy for a second or two; polls must run in between."""
+
+_log = logger(__name__)
+
+
+class Service:
+    """Runs what `config` describes; `reload` changes it to what `load` returns then.
+
+    `server` serves the metrics, and with a `history` the page. Raises `ConfigError` or
+    `UsageError`, as `load` may.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        load: Callable[[], RunConfig],
+        server: Server | None = None,
+        history: History | None = None,
+    ) -> None:
+        self._config = config
+        self._load = load
+        self._server = server
+        self._history = history
+        self._agent = open_agent(config.influxdb) if config.influxdb is not None else None
+        self._clients = reload.clients(config, {})
+        self._scheduler = Scheduler(reload.pollers(config, self._clients, (), self._take))
+        self._last_reload = Reload(successful=True, last_success=time.time())
+        # Signal handlers may use nothing but such a queue to wake a thread.
+        self._hangups: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def run(self, *, reload_on_sighup: bool = True) -> None:
+        """Poll, serve and push until SIGTERM or SIGINT."""
+        stops: queue.SimpleQueue[float] = queue.SimpleQueue()
+
+        def stop(_signal: int, _frame: object) -> None:
+            stops.put(time.monotonic())
+            if self._server is not None:
+                self._server.stop()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        if reload_on_sighup:
+            signal.signal(signal.SIGHUP, lambda *_: self._hangups.put(None))
+        _set_limits()
+        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+        self._start()
+        if self._server is not None:
+            # Imported here: `push` without a web server does not need it.
+            from goe_exporter.service.web import application
+
+            delivery = self._agent.stats if self._agent is not None else None
+            self._server.run(
+                application(
+                    self._scheduler, lambda: self._last_reload, delivery, self._history, self.fault
+                )
+            )
+        self._stop(stops.get() + STOP_SECONDS)
+
+    def _start(self) -> None:
+        url = self._server.url if self._server else None
+        _log.info("started", version=__version__, url=url, chargers=len(self._config.chargers))
+        self._scheduler.start()
+        if self._agent is not None:
+            self._agent.start()
+        threading.Thread(target=self.watch, name="watch", daemon=True).start()
+        self._notify_ready()
+
+    def _stop(self, deadline: float) -> None:
+        systemd.notify("STOPPING=1")
+        self._scheduler.stop(max(deadline - time.monotonic(), 0))
+        if self._agent is not None:
+            self._agent.stop(max(deadline - time.monotonic(), 0))
+        _log.info("stopped")
+
+    def reload(self) -> None:
+        """Reload the configuration and apply what differs; an invalid one changes nothing."""
+        systemd.notify_reloading()
+        failed = self._last_reload._replace(successful=False)
+        try:
+            self._apply(self._load())
+        except GoeExporterError as error:
+            self._last_reload = failed
+            _log.warning("configuration reload failed", error=str(error))
+        except Exception:  # noqa: BLE001, the top of a thread
+            self._last_reload = failed
+            _log.exception("configuration reload aborted by an internal error")
+        self._notify_ready()
+
+    def _apply(self, config: RunConfig) -> None:
+        """Change what differs; raises `GoeExporterError` before anything is changed."""
+        clients = reload.clients(config, self._clients)
+        reload.check_restart_only(self._config.influxdb, config.influxdb)
+        if self._agent is not None and config.influxdb is not None:
+            self._agent.change(config.influxdb, open_server(config.influxdb))
+        pollers = reload.pollers(config, clients, self._scheduler.pollers, self._take)
+        self._scheduler.replace(pollers)
+        if self._history is not None:
+            self._history.keep(charger.name for charger in config.chargers)
+        self._config, self._clients = config, clients
+        self._last_reload = Reload(successful=True, last_success=time.time())
+        _log.info("configuration reloaded", chargers=len(config.chargers))
+
+    def stalled_component(self) -> str:
+        """Return the name of a component that is stalled, "" if none is."""
+        checks = {"polls": self._scheduler.is_stalled}
+        if self._agent is not None:
+            checks["delivery"] = self._agent.is_stalled
+        if self._server is not None:
+            checks["web"] = self._server.is_stalled
+        return next((name for name, is_stalled in checks.items() if is_stalled()), "")
+
+    def fault(self) -> str:
+        """Return what is wrong, "" if nothing is: a stalled component, or an unavailable spool."""
+        if component := self.stalled_component():
+            return f"stalled: {component}"
+        return self._agent.unavailable() if self._agent is not None else ""
+
+    def watch(self) -> None:
+        """Reload after each SIGHUP, and notify the watchdog unless a component is stalled.
+
+        Never returns.
+        """
+        seconds = systemd.watchdog_seconds()
+        stall = Incident(_log, "component stalled", "no component stalled any more")
+        while True:
+            try:
+                self._hangups.get(timeout=seconds)
+            except queue.Empty:
+                pass
+            else:
+                self.reload()
+            if component := self.stalled_component():
+                stall.begins(part=component)
+            else:
+                stall.ends()
+                systemd.notify("WATCHDOG=1")
+
+    def _take(self, poll: Poll) -> None:
+        """Hand a poll to the sinks that keep polls."""
+        if self._agent is not None:
+            self._agent.take(poll)
+        if self._history is not None:
+            self._history.take(poll)
+
+    def _notify_ready(self) -> None:
+        systemd.notify("READY=1", f"STATUS=polls {len(self._config.chargers)} charger(s)")
+
+
+def _set_limits() -> None:
+    """Raise the limit of open files to the maximum (1024 are few), and disable core dumps.
+
+    A core dump would hold the secrets in memory.
+    """
+    _soft, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for kind, number in ((resource.RLIMIT_NOFILE, maximum), (resource.RLIMIT_CORE, 0)):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(kind, (number, number))

@@ -1,0 +1,1 @@
+"""A durable, bounded queue of lines on disk."""

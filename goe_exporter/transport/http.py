@@ -1,0 +1,183 @@
+"""HTTP requests to one host: the only module that sends them.
+
+A charger closes the connection after every answer, often without saying so, and gives many wrong
+answers (docs/protocol.md §1). So each request has a connection of its own, an absolute deadline
+and a limit to the body; redirects are not followed, proxies are used only on request, and every
+failure is a `TransportError` with a reason of a fixed set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies, select_proxy
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import LocationParseError
+from urllib3.util import SKIP_HEADER, parse_url
+
+from goe_exporter.errors import UsageError
+from goe_exporter.transport.failures import FAILURES, translated
+from goe_exporter.transport.sockets import DEADLINE, MAX_BODY_BYTES, pool, pools, too_large
+
+_MAX_PREPARED = 16
+_OMITTED = {"User-Agent": SKIP_HEADER, "Accept-Encoding": SKIP_HEADER}
+
+
+class HttpAnswer(NamedTuple):
+    """Status code, headers and body of an answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport:
+    """Requests to `host` ("192.168.1.36", "box.local:8080", "https://example.net").
+
+    Each request carries `token` as a bearer token. `deadline_seconds` limits a
+    request up to the last byte of the body, except name resolution, which the system limits. With
+    `environment_proxies` the proxy set in `HTTP_PROXY` and the like is used. `ca_file` holds the
+    certificates to trust instead of the system's.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        token: str | None = None,
+        deadline_seconds: float,
+        environment_proxies: bool = False,
+        verify_tls: bool = True,
+        ca_file: str | None = None,
+    ) -> None:
+        self.host = host
+        self._base = host if "://" in host else f"http://{host}"
+        self._deadline_seconds = deadline_seconds
+        self._headers = {"Connection": "close", **_OMITTED}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._pool = pool(self._base, verify_tls, ca_file)
+        self._verify = (ca_file or True) if verify_tls else False
+        proxies = get_environ_proxies(self._base) if environment_proxies else {}
+        self._proxies = proxies if _usable(select_proxy(self._base, proxies)) else {}
+        self._proxy = _ProxyAdapter() if self._proxies else None
+        self._prepared: dict[str, requests.PreparedRequest] = {}
+
+    def get(self, target: str, until: float | None = None) -> HttpAnswer:
+        """Make one GET request within the deadline, or `until` a moment of the monotonic clock.
+
+        Raises `TransportError`.
+        """
+        DEADLINE.at = time.monotonic() + self._deadline_seconds if until is None else until
+        try:
+            return self._send(self._prepare(target))
+        except FAILURES as error:
+            raise translated(error, self.host, DEADLINE.at) from error
+
+    def post(self, target: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
+        """Make one POST request within the deadline; raises `TransportError`."""
+        DEADLINE.at = time.monotonic() + self._deadline_seconds
+        try:
+            sent = {**self._headers, **headers}
+            request = requests.Request("POST", f"{self._base}{target}", sent, data=body)
+            return self._send(request.prepare())
+        except FAILURES as error:
+            raise translated(error, self.host, DEADLINE.at) from error
+
+    def _send(self, prepared: requests.PreparedRequest) -> HttpAnswer:
+        """Send over a connection of its own.
+
+        Bypasses requests' Session (no cookies, redirects or retries are needed), which halves the
+        cost; only a proxy goes through it.
+        """
+        if self._proxy is not None:
+            return self._send_through(self._proxy, prepared)
+        kind: type[HTTPConnection] = self._pool.ConnectionCls  # type: ignore[assignment]
+        opened = kind(self._pool.host, port=self._pool.port, **self._pool.conn_kw)
+        with contextlib.closing(opened) as connection:
+            connection.request(
+                prepared.method or "GET", prepared.path_url, prepared.body, prepared.headers
+            )
+            with http.client.HTTPConnection.getresponse(connection) as raw:
+                body = _read(raw)
+            # Typed as a message, but a case-insensitive mapping.
+            return HttpAnswer(raw.status, raw.headers, body)  # type: ignore[arg-type]
+
+    def _send_through(self, proxy: _ProxyAdapter, prepared: requests.PreparedRequest) -> HttpAnswer:
+        raw: urllib3.HTTPResponse = proxy.send(  # type: ignore[assignment]
+            prepared,
+            stream=True,
+            timeout=self._deadline_seconds,
+            verify=self._verify,
+            proxies=self._proxies,
+        )
+        body = _read_through_proxy(raw)
+        raw.close()
+        return HttpAnswer(raw.status, raw.headers, body)
+
+    def _prepare(self, target: str) -> requests.PreparedRequest:
+        prepared = self._prepared.get(target)
+        if prepared is None:
+            request = requests.Request("GET", f"{self._base}{target}", self._headers)
+            if len(self._prepared) >= _MAX_PREPARED:
+                self._prepared.clear()
+            prepared = self._prepared[target] = request.prepare()
+        return prepared
+
+
+def _usable(proxy: str | None) -> bool:
+    """Return whether there is a proxy; raises `UsageError` for an unusable one."""
+    if not proxy:
+        return False
+    try:
+        url = parse_url(proxy if "://" in proxy else f"http://{proxy}")
+    except LocationParseError:
+        url = parse_url("")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise UsageError("the proxy in the environment must be http://HOST:PORT or https://…")
+    return True
+
+
+class _ProxyAdapter(HTTPAdapter):
+    """Requests' adapter for proxies, with connections that keep the deadline."""
+
+    def build_response(self, req: Any, resp: Any) -> Any:  # noqa: ARG002
+        """Return urllib3's own response."""
+        return resp
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = pools()
+        return manager
+
+
+def _read(raw: http.client.HTTPResponse) -> bytes:
+    """Read a body of at most `MAX_BODY_BYTES` bytes; a truncated one raises."""
+    if len(set(raw.headers.get_all("Content-Length", ()))) > 1:
+        raise http.client.HTTPException("contradictory lengths")
+    body = raw.read(MAX_BODY_BYTES + 1)
+    if len(body) > MAX_BODY_BYTES:
+        raise too_large()
+    if raw.length:
+        raise http.client.IncompleteRead(body, raw.length)
+    return body
+
+
+def _read_through_proxy(raw: urllib3.HTTPResponse) -> bytes:
+    """Read a body of at most `MAX_BODY_BYTES` bytes; a truncated one raises."""
+    body = b""
+    while chunk := raw.read(MAX_BODY_BYTES + 1 - len(body), decode_content=False):
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raw.close()
+            raise too_large()
+        if raw.length_remaining == 0:
+            break
+    return body

@@ -1,0 +1,173 @@
+"""Connections that keep a deadline, whatever the other side sends.
+
+Every read ends by the deadline of the thread's request, and a connection receives a limited number
+of bytes. A connection serves one request: the charger closes each one, often without saying so.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+import time
+from typing import Any
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import InsecureRequestWarning, NameResolutionError, NewConnectionError
+from urllib3.util import parse_url
+
+from goe_exporter.errors import TransportError, UsageError
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_RECEIVED_BYTES = 2 * MAX_BODY_BYTES
+"""Maximum bytes of a connection: http.client reads a chunk of size "-1" to the end."""
+
+MAX_INTERIM_RESPONSES = 10
+"""Maximum responses of status 1xx before the final one."""
+
+
+def too_large() -> TransportError:
+    """Return the error for an answer above the limit."""
+    return TransportError("too_large", f"an answer of more than {MAX_BODY_BYTES} bytes")
+
+
+def pools() -> dict[str, type[HTTPConnectionPool]]:
+    """Return urllib3 pools, by scheme, whose connections keep the deadline."""
+    return {"http": _Pool, "https": _TlsPool}
+
+
+def tls_context(verify: bool, ca_file: str | None) -> ssl.SSLContext:
+    """Return a TLS context whose sockets keep the deadline; raises `UsageError`."""
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise UsageError(f"cannot use the certificates in {ca_file}: {error}") from error
+    if not verify:
+        urllib3.disable_warnings(InsecureRequestWarning)  # asked for by the configuration
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    context.sslsocket_class = _TlsSocket
+    return context
+
+
+class _Deadline(threading.local):
+    """The deadline of this thread's request, on the monotonic clock."""
+
+    at = 0.0
+
+
+DEADLINE = _Deadline()
+
+
+class _EndsInTime:
+    """Ends every read of a socket by the deadline, and limits the bytes received.
+
+    `received` counts the bytes.
+    """
+
+    received = 0
+
+    def recv_into(self, *args: Any) -> int:
+        left = DEADLINE.at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("deadline passed")
+        if self.received > MAX_RECEIVED_BYTES:
+            raise too_large()
+        self.settimeout(left)  # type: ignore[attr-defined]
+        count: int = super().recv_into(*args)  # type: ignore[misc]
+        self.received += count
+        return count
+
+
+class _Socket(_EndsInTime, socket.socket):
+    pass
+
+
+class _TlsSocket(_EndsInTime, ssl.SSLSocket):
+    pass
+
+
+def _open(host: str, port: int, connection: HTTPConnection) -> socket.socket:
+    """Connect to the first address of `host` that accepts, within the deadline."""
+    try:
+        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise NameResolutionError(host, connection, socket.gaierror(str(error))) from error
+    failure: OSError = TimeoutError("deadline passed")
+    for family, _kind, _protocol, _name, address in found:
+        left = DEADLINE.at - time.monotonic()
+        if left <= 0:
+            break
+        attempt = _Socket(family, socket.SOCK_STREAM)
+        try:
+            attempt.settimeout(left)
+            attempt.connect(address)
+        except OSError as error:
+            failure = error
+            attempt.close()
+        else:
+            # The time left is for the TLS handshake, which has one timeout.
+            attempt.settimeout(max(DEADLINE.at - time.monotonic(), 0.001))
+            return attempt
+    # urllib3 would take a reset here for one after sending, and wait for an answer.
+    raise NewConnectionError(connection, str(failure)) from failure
+
+
+class _Response(http.client.HTTPResponse):
+    """A response whose status is the final one.
+
+    http.client skips "100 Continue" only, and returns any other interim response (RFC 9110 §15.2)
+    as the answer. "101 Switching Protocols" is final here: no request asks for another protocol.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(MAX_INTERIM_RESPONSES + 1):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status >= 200 or status == http.client.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+        raise http.client.HTTPException("too many interim responses")
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+    def _new_conn(self) -> socket.socket:
+        return _open(self._dns_host, self.port or 80, self)
+
+
+class _TlsConnection(HTTPSConnection):
+    response_class = _Response
+
+    def _new_conn(self) -> socket.socket:
+        return _open(self._dns_host, self.port or 443, self)
+
+
+class _KeepsNothing:
+    """A pool that keeps no connection."""
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn is not None:
+            conn.close()
+        super()._put_conn(None)  # type: ignore[misc]
+
+
+class _Pool(_KeepsNothing, HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(_KeepsNothing, HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+def pool(base: str, verify_tls: bool, ca_file: str | None) -> HTTPConnectionPool:
+    """Return a pool for `base`, used only to make connections."""
+    url = parse_url(base)
+    assert url.host is not None
+    if url.scheme == "https":
+        context = tls_context(verify_tls, ca_file)
+        return _TlsPool(url.host, url.port, ssl_context=context)
+    return _Pool(url.host, url.port)

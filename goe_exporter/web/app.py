@@ -1,0 +1,248 @@
+"""The web application: `/metrics`, the live page, the JSON API and health checks.
+
+Everything is read-only and answered from memory: no request ever reaches a charger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from goe_exporter.channels.table import CHANNELS
+from goe_exporter.polling.view import ChargerView
+from goe_exporter.prometheus.exposition import Exposition
+from goe_exporter.web import json_api, pages
+from goe_exporter.web.history import MAX_MINUTES, History
+from goe_exporter.web.locale import Locale, preferred
+
+Application = Starlette
+Views = Callable[[], Sequence[ChargerView]]
+
+HEALTH_PATHS = ("/-/healthy", "/-/ready")
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+        " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+CACHE_FOREVER = "public, max-age=31536000, immutable"
+REVALIDATE = "no-cache"
+NO_STORE = "no-store"
+
+
+def application(
+    views: Views,
+    exposition: Exposition,
+    history: History | None = None,
+    influx: Callable[[], Mapping[str, object]] | None = None,
+    fault: Callable[[], str] = lambda: "",
+) -> Application:
+    """Return the web application.
+
+    It shows the chargers that `views` returns, what `exposition` renders, the last hour from
+    `history`, and with `influx` the state of the delivery to InfluxDB. Without a `history` there is
+    no page and no API of the chargers. `fault` returns what is wrong with the exporter, "" if
+    nothing is.
+    """
+    handlers = _Handlers(views, exposition, history or History(), influx, fault)
+    healthy, ready = HEALTH_PATHS
+    routes = {
+        "/metrics": handlers.metrics,
+        "/api/v1/influx": handlers.influx_json,
+        healthy: handlers.healthy,
+        ready: handlers.ready,
+    }
+    if history is not None:
+        routes |= {
+            "/": handlers.root,
+            "/charger/{name}": handlers.charger,
+            "/assets/{name}": _asset,
+            "/api/v1/openapi.json": handlers.openapi,
+            "/api/v1/chargers": handlers.chargers_json,
+            "/api/v1/chargers/{name}": handlers.charger_json,
+            "/api/v1/chargers/{name}/history": handlers.history_json,
+        }
+    app = Starlette(
+        routes=[Route(path, handler, methods=["GET"]) for path, handler in routes.items()],
+        middleware=[
+            Middleware(_undecoded_path),
+            Middleware(_security_headers),
+            Middleware(GZipMiddleware, minimum_size=1024, compresslevel=4),
+        ],
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+@dataclass(frozen=True)
+class _Handlers:
+    """One method per route.
+
+    They are no coroutines, so Starlette runs them in threads and a large scrape delays nobody.
+    """
+
+    views: Views
+    exposition: Exposition
+    history: History
+    influx: Callable[[], Mapping[str, object]] | None
+    fault: Callable[[], str]
+
+    def root(self, request: Request) -> Response:
+        """Return the overview, or the charger's page if there is only one charger."""
+        views = self.views()
+        if len(views) != 1:
+            return _page(request, views, lambda locale: pages.overview(views, locale))
+        return _page(
+            request,
+            views,
+            lambda locale: pages.charger(views[0], locale, root="", several=False),
+        )
+
+    def charger(self, request: Request) -> Response:
+        views = self.views()
+        view = _find(request, views)
+        if view is None:
+            return HTMLResponse(pages.missing(_locale(request)), 404)
+        return _page(
+            request,
+            [view],
+            lambda locale: pages.charger(view, locale, root="../", several=len(views) > 1),
+        )
+
+    def metrics(self, request: Request) -> Response:
+        body, content_type = self.exposition.render(request.headers.get("accept", ""))
+        return Response(body, headers={"Content-Type": content_type})
+
+    def openapi(self, _request: Request) -> Response:
+        return JSONResponse(json_api.openapi(CHANNELS))
+
+    def chargers_json(self, _request: Request) -> Response:
+        return JSONResponse({"chargers": [json_api.as_json(view) for view in self.views()]})
+
+    def charger_json(self, request: Request) -> Response:
+        view = _find(request, self.views())
+        return _unknown(request) if view is None else JSONResponse(json_api.as_json(view))
+
+    def history_json(self, request: Request) -> Response:
+        view = _find(request, self.views())
+        if view is None:
+            return _unknown(request)
+        text = request.query_params.get("minutes", str(MAX_MINUTES))
+        minutes = int(text) if text.isascii() and text.isdecimal() and len(text) <= 2 else 0
+        if not 1 <= minutes <= MAX_MINUTES:
+            rule = f"must be a whole number from 1 to {MAX_MINUTES}"
+            return JSONResponse({"error": f"minutes: {rule}, not {text!r:.80}"}, 400)
+        timeline = self.history.timeline(view.name, minutes, view.interval_seconds)
+        return JSONResponse(json_api.history_json(view, minutes, timeline))
+
+    def influx_json(self, _request: Request) -> Response:
+        return JSONResponse(None if self.influx is None else self.influx())
+
+    def healthy(self, _request: Request) -> Response:
+        """Return 200 unless a component has stalled or the spool is unavailable."""
+        if fault := self.fault():
+            return PlainTextResponse(f"{fault}\n", 503)
+        return PlainTextResponse("healthy\n")
+
+    def ready(self, _request: Request) -> Response:
+        """Return 200 once every charger has been polled."""
+        waiting = sum(view.stats.up is None for view in self.views())
+        if waiting:
+            return PlainTextResponse(f"{waiting} not polled yet\n", 503)
+        return PlainTextResponse("ready\n")
+
+
+def _page(
+    request: Request, views: Sequence[ChargerView], render: Callable[[Locale], str]
+) -> Response:
+    """Return a page in the reader's locale, or 304 if the client has it already.
+
+    Browsers must not cache pages: a page with the same tag can have other ages later. A client
+    that sends the tag, such as the page's script, keeps counting the ages itself.
+    """
+    locale = _locale(request)
+    tag = pages.fingerprint(views, locale)
+    headers = {
+        "Cache-Control": NO_STORE,
+        "Content-Language": locale.tag,
+        "ETag": tag,
+        "Vary": "Accept-Language",
+    }
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return HTMLResponse(render(locale), headers=headers)
+
+
+def _locale(request: Request) -> Locale:
+    return preferred(request.headers.get("accept-language", ""))
+
+
+def _find(request: Request, views: Sequence[ChargerView]) -> ChargerView | None:
+    """Return the charger that the path names."""
+    name = unquote(request.path_params["name"])
+    return next((view for view in views if view.name == name), None)
+
+
+def _unknown(request: Request) -> Response:
+    name = unquote(request.path_params["name"])
+    return JSONResponse({"error": f"no charger is named {name!r:.80}"}, 404)
+
+
+def _asset(request: Request) -> Response:
+    """Return a file of the page; clients may cache the current version forever."""
+    asset = pages.assets().get(request.path_params["name"])
+    if asset is None:
+        return PlainTextResponse("Not Found", 404)
+    current = request.query_params.get("v") == asset.version
+    headers = {
+        "Cache-Control": CACHE_FOREVER if current else REVALIDATE,
+        "Content-Type": asset.content_type,
+    }
+    return Response(asset.body, headers=headers)
+
+
+def _undecoded_path(app: ASGIApp) -> ASGIApp:
+    """Return middleware that routes by the path as it was sent, so that `%2F` is no slash."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        raw: Any = scope.get("raw_path")
+        if raw:
+            scope = dict(scope, path=raw.decode("ascii", "replace"))
+        await app(scope, receive, send)
+
+    return call
+
+
+def _security_headers(app: ASGIApp) -> ASGIApp:
+    """Return middleware that adds the security headers to every response.
+
+    A response without a `Cache-Control` header must not be cached.
+    """
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        async def secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(SECURITY_HEADERS)
+                headers.setdefault("Cache-Control", NO_STORE)
+            await send(message)
+
+        await app(scope, receive, secured)
+
+    return call

@@ -1,0 +1,219 @@
+"""The JSON API: its responses, and their OpenAPI description, generated from the channel table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cache
+
+from goe_exporter import __version__
+from goe_exporter.channels.model import Channel, Kind
+from goe_exporter.channels.snapshot import Reading
+from goe_exporter.errors import REASONS
+from goe_exporter.polling.view import ChargerView
+from goe_exporter.web.history import CHANNELS as KEPT
+from goe_exporter.web.history import MAX_MINUTES, Timeline
+
+Json = dict[str, object]
+
+
+def as_json(view: ChargerView) -> Json:
+    """Return a charger as JSON; numbers are in the channel table's units (V, A, W, Wh, °C, s).
+
+    A channel with several parts is an object, and so is a state: its name and its code. Absent
+    readings are left out, and so is `labels` for a charger without labels.
+    """
+    readings: Json = {}
+    for reading in view.snapshot.readings if view.snapshot else ():
+        if not reading.channel.info_only:
+            _put(readings, reading)
+    return {
+        "name": view.name,
+        "host": view.host,
+        **({"labels": dict(view.labels)} if view.labels else {}),
+        "up": view.stats.up,
+        "failure": view.stats.reason or None,
+        "api": view.snapshot.api if view.snapshot else None,
+        "age_seconds": view.age,
+        "last_success_timestamp_seconds": view.stats.last_success,
+        "readings": readings,
+    }
+
+
+def history_json(view: ChargerView, minutes: int, timeline: Timeline) -> Json:
+    """Return a charger's last minutes as JSON, with one list of values per channel and part."""
+    return {
+        "charger": view.name,
+        "minutes": minutes,
+        "interval_seconds": view.interval_seconds,
+        "now_timestamp_seconds": round(time.time(), 1),
+        "timestamps_seconds": timeline.times,
+        "series": {
+            name: parts[""] if list(parts) == [""] else parts
+            for name, parts in timeline.series.items()
+        },
+    }
+
+
+def _put(readings: Json, reading: Reading) -> None:
+    channel = reading.channel
+    if channel.kind in (Kind.STATE, Kind.REASON):
+        readings[channel.name] = {"state": reading.value, "code": reading.code}
+    elif channel.label and channel.kind is not Kind.TEXT:
+        parts = readings.setdefault(channel.name, {})
+        assert isinstance(parts, dict)
+        parts[reading.label] = reading.value
+    else:
+        readings[channel.name] = reading.value
+
+
+@cache
+def openapi(channels: tuple[Channel, ...]) -> Json:
+    """Return the OpenAPI 3.1 description of the JSON API."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "goe-exporter",
+            "version": __version__,
+            "description": "Readings of go-eCharger wallboxes. Read-only, answered from memory.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": _paths(),
+        "components": {"schemas": _schemas(channels)},
+    }
+
+
+def _paths() -> Json:
+    name: Json = {
+        "name": "name",
+        "in": "path",
+        "required": True,
+        "description": "Name of the charger, percent-encoded (a slash is %2F).",
+        "schema": {"type": "string"},
+    }
+    minutes: Json = {
+        "name": "minutes",
+        "in": "query",
+        "description": "Length of the history in minutes.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_MINUTES, "default": MAX_MINUTES},
+    }
+    unknown: Json = {"404": _answer("No charger has this name.", "Error")}
+    return {
+        "/api/v1/chargers": _get("All chargers.", "All chargers and their readings.", "Chargers"),
+        "/api/v1/chargers/{name}": _get(
+            "One charger.", "The charger and its readings.", "Charger", [name], unknown
+        ),
+        "/api/v1/chargers/{name}/history": _get(
+            "The last hour of one charger.",
+            "Power, currents and temperatures; null marks a gap.",
+            "History",
+            [name, minutes],
+            {"400": _answer(f"`minutes` is not a whole number from 1 to {MAX_MINUTES}.", "Error")}
+            | unknown,
+        ),
+        "/api/v1/influx": _get(
+            "Delivery to InfluxDB.", "State of the delivery; null without InfluxDB.", "Influx"
+        ),
+    }
+
+
+def _get(
+    summary: str,
+    description: str,
+    schema: str,
+    parameters: Sequence[Json] = (),
+    failures: Json | None = None,
+) -> Json:
+    responses = {"200": _answer(description, schema)} | (failures or {})
+    return {"get": {"summary": summary, "parameters": list(parameters), "responses": responses}}
+
+
+def _answer(description: str, schema: str) -> Json:
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"description": description, "content": content}
+
+
+def _object(required: Json, optional: Json | None = None) -> Json:
+    return {
+        "type": "object",
+        "properties": required | (optional or {}),
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def _schemas(channels: Sequence[Channel]) -> Json:
+    text: Json = {"type": "string"}
+    shown: Json = {each.name: _reading(each) for each in channels if not each.info_only}
+    count: Json = {"type": "integer", "minimum": 0}
+    charger = {
+        "name": text,
+        "host": text,
+        "up": {
+            "type": ["boolean", "null"],
+            "description": "Result of the last poll; null before the first one.",
+        },
+        "failure": {"enum": [*REASONS, None], "description": "Reason why the last poll failed."},
+        "api": {"enum": [1, 2, None]},
+        "age_seconds": _nullable("Age of the last good answer in seconds."),
+        "last_success_timestamp_seconds": _nullable("Unix time of the last good answer."),
+        "readings": _object({}, shown),
+    }
+    labels: Json = {
+        "type": "object",
+        "description": "Labels of the charger in the configuration; absent if it has none.",
+        "additionalProperties": text,
+    }
+    values: Json = {"type": "array", "items": {"type": ["number", "null"]}}
+    history = {
+        "charger": text,
+        "minutes": {"type": "integer", "minimum": 1, "maximum": MAX_MINUTES},
+        "interval_seconds": {"type": "number", "exclusiveMinimum": 0},
+        "now_timestamp_seconds": {"type": "number"},
+        "timestamps_seconds": {"type": "array", "items": {"type": "number"}},
+        "series": _object(
+            {}, {each.name: _parts(each, values) for each in channels if each.name in KEPT}
+        ),
+    }
+    influx = {
+        **dict.fromkeys(("written", "rejected", "dropped", "damaged", "spooled"), count),
+        "spool_bytes": count,
+        "oldest": _nullable("Unix time of the oldest queued point."),
+        "failing": text,
+        "failures": {"type": "object", "additionalProperties": count},
+    }
+    return {
+        "Charger": _object(charger, {"labels": labels}),
+        "Chargers": _object(
+            {"chargers": {"type": "array", "items": {"$ref": "#/components/schemas/Charger"}}}
+        ),
+        "History": _object(history),
+        "Influx": {"anyOf": [_object(influx), {"type": "null"}]},
+        "Error": _object({"error": text}),
+    }
+
+
+def _nullable(description: str) -> Json:
+    return {"type": ["number", "null"], "description": description}
+
+
+def _reading(channel: Channel) -> Json:
+    """Return the schema of a channel's reading, with its help text and unit."""
+    unit = channel.unit.symbol
+    described: Json = {"description": f"{channel.help} In {unit}." if unit else channel.help}
+    if channel.kind in (Kind.STATE, Kind.REASON):
+        assert channel.states is not None
+        state = {"enum": list(channel.states.names)}
+        return described | _object({"state": state, "code": {"type": "integer"}})
+    if channel.kind is Kind.TEXT:
+        return described | {"type": "string"}
+    return described | _parts(
+        channel, {"type": "boolean" if channel.kind is Kind.FLAG else "number"}
+    )
+
+
+def _parts(channel: Channel, schema: Json) -> Json:
+    """Return `schema`, or for a channel with parts an object with this schema for each part."""
+    if not channel.label:
+        return schema
+    return _object({}, {part.label: schema for part in channel.parts})

@@ -1,0 +1,208 @@
+"""The live page as HTML: its templates and static files. Only this module imports Jinja2."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib import resources
+from typing import NamedTuple
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from goe_exporter import __version__
+from goe_exporter.polling.view import ChargerView
+from goe_exporter.web.locale import Locale
+from goe_exporter.web.view_model import SENSORS, view_model
+
+CONTENT_TYPES = {
+    "style.css": "text/css; charset=utf-8",
+    "live.js": "text/javascript; charset=utf-8",
+    "chart.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+"""The static files that the page refers to."""
+
+MIN_DUE_SECONDS = 0.2
+MAX_DUE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A static file of the page; `path` contains its version, so clients may cache it forever."""
+
+    name: str
+    content_type: str
+    body: bytes
+
+    @cached_property
+    def version(self) -> str:
+        """A digest of the content."""
+        return hashlib.blake2b(self.body, digest_size=6).hexdigest()
+
+    @property
+    def path(self) -> str:
+        """The path relative to the root of the exporter."""
+        return f"assets/{self.name}?v={self.version}"
+
+
+@cache
+def assets() -> Mapping[str, Asset]:
+    """Return the static files by name."""
+    return {name: Asset(name, kind, _file("static", name)) for name, kind in CONTENT_TYPES.items()}
+
+
+def overview(views: Sequence[ChargerView], locale: Locale) -> str:
+    """Return the page with one row per charger."""
+    chargers = [view_model(view, locale) for view in views]
+    title = f"{locale.text('label.chargers')} – goe-exporter"
+    return _render("overview", locale, "", title, views, chargers=chargers)
+
+
+def charger(view: ChargerView, locale: Locale, *, root: str, several: bool) -> str:
+    """Return the page of one charger; `root` is the relative URL of the exporter's root."""
+    shown = view_model(view, locale)
+    state = f"{shown.state}, {shown.power.text}" if shown.power.unit else shown.state
+    title = f"{state} – {shown.name}"
+    return _render(
+        "charger",
+        locale,
+        root,
+        title,
+        [view],
+        charger=shown,
+        several=several,
+        charts=_charts(locale),
+    )
+
+
+def missing(locale: Locale) -> str:
+    """Return the page for a charger that does not exist."""
+    return _render("missing", locale, "../", locale.text("page.not_found"), [])
+
+
+def fingerprint(views: Sequence[ChargerView], locale: Locale) -> str:
+    """Return an entity tag that changes whenever the page content changes; ages are ignored."""
+    known = [
+        (view.name, view.stats.up, view.stats.polls, view.age is None, view.snapshot is None)
+        for view in views
+    ]
+    text = repr((_process(), locale.tag, known))
+    return f'W/"{hashlib.blake2b(text.encode(errors="replace"), digest_size=9).hexdigest()}"'
+
+
+@cache
+def _process() -> str:
+    """Return a token of this run of the exporter: polls count from 0 in every run."""
+    return secrets.token_hex(8)
+
+
+def due_seconds(views: Sequence[ChargerView]) -> float:
+    """Return the seconds until the page should be fetched again: when the next poll is due.
+
+    A page of several chargers is fetched once per shortest refresh interval.
+    """
+    due = shortest_interval(views)
+    if len(views) == 1:
+        view = views[0]
+        due = due - view.age if view.stats.up and view.age is not None else 1.0
+    return min(max(due, MIN_DUE_SECONDS), MAX_DUE_SECONDS)
+
+
+def shortest_interval(views: Sequence[ChargerView]) -> float:
+    """Return the shortest refresh interval in seconds."""
+    return min((view.interval_seconds for view in views), default=MAX_DUE_SECONDS)
+
+
+class _Line(NamedTuple):
+    """A line of a chart: the channel and part in the history, its label and its colour."""
+
+    channel: str
+    part: str
+    label: str
+    colour: str
+
+
+class _Chart(NamedTuple):
+    """A chart; values are divided by `divide`, and the value axis spans at least `min_span`.
+
+    `height` is in em.
+    """
+
+    label: str
+    unit: str
+    divide: int
+    decimals: int
+    min_span: float
+    height: float
+    lines: tuple[_Line, ...]
+
+
+def _charts(locale: Locale) -> tuple[_Chart, ...]:
+    text = locale.text
+    phases = ("L1", "L2", "L3")
+    powers = (
+        _Line("power", "", text("chart.total"), "total"),
+        *(_Line("phase_power", part, part, part) for part in phases),
+    )
+    currents = tuple(_Line("phase_current", part, part, part) for part in phases)
+    sensors = tuple(
+        _Line("temperature", sensor, text(f"sensor.{sensor}"), f"t{number}")
+        for number, sensor in enumerate(SENSORS, 1)
+    )
+    return (
+        _Chart(text("chart.power"), "kW", 1000, 2, 1, 20, powers),
+        _Chart(text("chart.current"), "A", 1, 1, 6, 14, currents),
+        _Chart(text("chart.temperature"), "°C", 1, 1, 10, 12, sensors),
+    )
+
+
+def _render(
+    name: str,
+    locale: Locale,
+    root: str,
+    title: str,
+    views: Sequence[ChargerView],
+    **more: object,
+) -> str:
+    return (
+        _environment()
+        .get_template(f"{name}.html")
+        .render(
+            locale=locale,
+            text=locale.text,
+            root=root,
+            title=title,
+            version=__version__,
+            edition=_edition(name, locale),
+            assets=assets(),
+            interval=shortest_interval(views),
+            due=f"{due_seconds(views):.1f}",
+            **more,
+        )
+    )
+
+
+def _edition(name: str, locale: Locale) -> str:
+    """Return what changes only by loading the page again: its kind, locale and static files."""
+    versions = (asset.version for asset in assets().values())
+    return " ".join((name, locale.tag, __version__, *versions))
+
+
+@cache
+def _environment() -> Environment:
+    loader = FunctionLoader(lambda name: _file("templates", name).decode())
+    return Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+
+
+def _file(folder: str, name: str) -> bytes:
+    return (resources.files("goe_exporter.web") / folder / name).read_bytes()

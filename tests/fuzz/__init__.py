@@ -1,0 +1,1 @@
+"""Fuzz targets: functions of arbitrary bytes that assert the exporter's guarantees."""

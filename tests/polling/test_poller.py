@@ -1,0 +1,567 @@
+"""Polling a charger: requested keys, failures, and the view of a sink."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from urllib.parse import unquote
+
+import pytest
+from clocks import Clock
+
+from goe_exporter.channels.snapshot import Answer, Snapshot
+from goe_exporter.charger.client import Client
+from goe_exporter.errors import ChargerError
+from goe_exporter.polling.poller import Poller
+from goe_exporter.simulator import Box, Car, Charger, Simulator
+
+SLOW_KEYS = {
+    *("ama", "adi", "typ", "var", "fna", "acs", "lmo", "awp", "fup", "rbc", "cards", "rev", "styp"),
+    *("c0e", "c1e", "c2e", "c3e", "c4e", "c5e", "c6e", "c7e", "c8e", "c9e"),
+}
+LIVE_KEYS = {"nrg", "eto", "wh", "dwo", "car", "err", "alw", "frc", "amp", "acu", "tma", "sse"}
+ONLY_V2 = {"model", "device_name", "grid_frequency", "wifi_signal", "force_state", "pv_power"}
+
+
+class Script:
+    """A client with scripted answers, one per poll; the last one repeats."""
+
+    def __init__(self, *answers: dict[str, object] | str, api: int = 2) -> None:
+        self._answers = list(answers)
+        self._api = api
+
+    def status(self, _keys: tuple[str, ...]) -> Answer:
+        """Return the next answer; a text is the reason of a failure."""
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, str):
+            raise ChargerError(answer, f"scripted failure: {answer}")
+        return Answer(self._api, dict(answer), complete=self._api == 1)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(1000.0)
+
+
+@pytest.fixture
+def wall() -> Clock:
+    return Clock(1_750_000_000.0)
+
+
+@pytest.fixture
+def box(simulator: Simulator) -> Box:
+    """Return a charging V4 named "garage" with only API v2 enabled."""
+    charger = Charger("V4", name="garage", serial="111111")
+    charger.plug(Car(battery_wh=60_000))
+    charger.advance(60)
+    return simulator.add(charger, api="2")
+
+
+def poller(
+    client: Client | Script | Box, clock: Clock, wall: Clock, interval_seconds: float = 5.0
+) -> Poller:
+    if isinstance(client, Box):
+        client = Client(client.address, deadline_seconds=0.3)
+    return Poller("garage", "192.0.2.1", client, interval_seconds, clock=clock, wall=wall)
+
+
+def polls(polled: Poller, clock: Clock, count: int) -> None:
+    """Poll `count` times, and set the clock one interval ahead after each."""
+    for _ in range(count):
+        polled.poll()
+        clock.now += polled.interval_seconds
+
+
+def requested(box: Box) -> list[set[str]]:
+    """Return the keys of each v2 request, in order."""
+    filters = (unquote(target).partition("filter=")[2] for _time, target in box.log)
+    return [set(keys.split(",")) for keys in filters if keys]
+
+
+def snapshot(polled: Poller) -> Snapshot:
+    found = polled.view().snapshot
+    assert found is not None
+    return found
+
+
+def values(polled: Poller) -> dict[str, object]:
+    """Return the values in the view by channel; of several parts, the last one."""
+    shown = polled.view().snapshot
+    return {each.channel.name: each.value for each in shown.readings} if shown else {}
+
+
+# Requested keys
+
+
+def test_request_holds_at_most_35_keys(box: Box, clock: Clock, wall: Clock) -> None:
+    """No request has more keys than all firmware accepts, and each has every live key."""
+    polls(poller(box, clock, wall), clock, 30)
+    assert len(requested(box)) == 30
+    for keys in requested(box):
+        assert len(keys) <= 35
+        assert keys >= LIVE_KEYS
+
+
+@pytest.mark.parametrize("interval_seconds", [1.0, 5.0, 15.0, 20.0, 60.0, 300.0])
+def test_slow_keys_are_requested_within_four_polls(
+    box: Box, clock: Clock, wall: Clock, interval_seconds: float
+) -> None:
+    """After four polls every key has been requested, whatever the interval."""
+    polled = poller(box, clock, wall, interval_seconds)
+    polls(polled, clock, 4)
+    assert set().union(*requested(box)) >= SLOW_KEYS
+    shown = values(polled)
+    assert {"device_name", "model", "variant", "reboots", "card_energy"} <= shown.keys()
+
+
+def test_slow_keys_are_requested_once_a_minute(box: Box, clock: Clock, wall: Clock) -> None:
+    """A slow key is requested in one of the first four polls, and 60 s later again."""
+    polled = poller(box, clock, wall)
+    polls(polled, clock, 24)
+    times = {
+        key: [5 * n for n, keys in enumerate(requested(box)) if key in keys] for key in SLOW_KEYS
+    }
+    for key, seconds in times.items():
+        first, *rest = seconds
+        assert first <= 15, key
+        assert rest == [first + 60], key
+
+
+def test_completeness(box: Box, clock: Clock, wall: Clock) -> None:
+    """A poller is complete once every slow key was requested."""
+    polled = poller(box, clock, wall)
+    seen = []
+    for _ in range(5):
+        seen.append(polled.complete)
+        polls(polled, clock, 1)
+    assert seen == [False, False, False, False, True]
+
+
+def test_v1_is_complete_at_once(simulator: Simulator, clock: Clock, wall: Clock) -> None:
+    """An answer of API v1 is complete."""
+    box = simulator.add(Charger("V2"))
+    polled = poller(box, clock, wall)
+    polled.poll()
+    assert polled.complete
+    assert box.requests == 2
+
+
+def test_slow_readings_stay_between_the_answers(box: Box, clock: Clock, wall: Clock) -> None:
+    """A slow reading is in every snapshot until its key is requested again."""
+    polled = poller(box, clock, wall)
+    polls(polled, clock, 4)
+    for _ in range(20):
+        polls(polled, clock, 1)
+        assert values(polled)["device_name"] == "garage"
+
+
+def test_slow_reading_missing_in_the_next_answer_is_absent(clock: Clock, wall: Clock) -> None:
+    """A slow key that the next answer lacks has no reading any more."""
+    polled = poller(Script({"fna": "garage", "car": 1}, {"car": 1}), clock, wall, 60)
+    polled.poll()
+    assert values(polled)["device_name"] == "garage"
+    clock.now += 60
+    for _poll in range(4):
+        polled.poll()
+    assert "device_name" not in values(polled)
+    assert values(polled)["car_state"] == "idle"
+
+
+def test_another_charger_at_the_same_address(clock: Clock, wall: Clock) -> None:
+    """With another serial number, all readings of the former charger are dropped."""
+    first = {"sse": "111111", "fna": "garage", "typ": "go-eCharger_V4"}
+    polled = poller(Script(first, {"sse": "222222"}), clock, wall, 5)
+    polled.poll()
+    assert values(polled)["device_name"] == "garage"
+    clock.now += 5
+    polled.poll()
+    assert values(polled)["serial"] == "222222"
+    assert {"device_name", "model"}.isdisjoint(values(polled))
+
+
+# A good poll
+
+
+def test_before_the_first_poll(clock: Clock, wall: Clock) -> None:
+    """Before the first poll: neither up nor down, no snapshot, no counts."""
+    view = poller(Script({}), clock, wall).view()
+    assert (view.name, view.host) == ("garage", "192.0.2.1")
+    assert (view.snapshot, view.age) == (None, None)
+    stats = view.stats
+    assert (stats.up, stats.polls, stats.failures) == (None, 0, {})
+    assert (stats.last_success, stats.last_duration) == (None, None)
+
+
+def test_good_poll(clock: Clock, wall: Clock) -> None:
+    """A good poll is up; the snapshot has the arrival time of the answer."""
+
+    class Slow(Script):
+        def status(self, keys: tuple[str, ...]) -> Answer:
+            clock.now += 0.25
+            wall.now += 0.25
+            return super().status(keys)
+
+    polled = poller(Slow({"amp": 16, "car": 2}), clock, wall)
+    polled.poll()
+    clock.now += 2
+    view = polled.view()
+    assert (view.stats.up, view.stats.polls, view.stats.failures) == (True, 1, {})
+    assert view.stats.last_success == 1_750_000_000.25
+    assert view.stats.last_duration == 0.25
+    assert view.age == 2
+    assert snapshot(polled).time == 1_750_000_000.25
+    assert (snapshot(polled).charger, snapshot(polled).api) == ("garage", 2)
+    assert values(polled) == {"max_current": 16.0, "car_state": "charging"}
+
+
+def test_labels_reach_every_sink(clock: Clock, wall: Clock) -> None:
+    """The view and every poll, good or failed, carry the current labels of the charger."""
+    polled = poller(Script({"amp": 16}, "busy"), clock, wall)
+    assert (polled.view().labels, polled.last_poll().labels) == ({}, {})
+    for labels in ({"site": "depot"}, {"feeder": "A1"}):
+        polled.labels = labels
+        polled.poll()
+        assert (polled.view().labels, polled.last_poll().labels) == (labels, labels)
+    assert polled.last_poll().snapshot is None
+
+
+# A failed poll
+
+
+def test_failed_poll_is_down_at_once(box: Box, clock: Clock, wall: Clock) -> None:
+    """The first failed poll sets `up` to False, and keeps the time of the last success."""
+    polled = poller(box, clock, wall)
+    polls(polled, clock, 1)
+    box.fault = "busy"
+    polled.poll()
+    stats = polled.view().stats
+    assert (stats.up, stats.reason, stats.failures_in_row) == (False, "busy", 1)
+    assert "api lock" in stats.message
+    assert (stats.polls, stats.failures) == (2, {"busy": 1})
+    assert stats.last_success == 1_750_000_000.0
+
+
+def test_failures_are_counted_by_reason(box: Box, clock: Clock, wall: Clock) -> None:
+    """Each failed poll is counted once, by its reason."""
+    polled = poller(box, clock, wall)
+    for fault in ("busy", "hang", "html", "busy", None, "unauthorized"):
+        box.fault = fault
+        polls(polled, clock, 1)
+    box.close()
+    polls(polled, clock, 2)
+    stats = polled.view().stats
+    expected = {"busy": 2, "timeout": 1, "not_json": 1, "unauthorized": 1, "refused": 2}
+    assert stats.failures == expected
+    assert (stats.polls, stats.failures_in_row) == (8, 3)
+
+
+def test_charger_that_is_off_at_the_start(box: Box, clock: Clock, wall: Clock) -> None:
+    """A charger that never answered is down, has no snapshot, and raises nothing."""
+    box.close()
+    polled = poller(box, clock, wall)
+    polls(polled, clock, 3)
+    view = polled.view()
+    assert (view.stats.up, view.snapshot, view.age) == (False, None, None)
+    assert view.stats.last_success is None
+
+
+@pytest.mark.parametrize("interval_seconds", [1.0, 5.0, 30.0])
+def test_snapshot_is_dropped_after_three_intervals(
+    box: Box, clock: Clock, wall: Clock, interval_seconds: float
+) -> None:
+    """The last readings are shown for exactly three intervals."""
+    polled = poller(box, clock, wall, interval_seconds)
+    polled.poll()
+    box.fault = "busy"
+    for _ in range(2):
+        clock.now += interval_seconds
+        polled.poll()
+        assert values(polled)["max_current"] == 16
+    clock.now = 1000 + 3 * interval_seconds
+    assert values(polled)["max_current"] == 16
+    clock.now += 0.001
+    assert polled.view().snapshot is None
+    assert polled.view().age == pytest.approx(3 * interval_seconds + 0.001)
+
+
+def test_snapshot_is_dropped_while_a_poll_hangs(clock: Clock, wall: Clock) -> None:
+    """The age of readings depends on the clock, not on the next poll, which may hang."""
+    polled = poller(Script({"amp": 16}), clock, wall)
+    polled.poll()
+    clock.now += 15.001
+    assert polled.view().snapshot is None
+    assert polled.view().stats.up is True
+
+
+def test_recovery(box: Box, clock: Clock, wall: Clock) -> None:
+    """After an outage one good poll is up with new readings; the counts remain."""
+    polled = poller(box, clock, wall)
+    polls(polled, clock, 1)
+    box.fault = "unavailable"
+    polls(polled, clock, 5)
+    box.fault = None
+    box.charger.amp = 10
+    wall.now += 1000
+    polled.poll()
+    view = polled.view()
+    assert (view.stats.up, view.stats.reason, view.stats.message) == (True, "", "")
+    assert (view.stats.failures, view.stats.failures_in_row) == ({"http_status": 5}, 0)
+    assert view.stats.last_success == 1_750_001_000.0
+    assert values(polled)["max_current"] == 10
+
+
+def test_slow_readings_are_dropped_after_an_outage(box: Box, clock: Clock, wall: Clock) -> None:
+    """After an outage, which may have replaced the charger, no old reading is shown."""
+    polled = poller(box, clock, wall)
+    polls(polled, clock, 4)
+    assert values(polled)["device_name"] == "garage"
+    box.fault = "busy"
+    polls(polled, clock, 4)
+    box.charger = Charger("V4", name="carport", serial="222222")
+    box.fault = None
+    for _ in range(4):
+        polls(polled, clock, 1)
+        assert values(polled)["serial"] == "222222"
+        assert values(polled).get("device_name") in (None, "carport")
+    assert values(polled)["device_name"] == "carport"
+
+
+def test_slow_readings_survive_one_failure(box: Box, clock: Clock, wall: Clock) -> None:
+    """One failed poll drops no slow reading."""
+    polled = poller(box, clock, wall)
+    polls(polled, clock, 4)
+    box.fault = "busy"
+    polls(polled, clock, 1)
+    box.fault = None
+    polls(polled, clock, 1)
+    assert values(polled)["device_name"] == "garage"
+
+
+# Another charger
+
+
+def test_v2_then_v1_leaves_no_v2_reading(box: Box, clock: Clock, wall: Clock) -> None:
+    """After a replacement by V2 hardware, no reading is shown that only API v2 has."""
+    polled = poller(box, clock, wall)
+    polls(polled, clock, 4)
+    assert ONLY_V2 - {"pv_power"} <= values(polled).keys()
+    box.charger, box.api = Charger("V2", serial="333333"), "both"
+    polls(polled, clock, 1)
+    assert snapshot(polled).api == 1
+    assert values(polled)["serial"] == "333333"
+    assert not ONLY_V2 & values(polled).keys()
+
+
+def test_v1_then_v2_shows_nothing_of_an_earlier_v2(box: Box, clock: Clock, wall: Clock) -> None:
+    """Readings of a v2 charger are not shown again after a time with v1."""
+    polled = poller(box, clock, wall)
+    box.charger.reboots = 77
+    polls(polled, clock, 4)
+    box.api = "1"
+    polls(polled, clock, 30)
+    box.charger, box.api = Charger("V3", name="carport", serial="222222"), "2"
+    for _ in range(4):
+        polls(polled, clock, 1)
+        shown = values(polled)
+        assert (snapshot(polled).api, shown["serial"]) == (2, "222222")
+        assert shown.get("device_name") in (None, "carport")
+        assert shown.get("model") in (None, "go-eCharger")
+        assert shown.get("variant") in (None, "11")
+        assert shown.get("reboots") in (None, 1)
+    assert values(polled)["device_name"] == "carport"
+
+
+# Bad values
+
+
+def test_bad_value_affects_one_channel(clock: Clock, wall: Clock) -> None:
+    """A value that cannot be decoded is absent and counted by key; other values remain."""
+    polled = poller(
+        Script(
+            {"amp": "sixteen", "car": 2, "fhz": -5},
+            {"amp": 16, "car": 2, "fhz": [50]},
+            {"amp": 16, "car": 2, "fhz": 50},
+        ),
+        clock,
+        wall,
+    )
+    polled.poll()
+    assert values(polled) == {"car_state": "charging"}
+    polled.poll()
+    polled.poll()
+    stats = polled.view().stats
+    assert stats.decode_failures == {"amp": 1, "fhz": 2}
+    assert (stats.up, stats.failures) == (True, {})
+    assert values(polled) == {"max_current": 16, "car_state": "charging", "grid_frequency": 50}
+
+
+def test_bad_slow_value_is_counted_per_answer(clock: Clock, wall: Clock) -> None:
+    """An undecodable slow key is counted once for each answer that contains it."""
+
+    class OnlyAsked(Script):
+        def status(self, keys: tuple[str, ...]) -> Answer:
+            return Answer(2, {"fna": 5.5} if "fna" in keys else {})
+
+    polled = poller(OnlyAsked({}), clock, wall)
+    polls(polled, clock, 24)
+    assert polled.view().stats.decode_failures == {"fna": 2}
+
+
+def test_bad_value_of_v1_is_counted(clock: Clock, wall: Clock) -> None:
+    """An undecodable value of API v1 is counted by its v2 key."""
+    polled = poller(Script({"amp": "x", "car": 2}, api=1), clock, wall)
+    polls(polled, clock, 2)
+    assert polled.view().stats.decode_failures == {"amp": 2}
+    assert values(polled) == {"car_state": "charging"}
+
+
+# Back-off
+
+
+@pytest.mark.parametrize(
+    ("interval_seconds", "waits"),
+    [
+        (5.0, [5, 5, 10, 20, 40, 60, 60]),
+        (1.0, [1, 1, 2, 4, 8, 16, 32]),
+        (45.0, [45, 45, 60, 60, 60, 60, 60]),
+        (60.0, [60, 60, 60, 60, 60, 60, 60]),
+        (90.0, [90, 90, 90, 90, 90, 90, 90]),
+    ],
+)
+def test_back_off(clock: Clock, wall: Clock, interval_seconds: float, waits: list[float]) -> None:
+    """From the third failure in a row the wait doubles, up to 60 s or a longer interval."""
+    polled = poller(Script("timeout"), clock, wall, interval_seconds)
+    assert polled.wait_seconds == interval_seconds
+    seen = []
+    for _ in waits:
+        polled.poll()
+        seen.append(polled.wait_seconds)
+    assert seen == waits
+
+
+def test_back_off_never_overflows(clock: Clock, wall: Clock) -> None:
+    """After thousands of failures the wait is 60 s."""
+    polled = poller(Script("refused"), clock, wall)
+    for _ in range(3000):
+        polled.poll()
+    assert polled.wait_seconds == 60
+
+
+def test_one_success_ends_the_back_off(clock: Clock, wall: Clock) -> None:
+    """After a success the failures are counted from one again."""
+    script = Script(*["timeout"] * 5, {"amp": 16}, *["timeout"] * 3)
+    polled = poller(script, clock, wall)
+    seen = []
+    for _ in range(9):
+        polled.poll()
+        seen.append(polled.wait_seconds)
+    assert seen == [5, 5, 10, 20, 40, 5, 5, 5, 10]
+
+
+# The log
+
+
+def test_outage_is_logged_when_it_begins_and_when_it_ends(
+    records: list[logging.LogRecord], clock: Clock, wall: Clock
+) -> None:
+    """An outage is logged when it begins and when it ends, whatever its reasons."""
+    good: dict[str, object] = {"amp": 16}
+    outage = ("timeout", "timeout", "refused", "busy")
+    polled = poller(Script(good, good, *outage, good, good, "dns", good), clock, wall)
+    polls(polled, clock, 2)
+    assert records == []
+    polls(polled, clock, 4)
+    assert [(each.levelname, each.getMessage()) for each in records] == [("WARNING", "poll failed")]
+    assert records[0].__dict__["values"] == {
+        "charger": "garage",
+        "reason": "timeout",
+        "error": "scripted failure: timeout",
+    }
+    polls(polled, clock, 2)
+    assert [(each.levelname, each.getMessage()) for each in records[1:]] == [
+        ("INFO", "poll succeeded again")
+    ]
+    assert records[1].__dict__["values"] == {"charger": "garage", "failures": 4}
+    polls(polled, clock, 2)
+    assert len(records) == 4
+
+
+def test_charger_off_at_the_start_is_logged_once(
+    records: list[logging.LogRecord], clock: Clock, wall: Clock
+) -> None:
+    """An outage that began before the start is logged once."""
+    polls(poller(Script("refused"), clock, wall), clock, 5)
+    assert [each.getMessage() for each in records] == ["poll failed"]
+
+
+def test_undecodable_value_is_logged_once(
+    records: list[logging.LogRecord], clock: Clock, wall: Clock
+) -> None:
+    """An undecodable key is logged the first time, without its value."""
+    polled = poller(Script({"amp": "s3cret", "car": "s3cret"}), clock, wall)
+    polls(polled, clock, 5)
+    assert [each.getMessage() for each in records] == ["value could not be decoded"] * 2
+    assert sorted(each.__dict__["values"]["key"] for each in records) == ["amp", "car"]
+    assert "s3cret" not in str([each.__dict__ for each in records])
+
+
+# Concurrency
+
+
+def test_view_is_consistent(clock: Clock, wall: Clock) -> None:
+    """A view always belongs to one poll: its statistics and its snapshot fit together."""
+
+    class Turns(Script):
+        polls = 0
+
+        def status(self, keys: tuple[str, ...]) -> Answer:
+            self.polls += 1
+            wall.now += 1
+            if self.polls % 3 == 0:
+                raise ChargerError("busy", "every third")
+            return super().status(keys)
+
+    polled = poller(Turns({"amp": 16}), clock, wall)
+    ended = threading.Event()
+    torn: list[object] = []
+
+    def look() -> None:
+        while not ended.is_set():
+            view = polled.view()
+            failures = sum(view.stats.failures.values())
+            polls = view.stats.polls
+            fits = (
+                failures == polls // 3
+                and (view.stats.up is not False) == (polls % 3 != 0 or polls == 0)
+                and (view.snapshot and view.snapshot.time) == view.stats.last_success
+            )
+            if not fits:
+                torn.append(view)
+
+    watchers = [threading.Thread(target=look) for _ in range(2)]
+    for watcher in watchers:
+        watcher.start()
+    for _ in range(600):
+        polled.poll()
+    ended.set()
+    for watcher in watchers:
+        watcher.join()
+    assert torn == []
+    assert polled.view().stats.polls == 600
+
+
+@pytest.mark.parametrize("interval_seconds", [60.0, 600.0])
+def test_rare_polls_request_everything(
+    box: Box, clock: Clock, wall: Clock, interval_seconds: float
+) -> None:
+    """With an interval of a minute or more, each poll requests all rows in two requests."""
+    client = Client(box.address)
+    poller = Poller("garage", box.address, client, interval_seconds, clock=clock, wall=wall)
+    for count in range(1, 4):
+        poller.poll()
+        assert poller.complete
+        assert box.requests == 2 * count
+        requested = [unquote(target).partition("filter=")[2].split(",") for _, target in box.log]
+        assert set(requested[-1] + requested[-2]) >= SLOW_KEYS | LIVE_KEYS
+        assert max(map(len, requested)) <= 35
+        clock.now += interval_seconds

@@ -1,0 +1,334 @@
+"""The image, the systemd unit and the Kubernetes manifests: valid, and without privileges."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import venv
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from commands import Goe
+from compose import BASE, FILES, PORTS, ROOT, load
+from packaging.requirements import Requirement
+from servers import binary
+
+from goe_exporter import __version__
+from goe_exporter.cli import serve
+from goe_exporter.simulator import Charger, Simulator
+
+UNIT = ROOT / "deploy/systemd/goe-exporter.service"
+ENVIRONMENT = ROOT / "deploy/systemd/goe-exporter.env"
+MANIFESTS = ROOT / "deploy/kubernetes"
+
+EXPOSURE = 1.1
+"""What `systemd-analyze security` may find at most: 0 is shut off, 10 is unprotected."""
+
+LEFT_OPEN = {
+    "PrivateNetwork=",  # it polls chargers and is scraped,
+    "IPAddressDeny=",  # wherever they are,
+    "RestrictAddressFamilies=~AF_(INET|INET6)",
+    "RestrictAddressFamilies=~AF_UNIX",  # after asking name services
+    "ProcSubset=",  # /proc/uptime and the boot's id stamp points measured with a wrong clock
+    "DeviceAllow=",  # the clock's device, to be read, comes with ProtectClock=
+    "RootDirectory=/RootImage=",  # ProtectSystem= instead
+}
+"""What the unit does not shut, and why."""
+
+OPERATOR_LABELS = (
+    *("namespace", "service", "endpoint", "job", "instance"),
+    *("pod", "container", "node"),
+)
+"""Labels that the Prometheus operator gives to a target; the last three change with the pod."""
+
+VARIABLES = {parameter.envvar: parameter.default for parameter in serve.command.params}
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Return the Dockerfile's instructions in order, each with its arguments on one line."""
+    text = re.sub(r"(?m)^#.*\n", "", (ROOT / "Dockerfile").read_text())
+    lines = re.sub(r"\\\n\s*", "", text).splitlines()
+    return [(line.split()[0], line.partition(" ")[2]) for line in lines if line]
+
+
+def last(instruction: str) -> str:
+    """Return the arguments of the last instruction of a kind, which applies to the image."""
+    return [arguments for name, arguments in instructions() if name == instruction][-1]
+
+
+def manifests() -> dict[str, dict[str, Any]]:
+    """Return the Kubernetes objects by kind."""
+    documents = [yaml.safe_load(file.read_text()) for file in sorted(MANIFESTS.glob("*.yaml"))]
+    return {document["kind"]: document for document in documents}
+
+
+def pod() -> dict[str, Any]:
+    """Return the pod template of the Deployment."""
+    spec: dict[str, Any] = manifests()["Deployment"]["spec"]["template"]["spec"]
+    return spec
+
+
+def test_image_is_built_in_its_own_stage() -> None:
+    """A pinned stage builds; the image starts empty and copies only the result."""
+    kinds = [name for name, _arguments in instructions()]
+    stages = [arguments for name, arguments in instructions() if name == "FROM"]
+    assert len(stages) == 2
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-bookworm AS build", stages[0])
+    assert stages[1] == "scratch"
+    image = instructions()[kinds.index("FROM", 1) :]
+    assert {"RUN", "ADD", "SHELL", "VOLUME"} & {name for name, _arguments in image} == set()
+    copied = [arguments for name, arguments in image if name == "COPY"]
+    assert copied[0] == "--from=build /image /"
+    assert all(
+        arguments.startswith("--from=build --chown=10001:10001 ") for arguments in copied[1:]
+    )
+
+
+def test_image_needs_no_shell() -> None:
+    """The command is a list; the image has no shell for a string."""
+    for instruction in ("ENTRYPOINT", "CMD"):
+        assert isinstance(json.loads(last(instruction)), list)
+    healthcheck = last("HEALTHCHECK").partition("CMD")[2]
+    assert json.loads(healthcheck)[0] == "python"
+    for name in FILES:
+        for service in load(name)["services"].values():
+            assert service.get("healthcheck", {}).get("test", ["CMD"])[0] == "CMD"
+
+
+def requirements(name: str) -> set[str]:
+    """Return a distribution and all its installed dependencies."""
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        found.add(current := todo.pop())
+        for text in metadata.requires(current) or []:
+            needed = Requirement(text)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                todo += {needed.name} - found
+    return found
+
+
+def environment(folder: Path) -> None:
+    """Create an environment with the exporter and its dependencies, as the image's first stage."""
+    venv.create(folder, symlinks=True, with_pip=False)
+    (site,) = (folder / "lib").glob("python3*/site-packages")
+    for name in requirements("goe-exporter") - {"goe-exporter"}:
+        for file in metadata.files(name) or []:
+            if ".." not in file.parts and file.locate().is_file():
+                (site / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(str(file.locate()), site / file)
+    shutil.copytree(ROOT / "goe_exporter", site / "goe_exporter")
+    program = folder / "bin" / "goe-exporter"
+    program.write_text(f"#!{folder}/bin/python\nfrom goe_exporter.cli.main import main\nmain()\n")
+    program.chmod(0o755)
+
+
+def is_elf(path: Path) -> bool:
+    """Return whether a file is a program or library for the processor."""
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
+
+
+@pytest.mark.system
+def test_image_works(tmp_path: Path, simulator: Simulator) -> None:
+    """The image's content runs as its user in an empty root, and has no other program."""
+    if os.geteuid() != 0:
+        assert os.environ.get("CI") != "true"
+        pytest.skip("only root can change the root directory")
+    home, image = tmp_path / "goe-exporter", tmp_path / "image"
+    environment(home)
+    subprocess.run([sys.executable, ROOT / "deploy/image.py", home, image], check=True)
+    box = simulator.add(Charger("V4"))
+    chroot = [binary("chroot"), "--userspec=10001:10001", str(image), f"{home}/bin/goe-exporter"]
+    names = {"PATH": f"{home}/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [*chroot, "read", box.address, "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=names)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["up"] is True
+    files = [path for path in image.rglob("*") if path.is_file() and not path.is_symlink()]
+    programs = [path.name for path in files if ".so" not in path.name and is_elf(path)]
+    assert programs == [Path(sys.executable).resolve().name]
+    assert not {path.name for path in files} & {"sh", "bash", "dash", "busybox", "pip", "apt"}
+    assert any(path.name == "libgcc_s.so.1" for path in files)  # for threads to end
+
+
+def test_image_runs_as_a_numeric_user() -> None:
+    """The image's user is a number, so that Kubernetes can verify that it is not root."""
+    user = last("USER")
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
+    security = pod()["securityContext"]
+    assert f"{security['runAsUser']}:{security['runAsGroup']}" == user
+    assert "-o {} -g {}".format(*user.split(":")) in last("RUN")
+
+
+def test_image_starts_the_server() -> None:
+    """The image serves, stops on SIGTERM, and has the health check of compose."""
+    assert json.loads(last("ENTRYPOINT")) == ["goe-exporter"]
+    assert json.loads(last("CMD")) == ["serve"]
+    assert last("STOPSIGNAL") == "SIGTERM"
+    assert last("EXPOSE") == str(PORTS["exporter"])
+    check = json.loads(last("HEALTHCHECK").partition("CMD")[2])
+    assert ["CMD", *check] == load(BASE)["services"]["exporter"]["healthcheck"]["test"]
+
+
+def test_dockerignore_fits_the_dockerfile() -> None:
+    """`.dockerignore` lets exactly the files through that the Dockerfile copies."""
+    copied = {
+        source
+        for name, arguments in instructions()
+        if name == "COPY" and not arguments.startswith("--from")
+        for source in arguments.split()[:-1]
+    }
+    ignore = (ROOT / ".dockerignore").read_text().split("\n")
+    assert "*" in ignore
+    assert {line[1:] for line in ignore if line.startswith("!")} == copied
+    assert all((ROOT / source).exists() for source in copied)
+
+
+def test_variables_are_options_of_serve() -> None:
+    """Every variable in a deployment is one of `serve`, with the documented default."""
+    files = [*(ROOT / name for name in FILES), ROOT / ".env.example", UNIT, ENVIRONMENT]
+    named = {name for file in files for name in re.findall(r"GOE_EXPORTER_\w+", file.read_text())}
+    assert len(named) > 4
+    assert named <= set(VARIABLES)
+    told = re.findall(r"(?m)^# (GOE_EXPORTER_\w+)=(.*)", ENVIRONMENT.read_text())
+    defaults = {name: value for name, value in told if isinstance(VARIABLES[name], str)}
+    assert defaults == {name: VARIABLES[name] for name in defaults}
+    assert len(defaults) == 3
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """Return the unit with an existing program and environment file."""
+    text = UNIT.read_text()
+    text = re.sub("(?m)^ExecStart=[^ ]+", f"ExecStart={binary('true')}", text)
+    text = re.sub("(?m)^EnvironmentFile=.*", f"EnvironmentFile={ENVIRONMENT}", text)
+    path = tmp_path / UNIT.name
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.system
+def test_unit_is_verified(unit: Path) -> None:
+    """`systemd-analyze verify` reports nothing about the unit."""
+    command = [binary("systemd-analyze"), "verify", "--man=no", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def security(unit: Path, *options: str) -> str:
+    """Return the report of `systemd-analyze security` about a unit."""
+    command = [binary("systemd-analyze"), "security", "--offline=yes", *options, str(unit)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.system
+def test_exposure_of_the_unit(unit: Path) -> None:
+    """`systemd-analyze security` finds only the exposure listed here."""
+    checks = json.loads(security(unit, "--json=short"))
+    assert {check["name"] for check in checks if not check["set"]} == LEFT_OPEN
+    level = re.search(r"Overall exposure level for \S+: ([0-9.]+)", security(unit, "--no-pager"))
+    assert level is not None
+    assert float(level[1]) <= EXPOSURE
+
+
+def test_unit_starts_the_exporter(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The unit's command and environment are a valid configuration of two chargers."""
+    for line in ENVIRONMENT.read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, value = shlex.split(line)[0].split("=", 1)
+            monkeypatch.setenv(name, value)
+    start = re.search("(?m)^ExecStart=(.*)", UNIT.read_text())
+    assert start is not None
+    program, *arguments = shlex.split(start[1])
+    assert Path(program).name == "goe-exporter"
+    outcome = goe(*arguments, "--config.check")
+    assert outcome.out == "the configuration is valid: 2 charger(s)\n", outcome
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "Deployment", "Service"])
+def test_manifests_follow_the_schema(kind: str) -> None:
+    """Kubernetes' own schema accepts every manifest, without unknown keys."""
+    version = kubernetes_validate.latest_version()
+    kubernetes_validate.validate(manifests()[kind], version, strict=True)
+
+
+def test_manifests_are_applied_together() -> None:
+    """The kustomization lists every manifest and the image of the Deployment."""
+    kustomization = manifests()["Kustomization"]
+    files = {file.name for file in MANIFESTS.glob("*.yaml")} - {"kustomization.yaml"}
+    assert set(kustomization["resources"]) == files
+    (image,) = kustomization["images"]
+    assert f"{image['name']}:{image['newTag']}" == f"goe-exporter:{__version__}"
+    assert pod()["containers"][0]["image"] == f"goe-exporter:{__version__}"
+
+
+def test_references_of_the_manifests() -> None:
+    """Monitor, Service, pod and configuration refer to each other by the right names."""
+    found = manifests()
+    service, deployment = found["Service"], found["Deployment"]
+    monitor = found["ServiceMonitor"]["spec"]
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    (port,) = service["spec"]["ports"]
+    assert [endpoint["port"] for endpoint in monitor["endpoints"]] == [port["name"]]
+    assert monitor["endpoints"][0]["path"] == "/metrics"
+    relabeling, drop = monitor["endpoints"][0]["relabelings"]
+    assert relabeling["targetLabel"] == "instance"
+    assert relabeling["sourceLabels"] == ["__meta_kubernetes_service_name"]
+    assert drop["action"] == "labeldrop"
+    assert [name for name in OPERATOR_LABELS if not re.fullmatch(drop["regex"], name)] == [
+        *("namespace", "service", "endpoint", "job", "instance"),
+    ]
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    (container,) = pod()["containers"]
+    assert container["ports"] == [{"name": port["targetPort"], "containerPort": port["port"]}]
+    (volume,) = pod()["volumes"]
+    assert volume["configMap"]["name"] == found["ConfigMap"]["metadata"]["name"]
+    assert [mount["name"] for mount in container["volumeMounts"]] == [volume["name"]]
+
+
+def test_pod_is_single_and_unprivileged() -> None:
+    """There is one pod, with an ordinary user, no capabilities and a read-only file system."""
+    deployment = manifests()["Deployment"]["spec"]
+    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
+    assert pod()["automountServiceAccountToken"] is False
+    assert pod()["securityContext"]["runAsNonRoot"] is True
+    assert pod()["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = pod()["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container["resources"]["limits"]
+    probes = {
+        name: probe["httpGet"]["path"] for name, probe in container.items() if "Probe" in name
+    }
+    assert probes == {
+        "startupProbe": "/-/healthy",
+        "livenessProbe": "/-/healthy",
+        "readinessProbe": "/-/ready",
+    }
+
+
+def test_pod_starts_the_exporter(goe: Goe, tmp_path: Path) -> None:
+    """The container's arguments and the ConfigMap are a valid configuration."""
+    (container,) = pod()["containers"]
+    for name, text in manifests()["ConfigMap"]["data"].items():
+        (tmp_path / name).write_text(text)
+    folder = container["volumeMounts"][0]["mountPath"]
+    arguments = [argument.replace(folder, str(tmp_path)) for argument in container["args"]]
+    assert f"--web.listen-address=:{PORTS['exporter']}" in arguments
+    outcome = goe(*arguments, "--config.check")
+    assert outcome.out == "the configuration is valid: 2 charger(s)\n", outcome

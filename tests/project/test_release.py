@@ -1,0 +1,172 @@
+"""Releases: workflows, the tag, the oldest dependencies and their review."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from compose import FILES
+from paths import ROOT
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+REVIEW = (ROOT / "docs" / "dependencies.md").read_text()
+
+
+FIRST_ON_NODE_24 = {
+    "actions/checkout": 5,
+    "actions/download-artifact": 7,
+    "actions/setup-python": 6,
+    "actions/upload-artifact": 6,
+}
+"""Action → its first major version whose `action.yml` says `using: node24`."""
+
+
+def workflow(name: str) -> dict[str, Any]:
+    """Return a workflow; YAML 1.1 reads its key `on` as True."""
+    found: dict[str, Any] = yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text())
+    return found
+
+
+@pytest.mark.system
+def test_workflows_follow_the_schema() -> None:
+    """GitHub's schema accepts every workflow."""
+    assert {path.stem for path in WORKFLOWS} == {"ci", "release"}
+    checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
+    command = [*checker, "vendor.github-workflows", *map(str, WORKFLOWS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflows_trust_nobody(path: Path) -> None:
+    """Actions are pinned to a commit; workflows have no write permission and no secrets."""
+    text, document = path.read_text(), workflow(path.stem)
+    assert document["permissions"] == {"contents": "read"}
+    assert "secrets" not in text
+    for used in re.findall(r"uses: (\S+)", text):
+        assert used.startswith("./") or re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", used), used
+    for name, job in document["jobs"].items():
+        granted = {"id-token": "write"} if name == "publish" else None
+        assert job.get("permissions") == granted
+        for step in job.get("steps", []):
+            assert "${{" not in step.get("run", "")
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"] == {"persist-credentials": False}
+
+
+def test_actions_run_on_a_current_runtime() -> None:
+    """GitHub's actions have versions that run on Node 24."""
+    pinned = re.findall(
+        r"uses: (actions/[\w-]+)@[0-9a-f]{40} # v(\d+)\.\d+\.\d+",
+        "".join(path.read_text() for path in WORKFLOWS),
+    )
+    assert {name for name, _major in pinned} == set(FIRST_ON_NODE_24)
+    for name, major in pinned:
+        assert int(major) >= FIRST_ON_NODE_24[name], name
+
+
+@pytest.mark.system
+def test_dependabot_follows_the_schema() -> None:
+    """Dependabot's schema accepts its configuration."""
+    checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
+    command = [*checker, "vendor.dependabot", str(ROOT / ".github" / "dependabot.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_dependabot_updates_everything_that_is_pinned() -> None:
+    """Images, base image, actions and Python packages are updated where they are pinned."""
+    configuration = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())
+    folders = {
+        each["package-ecosystem"]: each.get("directories", [each.get("directory")])
+        for each in configuration["updates"]
+    }
+    assert folders == {
+        "docker-compose": ["/", "/deploy/compose"],
+        "docker": ["/"],
+        "github-actions": ["/"],
+        "pip": ["/", "/.ci"],
+    }
+    tools = (ROOT / ".ci" / "release-tools.txt").read_text().split()
+    assert [tool.partition("==")[0] for tool in tools] == ["build", "pip-audit", "twine"]
+    assert "==" not in (ROOT / "Makefile").read_text()
+
+
+def test_dependabot_finds_every_compose_file() -> None:
+    """Dependabot recognizes the names of all compose files."""
+    for name in FILES:
+        assert re.search(r"(docker-)?compose(-\w+)?(\.[\w-]+)?\.ya?ml$", Path(name).name)
+        assert (Path("/") / name).parent in (Path("/"), Path("/deploy/compose"))
+
+
+def test_a_release_is_tested_built_and_published() -> None:
+    """Only a tag publishes: tested, built once, from the trusted environment."""
+    document = workflow("release")
+    assert document[True] == {"push": {"tags": ["v*"]}}
+    jobs = document["jobs"]
+    assert jobs["test"]["uses"] == "./.github/workflows/ci.yml"
+    assert "workflow_call" in workflow("ci")[True]
+    runs = [step["run"] for step in jobs["build"]["steps"] if "run" in step]
+    assert runs == ['sh .ci/release-tag "$GITHUB_REF_NAME"', "make dist"]
+    assert jobs["publish"]["needs"] == ["test", "build"]
+    assert jobs["publish"]["environment"] == "pypi"
+    assert jobs["publish"]["steps"][-1]["with"] == {"attestations": True}
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("tag", "changelog", "said"),
+    [
+        ("v1.2.3", "## 1.2.3 - 2026-12-01\n\n## 1.2.2 - 2026-11-01\n", "v1.2.3 can be released"),
+        ("1.2.3", "## 1.2.3 - 2026-12-01\n", "the tag is 1.2.3, not v1.2.3"),
+        ("v1.2.4", "## 1.2.4 - 2026-12-01\n", "the tag is v1.2.4, not v1.2.3"),
+        ("v1.2.3", "## Unreleased\n\n## 1.2.3 - 2026-12-01\n", "is '## Unreleased'"),
+        ("v1.2.3", "## 1.2.2 - 2026-11-01\n", "is '## 1.2.2 - 2026-11-01'"),
+        ("v1.2.3", "## 1.2.3\n", "is '## 1.2.3', not '## 1.2.3 - YEAR-MONTH-DAY'"),
+        ("v1.2.3", "## 1x2.3 - 2026-12-01\n", "is '## 1x2.3"),
+        ("v1.2.3", "nothing\n", "is 'no heading'"),
+    ],
+)
+def test_the_tag_the_version_and_the_changelog_agree(
+    tmp_path: Path, tag: str, changelog: str, said: str
+) -> None:
+    """Only a tag that agrees with the version and the changelog's latest heading is released."""
+    for name in (".ci", "goe_exporter"):
+        (tmp_path / name).mkdir()
+    shutil.copy(ROOT / ".ci" / "release-tag", tmp_path / ".ci")
+    (tmp_path / "goe_exporter" / "__init__.py").write_text('"""A."""\n\n__version__ = "1.2.3"\n')
+    (tmp_path / "CHANGELOG.md").write_text(f"# Changelog\n\n{changelog}")
+    command = ["sh", str(tmp_path / ".ci" / "release-tag"), tag]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == (0 if "can be released" in said else 1)
+    assert said in done.stdout + done.stderr
+
+
+def bounds() -> dict[str, str]:
+    """Return the lower bound of every dependency; some have an upper bound too."""
+    pattern = r"([a-z0-9-]+)>=([0-9.]+)(?:,<[0-9.]+)?"
+    pairs = [re.fullmatch(pattern, text) for text in PROJECT["dependencies"]]
+    assert all(pairs), "a dependency is a name and a lower bound"
+    return {pair[1]: pair[2] for pair in pairs if pair}
+
+
+def test_the_oldest_versions_are_the_lower_bounds() -> None:
+    """`make test-oldest` uses exactly the lower bounds of pyproject.toml."""
+    oldest = (ROOT / "tests" / "oldest.txt").read_text().split()
+    assert oldest == [f"{name}=={version}" for name, version in bounds().items()]
+    steps = workflow("ci")["jobs"]["oldest"]["steps"]
+    assert steps[-1] == {"run": "make servers test-oldest"}
+
+
+def test_every_dependency_is_reviewed() -> None:
+    """The review lists exactly the dependencies, with their bounds."""
+    rows = re.findall(r"(?m)^\| ([a-z0-9-]+) +\| ([0-9.]+) +\|", REVIEW)
+    assert dict(rows) == bounds()

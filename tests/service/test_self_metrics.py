@@ -1,0 +1,96 @@
+"""The exporter's own metrics: polling, reloads, and delivery to InfluxDB."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from exposed import INFLUX, TIME, Samples, lint, samples
+
+from goe_exporter import __version__
+from goe_exporter.influx.stats import DeliveryStats
+from goe_exporter.polling.scheduler import Scheduler
+from goe_exporter.prometheus.exposition import Exposition
+from goe_exporter.service.self_metrics import Reload, providers
+
+
+def text(influx: DeliveryStats | None = None, *, reloaded: bool = True) -> str:
+    """Return the own metrics of an exporter that made two polls, and one internal error."""
+    scheduler = Scheduler(())
+    for seconds in (0.02, 3.0):
+        scheduler.duration.observe(seconds)
+        scheduler.lateness.observe(0.002)
+    scheduler.internal_errors = 1
+    delivery = None if influx is None else lambda: influx
+    own = providers(scheduler, lambda: Reload(reloaded, 1_750_000_000.5), delivery)
+    return Exposition(tuple, own).render()[0].decode("utf-8")
+
+
+def found(influx: DeliveryStats | None = None, *, reloaded: bool = True) -> Samples:
+    """Return the samples of `text`."""
+    return samples(text(influx, reloaded=reloaded))
+
+
+def test_build_and_internal_errors() -> None:
+    """The version is a label; polls aborted by a bug are counted."""
+    assert found()["goe_exporter_build_info", frozenset({("version", __version__)})] == 1
+    assert found()["goe_exporter_defects_total", frozenset()] == 1
+
+
+@pytest.mark.parametrize(("successful", "number"), [(True, 1), (False, 0)])
+def test_reload_of_the_configuration(successful: bool, number: int) -> None:
+    """Whether the last reload succeeded, and when a reload succeeded last."""
+    shown = found(reloaded=successful)
+    assert shown["goe_config_last_reload_successful", frozenset()] == number
+    moment = shown["goe_config_last_reload_success_timestamp_seconds", frozenset()]
+    assert moment == 1_750_000_000.5
+
+
+def test_histograms() -> None:
+    """Poll durations and lateness are cumulative histograms over all chargers, unlabelled."""
+    shown = found()
+    buckets = {
+        dict(labels)["le"]: count
+        for (name, labels), count in shown.items()
+        if name == "goe_exporter_poll_duration_seconds_bucket"
+    }
+    ones = dict.fromkeys(("0.025", "0.05", "0.1", "0.25", "0.5", "1.0", "2.0"), 1.0)
+    assert buckets == {"0.01": 0.0, **ones, "4.0": 2.0, "+Inf": 2.0}
+    assert shown["goe_exporter_poll_duration_seconds_count", frozenset()] == 2
+    assert shown["goe_exporter_poll_duration_seconds_sum", frozenset()] == pytest.approx(3.02)
+    late = "goe_exporter_poll_lateness_seconds_bucket"
+    assert shown[late, frozenset({("le", "0.001")})] == 0
+    assert shown[late, frozenset({("le", "0.005")})] == 2
+
+
+def test_delivery_to_influx() -> None:
+    """With InfluxDB, delivered and waiting points and failed writes are exported."""
+    shown = {
+        (name, *labels): n for (name, labels), n in found(INFLUX).items() if "_influx_" in name
+    }
+    assert shown == {
+        ("goe_influx_points_total", ("result", "written")): 1000,
+        ("goe_influx_points_total", ("result", "rejected")): 2,
+        ("goe_influx_points_total", ("result", "dropped")): 3,
+        ("goe_influx_spooled_points",): 40,
+        ("goe_influx_spool_bytes",): 4096,
+        ("goe_influx_oldest_spooled_timestamp_seconds",): TIME,
+        ("goe_influx_damaged_records_total",): 1,
+        ("goe_influx_write_failures_total", ("reason", "timeout")): 5,
+    }
+
+
+def test_an_empty_spool_has_no_oldest_point() -> None:
+    """Without waiting points there is no timestamp, rather than 0."""
+    assert "goe_influx_oldest" not in text(replace(INFLUX, spooled=0, oldest=None))
+
+
+def test_without_influx_there_are_no_delivery_metrics() -> None:
+    """An exporter without InfluxDB has no metrics of the delivery."""
+    assert "goe_influx" not in text()
+
+
+@pytest.mark.system
+def test_promtool_finds_nothing() -> None:
+    """`promtool check metrics` accepts all of the exporter's own metrics."""
+    lint(text(INFLUX))
