@@ -376,6 +376,12 @@ def test_fleet_groups_by_label(world: World) -> None:
     }  # fmt: skip
 
 
+def test_labels_are_tags_in_influxdb(world: World) -> None:
+    """The values of a label are the values of a tag."""
+    rows = world.influxdb.query('SHOW TAG VALUES FROM "goe_charger" WITH KEY = "site"')
+    assert {row["value"] for row in rows} == {"depot", "home"}
+
+
 def test_chosen_chargers_only(world: World) -> None:
     """With one charger chosen, no panel has a series of another."""
     for query in itertools.chain.from_iterable(queries(name) for name in PROMETHEUS):
