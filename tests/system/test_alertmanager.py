@@ -177,7 +177,7 @@ def test_a_fault_reaches_the_webhook(speak: Callable[..., Speaker], tmp_path: Pa
     with Simulator(clock=lambda: 0.0) as simulator, contextlib.ExitStack() as servers:
         box = simulator.add(charger)
         serve = [
-            *(sys.executable, "-m", "goe_exporter.cli.main", "serve"),
+            *(sys.executable, "-m", "goe_exporter.cli", "serve"),
             *(f"garage={box.address}", "--refresh-interval", "1s"),
             *("--web.listen-address", exporter),
         ]

@@ -122,7 +122,7 @@ def exporter(config: Path, port: int) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "goe_exporter.cli.main",
+        "goe_exporter.cli",
         "serve",
         "--config",
         str(config),
