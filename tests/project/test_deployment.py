@@ -280,7 +280,10 @@ def test_manifests_find_each_other() -> None:
     assert monitor["endpoints"][0]["path"] == "/metrics"
     relabeling, drop = monitor["endpoints"][0]["relabelings"]
     assert relabeling["targetLabel"] == "instance"
-    assert relabeling["sourceLabels"] == ["__meta_kubernetes_service_name"]
+    # An exporter of the same name in another namespace is another: it must not hide that one is down.
+    assert relabeling["sourceLabels"] == [
+        *("__meta_kubernetes_namespace", "__meta_kubernetes_service_name"),
+    ]
     assert drop["action"] == "labeldrop"
     assert [name for name in OPERATOR_LABELS if not re.fullmatch(drop["regex"], name)] == [
         *("namespace", "service", "endpoint", "job", "instance"),
