@@ -294,10 +294,10 @@ def test_a_dead_charger_is_unreachable(world: World) -> None:
 
 
 def test_a_charger_of_api_v1(world: World) -> None:
-    """It charges; why, and how good its WiFi is, it does not tell; its sensor is the board's."""
+    """It charges; why, and how good its Wi-Fi is, it does not tell; its sensor is the board's."""
     assert values(shown(world, "State", "old")) == [2]
     assert shown(world, "Why it charges, or not", "old") == []
-    assert shown(world, "WiFi", "old") == []
+    assert shown(world, "Wi-Fi", "old") == []
     (board_sensor,) = shown(world, "Temperatures", "old")
     assert board_sensor.labels["sensor"] == "board"
 
