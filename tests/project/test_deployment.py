@@ -280,7 +280,7 @@ def test_manifests_find_each_other() -> None:
     assert monitor["endpoints"][0]["path"] == "/metrics"
     relabeling, drop = monitor["endpoints"][0]["relabelings"]
     assert relabeling["targetLabel"] == "instance"
-    # An exporter of the same name in another namespace is another: it must not hide that one is down.
+    # One of the same name in another namespace must not hide that an exporter is down.
     assert relabeling["sourceLabels"] == [
         *("__meta_kubernetes_namespace", "__meta_kubernetes_service_name"),
     ]
