@@ -64,6 +64,8 @@ class Step(NamedTuple):
 
 FINE = Step("5m", "10m", "1h", MOST_WATTS * 300)
 HOURLY = Step("1h", "2h", "12h", MOST_WATTS * 3600, ":1h")
+STEPS_OF_GAP = 12
+"""How many steps the longest gap is."""
 
 PLUGGED = ("charging", "waiting_for_car", "complete")
 METER = "Sum of the chargers' energy meters since they were manufactured."
@@ -101,10 +103,12 @@ def charged(counter: str, span: str, by: Step = FINE, ahead: str = "") -> str:
     """
     steps, window = f"[{span}:{by.step}]{ahead}", f"[{span}{by.samples}]{ahead}"
     around = f"increase({counter}[{by.twice}{by.samples}])"
+    before = f"last_over_time({counter}[{by.gap}:{by.step}] offset {by.step})"
+    across_gap = f"max_over_time(({counter} - {before}){steps}) > {STEPS_OF_GAP * by.most_joules}"
     jumped = (
         f"resets({counter}{window}) > 0 or max_over_time({around}{steps}) > {2 * by.most_joules}"
+        f" or {across_gap}"
     )
-    before = f"last_over_time({counter}[{by.gap}:{by.step}] offset {by.step})"
     bounded = f"sum_over_time(clamp({counter} - {before}, 0, {by.most_joules}){steps})"
     return f"(increase({counter}{window}) unless ({jumped}) or {bounded})"
 

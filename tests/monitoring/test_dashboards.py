@@ -671,6 +671,32 @@ def test_no_panel_leaves_out_chargers() -> None:
     assert cut == {("Slowest chargers", "5")}
 
 
+# A meter that is not read for a while
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("after", "kwh"),
+    [("40516920000", 3.75), ("7756920000", 3.75), ("4536720000", 5.5)],
+    ids=["it jumps by 10 MWh", "it jumps by 900 kWh", "it charges 5.5 kWh"],
+)
+def test_a_jump_in_a_gap_of_the_readings_is_not_energy(
+    after: str, kwh: float, tmp_path: Path
+) -> None:
+    """A meter that shows more after half an hour counts as far as the charger could give it."""
+    meter = {
+        "series": 'goe_energy_joules_total{job="goe",instance="pi:10332",charger="garage"}',
+        "values": f"4516920000x399 stale _x119 {after}x400",
+    }
+    (query,) = queries("prometheus/energy.json", "Selected time range")
+    found = {
+        "expr": Moment(0, 3 * 3600, 15).fill(query.text),
+        "eval_time": "3h",
+        "exp_samples": [{"labels": "{}", "value": kwh}],
+    }
+    promtool_finds(tmp_path, [meter], [found])
+
+
 # What the documentation says about PromQL
 
 

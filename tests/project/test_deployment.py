@@ -283,7 +283,10 @@ def test_references_of_the_manifests() -> None:
     assert monitor["endpoints"][0]["path"] == "/metrics"
     relabeling, drop = monitor["endpoints"][0]["relabelings"]
     assert relabeling["targetLabel"] == "instance"
-    assert relabeling["sourceLabels"] == ["__meta_kubernetes_service_name"]
+    # One of the same name in another namespace must not hide that an exporter is down.
+    assert relabeling["sourceLabels"] == [
+        *("__meta_kubernetes_namespace", "__meta_kubernetes_service_name"),
+    ]
     assert drop["action"] == "labeldrop"
     assert [name for name in OPERATOR_LABELS if not re.fullmatch(drop["regex"], name)] == [
         *("namespace", "service", "endpoint", "job", "instance"),

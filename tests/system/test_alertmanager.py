@@ -249,6 +249,18 @@ ALL = (
     alert("GoeOverTemperature", "critical", "temperature", "yard"),
     alert("GoeTemperatureHigh", "warning", "temperature", "yard", sensor="board"),
     alert("GoeTemperatureHigh", "warning", "temperature", "barn", sensor="board"),
+    alert("GoeExporterDown", "critical", "exporter", instance="loft:10332", cluster="a"),
+    alert(
+        "GoeChargerUnreachable",
+        "warning",
+        "reachability",
+        "attic",
+        instance="loft:10332",
+        cluster="b",
+    ),
+    alert("GoeFrequencyOutOfBand", "warning", "grid", "attic", instance="loft:10332", cluster="a"),
+    alert("GoeGroundFault", "critical", "error", "attic", instance="loft:10332", cluster="b"),
+    alert("GoeChargerError", "warning", "error", "attic", instance="loft:10332", cluster="a"),
     alert("GoeInfluxPointsDropped", "warning", "influx"),
     alert("DiskFull", "warning", "exporter"),
 )
@@ -266,6 +278,7 @@ GROUPS = {
     ("goe", "garage"),
     ("goe", "yard"),
     ("goe", "barn"),
+    ("goe", "attic"),
     ("cottage", "yard"),
 }
 """Job and charger of each message."""
