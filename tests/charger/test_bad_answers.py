@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
+from clients import impatient
 from clocks import Clock
 from faults import REASON_BY_FAULT
 from prometheus_client.parser import text_string_to_metric_families
+from servers import PATIENCE_SECONDS
 
 from goe_exporter.charger.client import Client
 from goe_exporter.polling.poller import Poller
@@ -33,13 +37,14 @@ def test_bad_answer(simulator: Simulator, fault: str, api: str) -> None:
     """Down at once, readings for three more intervals, and up again without help."""
     clock = Clock()
     box = simulator.add(Charger("V3"))
-    client = Client(box.address, api, deadline_seconds=1.0)  # type: ignore[arg-type]
+    client = Client(box.address, api, deadline_seconds=PATIENCE_SECONDS)  # type: ignore[arg-type]
     collector = Poller("garage", box.address, client, INTERVAL_SECONDS, clock=clock)
     collector.poll()
     assert samples(collector)["goe_up"] == 1
     box.fault = fault
     clock.now += INTERVAL_SECONDS
-    collector.poll()
+    with impatient(client) if REASON_BY_FAULT[fault] == "timeout" else nullcontext():
+        collector.poll()
     shown = samples(collector)
     assert shown["goe_up"] == 0
     assert shown[f"goe_poll_failures_total {REASON_BY_FAULT[fault]}"] == 1

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import nullcontext
 from urllib.parse import unquote
 
 import pytest
+from clients import SHORT_SECONDS, impatient
 from faults import HARMLESS, REASON_BY_FAULT
+from servers import PATIENCE_SECONDS, returned, wait_for
 from speaker import Speak, Speaker
 
 from goe_exporter.channels.snapshot import Answer
 from goe_exporter.charger.client import Client, write_targets
 from goe_exporter.errors import ChargerError, RefusedError, UsageError
 from goe_exporter.simulator import FAULTS, Box, Car, Charger, Simulator
+from goe_exporter.transport.http import HttpAnswer
 
-DEADLINE_SECONDS = 0.6
-ALLOWANCE_SECONDS = 1.5
 KEYS = ("car", "amp", "nrg")
 
 
@@ -30,7 +32,7 @@ def box(simulator: Simulator) -> Box:
 
 
 def client(host: Box | Speaker, api: str = "auto", **options: object) -> Client:
-    options = {"deadline_seconds": DEADLINE_SECONDS} | options
+    options = {"deadline_seconds": PATIENCE_SECONDS} | options
     return Client(host.address, api, **options)  # type: ignore[arg-type]
 
 
@@ -71,23 +73,24 @@ def test_every_fault_has_its_reason_here() -> None:
 def test_fault_gives_its_reason(box: Box, fault: str, expected: str | None, api: str) -> None:
     """Each fault of a charger has a fixed reason, within the deadline."""
     box.fault = fault
-    started = time.monotonic()
+    deadline = SHORT_SECONDS if expected == "timeout" else PATIENCE_SECONDS
+    asker = client(box, api, deadline_seconds=deadline)
     if expected is None:
-        assert client(box, api).status(KEYS).status["amp"] == 16
+        assert asker.status(KEYS).status["amp"] == 16
     else:
-        assert reason(client(box, api)) == expected
-    assert time.monotonic() - started < DEADLINE_SECONDS + ALLOWANCE_SECONDS
+        assert returned(lambda: reason(asker)) == expected
+    wait_for(lambda: box.requests > 0, "the request")
     assert box.requests == 1
 
 
 def test_real_contention_is_busy(box: Box) -> None:
     """A charger that serves another client for too long is `busy`."""
-    box.latency, box.lock_wait_s = 0.5, 0.1
-    other = threading.Thread(target=client(box).status, args=(KEYS,))
+    box.latency, box.lock_wait_s = 3600.0, 0.1
+    other = threading.Thread(target=reason, args=(client(box),))
     other.start()
-    while not box.requests:
-        time.sleep(0.005)
+    wait_for(lambda: box.requests > 0, "the other's request")
     assert reason(client(box)) == "busy"
+    box.close()
     other.join()
 
 
@@ -231,9 +234,11 @@ def test_only_an_answer_decides(simulator: Simulator, fault: str) -> None:
     """A timeout, an error or an invalid answer does not decide the API."""
     box = simulator.add(Charger("V2"))
     box.fault = fault
-    asker = client(box, deadline_seconds=0.5)
-    reason(asker)
+    asker = client(box)
+    with impatient(asker) if fault == "hang" else nullcontext():
+        reason(asker)
     assert asker.api is None
+    wait_for(lambda: box.requests > 0, "the request")
     assert targets(box) == ["/api/status?filter=car,amp,nrg"]
     box.fault = None
     assert asker.status(KEYS).api == 1
@@ -242,10 +247,11 @@ def test_only_an_answer_decides(simulator: Simulator, fault: str) -> None:
 @pytest.mark.parametrize("fault", ["hang", "unavailable", "empty"])
 def test_a_failure_does_not_change_the_api(box: Box, fault: str) -> None:
     """During and after an outage the detected API is requested again."""
-    asker = client(box, deadline_seconds=0.5)
+    asker = client(box)
     asker.status(KEYS)
     box.fault = fault
-    reason(asker)
+    with impatient(asker) if fault == "hang" else nullcontext():
+        reason(asker)
     assert asker.api == 2
     assert "/status" not in targets(box)
 
@@ -297,9 +303,20 @@ def test_hardware_that_has_only_v1_stays_with_it(simulator: Simulator) -> None:
 def test_one_deadline_for_both_apis(simulator: Simulator) -> None:
     """The deadline of a status includes both of its requests."""
     box = simulator.add(Charger("V2"))
-    box.latency = 0.7
-    assert reason(client(box, deadline_seconds=1.0)) == "timeout"
+    asker = client(box)
+    get, moments = asker._transport.get, []
+
+    def noted(target: str, until: float | None = None) -> HttpAnswer:
+        moments.append(until)
+        return get(target, until)
+
+    asker._transport.get = noted  # type: ignore[method-assign]
+    before = time.monotonic()
+    asker.status(KEYS)
     assert len(targets(box)) == 2
+    first, second = moments
+    assert first == second
+    assert before <= first - PATIENCE_SECONDS <= time.monotonic()
 
 
 def test_no_api_at_all_is_not_found_and_no_verdict(speak: Speak) -> None:
@@ -383,7 +400,7 @@ def test_charger_that_knows_no_key_is_not_taken_for_old(simulator: Simulator) ->
 def test_one_request_in_flight_whoever_asks(box: Box) -> None:
     """The requests of eight threads are sent one at a time, and all are answered."""
     box.latency = 0.01
-    asker = client(box, deadline_seconds=4)
+    asker = client(box)
     barrier = threading.Barrier(8)
     answers: list[Answer] = []
 
@@ -406,11 +423,12 @@ def test_one_request_in_flight_whoever_asks(box: Box) -> None:
 
 def test_a_failure_does_not_keep_others_out(box: Box) -> None:
     """A failed request does not block the next one."""
-    asker = client(box, deadline_seconds=0.5)
+    asker = client(box)
     box.fault = "hang"
-    assert reason(asker) == "timeout"
-    with pytest.raises(ChargerError):
-        asker.write(2, "amp", 10)
+    with impatient(asker):
+        assert reason(asker) == "timeout"
+        with pytest.raises(ChargerError):
+            asker.write(2, "amp", 10)
     box.fault = None
     assert asker.status(KEYS).status["amp"] == 16
 
@@ -540,9 +558,14 @@ def test_write_to_old_firmware_refused(simulator: Simulator) -> None:
 def test_write_that_fails_is_no_refusal(box: Box, api: int, fault: str, expected: str) -> None:
     """A failed request of a write is a `ChargerError` with its reason, not a refusal."""
     box.fault = fault
-    with pytest.raises(ChargerError) as caught:
-        client(box, deadline_seconds=0.5).write(api, "amp", 16)
+    asker = client(box)
+    with (
+        impatient(asker) if expected == "timeout" else nullcontext(),
+        pytest.raises(ChargerError) as caught,
+    ):
+        asker.write(api, "amp", 16)
     assert caught.value.reason == expected
+    wait_for(lambda: box.requests > 0, "the request")
     assert box.requests == 1
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 from paths import ROOT
-from servers import free_port
+from servers import PATIENCE_SECONDS, free_port
 
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.cli import main
@@ -631,9 +631,11 @@ def test_simulate(launch: Launch, number: signal.Signals) -> None:
     """`simulate` prints its address, responds there, and stops on SIGINT and SIGTERM."""
     running = launch("simulate", "--listen", "127.0.0.1:0", "--model", "V3", "--api", "2")
     address = running.line(r"Simulated V3 at (http://127\.0\.0\.1:\d+)/")[1]
-    with urllib.request.urlopen(f"{address}/api/status?filter=car,fwv", timeout=5) as response:
+    with urllib.request.urlopen(
+        f"{address}/api/status?filter=car,fwv", timeout=PATIENCE_SECONDS
+    ) as response:
         assert json.load(response) == {"car": 1, "fwv": "055.7"}
-    outcome = running.end(number, seconds=5)
+    outcome = running.end(number)
     assert (outcome.status, outcome.err) == (0, "")
 
 
@@ -650,11 +652,13 @@ def test_simulate_by_the_environment(launch: Launch) -> None:
     address = running.line(r"Simulated PRO at (http://127\.0\.0\.1:\d+)/")[1]
     answers = []
     for _ in range(2):
-        with urllib.request.urlopen(f"{address}/api/status?filter=fwv", timeout=5) as response:
+        with urllib.request.urlopen(
+            f"{address}/api/status?filter=fwv", timeout=PATIENCE_SECONDS
+        ) as response:
             answers.append(response.read())
     assert answers[0] == b'{"fwv":"60.3"}'
     assert answers[1].startswith(b"<html>")
-    assert running.end(signal.SIGINT, seconds=5).status == 0
+    assert running.end(signal.SIGINT).status == 0
 
 
 @pytest.mark.parametrize(

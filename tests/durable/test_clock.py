@@ -18,7 +18,7 @@ from clocks import Clocks
 from fake_influx import FakeInflux, Reply
 from log_records import recorded
 from paths import FIXTURES
-from servers import wait_for
+from servers import PATIENCE_SECONDS, wait_for
 
 from goe_exporter.channels.snapshot import Reading, Snapshot
 from goe_exporter.channels.table import CHANNELS
@@ -735,7 +735,7 @@ def test_polls_go_on_while_points_are_stamped(
         return extend(lines)
 
     def let_in(_seconds: float) -> None:
-        waiting[-1].join(20)
+        waiting[-1].join(PATIENCE_SECONDS)
         assert not waiting[-1].is_alive()
 
     waiting: list[threading.Thread] = []
@@ -806,7 +806,7 @@ def test_stop_while_points_are_stamped(world: World, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(agent_module, "PAUSE_SECONDS", 0.0)
     started.stop(0)
     monkeypatch.undo()
-    stamping[0].join(20)
+    stamping[0].join(PATIENCE_SECONDS)
     assert not stamping[0].is_alive()
     world.agent = None
     assert survey(world.folder / "held").pending == 20
@@ -1092,8 +1092,8 @@ def test_agent_over_http(settings: tuple[InfluxSettings, FakeInflux]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    wait_for(lambda: len(fake.taken) >= 400, "the points", 10)
-    pusher.stop(5)
+    wait_for(lambda: len(fake.taken) >= 400, "the points")
+    pusher.stop(PATIENCE_SECONDS)
     assert len(fake.taken) == 400
     for name in range(8):
         mine = [line for line in fake.taken if b"charger=box-%d," % name in line]
@@ -1114,13 +1114,13 @@ def test_stop_in_an_outage(settings: tuple[InfluxSettings, FakeInflux]) -> None:
     for _ in range(10):
         pusher.take(Poll("garage", "", time.time(), None))
     wait_for(lambda: bool(fake.received), "a request")
-    pusher.stop(20)
+    pusher.stop(PATIENCE_SECONDS)
     assert not pusher.sender._thread.is_alive()
     fake.play(Reply())
     pusher = open_agent(made)
     pusher.start()
-    wait_for(lambda: len(fake.taken) == 10, "the points", 10)
-    pusher.stop(5)
+    wait_for(lambda: len(fake.taken) == 10, "the points")
+    pusher.stop(PATIENCE_SECONDS)
 
 
 def test_server_of_a_configuration(tmp_path: Path) -> None:

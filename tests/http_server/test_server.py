@@ -9,7 +9,6 @@ import http.client
 import os
 import socket
 import ssl
-import statistics
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ import bcrypt
 import pytest
 from commands import Launch
 from exporters import LISTEN, Exporter
-from servers import self_signed, wait_for
+from servers import PATIENCE_SECONDS, self_signed, wait_for
 
 from goe_exporter.http_server.connection import Listener
 from goe_exporter.simulator import Car, Charger, Simulator
@@ -40,19 +39,18 @@ class Site(Exporter):
 
     def open(self) -> socket.socket:
         """Return a plain connection to the server."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_SECONDS)
 
-    def scrape(self, path: str = "/metrics") -> float:
-        """Scrape over a new connection; return the duration in seconds."""
-        began = time.monotonic()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+    def scrape(self, path: str = "/metrics") -> bytes:
+        """Scrape over a new connection."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
         with contextlib.closing(connection):
             connection.request("GET", path)
             response = connection.getresponse()
             body = response.read()
         assert response.status == 200, body
         assert path != "/metrics" or b"\ngoe_up{" in body
-        return time.monotonic() - began
+        return body
 
 
 @pytest.fixture
@@ -218,15 +216,15 @@ def test_a_request_that_never_ends(launch: Launch, host: str, piece: bytes) -> N
 
 def test_an_idle_connection_is_kept(launch: Launch, host: str) -> None:
     """The deadline does not apply between requests: a scraper reuses its connection."""
-    site = Site(launch, host, "--web.request-timeout", "200ms")
-    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
+    site = Site(launch, host, "--web.request-timeout", "1500ms")
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=PATIENCE_SECONDS)
     with contextlib.closing(connection):
-        for _ in range(3):
+        for _ in range(2):
             connection.request("GET", "/-/healthy")
             response = connection.getresponse()
             assert (response.status, response.read()) == (200, b"healthy\n")
             kept = connection.sock
-            time.sleep(0.4)  # not for luck: longer than the deadline that must not strike
+            time.sleep(2)  # not for luck: longer than the deadline that must not strike
             assert connection.sock is kept
 
 
@@ -304,7 +302,9 @@ def test_unread_responses() -> None:
             with contextlib.ExitStack() as stack:
                 clients = []
                 for _ in range(20):
-                    clients.append(stack.enter_context(socket.create_connection(address, 20)))
+                    clients.append(
+                        stack.enter_context(socket.create_connection(address, PATIENCE_SECONDS))
+                    )
                     clients[-1].sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
                     assert clients[-1].recv(12) == b"HTTP/1.1 200"
                 assert received(clients[-1]) > LARGE_BYTES
@@ -435,7 +435,7 @@ def request(site: Site, path: str = "/metrics", user: str = "", password: str = 
     named = {}
     if user:
         named["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=PATIENCE_SECONDS)
     with contextlib.closing(connection):
         connection.request("GET", path, headers=named)
         response = connection.getresponse()
@@ -482,9 +482,10 @@ def test_guessing_is_slow(locked: Callable[..., Site]) -> None:
     """After ten wrong passwords an address is limited, but a right password still works."""
     site = locked()
     assert request(site, user="alice", password=PASSWORD) == 200
-    guesses = [request(site, user="alice", password=f"guess {n}") for n in range(15)]
-    assert guesses[:10] == [401] * 10
-    assert guesses[14] == 429
+    guesses = [request(site, user="alice", password=f"guess {n}") for n in range(10)]
+    assert guesses == [401] * 10
+    # While time passes, the limit allows a further attempt now and then.
+    assert 429 in (request(site, user="alice", password=f"another {n}") for n in range(1000))
     assert request(site, user="alice", password=PASSWORD) == 200
 
 
@@ -495,32 +496,29 @@ def test_hashing_delays_nobody(locked: Callable[..., Site]) -> None:
         threading.Thread(target=request, args=(site, "/metrics", "alice", f"guess {n}"))
         for n in range(3)
     ]
-    began = time.monotonic()
     for thread in threads:
         thread.start()
     answered = 0
     while any(thread.is_alive() for thread in threads):
         assert request(site, "/-/healthy") == 200
         answered += 1
-    hashing = time.monotonic() - began
-    assert answered > 20, (answered, hashing)
+    # If hashing blocked the server, one could slip in between two hashes.
+    assert answered > 2 * len(threads)
     for thread in threads:
         thread.join()
 
 
 def test_an_unknown_user_costs_the_same(locked: Callable[..., Site]) -> None:
-    """The response time does not reveal whether a user exists."""
+    """An unknown user costs the server the CPU time of a hash, like a known one."""
     site = locked(rounds=11)
 
-    def seconds(user: str) -> float:
-        def once(number: int) -> float:
-            began = time.monotonic()
+    def cost(user: str) -> float:
+        before = site.cpu_seconds()
+        for number in range(4):
             assert request(site, user=user, password=f"guess {number}") == 401
-            return time.monotonic() - began
+        return site.cpu_seconds() - before
 
-        return statistics.median(once(number) for number in range(5))
-
-    known, unknown = seconds("alice"), seconds("nobody")
+    known, unknown = cost("alice"), cost("nobody")
     assert unknown > known / 3, (known, unknown)
 
 
@@ -545,7 +543,7 @@ def test_rate_and_headers(launch: Launch, host: str, tmp_path: Path) -> None:
         "rate_limit: {interval: 1h, burst: 3}\n"
     )
     site = Site(launch, host, "--web.config.file", str(config))
-    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=PATIENCE_SECONDS)
     statuses = []
     with contextlib.closing(connection):
         for _ in range(5):

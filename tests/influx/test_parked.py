@@ -20,7 +20,7 @@ from examples import examples
 from fake_influx import Fakes, Received, Reply
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from servers import push_config, wait_for
+from servers import PATIENCE_SECONDS, push_config, wait_for
 
 from goe_exporter.errors import UsageError
 from goe_exporter.influx import parked as parked_module
@@ -398,7 +398,7 @@ def test_thread_wakes_up_for_a_parked_line(world: World, monkeypatch: pytest.Mon
     world.put(0, 8)
     world.sender.start()
     wait_for(lambda: world.in_dead() == [line(3)], "a decision")
-    world.sender.stop(5)
+    world.sender.stop(PATIENCE_SECONDS)
 
 
 # Room

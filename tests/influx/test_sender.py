@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from fake_influx import FakeInflux, Received, Reply, http_date
 from log_records import recorded
-from servers import free_port, wait_for
+from servers import PATIENCE_SECONDS, free_port, wait_for
 
 from goe_exporter.influx import sender as delivery
 from goe_exporter.influx.dead_letters import DeadLetters, letters
@@ -37,7 +37,7 @@ REJECTED = WriteResult("rejected", "rejected", "HTTP 400: field type conflict")
 TOO_LARGE = WriteResult("too_large", "too_large", "HTTP 413: too large")
 BROKEN = WriteResult("retry", "server_error", "HTTP 500: panic")
 
-ACCESS = Access(2.0)
+ACCESS = Access(PATIENCE_SECONDS)
 
 Rule = Callable[[Sequence[bytes]], WriteResult]
 
@@ -312,7 +312,7 @@ def test_another_server_is_tried_at_once(
     assert fake.taken == lines(0, 100)
     assert {len(each.lines) for each in fake.received} == {10}
     assert not sender.is_stalled()
-    sender.stop(5)
+    sender.stop(PATIENCE_SECONDS)
 
 
 def test_a_thread_that_ended_of_itself(
@@ -1056,7 +1056,7 @@ def test_full_disk_and_a_refused_line(
 def started(sender: Sender) -> Iterator[Sender]:
     sender.start()
     yield sender
-    sender.stop(5)
+    sender.stop(PATIENCE_SECONDS)
     assert not sender._thread.is_alive()
 
 
@@ -1081,13 +1081,13 @@ def test_what_waits_at_the_start(spool: Spool, server: Scripted, sender: Sender)
     fill(spool, 0, 5)
     sender.start()
     wait_for(lambda: server.taken == lines(0, 5), "the lines")
-    sender.stop(5)
+    sender.stop(PATIENCE_SECONDS)
 
 
 def test_stop_when_idle(sender: Sender) -> None:
     """An idle sender stops at once."""
     sender.start()
-    sender.stop(20)
+    sender.stop(PATIENCE_SECONDS)
     assert not sender._thread.is_alive()
 
 
@@ -1097,7 +1097,7 @@ def test_stop_in_a_back_off(spool: Spool, server: Scripted, sender: Sender) -> N
     server.play(WriteResult("retry", "too_many_requests", "", 600.0))
     sender.start()
     wait_for(lambda: bool(server.requests), "a request")
-    sender.stop(20)
+    sender.stop(PATIENCE_SECONDS)
     assert not sender._thread.is_alive()
     assert spool.pending == 5
 
@@ -1108,13 +1108,13 @@ def test_stop_in_a_request(
     """A sender whose server hangs is abandoned after the grace period; everything stays on disk."""
     fill(spool, 0, 5)
     fake.play(Reply(manner="hang"))
-    sender = Sender(spool, v2(fake.url, Access(5.0)), dead, parked)
+    sender = Sender(spool, v2(fake.url, Access(2.0)), dead, parked)
     sender.start()
     wait_for(lambda: bool(fake.received), "a request")
     sender.stop(0.1)
     assert sender._thread.is_alive()
     assert spool.pending == 5
-    sender._thread.join(20)
+    sender._thread.join(PATIENCE_SECONDS)
     assert not sender._thread.is_alive()
 
 
@@ -1127,7 +1127,7 @@ def test_stop_in_the_search_for_bad_lines(
     server.rule = lambda sent: WRITTEN if sent == [line(5000)] else REJECTED
     sender.start()
     wait_for(lambda: len(parked) > 5, "parked lines")
-    sender.stop(20)
+    sender.stop(PATIENCE_SECONDS)
     assert not sender._thread.is_alive()
     asked, left = len(server.requests), spool.pending
     assert left > 0
@@ -1171,17 +1171,17 @@ def test_answer_after_the_end(spool: Spool, server: Scripted, sender: Sender) ->
 
     def late(_sent: Sequence[bytes]) -> WriteResult:
         asked.set()
-        assert answer.wait(20)
+        assert answer.wait(PATIENCE_SECONDS)
         return WRITTEN
 
     server.rule = late
     sender.start()
-    assert asked.wait(20)
+    assert asked.wait(PATIENCE_SECONDS)
     sender.stop(0.01)
     spool.close()
     later = Spool(spool.directory, 64 * 1024 * 1024)
     answer.set()
-    sender._thread.join(20)
+    sender._thread.join(PATIENCE_SECONDS)
     assert not sender._thread.is_alive()
     assert not (spool.directory / "cursor").exists()
     assert later.read(10).lines == lines(0, 5)
@@ -1199,7 +1199,7 @@ def test_stop_between_two_rounds(sender: Sender, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(sender, "_new_lines", Late())
     sender.start()
-    sender._thread.join(20)
+    sender._thread.join(PATIENCE_SECONDS)
     alive = sender._thread.is_alive()
     sender._new_lines.set()
     assert not alive
@@ -1225,7 +1225,7 @@ def test_a_defect_does_not_end_delivery(
     server.rule = rule
     sender.start()
     wait_for(lambda: server.taken == lines(0, 5), "the lines")
-    sender.stop(5)
+    sender.stop(PATIENCE_SECONDS)
     assert [event.getMessage() for event in events] == ["delivery failed (bug)"] * 2
     assert all(event.exc_info for event in events)
 
@@ -1315,11 +1315,14 @@ def test_outage_over_http(
     """A failure of each kind loses nothing, and the waiting lines are delivered afterwards."""
     fill(spool, 0, 20)
     fake.play(reply)
-    sender = Sender(spool, api(fake.url, Access(0.3)), dead, parked)
+    patient = api(fake.url, ACCESS)
+    impatient = api(fake.url, Access(0.3)) if reason == "timeout" else patient
+    sender = Sender(spool, impatient, dead, parked)
     assert sender.deliver_once()
     assert sender.deliver_once()
     assert sender.failures == {reason: 2}
     assert (spool.pending, refused(dead), fake.taken) == (20, [], [])
+    sender._server = patient
     fake.play(Reply())
     deliver(sender)
     assert fake.taken == lines(0, 20)

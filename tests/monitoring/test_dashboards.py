@@ -556,7 +556,7 @@ def promtool_finds(folder: Path, series: list[Json], checks: list[Json]) -> None
     tests = {"interval": "15s", "input_series": series, "promql_expr_test": checks}
     path.write_text(json.dumps({"tests": [tests]}), "utf-8")
     command = [binary("promtool"), "test", "rules", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -71,7 +71,7 @@ def play(tests: Sequence[object], step: int, folder: Path) -> None:
     path = folder / "test.yaml"
     path.write_text(json.dumps(document), encoding="utf-8")
     command = [binary("promtool"), "test", "rules", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

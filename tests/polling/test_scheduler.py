@@ -9,8 +9,8 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from servers import PATIENCE_SECONDS, wait_for
-from tickers import Led, Ticker, returned, running
+from servers import PATIENCE_SECONDS, returned, wait_for
+from tickers import Led, Ticker, running
 
 from goe_exporter.charger.client import Client
 from goe_exporter.polling import scheduler as scheduler_module
@@ -197,7 +197,7 @@ def test_more_chargers_get_more_threads() -> None:
     assert workers() - before == 4
     for each in stuck:
         each.release.set()
-    polling.stop(5)
+    polling.stop(PATIENCE_SECONDS)
 
 
 # A hanging charger
@@ -236,7 +236,7 @@ def test_hanging_charger_delays_nobody(simulator: Simulator) -> None:
         assert hanging.view().stats.polls == polls
     finally:
         boxes[17].close()
-        polling.stop(5)
+        polling.stop(PATIENCE_SECONDS)
     assert all(each.view().stats.failures == {} for each in others)
     assert max(box.max_concurrent for box in boxes) == 1
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from commands import Launch
 from exporters import LISTEN, Exporter
+from servers import PATIENCE_SECONDS
 from speaker import Speaker
 
 from goe_exporter.channels.snapshot import Answer
@@ -416,7 +417,9 @@ def test_body_that_is_no_chunk(launch: Launch, simulator: Simulator, method: str
     head = f"{method} /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     for body in (b"3\r\nabc\x16\n", b"3\r\na\0\0\0\0\0bc\r\n", b"x\r\n"):
         for _ in range(5):
-            with socket.create_connection(("127.0.0.1", site.port), timeout=20) as connection:
+            with socket.create_connection(
+                ("127.0.0.1", site.port), timeout=PATIENCE_SECONDS
+            ) as connection:
                 connection.sendall(head + body)
                 while connection.recv(65_536):
                     pass

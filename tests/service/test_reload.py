@@ -68,7 +68,7 @@ def configured(launch: Launch, tmp_path: Path, boxes: dict[str, Box]) -> Iterato
     for name in ("garage", "carport"):
         running.exporter.wait(f'goe_up{{charger="{name}"}}', 1)
     yield running
-    assert running.exporter.command.end(signal.SIGTERM, seconds=10).status == 0
+    assert running.exporter.command.end(signal.SIGTERM).status == 0
 
 
 def test_chargers_are_added_and_removed(configured: Configured, boxes: dict[str, Box]) -> None:

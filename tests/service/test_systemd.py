@@ -153,7 +153,7 @@ def test_notifications_of_a_process(
     assert manager.watchdogs() <= count + 1
     exporter.command.process.send_signal(signal.SIGCONT)
     wait_for(lambda: manager.watchdogs() >= count + 3, "watchdog notifications again")
-    assert exporter.command.end(signal.SIGTERM, seconds=10).status == 0
+    assert exporter.command.end(signal.SIGTERM).status == 0
     assert "STOPPING" in manager.received()[-1]
 
 

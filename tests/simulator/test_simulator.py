@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from clocks import Clock
+from servers import PATIENCE_SECONDS
 
 from goe_exporter.simulator import FAULTS, MODELS, Box, Car, Charger, Simulator, story
 from goe_exporter.simulator.responses import set_v1, set_v2, status_v1, status_v2
@@ -49,7 +50,7 @@ def charging(model: str = "V4", **options: object) -> Charger:
 def opened(box: Box, *targets: str, method: str = "GET") -> socket.socket:
     """Return a connection on which a request for each target was sent at once."""
     host, port = box.address.rsplit(":", 1)
-    connection = socket.create_connection((host, int(port)), timeout=5)
+    connection = socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS)
     requests = [f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n" for target in targets]
     connection.sendall("".join(requests).encode())
     return connection
@@ -632,7 +633,7 @@ def test_every_third_response_does_not_announce_its_close(box: Box) -> None:
 def test_request_in_pieces(box: Box) -> None:
     """A request may arrive byte by byte."""
     host, port = box.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in b"GET /api/status?filter=car HTTP/1.1\r\nHost: x\r\n\r\n":
             connection.sendall(bytes([byte]))

@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from servers import wait_for
+from servers import PATIENCE_SECONDS, wait_for
 
 from goe_exporter.errors import UsageError
 from goe_exporter.spool import queue as spool_module
@@ -625,7 +625,7 @@ def test_reader_and_writers_at_the_bound(opened: Open) -> None:
     reader.start()
     fill(spool, 0, 1200)
     done.set()
-    reader.join(20)
+    reader.join(PATIENCE_SECONDS)
     assert not reader.is_alive()
     numbers = [int(text.rpartition(b" ")[2]) - 10**12 for text in found]
     assert numbers == sorted(set(numbers))
@@ -1432,7 +1432,7 @@ def test_next_segment_during_a_sync(opened: Open, monkeypatch: pytest.MonkeyPatc
     def sync(descriptor: int) -> None:
         if threading.current_thread() is not slow:
             syncing.set()
-            assert begun.wait(10)
+            assert begun.wait(PATIENCE_SECONDS)
         real(descriptor)
 
     failed: list[BaseException] = []
@@ -1446,11 +1446,11 @@ def test_next_segment_during_a_sync(opened: Open, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os, "fdatasync", sync)
     thread = threading.Thread(target=work)
     thread.start()
-    assert syncing.wait(10)
+    assert syncing.wait(PATIENCE_SECONDS)
     with spool._write:
         assert spool._put(record(b"x" * 4090))
     begun.set()
-    thread.join(10)
+    thread.join(PATIENCE_SECONDS)
     assert failed == []
     assert drained(spool) == [b"first", b"x" * 4090]
 
@@ -1471,7 +1471,7 @@ def test_close_while_appending(opened: Open) -> None:
     thread.start()
     wait_for(lambda: len(taken) > 20, "some lines")
     spool.close()
-    thread.join(10)
+    thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
     spool.close()
     assert drained(opened(64 * SMALL)) == taken

@@ -165,7 +165,7 @@ def test_a_day(browser: Browser, garage: Garage) -> None:
             seen.add((browser.text(".power strong"), browser.text("tbody tr td")))
             return len({power for power, _volts in seen}) >= 3
 
-        wait_for(moved, "numbers that move", 30)
+        wait_for(moved, "numbers that move")
         browser.wait("document.querySelectorAll('.chart:not([hidden]) path').length >= 7")
         garage.do(lambda charger: charger.inject(8))
         browser.wait_for_text(".state", "Störung")
@@ -243,7 +243,12 @@ def test_pages_cost_the_charger_nothing(browser: Browser, garage: Garage) -> Non
             browser.open(site.url)
         began, started = time.monotonic(), garage.collector.view().stats.polls
         looks = garage.looks
-        wait_for(lambda: garage.collector.view().stats.polls >= started + 12, "twelve polls")
+        wait_for(
+            lambda: (
+                garage.collector.view().stats.polls >= started + 12 and garage.looks >= looks + 12
+            ),
+            "twelve polls and pages",
+        )
         seen, cycles = garage.looks - looks, (time.monotonic() - began) / INTERVAL_SECONDS
         for window in browser.driver.window_handles:
             if window != first:
@@ -253,7 +258,7 @@ def test_pages_cost_the_charger_nothing(browser: Browser, garage: Garage) -> Non
     assert garage.box.requests - garage.collector.view().stats.polls in (0, 1)
     assert garage.box.max_concurrent == 1
     # Per poll each window requests the page and its history, with at most two early retries.
-    assert 12 <= seen <= 3 * 4 * cycles + 12
+    assert seen <= 3 * 4 * cycles + 12
 
 
 QUICK = [replace(shown("garage", BROKEN), interval_seconds=0.2)]
@@ -461,7 +466,7 @@ def test_first_load_is_small(browser: Browser, fleet: Site) -> None:
                 sizes[urls[details["requestId"]]] = details["encodedDataLength"]
         return {url.removeprefix(fleet.url).partition("?")[0] for url in sizes}
 
-    wait_for(lambda: len(loaded()) >= 6, "all files", 30)
+    wait_for(lambda: len(loaded()) >= 6, "all files")
     assert loaded() == {
         *("charger/garage", "assets/style.css", "assets/chart.js", "assets/live.js"),
         *("assets/icon.svg", "api/v1/chargers/garage/history"),

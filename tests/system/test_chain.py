@@ -31,7 +31,7 @@ from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
 )
 from prometheus_client.parser import text_string_to_metric_families as text_families
-from servers import wait_for
+from servers import PATIENCE_SECONDS, wait_for
 from sites import ask
 
 from goe_exporter.channels.model import Channel, Kind
@@ -247,7 +247,9 @@ class Chain:
         """Return the response to the test's own request."""
         path = "/status" if api == 1 else "/api/status"
         try:
-            with urllib.request.urlopen(f"http://{self.box.address}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(
+                f"http://{self.box.address}{path}", timeout=PATIENCE_SECONDS
+            ) as answer:
                 body = answer.read()
         except urllib.error.HTTPError as error:  # as PRO responds
             body = error.read()
@@ -299,7 +301,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         yield built
         Recorded.made[-1].should_exit = True
         thread.join()
-        agent.stop(5)
+        agent.stop(PATIENCE_SECONDS)
     patch.undo()
 
 

@@ -106,7 +106,7 @@ def test_name_server_dies(
         assert plain.max_concurrent == named.max_concurrent == 1
         setattr(names, manner, True)
         exporter.wait('goe_up{charger="named"}', 0)
-        assert running.end(signal.SIGTERM, seconds=10).status == 0
+        assert running.end(signal.SIGTERM).status == 0
         assert len(influx.taken) == len(set(influx.taken))
         assert sum(b"charger=plain," in line for line in influx.taken) >= polls + 5
     assert "Traceback" not in "".join(running.err)

@@ -20,7 +20,7 @@ from commands import Command, Goe, Launch
 from fake_influx import Fakes, Received, Reply
 from logfmt import fields
 from paths import ROOT
-from servers import push_config, wait_for
+from servers import PATIENCE_SECONDS, push_config, wait_for
 
 FORGED = "event=forged level=error"
 BREAKS = ("\n", "\r\n", "\r", "\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1e", "\0")
@@ -109,7 +109,7 @@ def influx() -> Callable[[Received], Reply]:
 def ask(port: int, path: str, *lines: bytes) -> bytes:
     """Send a request with these header lines, unchanged, and return the response."""
     head = b"\r\n".join((f"GET {path} HTTP/1.1".encode(), b"Host: a", *lines, b"", b""))
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(head.replace(b"Host: a\r\n", b"Host: a\r\nConnection: close\r\n"))
         received = b""
         with contextlib.suppress(ConnectionError):
@@ -120,7 +120,7 @@ def ask(port: int, path: str, *lines: bytes) -> bytes:
 
 def metrics(port: int) -> list[str]:
     """Return the lines of `/metrics`."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     with contextlib.closing(connection):
         connection.request("GET", "/metrics")
         lines = connection.getresponse().read().decode().split("\n")
@@ -156,7 +156,7 @@ def test_serve(launch: Launch, fakes: Fakes, tmp_path: Path, log_format: str) ->
         polled = all(len(server.received) >= 2 for server in servers.values())
         return polled and any(path.stat().st_size for path in parked.glob("*.log"))
 
-    wait_for(done, "answers and a refusal", 60)
+    wait_for(done, "answers and a refusal")
     for line in (HOSTILE.encode("utf-8", "replace"), b"X: \x1b[31m\x85" + FORGED.encode()):
         ask(port, "/charger/%0aevent=forged%0d%e2%80%a8", b"User-Agent: " + line, line)
         ask(port, "/metrics", b"Authorization: Basic " + line)

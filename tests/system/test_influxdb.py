@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from exporters import charging
-from servers import InfluxDB, VictoriaMetrics, push_config, running, self_signed, wait_for
+from servers import (
+    PATIENCE_SECONDS,
+    InfluxDB,
+    VictoriaMetrics,
+    push_config,
+    running,
+    self_signed,
+    wait_for,
+)
 
 from goe_exporter.influx import parked
 from goe_exporter.influx.agent import open_agent
@@ -75,7 +83,7 @@ def push(launch: Launch, config: Path) -> Command:
 
 def stop(agent: Command) -> str:
     """Stop an agent with SIGTERM and return its log."""
-    outcome = agent.end(signal.SIGTERM, seconds=10)
+    outcome = agent.end(signal.SIGTERM)
     assert (outcome.status, outcome.out) == (0, "")
     return outcome.err
 
@@ -200,7 +208,7 @@ def deliver(config: Path, boxes: list[Box]) -> None:
             "two polls of each charger, delivered",
         )
         agent.send_signal(signal.SIGTERM)
-        assert agent.wait(10) == 0
+        assert agent.wait(PATIENCE_SECONDS) == 0
 
 
 @pytest.fixture(scope="module")
@@ -368,7 +376,7 @@ def test_a_slow_uplink(launch: Launch, tmp_path: Path) -> None:
     with influxdb.up(), slow_line(influxdb.port, bytes_per_second=400_000) as port:
         url = f"http://127.0.0.1:{port}"
         agent = push(launch, push_config(tmp_path, url, {"garage": "127.0.0.1:9"}, timeout="500ms"))
-        wait_for(lambda: len(influxdb.points()) >= 2000, "the backlog", 60)
+        wait_for(lambda: len(influxdb.points()) >= 2000, "the backlog")
         assert "reason=timeout" in stop(agent)
 
 

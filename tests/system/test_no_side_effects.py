@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from servers import wait_for
+from servers import PATIENCE_SECONDS, wait_for
 
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.simulator import Box, Car, Charger, Simulator
@@ -167,7 +167,9 @@ class Watched:
         received = b""
         with (
             contextlib.suppress(OSError),
-            socket.create_connection(("127.0.0.1", self._port), timeout=20) as connection,
+            socket.create_connection(
+                ("127.0.0.1", self._port), timeout=PATIENCE_SECONDS
+            ) as connection,
         ):
             connection.sendall(request.encode("utf-8", "surrogateescape"))
             while piece := connection.recv(65536):

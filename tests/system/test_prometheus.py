@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import answers, binary, free_port, running, wait_for
+from servers import PATIENCE_SECONDS, answers, binary, free_port, running, wait_for
 
 from goe_exporter.simulator import Box, Car, Charger, Simulator
 
@@ -34,7 +34,7 @@ class World:
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
         """Return an instant query's labels and values."""
         url = f"{self._prometheus}/api/v1/query?" + urllib.parse.urlencode({"query": expression})
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as response:
             found = json.load(response)["data"]["result"]
         return [(one["metric"], float(one["value"][1])) for one in found]
 

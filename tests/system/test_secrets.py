@@ -28,7 +28,7 @@ import yaml
 from commands import Command, Goe, Launch
 from fake_influx import FakeInflux, Fakes, Received, Reply
 from paths import ROOT
-from servers import push_config, running, self_signed, wait_for
+from servers import PATIENCE_SECONDS, push_config, running, self_signed, wait_for
 
 CLOUD = "Tq7cloudTokenOfOurs/29-x"
 INFLUX = "Wz4influxTokenOfOurs_88=="
@@ -259,7 +259,7 @@ def wait_for_all(found: Set) -> None:
         lines = b"".join(found.influx.taken)
         return bool(lines) and all(len(each.received) >= 4 for each in found.chargers)
 
-    wait_for(done, "all answers", 60)
+    wait_for(done, "all answers")
     for each in found.chargers:
         assert each.received[0].headers["authorization"] == f"Bearer {CLOUD}"
     login = {f"Token {INFLUX}", f"Basic {LOGIN}"}
@@ -281,7 +281,7 @@ def pages(command: Command) -> Iterator[str]:
             headers = {"Authorization": f"Basic {login}"} if password else {}
             request = urllib.request.Request(base + path, headers=headers)
             try:
-                answer = urllib.request.urlopen(request, timeout=20, context=context)
+                answer = urllib.request.urlopen(request, timeout=PATIENCE_SECONDS, context=context)
             except urllib.error.HTTPError as error:
                 answer = error
             with answer:
@@ -374,7 +374,9 @@ def test_proxy(proxied: Proxied, url: str) -> None:
     """The password of a proxy in the environment is in no log and no metric."""
     command = proxied(url)
     command.line("poll failed")
-    with urllib.request.urlopen(command.line(r"url=(\S+)")[1] + "metrics", timeout=20) as answer:
+    with urllib.request.urlopen(
+        command.line(r"url=(\S+)")[1] + "metrics", timeout=PATIENCE_SECONDS
+    ) as answer:
         metrics = answer.read().decode()
     nothing_in([metrics, *command.end(signal.SIGTERM)[1:]])
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from compose import BASE, INFLUX, ROOT, Native, load
-from servers import VictoriaMetrics, binary, running, wait_for
+from servers import PATIENCE_SECONDS, VictoriaMetrics, binary, running, wait_for
 
 RUNNING = ("charger", "exporter", "prometheus", "alertmanager")
 """Services of the demo, except Grafana, which Debian does not have."""
@@ -22,7 +22,7 @@ RUNNING = ("charger", "exporter", "prometheus", "alertmanager")
 
 def ask(url: str) -> Any:
     """Return the data of a response of Prometheus' API."""
-    with urllib.request.urlopen(url, timeout=10) as response:
+    with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as response:
         return json.load(response)["data"]
 
 
@@ -39,7 +39,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Native]:
     with contextlib.ExitStack() as stack:
         for service in RUNNING:
             stack.enter_context(running(native.command(service), folder / f"{service}.log"))
-        wait_for(lambda: healthy(native, "prometheus"), "Prometheus", 60)
+        wait_for(lambda: healthy(native, "prometheus"), "Prometheus")
         yield native
 
 
@@ -59,7 +59,7 @@ def test_health_checks_tell_the_truth(demo: Native, service: str, tmp_path: Path
 
 def test_prometheus_has_the_charger(demo: Native) -> None:
     """The exporter is scraped, and the demo's charger responds to it."""
-    wait_for(lambda: value(demo, 'goe_up{job="goe",charger="demo"}') == 1, "goe_up 1", 60)
+    wait_for(lambda: value(demo, 'goe_up{job="goe",charger="demo"}') == 1, "goe_up 1")
     (target,) = ask(f"{demo.url('prometheus')}/api/v1/targets")["activeTargets"]
     assert target["health"] == "up"
     assert target["labels"] == {"job": "goe", "instance": demo.address["exporter"]}
@@ -76,7 +76,7 @@ def test_prometheus_evaluates_every_rule(demo: Native) -> None:
         groups = ask(f"{demo.url('prometheus')}/api/v1/rules")["groups"]
         return [rule for group in groups for rule in group["rules"]]
 
-    wait_for(lambda: all(rule["health"] != "unknown" for rule in rules()), "every rule", 60)
+    wait_for(lambda: all(rule["health"] != "unknown" for rule in rules()), "every rule")
     assert [(rule["name"], rule["lastError"]) for rule in rules() if rule["health"] != "ok"] == []
     assert len(rules()) == len(written) > 30
 
@@ -119,7 +119,7 @@ def test_influx_gets_the_points(tmp_path: Path) -> None:
         stack.enter_context(server.up())
         for service in ("charger", "exporter"):
             stack.enter_context(running(native.command(service), tmp_path / f"{service}.log"))
-        wait_for(lambda: bool(server.series("goe_charger_up", charger="demo")), "points", 60)
+        wait_for(lambda: bool(server.series("goe_charger_up", charger="demo")), "points")
 
 
 CONFINED = """

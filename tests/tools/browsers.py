@@ -74,7 +74,7 @@ class Browser:
 
     def wait_for_text(self, selector: str, text: str) -> None:
         """Wait until an element contains a text."""
-        wait_for(lambda: text in self.text(selector), f"{text!r} in {selector}", 30)
+        wait_for(lambda: text in self.text(selector), f"{text!r} in {selector}")
 
     def console(self) -> list[str]:
         """Return the console messages since the page was opened."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import urllib.error
 import urllib.request
@@ -75,6 +76,11 @@ class Exporter:
         """Return the statistics of the delivery to InfluxDB."""
         found: dict[str, Any] = json.loads(self.get("api/v1/influx"))
         return found
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that its process has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory_mb(self) -> float:
         """Return the resident memory of its process."""

@@ -86,7 +86,7 @@ def lint(text: str) -> None:
         [binary("promtool"), "check", "metrics"],
         input=text.encode("utf-8"),
         capture_output=True,
-        timeout=30,
+        timeout=300,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

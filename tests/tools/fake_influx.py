@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
+from servers import PATIENCE_SECONDS
+
 
 class Received(NamedTuple):
     """One request: its method and target, its headers by lower-case name, and its body.
@@ -162,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b" ")
 
     def _hang(self, _reply: Reply) -> None:
-        self.server.stopping.wait(30)
+        self.server.stopping.wait(10 * PATIENCE_SECONDS)
 
     def _endless(self, reply: Reply) -> None:
         self._head(reply, None)

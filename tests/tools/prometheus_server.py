@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from servers import answers, binary, free_port, running, wait_for
+from servers import PATIENCE_SECONDS, answers, binary, free_port, running, wait_for
 
 
 class Sample(NamedTuple):
@@ -75,7 +75,7 @@ class Prometheus:
             f"--web.listen-address=127.0.0.1:{self.port}",
         ]
         with running(command, self._folder / "log"):
-            wait_for(lambda: answers(f"{self.url}/-/ready"), "Prometheus", 60)
+            wait_for(lambda: answers(f"{self.url}/-/ready"), "Prometheus")
             yield self
 
     def now(self, expression: str, time: float) -> list[Found]:
@@ -112,7 +112,7 @@ class Prometheus:
     def _get(self, path: str, **query: object) -> Any:
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(query)}"
         try:
-            with urllib.request.urlopen(url, timeout=60) as response:
+            with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as response:
                 return json.load(response)["data"]
         except urllib.error.HTTPError as error:
             with error:

@@ -8,16 +8,20 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 import yaml
+
+Result = TypeVar("Result")
 
 
 def binary(name: str) -> str:
@@ -51,6 +55,23 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = PATIENCE
             pytest.fail(f"waited {seconds:g} s in vain for {what}")
         time.sleep(pause)
         pause = min(2 * pause, 0.05)
+
+
+def returned(function: Callable[[], Result]) -> Result:
+    """Return what a function returns, or raise what it raises; fail if it does neither."""
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:  # noqa: BLE001, raised again in the test's thread
+            future.set_exception(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(PATIENCE_SECONDS)
+    assert not thread.is_alive(), f"{function} hangs"
+    return future.result()
 
 
 def answers(url: str) -> bool:

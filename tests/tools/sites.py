@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 import uvicorn
-from servers import wait_for
+from servers import PATIENCE_SECONDS, wait_for
 
 from goe_exporter.polling.view import ChargerView
 from goe_exporter.prometheus.exposition import Exposition
@@ -44,7 +44,7 @@ class Site:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        wait_for(lambda: self._server.started, "the web server", 5)
+        wait_for(lambda: self._server.started, "the web server")
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -68,7 +68,7 @@ class Reply:
 
 
 def ask(port: int, path: str, method: str = "GET", **headers: str) -> Reply:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
         connection.request(method, path, headers=named)

@@ -11,6 +11,8 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 
+from servers import PATIENCE_SECONDS
+
 
 class Speaker(socketserver.ThreadingTCPServer):
     """A server on loopback that says the same bytes to every request, whatever it is.
@@ -57,7 +59,7 @@ class _Conversation(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         self.server.accepted += 1
         with contextlib.suppress(OSError), self._connection() as connection:
-            connection.settimeout(5)
+            connection.settimeout(PATIENCE_SECONDS)
             received = b""
             while not _whole(received):
                 piece = connection.recv(65536)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
 
 from clocks import Clock
 from servers import PATIENCE_SECONDS, wait_for
 
 from goe_exporter.polling.poller import Poller
 from goe_exporter.polling.scheduler import Scheduler
-
-Result = TypeVar("Result")
 
 
 class Ticker:
@@ -86,13 +83,3 @@ class Led:
                 and scheduler._running == held
                 and workers._idle == workers._count - held
             )
-
-
-def returned(function: Callable[[], Result]) -> Result:
-    """Return what a function returns; fail if it does not return at all."""
-    results: list[Result] = []
-    thread = threading.Thread(target=lambda: results.append(function()), daemon=True)
-    thread.start()
-    thread.join(PATIENCE_SECONDS)
-    assert results, f"{function} does not return"
-    return results[0]
