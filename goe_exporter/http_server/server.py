@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import time
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
@@ -127,7 +128,7 @@ class _Uvicorn(uvicorn.Server):
         self._settings = settings
         self._limits = limits
         self.ticked = time.monotonic()
-        self._handshakes: dict[asyncio.Task[None], float] = {}
+        self._handshakes: dict[Protocol, asyncio.Task[None]] = {}
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -150,20 +151,24 @@ class _Uvicorn(uvicorn.Server):
     def _accepted(self, connection: socket.socket) -> None:
         """Start a connection, and close another one if there are too many."""
         connections = self.server_state.connections
-        if len(connections) + len(self._handshakes) >= self._limits.connections:
+        # A connection is in both while its handshake task ends.
+        if len(connections | self._handshakes.keys()) >= self._limits.connections:
             self._make_room()
-        task = asyncio.get_running_loop().create_task(self._handshake(connection))
-        self._handshakes[task] = time.monotonic()
-        task.add_done_callback(self._handshakes.pop)
+        settings, seconds = self._settings, self._limits.request_seconds
+        protocol = Protocol(self, settings.config.tls_server_config, seconds)
+        handshake = self._handshake(connection, protocol, settings.tls)
+        task = asyncio.get_running_loop().create_task(handshake)
+        self._handshakes[protocol] = task
+        task.add_done_callback(lambda _task: self._handshakes.pop(protocol))
 
-    async def _handshake(self, connection: socket.socket) -> None:
+    async def _handshake(
+        self, connection: socket.socket, protocol: Protocol, tls: ssl.SSLContext | None
+    ) -> None:
         """Perform the TLS handshake, if any, within its deadline, then start the protocol."""
-        loop = asyncio.get_running_loop()
-        tls, section = self._settings.tls, self._settings.config.tls_server_config
         seconds = self._limits.request_seconds
         with contextlib.suppress(OSError):
-            await loop.connect_accepted_socket(
-                lambda: Protocol(self, section, seconds),
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: protocol,
                 connection,
                 ssl=tls,
                 ssl_handshake_timeout=seconds if tls else None,
@@ -172,10 +177,13 @@ class _Uvicorn(uvicorn.Server):
 
     def _make_room(self) -> None:
         """Close the longest-idle connection; those with a request being answered come last."""
+        connections = self.server_state.connections
         candidates: list[tuple[bool, float, Callable[[], object]]] = [
-            (False, since, task.cancel) for task, since in self._handshakes.items()
+            (False, each.since, task.cancel)
+            for each, task in self._handshakes.items()
+            if each not in connections
         ]
-        for each in self.server_state.connections:
+        for each in connections:
             assert isinstance(each, Protocol)
             candidates.append((each.answering, each.since, each.abort))
         _answering, _since, close = min(candidates, key=lambda each: each[:2])

@@ -252,6 +252,18 @@ def test_the_longest_idle_connection_is_closed(launch: Launch, host: str) -> Non
         assert healthy(held[1])
 
 
+def test_as_many_connections_at_once_as_allowed(launch: Launch, host: str) -> None:
+    """A burst up to the limit closes no connection, whatever the scheduler does."""
+    site = Site(launch, host, "--web.max-connections", "16")
+    for _ in range(30):
+        with contextlib.ExitStack() as stack:
+            held = [stack.enter_context(site.open()) for _ in range(16)]
+            assert all(healthy(each) for each in held)
+            for each in held:  # the server has closed its end too, so it has room again
+                each.shutdown(socket.SHUT_WR)
+                assert each.recv(65536) == b""
+
+
 def test_responses_are_not_delayed() -> None:
     """Connections have TCP_NODELAY; otherwise responses are delayed by 40 ms."""
 
