@@ -3,17 +3,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Processes that the tests run in.
+WORKERS ?= 2
 CYCLES ?= 500000
 SEED ?= 1
 RUNS ?= 100000
 OLDEST := .venv-oldest
 RELEASE := .venv-release
 
-.PHONY: demo test test-oldest check audit dist bench soak fuzz servers clean help
+.PHONY: demo test unit test-slow test-oldest check audit dist bench soak fuzz servers clean help
 
 help:
 	@echo "make demo   run the exporter on a simulated charger"
 	@echo "make test   checks and all tests (as root also installs the servers they talk to)"
+	@echo "make unit   the tests without servers, browsers and other processes: a minute"
+	@echo "make test-slow  the tests that take minutes and are not part of make test"
 	@echo "make test-oldest  the tests with the oldest dependencies that pyproject.toml allows"
 	@echo "make check  formatting, lint, types, generated documentation and dashboards"
 	@echo "make audit  ask for known holes in the dependencies"
@@ -26,10 +30,16 @@ demo: $(VENV)/installed
 	$(BIN)/goe-exporter demo
 
 test: check servers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+
+unit: $(VENV)/tested
+	$(BIN)/python -m pytest -q -m "not system and not slow"
+
+test-slow: $(VENV)/tested servers
+	$(BIN)/python -m pytest -n $(WORKERS) -m slow
 
 test-oldest: $(OLDEST)/tested
-	$(OLDEST)/bin/python -m pytest $(TESTS)
+	$(OLDEST)/bin/python -m pytest -n $(WORKERS) -m "not slow" $(TESTS)
 
 check: $(VENV)/tested
 	$(BIN)/ruff format --check .

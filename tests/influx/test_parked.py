@@ -443,6 +443,7 @@ def test_long_backlog_beyond_retention(world: World) -> None:
     assert world.in_dead() == lines(0, 222)
 
 
+@pytest.mark.slow
 def test_more_bad_lines_than_room(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without room for more, delivery continues when a parked line is due, not after a back-off."""
     monkeypatch.setattr(parked_module, "MAX_LINES", 200)
