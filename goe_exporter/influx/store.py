@@ -103,7 +103,7 @@ class Store:
         return next((spool.unavailable for spool in self._spools if spool.unavailable), "")
 
     def add(self, poll: Poll, tags: Mapping[str, str]) -> None:
-        """Put a poll's point on disk; raises `OSError` if the disk fails."""
+        """Put a poll's point on disk, or keep it in memory while the disk fails."""
         for spool in self._spools:
             spool.check_directory()
         with self._lock:
