@@ -56,6 +56,9 @@ def command(
             raise UsageError(f"{config_file} has no influxdb section")
         return run_config(config, hosts, api, token_file, refresh_interval)
 
+    if listen is None and (web_config is not None or open_health):
+        option = "--web.open-health" if web_config is None else "--web.config.file"
+        raise UsageError(f"{option} requires --web.listen-address")
     first = loaded()
     server = None
     if listen is not None:

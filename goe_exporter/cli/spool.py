@@ -68,7 +68,9 @@ def drain(config_file: str) -> None:
         agent.stop(0)
     click.echo(f"{agent.sender.written} points delivered, {agent.sender.rejected} rejected")
     if parked := len(agent.store.parked):
-        click.echo(f"{parked} parked after a rejection; the agent sends them again minutes later")
+        click.echo(
+            f"{parked} parked after a rejection: drain again in two minutes, or start the agent"
+        )
     if why:
         raise GoeExporterError(
             f"the server does not accept more now ({why}); the rest waits on disk"

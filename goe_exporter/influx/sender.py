@@ -90,6 +90,8 @@ class Sender:
         self._sent_lines = 0
         self._request_seconds = 0.0
         self._too_slow = False
+        self._trial_failed = False
+        self._tried_server = server
         self._thread = threading.Thread(target=self._run, name="influx", daemon=True)
 
     def start(self) -> None:
@@ -110,7 +112,7 @@ class Sender:
 
     def change(self, server: WriteServer, max_batch_lines: int, timeout_seconds: float) -> None:
         """Deliver to another server from the next request on, without waiting for a retry."""
-        self._server = server
+        self._server, self._last_accepted = server, None
         self._max_batch_lines = self._batch_lines = max_batch_lines
         self._timeout_seconds = timeout_seconds
         self._retry_now.set()
@@ -133,7 +135,11 @@ class Sender:
         to wait.
         """
         try:
-            self._try_parked()
+            # After a trial that failed, new lines come first: they are more than those in it.
+            if self._trial_failed:
+                self._trial_failed = False
+            else:
+                self._try_parked()
             return self._send_batch()
         except Undelivered as undelivered:
             return self._back_off(undelivered.result)
@@ -271,11 +277,24 @@ class Sender:
         due = self._parked.due()
         if not due:
             return
-        trial = Trial(due, self._write, self._reject, self._toss)
+        server = self._server
+        if server is not self._tried_server:
+            self._parked.forget_counts()
+            self._tried_server = server
+
+        def write(lines: Sequence[bytes]) -> WriteResult:
+            if self._server is not server:
+                raise Stopped  # a trial is the matter of one server
+            return self._write(lines)
+
+        trial = Trial(due, write, self._reject, self._toss)
         try:
             accepted = self._last_accepted or self._accepted_other([each.line for each in due])
-            if accepted is not None and not trial.run(accepted):
+            if not trial.run(accepted):
                 self._last_accepted = None
+        except Undelivered:
+            self._trial_failed = True
+            raise
         finally:
             self.written += trial.written
             self._parked.settle(due, trial.undecided)

@@ -37,8 +37,7 @@ class Store:
 
     Lines enter `queue` with a timestamp. While `clock` is not trusted, points wait in `unstamped`,
     with the uptime at which they were measured; the queue gets what they leave of the limit.
-    `has_unstamped` is True from the first of them until the last is stamped; `untimed` counts those
-    for which no time is known, which become dead letters.
+    `untimed` counts those for which no time is known, which become dead letters.
     """
 
     def __init__(self, directory: Path, limit_bytes: int) -> None:
@@ -69,7 +68,6 @@ class Store:
                 closing(DeadLetters(directory / "dead", rejected - rejected // 2))
             )
             self._opened = opened.pop_all()
-        self.has_unstamped = self.unstamped.spool.pending > 0
         self.untimed = 0
         self._spools = (
             self.queue, self.unstamped.spool, self.parked.spool, self.dead_letters.spool
@@ -77,6 +75,11 @@ class Store:
         self._losses = Losses(_log)
         self._lock = threading.Lock()
         self._closed = False
+
+    @property
+    def has_unstamped(self) -> bool:
+        """Whether points wait in `unstamped`."""
+        return self.unstamped.spool.pending > 0
 
     @property
     def waiting(self) -> int:
@@ -144,7 +147,6 @@ class Store:
     def _add_unstamped(self, point: str) -> None:
         if not self.has_unstamped:
             _log.info("points kept until the clock is confirmed")
-        self.has_unstamped = True
         record = self.unstamped.record(point)
         # What is in the queue is older.
         self.queue.make_room(len(record) + FRAME_BYTES)
@@ -158,10 +160,11 @@ class Store:
         if found.unconfirmed or found.untimed:
             _log.warning("points from an earlier start", stamped_by_its_clock=found.unconfirmed,
                          without_a_time=len(found.untimed))  # fmt: skip
-        self.has_unstamped = not self.unstamped.done(end)
-        if not self.has_unstamped:
-            _log.info("clock confirmed, waiting points stamped")
-        return self.has_unstamped
+        self.unstamped.done(end)
+        if self.has_unstamped:
+            return True
+        _log.info("clock confirmed, waiting points stamped")
+        return False
 
 
 class Contents(NamedTuple):

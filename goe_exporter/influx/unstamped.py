@@ -67,10 +67,9 @@ class UnstampedPoints:
                 return found, behind
         return found, batch.end
 
-    def done(self, end: tuple[int, int]) -> bool:
-        """Delete what `stamped` returned; return whether no point is left."""
+    def done(self, end: tuple[int, int]) -> None:
+        """Delete what `stamped` returned."""
         self.spool.commit(end)
-        return self.spool.pending == 0
 
     def close(self) -> None:
         """Release the files."""

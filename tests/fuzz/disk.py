@@ -238,7 +238,8 @@ def held(data: bytes) -> None:
     try:
         opened.spool.extend(stored)
         found, end = opened.stamped()
-        assert opened.done(end)
+        opened.done(end)
+        assert opened.spool.pending == 0
     finally:
         opened.spool.close()
     assert len(found.lines) + len(found.untimed) == len(stored)
