@@ -240,8 +240,25 @@ def test_overvoltage_is_told_within_a_minute(tmp_path: Path) -> None:
     [
         ("1x25 0x120", "7000x23 3000x1 stale", "1x23 0x1 stale", 0),
         (f"1x23 {'1x8 0x14 ' * 6}", f"7000x23 {'3000x8 stale _x14 ' * 6}", "", 1),
+        (
+            f"{'1 _x11 ' * 3}{'0 _x11 ' * 9}0",
+            "7000 _x11 7000 _x11 3000 _x11 stale",
+            "1 _x11 1 _x11 0 _x11 stale",
+            0,
+        ),
+        (
+            f"{'1 _x11 ' * 4}{'0 _x11 ' * 8}0",
+            "7000 _x11 7000 _x11 3000 _x11 3000 _x11 stale",
+            "1 _x11 1 _x11 0 _x11 0 _x11 stale",
+            1,
+        ),
     ],
-    ids=["lost while the car ramps down", "a fault of a charger that flaps"],
+    ids=[
+        "lost while the car ramps down",
+        "a fault of a charger that flaps",
+        "lost while the car ramps down, scraped once a minute",
+        "a fault scraped once a minute",
+    ],
 )
 def test_power_of_a_charger_that_stops_answering(
     up: str, watts: str, allowed: str, fires: int, tmp_path: Path
