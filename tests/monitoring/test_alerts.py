@@ -202,7 +202,7 @@ def test_two_generations_of_a_label(alert: str, tmp_path: Path) -> None:
     middle of the test if it never does.
     """
     tests = []
-    for what in ("fires", "goes on", "is silent"):
+    for what in ("fires", "stays active", "is silent"):
         for test in cases(alert, what):
             if any("pod" in series["series"] for series in test["input_series"]):
                 continue  # has generations of its own
@@ -356,7 +356,7 @@ def test_a_file_of_tests_per_group() -> None:
     for group in [*GROUPS, *RECORDING]:
         tests = load(ALERTS / "tests" / f"{group['name'].removeprefix('goe-')}.yaml")["tests"]
         tested = dict.fromkeys(
-            re.split(r" fires: | goes on: | is silent: |: ", test["name"])[0] for test in tests
+            re.split(r" fires: | stays active: | is silent: |: ", test["name"])[0] for test in tests
         )
         of_alerts = group in GROUPS
         assert list(tested) == [
