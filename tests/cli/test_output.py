@@ -131,6 +131,7 @@ def on_a_terminal(*arguments: str) -> bytes:
     return bytes(written)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("output", ["table", "json", "prometheus"])
 def test_a_hostile_name_on_a_terminal(output: str) -> None:
     """No control sequence of a name reaches the terminal, in any format."""
