@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 # Processes that the tests run in.
 WORKERS ?= 2
-CYCLES ?= 500000
+POLLS ?= 500000
 SEED ?= 1
 RUNS ?= 100000
 OLDEST := .venv-oldest
@@ -67,7 +67,7 @@ bench: $(VENV)/tested
 	$(BIN)/python -m benchmarks
 
 soak: $(VENV)/tested
-	$(BIN)/python -m tests.soak --cycles $(CYCLES) --seed $(SEED)
+	$(BIN)/python -m tests.soak --polls $(POLLS) --seed $(SEED)
 
 fuzz: $(VENV)/tested
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'

@@ -207,8 +207,8 @@ def _current() -> Panel:
 
 
 def _states() -> Panel:
-    words = looks.CAR | {NO_ANSWER: looks.NO_ANSWER}
-    names = [override(name, displayName=text) for name, (text, _color) in words.items()]
+    texts = looks.CAR | {NO_ANSWER: looks.NO_ANSWER}
+    names = [override(name, displayName=text) for name, (text, _color) in texts.items()]
     states = f"max by (job, charger, state) ({promql.series('car_state')})"
     per_state = f"sum by (state) ({states}) > 0"
     down = f"{promql.once(promql.polled('goe_up'))} == 0"
@@ -218,7 +218,7 @@ def _states() -> Panel:
         targets=[promql.past(per_state, "{{state}}"), promql.past(silent, NO_ANSWER)],
         unit="none", width=12, height=8,
         custom=STACKED | {"lineInterpolation": "stepAfter"},
-        overrides=[*colored({name: color for name, (_text, color) in words.items()}), *names],
+        overrides=[*colored({name: color for name, (_text, color) in texts.items()}), *names],
         defaults={"min": 0, "decimals": 0, "noValue": "No data"},
     )  # fmt: skip
 

@@ -89,7 +89,7 @@ def dead(config_file: str, requeue: bool) -> None:
     count, folder = 0, Path(settings.spool)
     with _readable(folder):
         for letter in letters(folder / "dead"):
-            click.echo(printable(letter.words))
+            click.echo(printable(letter.message))
             click.echo(f"    {printable(letter.line, max_length=4000)}")
             count += 1
     click.echo(f"{count} rejected")

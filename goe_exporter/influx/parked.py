@@ -159,7 +159,7 @@ class ParkedLines:
                 each = known[line].popleft()
             else:
                 waited = min(max(time.time() - letter.time, 0.0), RETRY_SECONDS)
-                each = ParkedLine(line, letter.words, self._clock() - waited)
+                each = ParkedLine(line, letter.message, self._clock() - waited)
                 self._waiting.append(each)
             each.end = end
             self._on_disk.append(each)

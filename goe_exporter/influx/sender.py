@@ -269,7 +269,7 @@ class Sender:
         """Park a line; raises `Undelivered` if there is no room, so that it stays in the queue."""
         if not self._parked.put(line, result.message):
             raise Undelivered(WriteResult("retry", "parked_full", result.message))
-        self._parkings.begins(words=result.message[:200])
+        self._parkings.begins(message=result.message[:200])
 
     def _try_parked(self) -> None:
         """Send the parked lines that are due; those that remain undecided wait again."""
@@ -304,13 +304,13 @@ class Sender:
     def _reject(self, line: bytes, result: WriteResult) -> None:
         self._dead_letters.put(line, result.message)
         self.rejected += 1
-        self._rejections.begins(words=result.message[:200])
+        self._rejections.begins(message=result.message[:200])
         self._rejected_at = time.monotonic()
 
     def _back_off(self, result: WriteResult) -> float:
         """Count a failure and return how long to wait."""
         self.failures[result.reason] += 1
-        self._outage.begins(reason=result.reason, words=result.message[:200])
+        self._outage.begins(reason=result.reason, message=result.message[:200])
         if self._sent_lines and result.too_slow and self._too_slow:
             self._batch_lines = max(self._sent_lines // 2, 1)
         self.failing, self._too_slow = result.reason, result.too_slow

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from goe_exporter.durable.clock import Timekeeper, boot
+from goe_exporter.durable.clock import TrustedClock, boot
 from goe_exporter.influx import line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters, Requeued
 from goe_exporter.influx.parked import ParkedLines
@@ -23,10 +23,10 @@ from goe_exporter.polling.view import Poll
 from goe_exporter.spool.queue import Spool
 from goe_exporter.spool.segments import FRAME_BYTES, Dropped, stored_dropped, survey
 
-REJECTED_SHARE = 16
+REJECTED_DIVISOR = 16
 """Parked lines and dead letters get one sixteenth of the limit, half of it each."""
 
-MOVING_SHARE = 8
+MOVING_DIVISOR = 8
 """One eighth of the rest is not available to unstamped points, so that they can be moved."""
 
 _log = logger(__name__)
@@ -42,20 +42,20 @@ class Store:
 
     def __init__(self, directory: Path, limit_bytes: int) -> None:
         """Open the queues; raises `UsageError`."""
-        rejected = limit_bytes // REJECTED_SHARE
+        rejected = limit_bytes // REJECTED_DIVISOR
         limit = limit_bytes - rejected
         with ExitStack() as opened:
             self.queue = opened.enter_context(
                 closing(Spool(directory, limit, lambda: self.unstamped.spool.size_bytes))
             )
-            self.clock = Timekeeper(
+            self.clock = TrustedClock(
                 directory / "clock", boot(), may_save=lambda: not self.queue.unavailable
             )
             self.unstamped = opened.enter_context(
                 closing(
                     UnstampedPoints(
                         directory / "held",
-                        limit - limit // MOVING_SHARE,
+                        limit - limit // MOVING_DIVISOR,
                         self.clock,
                         line_protocol.timestamp(self.queue.newest() or b"") or 0.0,
                     )

@@ -13,7 +13,7 @@ MAX_NUMBER = 2**31
 
 
 class RefusedError(ValueError):
-    """The charger refuses this key or value; the text is the reason in its words."""
+    """The charger refuses this key or value; the text is its message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -319,7 +319,7 @@ def test_one_deadline_for_both_apis(simulator: Simulator) -> None:
     assert before <= first - PATIENCE_SECONDS <= time.monotonic()
 
 
-def test_no_api_at_all_is_not_found_and_no_verdict(speak: Speak) -> None:
+def test_no_api_at_all_is_not_found_and_is_not_remembered(speak: Speak) -> None:
     """If both APIs are disabled, the reason is `not_found`, and each was requested once."""
     speaker = speak(answer(404, b"This URI does not exist"))
     asker = client(speaker)

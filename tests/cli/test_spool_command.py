@@ -317,7 +317,7 @@ def test_drain_with_a_clock_that_nobody_confirms(
     if not waits:
         pytest.skip("the kernel vouches for the clock of this machine")
     push_config(tmp_path, influxdb.url, {})
-    monkeypatch.setattr(clock.Timekeeper.__init__, "__defaults__", (
+    monkeypatch.setattr(clock.TrustedClock.__init__, "__defaults__", (
         lambda: 2_000_000_000.0, clock.uptime, lambda: False,
     ))  # fmt: skip
     outcome = goe("spool", "drain", "--config", str(config))

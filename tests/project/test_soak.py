@@ -28,7 +28,7 @@ def test_soak() -> None:
         sys.executable,
         "-m",
         "tests.soak",
-        "--cycles",
+        "--polls",
         "3000",
         "--seed",
         "6",
