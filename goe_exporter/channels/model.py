@@ -58,6 +58,10 @@ class Range:
 
     `limit` is the key whose value lowers `high` to what this charger allows. With `off`, the text
     `off` (null in the request) is allowed too. `key` is the written key if it is not the row's.
+
+    `bound` is the key of a setting that limits this one, too. A charger whose status lacks the
+    written key shows the value there instead (docs/protocol.md §5.1). `note` is what the user must
+    know after the write.
     """
 
     low: float
@@ -66,6 +70,8 @@ class Range:
     limit: str = ""
     off: bool = False
     key: str = ""
+    bound: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)

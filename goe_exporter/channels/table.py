@@ -42,6 +42,11 @@ def cards(_key: str) -> tuple[Part, ...]:
 
 
 AMPERES = Range(6, 32, limit="ama")
+TEMPORARY_V1 = Range(6, 32, limit="ama", bound="amp")
+TEMPORARY_V2 = Range(
+    6, 32, limit="ama", off=True, bound="amp",
+    note="it expires after 10 minutes unless it is set again, then max-current applies",
+)  # fmt: skip
 ON_OFF = Choices({"off": False, "on": True})
 PHASES = Choices({"auto": 0, "1": 1, "3": 2}, key="psm")
 ACCESS_V1 = Choices({name: code for code, name in codes.ACCESS_V1.items()})
@@ -78,8 +83,8 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("pha", "phase_contactor_closed", "Whether the phase is live after the contactor.", NONE, FLAG, pick=phases(0, "L1 L2 L3"), label="phase"),
     Channel("pha", "phase_energized", "Whether the phase is live before the contactor.", NONE, FLAG, pick=phases(3, "L1 L2 L3"), label="phase"),
     # Current limits
-    Channel("amp", "max_current", "Configured charging current.", A, write={1: AMPERES, 2: AMPERES}, openhab="maxCurrent"),
-    Channel("amx", "max_current_temporary", "Temporary charging current, not written to flash; absent if unset.", A, absent=0, write={1: AMPERES}, openhab="maxCurrentTemp", apis=(1,)),
+    Channel("amp", "max_current", "Configured charging current; on V1 and V2 hardware the current in force, temporary or configured.", A, write={1: AMPERES, 2: AMPERES}, openhab="maxCurrent"),
+    Channel("tcl", "max_current_temporary", "Temporary charging current, not written to flash; absent if unset and on V1 and V2 hardware; with API v2 it expires after 10 minutes.", A, absent=0, write={1: TEMPORARY_V1, 2: TEMPORARY_V2}, openhab="maxCurrentTemp", slow=True),
     Channel("acu", "allowed_current", "Current that the car may draw now.", A, apis=(2,)),
     Channel("cbl", "cable_current", "Current rating of the cable; absent without a cable.", A, openhab="cableCurrent"),
     Channel("amt", "temperature_current_limit", "Current limit due to the charger's temperature.", A),

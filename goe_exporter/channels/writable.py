@@ -42,13 +42,29 @@ class Write:
             text = f"{allowed(self.channel, self.allowed, limit)} on this charger"
             raise UsageError(f"{self.channel.option}: {text}, not {self.text!r:.80}")
 
+    @property
+    def bound(self) -> str:
+        """The key of the setting that limits this one, too; "" without one."""
+        return self.allowed.bound if isinstance(self.allowed, Range) else ""
+
+    def shown_by(self, status: Status) -> str:
+        """Return the key that shows the written value in the charger's `status`."""
+        return self.bound if self.bound and self.key not in status else self.key
+
+    def is_bounded(self, status: Status) -> bool:
+        """Return whether the other setting in `status` limits the charger to less."""
+        bound = status.get(self.bound)
+        return _is_number(bound) and _is_number(self.value) and bound < self.value
+
     def describe(self, value: object) -> str:
         """Return a value of the written key as a user would write it, with its unit."""
         if isinstance(self.allowed, Choices):
             names = (name for name, choice in self.allowed.values.items() if same(value, choice))
             return next(names, f"{value!r:.80}")
-        if value is None:
-            return "off" if self.allowed.off else "no value"
+        if value is None and self.allowed.off:
+            return "off"
+        if value is None or value is ...:
+            return "no value"
         # A larger integer may not fit into a float.
         if _is_number(value) and abs(value) <= _MAX_NUMBER:
             return f"{value:.10g} {self.channel.unit.symbol}".rstrip()
@@ -117,6 +133,11 @@ def allowed(channel: Channel, spec: Allowed, high: float | None = None) -> str:
     return f"{off}{spec.low:.10g} to {top:.10g} {channel.unit.symbol}".rstrip() + step
 
 
+def written_key(channel: Channel, spec: Allowed) -> str:
+    """Return the key that is written, in v2's terms."""
+    return spec.key or channel.key.split()[0]
+
+
 def same(reported: object, value: object) -> bool:
     """Return whether a charger that reports one value has applied a write of the other."""
     if _is_number(reported) and _is_number(value):
@@ -136,7 +157,7 @@ def _parse(channel: Channel, spec: Allowed, text: str) -> Write | UsageError:
         accepted = value is not None
     if not accepted:
         return UsageError(f"{channel.option}: {allowed(channel, spec)}, not {text!r:.80}")
-    return Write(channel, spec, text, spec.key or channel.key.split()[0], value)
+    return Write(channel, spec, text, written_key(channel, spec), value)
 
 
 def _number(channel: Channel, spec: Range, text: str) -> float | None:

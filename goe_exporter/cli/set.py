@@ -39,8 +39,10 @@ def command(
                 click.echo(f"API v{number}: GET {place.url}{target}")
         return
     written = write(place.client(), change)
-    click.echo(
+    shown_as = f" as {written.shown_as}" if written.shown_as else ""
+    report = (
         f"{printable(place.name)}: {change.channel.option} is now"
-        f" {written.write.describe(written.write.value)}"
-        f" (reported by the charger after {written.seconds:.1f} s, API v{written.api})"
+        f" {written.write.describe(written.write.value)} (reported by the charger{shown_as}"
+        f" after {written.seconds:.1f} s, API v{written.api})"
     )
+    click.echo("; ".join((report, *written.notes)))

@@ -81,7 +81,7 @@ grid_frequency_hz max_current_a uptime_s car_state
 
 WRITABLE = {
     "max-current": {1, 2},
-    "max-current-temporary": {1},
+    "max-current-temporary": {1, 2},
     "phases": {2},
     "session-energy-limit": {1, 2},
     "charging-allowed": {1},

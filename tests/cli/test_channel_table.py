@@ -35,7 +35,13 @@ ROWS = [
     ),
     (
         "max-current-temporary",
-        ("goe_max_current_temporary_amperes", "max_current_temporary_a", "A", "v1", "6 to 32 A"),
+        (
+            "goe_max_current_temporary_amperes",
+            "max_current_temporary_a",
+            "A",
+            "v1 v2",
+            "v1: 6 to 32 A; v2: off, or 6 to 32 A",
+        ),
         "maxCurrentTemp",
     ),
     ("phases", ("goe_phases", "phases", "", "v1 v2", "v2: auto, 1 or 3"), "phases"),

@@ -33,6 +33,8 @@ ON_V3 = [
     ("transaction", "off", "off", "transaction", None, "/api/set?trx=null"),
     ("awattar-max-price", "12.5", "12.5 ct", "price_limit_ct", 12.5, "/api/set?awp=12.5"),
     ("awattar-max-price", "-5", "-5 ct", "price_limit_ct", -5, "/api/set?awp=-5"),
+    ("max-current-temporary", "8", "8 A", "tcl", 8, "/api/set?tcl=8"),
+    ("maxCurrentTemp", "off", "off", "tcl", None, "/api/set?tcl=null"),
 ]
 # The same, without the printed value.
 ON_V2 = [
@@ -66,9 +68,10 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write, "READ_BACK_SECONDS", 0.5)
 
 
-def contrary(model: str) -> Charger:
+def contrary(model: str, firmware: str | None = None) -> Charger:
     """Return a charger with other settings than those that the tests write."""
-    charger = Charger(model)
+    charger = Charger(model, firmware)
+    charger.tcl, charger.tcl_until_s = 10, 600.0
     charger.energy_limit_wh, charger.limit_memory = 3000.0, 30
     charger.transaction = 7 if charger.hardware.v2 else None
     charger.advance(2)
@@ -92,12 +95,12 @@ def test_on_v3(
     requests: str,
 ) -> None:
     """On V3 each channel is written through API v2, takes effect, and is reported."""
-    box = simulator.add(contrary("V3"))
+    box = simulator.add(contrary("V3", "60.5"))
     outcome = goe("set", f"garage={box.address}", channel, text)
     assert (outcome.status, outcome.err) == (0, "")
     name = find(CHANNELS, channel).option
     assert outcome.out.startswith(f"garage: {name} is now {shown} (reported by the charger after ")
-    assert outcome.out.endswith(" s, API v2)\n")
+    assert " s, API v2)" in outcome.out
     assert getattr(box.charger, attribute) == value
     assert writes(box) == requests.split()
 
@@ -160,7 +163,7 @@ def test_a_silent_refusal_of_api_v1(simulator: Simulator, goe: Goe) -> None:
     assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err == (
         "goe-exporter: max-current-temporary did not change:"
-        " the charger accepted the request but still reports no value\n"
+        " the charger accepted the request but still reports max-current 16 A\n"
     )
     assert writes(box) == ["/mqtt?payload=amx=10"]
 
@@ -244,12 +247,50 @@ def test_a_v2_channel_on_a_v1_charger(simulator: Simulator, goe: Goe, channel: s
 def test_a_v1_channel_on_a_v2_charger(simulator: Simulator, goe: Goe) -> None:
     """A channel of API v1 is rejected too, unless `--api 1` selects the legacy API."""
     box = simulator.add(Charger("V3"))
-    outcome = goe("set", box.address, "maxCurrentTemp", "10")
-    message = "max-current-temporary cannot be written through API v2, only through API v1"
+    outcome = goe("set", box.address, "charging-allowed", "on")
+    message = "charging-allowed cannot be written through API v2, only through API v1"
     assert outcome == (2, "", f"goe-exporter: {message}\n")
     assert writes(box) == []
-    assert goe("set", "--api", "1", box.address, "maxCurrentTemp", "10").status == 0
-    assert box.charger.amx == 10
+    assert goe("set", "--api", "1", box.address, "allowCharging", "off").status == 0
+    assert box.charger.force == 1
+
+
+def test_a_temporary_current_on_v2_hardware(simulator: Simulator, goe: Goe) -> None:
+    """V2 hardware shows the temporary current as max-current (docs/protocol.md §5.1)."""
+    box = simulator.add(Charger("V2", firmware="041.0"))
+    outcome = goe("set", f"garage={box.address}", "max-current-temporary", "10")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.startswith(
+        "garage: max-current-temporary is now 10 A (reported by the charger as max-current after "
+    )
+    assert outcome.out.endswith(" s, API v1)\n")
+    assert (box.charger.amp, box.charger.amx) == (16, 10)
+
+
+def test_a_temporary_current_above_the_current(simulator: Simulator, goe: Goe) -> None:
+    """With 042, max-current bounds the temporary current; the output says so."""
+    charger = Charger("V2", firmware="042.0")
+    charger.amp = 6
+    box = simulator.add(charger)
+    outcome = goe("set", f"garage={box.address}", "max-current-temporary", "10")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.startswith("garage: max-current-temporary is now 10 A (reported by")
+    assert outcome.out.endswith(" s, API v1); max-current still limits the current to 6 A\n")
+
+
+def test_a_temporary_current_of_api_v2(simulator: Simulator, goe: Goe) -> None:
+    """With API v2 the temporary current expires; the output says so."""
+    box = simulator.add(Charger("PRO"))
+    outcome = goe("set", box.address, "max-current-temporary", "8")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.endswith(
+        " s, API v2); it expires after 10 minutes unless it is set again, then max-current"
+        " applies\n"
+    )
+    assert box.charger.allowed_a is None or box.charger.allowed_a <= 8
+    refused = goe("set", simulator.add(Charger("V3", "055.7")).address, "maxCurrentTemp", "8")
+    assert refused.status == 1
+    assert "refused tcl=8: 'tcl: tried to set api key without setter (8)'" in refused.err
 
 
 @pytest.mark.parametrize(
