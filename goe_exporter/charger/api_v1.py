@@ -135,3 +135,6 @@ _KEYS: dict[str, tuple[str, _Convert]] = {
     **{f"c{n}e": (key, _times(100)) for n, key in enumerate(_CARDS)},
 }
 """v2's key → v1's key, and the function that translates its value."""
+
+KEYS = {v1_key: key for key, (v1_key, _convert) in _KEYS.items()} | {"dwo": "dwo", "stp": "dwo"}
+"""v1's key → v2's key."""

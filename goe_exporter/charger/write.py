@@ -13,7 +13,7 @@ from typing import NamedTuple
 from goe_exporter.channels.model import Range
 from goe_exporter.channels.snapshot import Answer, Status
 from goe_exporter.channels.table import CHANNELS
-from goe_exporter.channels.writable import Change, Write, same, written_key
+from goe_exporter.channels.writable import Change, Write, instead, same, written_key
 from goe_exporter.charger.client import Client
 from goe_exporter.errors import ChargerError, RefusedError, UsageError
 
@@ -45,14 +45,19 @@ def write(
     """Write a change, and wait up to 5 s until the charger reports the value.
 
     The charger's own limit is read first. Raises `UsageError`, before anything is written, if the
-    charger's API or its limit does not allow the value, or if it has no such setting;
+    charger's API or its limit does not allow the value, or if it has no such setting, also if no
+    charger allows it and this one does not answer;
     `RefusedError` if the charger refuses the write or does not apply it; and `ChargerError` if it
     does not answer.
     """
-    answer = client.status(_before(change))
-    chosen = change.through(answer.api)
+    try:
+        answer = client.status(_before(change))
+    except ChargerError:
+        if not change.writes:
+            raise change.refusal() from None
+        raise
+    chosen = change.through(answer.api, answer.status)
     _check_known(chosen, answer)
-    chosen.check_limit(answer.status)
     client.write(answer.api, chosen.key, chosen.value)
     started = clock()
     while True:
@@ -92,7 +97,8 @@ def _check_known(chosen: Write, answer: Answer) -> None:
     """Raise `UsageError` if the charger does not have the setting: its v2 status lacks the key."""
     if answer.api == 2 and chosen.key not in answer.status:
         raise UsageError(
-            f"this charger has no {chosen.channel.option} (no key {chosen.key!r} in its status)"
+            f"this charger has no {chosen.channel.option} (no key {chosen.key!r} in its"
+            f" status){instead(chosen.channel, answer.api)}"
         )
 
 

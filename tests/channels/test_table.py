@@ -114,6 +114,12 @@ SUFFIXES = {
 each_row = pytest.mark.parametrize("row", CHANNELS, ids=[channel.name for channel in CHANNELS])
 
 
+@each_row
+def test_instead(row: Channel) -> None:
+    """The channel to write instead is another one, which can be written."""
+    assert not row.instead or (row.instead != row.name and BY_NAME[row.instead].write)
+
+
 def metric(row: Channel) -> str:
     """Return a row's sample name with its label, as in `goe_phase_power_watts{phase}`."""
     return f"{row.sample}{{{row.label}}}" if row.label else row.sample

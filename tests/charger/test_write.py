@@ -203,12 +203,26 @@ def test_a_key_that_is_missing_from_the_read_back() -> None:
 
 
 @pytest.mark.parametrize("text", ["NaN", "33", "", "10 bananas"])
-def test_no_request_for_a_text_that_no_charger_accepts(text: str) -> None:
-    """A text that no API accepts is refused without a request."""
-    client = Scripted(lambda _keys: {})
-    with pytest.raises(UsageError):
+def test_a_text_that_no_charger_accepts(text: str) -> None:
+    """A text that no API accepts is refused with what this charger accepts; nothing is written."""
+    client = Scripted(lambda _keys: {"car": 1, "amp": 10, "ama": 16})
+    with pytest.raises(UsageError) as refused:
         written(client, "max-current", text, Clock())
-    assert client.calls == []
+    words = f"max-current: this charger accepts 6 to 16 A in whole amperes, not {text!r}"
+    assert str(refused.value) == words
+    assert client.calls == [("car", "amp", "ama")]
+
+
+@pytest.mark.parametrize("text", ["33", "10"])
+def test_a_charger_that_does_not_answer(text: str) -> None:
+    """A text that no API accepts is refused even if the charger does not answer."""
+
+    def status(_keys: Sequence[str]) -> dict[str, object]:
+        raise ChargerError("refused", "box refuses the connection")
+
+    expected = UsageError if text == "33" else ChargerError
+    with pytest.raises(expected):
+        written(Scripted(status), "max-current", text, Clock())
 
 
 @pytest.mark.parametrize(

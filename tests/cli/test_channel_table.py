@@ -30,7 +30,7 @@ ROWS = [
     ("grid-frequency", ("goe_grid_frequency_hertz", "grid_frequency_hz", "Hz", "v2", ""), ""),
     (
         "max-current",
-        ("goe_max_current_amperes", "max_current_a", "A", "v1 v2", "6 to 32 A"),
+        ("goe_max_current_amperes", "max_current_a", "A", "v1 v2", "6 to 32 A in whole amperes"),
         "maxCurrent",
     ),
     (
@@ -40,7 +40,7 @@ ROWS = [
             "max_current_temporary_a",
             "A",
             "v1 v2",
-            "v1: 6 to 32 A; v2: off, or 6 to 32 A",
+            "v1: 6 to 32 A in whole amperes; v2: off, or 6 to 32 A in whole amperes",
         ),
         "maxCurrentTemp",
     ),
