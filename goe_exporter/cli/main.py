@@ -16,6 +16,7 @@ from goe_exporter.cli.printable import printable
 from goe_exporter.errors import GoeExporterError
 
 COMMANDS = {
+    "capture": "Write the complete status of a charger without private values.",
     "channels": "List the channels with their metrics, fields, units and writable values.",
     "demo": "Run the exporter on a simulated charger.",
     "push": "Poll chargers and push their readings to InfluxDB.",

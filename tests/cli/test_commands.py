@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from goe_exporter.simulator import Box
 
-COMMANDS = ("serve", "demo", "read", "set", "channels", "simulate")
+COMMANDS = ("serve", "demo", "read", "set", "capture", "channels", "simulate")
 
 
 def command(name: str) -> click.Command:
@@ -67,6 +67,7 @@ VARIABLES = {
         "--token-file": "TOKEN_FILE",
         "--format": "FORMAT",
     },
+    "capture": {"--api": "API", "--token-file": "TOKEN_FILE", "--output": "CAPTURE_OUTPUT"},
     "set": {"--api": "API", "--token-file": "TOKEN_FILE", "--dry-run": "DRY_RUN"},
     "channels": {
         "--format": "CHANNELS_FORMAT",
@@ -166,12 +167,13 @@ HTTP = ["requests", "urllib3"]
         (["--help"], [*SERVING, *SINKS, *HTTP, "rich"], []),
         (["channels", "--format", "markdown"], [*SERVING, *HTTP], []),
         (["read", "127.0.0.1:1"], [*SERVING, *SINKS, "rich"], HTTP),
+        (["capture", "CHARGER"], [*SERVING, *SINKS, "rich"], HTTP),
         (["read", "CHARGER", "--format", "json"], [*SERVING, *SINKS, "rich"], HTTP),
         (["read", "CHARGER", "--format", "table"], [*SERVING, *SINKS], [*HTTP, "rich"]),
         (["set", "CHARGER", "max-current", "10"], [*SERVING, *SINKS, "rich"], HTTP),
         (["push", "--config", "/nonexistent"], WEB, ["pydantic"]),
     ],
-    ids=["help", "channels", "failed-read", "json", "table", "set", "push"],
+    ids=["help", "channels", "failed-read", "capture", "json", "table", "set", "push"],
 )
 def test_a_command_imports_only_what_it_needs(
     simulator: Simulator, arguments: list[str], absent: list[str], present: list[str]
