@@ -78,7 +78,7 @@ class Change:
         spec = self.channel.write.get(api)
         if spec is None:
             only = f"cannot be written through API v{api}, only through API v{3 - api}"
-            raise UsageError(f"{self.channel.option} {only}{instead(self.channel, api)}")
+            raise UsageError(f"{self.channel.option} {only}{instead(self.channel, api, status)}")
         limit = None if status is None else _limit(spec, status)
         found = self.writes.get(api)
         if found is None or (limit is not None and _is_number(found.value) and found.value > limit):
@@ -198,13 +198,18 @@ def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def instead(channel: Channel, api: int | None = None) -> str:
-    """Return which channel to write instead, through `api` if it is known; "" without one."""
+def instead(channel: Channel, api: int | None = None, status: Status | None = None) -> str:
+    """Return which channel to write instead; "" without one.
+
+    If they are known, through `api` of the charger with this `status`.
+    """
     other = next((row for row in CHANNELS if row.name == channel.instead), None)
     if other is None or (api is not None and api not in other.write):
         return ""
-    values = "" if api is None else f" ({allowed(other, other.write[api])})"
-    return f"; use {other.option}{values} instead"
+    if api is None:
+        return f"; use {other.option} instead"
+    spec = other.write[api]
+    return f"; use {other.option} ({allowed(other, spec, _limit(spec, status or {}))}) instead"
 
 
 def _similar(channels: Sequence[Channel], name: str) -> list[str]:

@@ -58,7 +58,11 @@ def write(
         raise
     chosen = change.through(answer.api, answer.status)
     _check_known(chosen, answer)
-    client.write(answer.api, chosen.key, chosen.value)
+    try:
+        client.write(answer.api, chosen.key, chosen.value)
+    except RefusedError as error:
+        hint = instead(chosen.channel, answer.api, answer.status)
+        raise RefusedError(f"{error}{hint}") from error
     started = clock()
     while True:
         try:
@@ -98,7 +102,7 @@ def _check_known(chosen: Write, answer: Answer) -> None:
     if answer.api == 2 and chosen.key not in answer.status:
         raise UsageError(
             f"this charger has no {chosen.channel.option} (no key {chosen.key!r} in its"
-            f" status){instead(chosen.channel, answer.api)}"
+            f" status){instead(chosen.channel, answer.api, answer.status)}"
         )
 
 

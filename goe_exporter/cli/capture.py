@@ -44,7 +44,8 @@ def command(host: str, api: Api, token_file: str | None, path: str | None) -> No
     except OSError as error:
         raise UsageError(f"cannot write {path}: {os_reason(error)}") from error
     for answer in answers:
+        found = answer.failure
         if answer.status is not None:
-            removed = ", ".join(answer.removed)
-            click.echo(f"API v{answer.api}: {len(answer.status)} keys; removed: {removed}")
+            found = f"{len(answer.status)} keys; removed: {', '.join(answer.removed) or 'nothing'}"
+        click.echo(f"API v{answer.api}: {found}")
     click.echo(f"Read {path} before you share it.")

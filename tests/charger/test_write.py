@@ -186,9 +186,11 @@ def test_the_temporary_current_of_api_v2(
 def test_a_setting_that_the_charger_does_not_have(name: str, text: str) -> None:
     """A v2 status without the key means a charger without the setting; nothing is written."""
     client = Scripted(lambda _keys: {"car": 1, "amp": 16, "ama": 16})
-    with pytest.raises(UsageError, match=rf"^this charger has no {name} "):
+    with pytest.raises(UsageError, match=rf"^this charger has no {name} ") as refused:
         written(client, name, text, Clock())
     assert len(client.calls) == 1
+    hint = "; use max-current (6 to 16 A in whole amperes) instead"
+    assert str(refused.value).endswith(hint) == (name == "max-current-temporary")
 
 
 def test_a_key_that_is_missing_from_the_read_back() -> None:

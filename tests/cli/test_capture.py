@@ -76,6 +76,9 @@ def test_a_file(goe: Goe, standing_still: Simulator, tmp_path: Path) -> None:
     assert first == f"API v2: {len(answer['status'])} keys; removed: {', '.join(answer['removed'])}"
     assert last == f"Read {path} before you share it."
     assert [target for _time, target in box.log] == ["/api/status"]
+    old = standing_still.add(Charger("V2"))
+    outcome = goe("capture", old.address, "--output", str(path))
+    assert outcome.out.startswith("API v2: HTTP status 404\nAPI v1: ")
     missing = tmp_path / "missing" / "capture.json"
     outcome = goe("capture", box.address, "--output", str(missing))
     message = f"cannot write {missing}: No such file or directory"

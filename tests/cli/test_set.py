@@ -305,7 +305,10 @@ def test_a_temporary_current_of_api_v2(simulator: Simulator, goe: Goe) -> None:
     assert box.charger.allowed_a is None or box.charger.allowed_a <= 8
     refused = goe("set", simulator.add(Charger("V3", "055.7")).address, "maxCurrentTemp", "8")
     assert refused.status == 1
-    assert "refused tcl=8: 'tcl: tried to set api key without setter (8)'" in refused.err
+    assert refused.err.endswith(
+        "refused tcl=8: 'tcl: tried to set api key without setter (8)';"
+        " use max-current (6 to 16 A in whole amperes) instead\n"
+    )
 
 
 @pytest.mark.parametrize(
