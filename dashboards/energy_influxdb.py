@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dashboards import influxql
 from dashboards.energy import (
-    METER,
     MAX_WATTS,
+    METER,
     PLUGGED,
     PRICE,
     THIS_MONTH,

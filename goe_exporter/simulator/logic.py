@@ -11,6 +11,7 @@ from .state import State
 MIN_CURRENT_A = 6
 ADAPTER_LIMIT_A = 16
 NOMINAL_TEMPERATURE_LIMIT_A = 32
+AMX_LIMITS_SINCE = (42,)
 HOT_C = 70.0
 DERATING_A_PER_C = 2.0
 MARKET_PRICE_CT = 8.745
@@ -29,9 +30,22 @@ def temperature_limit_a(charger: State) -> int:
     return max(0, int(limit))
 
 
+def amx_limits(charger: State) -> bool:
+    """Return whether `amx` only lowers the current: V2 hardware since 042 (protocol §5.1)."""
+    return not charger.hardware.v2 and version(charger.firmware) >= AMX_LIMITS_SINCE
+
+
+def configured_a(charger: State) -> int:
+    """Return the current (A) in force of `amp`, `amx` and `tcl`."""
+    configured = charger.amx or charger.amp
+    if amx_limits(charger):
+        configured = min(configured, charger.amp)
+    return min(configured, charger.temporary_limit_a or configured)
+
+
 def allowance_a(charger: State) -> int:
     """Return the current (A) that the charger would offer now, 0 if it is below 6 A."""
-    limits = [charger.amx or charger.amp, charger.ama, charger.temperature_limit_a]
+    limits = [configured_a(charger), charger.ama, charger.temperature_limit_a]
     if charger.cable_a is not None:
         limits.append(charger.cable_a)
     if charger.adapter:

@@ -603,7 +603,7 @@ def test_write_v1_refused_shows_only_in_the_status(simulator: Simulator) -> None
         (2, "fna", 'a "b" #1', ["/api/set?fna=%22a%20%5C%22b%5C%22%20%231%22"]),
         (2, "fna", "a&b=c+d%/?", ["/api/set?fna=%22a%26b%3Dc%2Bd%25%2F%3F%22"]),
         (1, "amp", 16, ["/mqtt?payload=amp=16"]),
-        (1, "amx", 8, ["/mqtt?payload=amx=8"]),
+        (1, "tcl", 8, ["/mqtt?payload=amx=8"]),
         (1, "alw", True, ["/mqtt?payload=alw=1"]),
         (1, "alw", False, ["/mqtt?payload=alw=0"]),
         (1, "acs", 2, ["/mqtt?payload=ast=2"]),

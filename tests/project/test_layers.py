@@ -80,7 +80,7 @@ PURE = {
         "html",
         "itertools",
     ),
-    *("json", "math", "re", "string", "typing"),
+    *("itertools", "json", "math", "re", "string", "typing"),
 }
 """What `channels` may import of the standard library: nothing that reads, writes, waits or logs."""
 
