@@ -69,19 +69,9 @@ DOORS = {
 """Library → the rooms or modules that may import it. Of the standard library those that reach the
 network; others of it are free, but for the pure room `channels`."""
 
-PURE = {
-    *(
-        "__future__",
-        "collections",
-        "dataclasses",
-        "datetime",
-        "enum",
-        "functools",
-        "html",
-        "itertools",
-    ),
-    *("itertools", "json", "math", "re", "string", "typing"),
-}
+PURE = set(
+    "__future__ collections dataclasses datetime difflib enum functools itertools math re typing".split()
+)
 """What `channels` may import of the standard library: nothing that reads, writes, waits or logs."""
 
 IMPORTERS = {"cli.main": "import_module"}
