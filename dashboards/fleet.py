@@ -171,11 +171,11 @@ def _power() -> Panel:
 def _power_by_group() -> Panel:
     power, labels = promql.series("power"), promql.polled("goe_charger_info")
     # Chargers without labels have no goe_charger_info if no charger of the exporter has labels.
-    labeled = (
+    labelled = (
         f"{power} * on (job, instance, charger) group_left ($group) {labels}"
         f" or on (job, instance, charger) {power}"
     )
-    groups = f"sum by ($group) (max by (job, charger, $group) ({labeled}))"
+    groups = f"sum by ($group) (max by (job, charger, $group) ({labelled}))"
     named = f'label_replace({groups}, "$group", "no $group", "$group", "")'
     return time_series(
         title="Power by $group",

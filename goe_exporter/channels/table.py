@@ -99,7 +99,7 @@ CHANNELS: tuple[Channel, ...] = (
     # Device
     Channel("tma", "temperature", "Temperature inside the charger.", CELSIUS, pick=items(type2_port=0, board=1, grid_connector=2, current_sensor=3, type2_terminals=4, mid_meter=5), label="sensor", openhab="temperatureType2Port temperature"),
     Channel("rbt", "uptime", "Time since the charger started.", S, divide=1000),
-    Channel("rssi", "wifi_signal", "WiFi signal strength.", DBM, apis=(2,)),
+    Channel("rssi", "wifi_signal", "Wi-Fi signal strength.", DBM, apis=(2,)),
     Channel("fwv", "firmware", "Firmware version.", NONE, TEXT, label="firmware", openhab="firmware"),
     Channel("sse", "serial", "Serial number.", NONE, TEXT, label="serial"),
     # Photovoltaics, null unless another system sends the values to the charger

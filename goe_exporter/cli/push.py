@@ -63,7 +63,7 @@ def command(
     server = None
     if listen is not None:
         # Imported here: without a web server the agent needs 9 MB less memory.
-        from goe_exporter.service.web import open_server
+        from goe_exporter.service.web import open_server  # noqa: PLC0415
 
         server = open_server(listen, WebSettings(web_config), open_health=open_health)
     logs.configure(log_format, log_level)

@@ -73,20 +73,20 @@ def _print(pollers: Sequence[Poller], form: str, *, single: bool) -> None:
     views = [poller.view() for poller in pollers]
     # Only the sink of the chosen format is imported, so that start-up is fast.
     if form == "table":
-        from goe_exporter.cli import tables
+        from goe_exporter.cli import tables  # noqa: PLC0415
 
         tables.print_readings([view for view in views if view.stats.up])
     elif form == "json":
-        from goe_exporter.web.json_api import as_json
+        from goe_exporter.web.json_api import as_json  # noqa: PLC0415
 
         found = [as_json(view) for view in views]
         output.print_json(found[0] if single else {"chargers": found})
     elif form == "prometheus":
-        from goe_exporter.prometheus.exposition import render_readings
+        from goe_exporter.prometheus.exposition import render_readings  # noqa: PLC0415
 
         output.print_lines(render_readings(views))
     else:
-        from goe_exporter.influx.line_protocol import line
+        from goe_exporter.influx.line_protocol import line  # noqa: PLC0415
 
         polls = [poller.last_poll() for poller in pollers]
         output.print_lines("".join(f"{line(poll, {}, nanoseconds=True)}\n" for poll in polls))

@@ -42,7 +42,7 @@ def chosen(
 def _configured(config_file: str) -> dict[str, Chosen]:
     """Return the chargers of a configuration file by name."""
     # Imported here: without a configuration, pydantic is not needed, and start-up is fast.
-    from goe_exporter.service.config import load
+    from goe_exporter.service.config import load  # noqa: PLC0415
 
     config = load(config_file)
     return {

@@ -27,10 +27,10 @@ def command(
 ) -> None:
     """Set a channel of a charger, and wait until the charger reports the value.
 
-    CHANNEL is the channel's name here or in openHAB (max-current or maxCurrent). VALUE is a number
-    with an optional unit (10A, 5kWh), or a name such as on. openHAB's values work too (forceState
-    1, accessConfiguration RFID). `goe-exporter channels` lists the writable channels and their
-    values.
+    CHANNEL is a channel name of goe-exporter or openHAB (max-current or maxCurrent). VALUE is a
+    number with an optional unit (10A, 5kWh), or a name such as on. openHAB's values work too
+    (forceState 1, accessConfiguration RFID). `goe-exporter channels` lists the writable channels
+    and their values.
     """
     change = parse(find(CHANNELS, channel, api_v1.KEYS), value)
     place = connection(host, api, token_file)

@@ -35,7 +35,7 @@ QUIET_SECONDS = 600.0
 _log = logger(__name__)
 
 
-class Stopped(Exception):  # noqa: N818, it ends an attempt and is no error
+class Stopped(Exception):  # noqa: N818, it ends an attempt and is not an error
     """The sender was stopped during a batch."""
 
 

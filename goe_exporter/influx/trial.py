@@ -25,7 +25,7 @@ MAX_SECONDS = 60.0
 """Maximum time in which parked lines delay others; the next trial continues with the counts."""
 
 
-class Undelivered(Exception):  # noqa: N818, it ends an attempt and is no error
+class Undelivered(Exception):  # noqa: N818, it ends an attempt and is not an error
     """The server does not accept lines now."""
 
     def __init__(self, result: WriteResult) -> None:

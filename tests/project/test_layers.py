@@ -69,9 +69,10 @@ DOORS = {
 """Library → the rooms or modules that may import it. Of the standard library those that reach the
 network; others of it are free, but for the pure room `channels`."""
 
-PURE = set(
-    "__future__ collections dataclasses datetime difflib enum functools itertools math re typing".split()
-)
+PURE = {
+    *("__future__", "collections", "dataclasses", "datetime", "difflib", "enum", "functools"),
+    *("itertools", "math", "re", "typing"),
+}
 """What `channels` may import of the standard library: nothing that reads, writes, waits or logs."""
 
 IMPORTERS = {"cli.main": "import_module"}
