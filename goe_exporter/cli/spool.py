@@ -69,7 +69,8 @@ def drain(config_file: str) -> None:
     click.echo(f"{agent.sender.written} points delivered, {agent.sender.rejected} rejected")
     if parked := len(agent.store.parked):
         click.echo(
-            f"{parked} parked after a rejection: drain again in two minutes, or start the exporter"
+            f"{parked} parked after a rejection; the exporter, or a later drain with other points,"
+            " decides what becomes of them"
         )
     if why:
         raise GoeExporterError(

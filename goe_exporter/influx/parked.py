@@ -34,7 +34,8 @@ class ParkedLine:
     """A parked line, and since when (monotonic clock) it waits for its next attempt.
 
     `message` is the server's. `end` is the position behind it on disk, None if it is in memory
-    only. `accepted` is how often the server accepted another line since this one was parked.
+    only, `size_bytes` its size there. `accepted` is how often the server accepted another line
+    since this one was parked.
     """
 
     def __init__(self, line: bytes, message: str, since: float) -> None:
@@ -43,6 +44,7 @@ class ParkedLine:
         self.since = since
         self.end: tuple[int, int] | None = None
         self.accepted = 0
+        self.size_bytes = len(_packed(self)) + FRAME_BYTES
 
 
 class ParkedLines:
@@ -61,6 +63,7 @@ class ParkedLines:
         self.spool = Spool(directory, limit_bytes)
         self._clock = clock
         self._waiting: deque[ParkedLine] = deque()
+        self._waiting_bytes = 0
         self._on_disk: deque[ParkedLine] = deque()
         self._decided: set[ParkedLine] = set()
         self._loaded = 0
@@ -81,10 +84,11 @@ class ParkedLines:
         It is on disk when this returns, unless the disk is full.
         """
         added = ParkedLine(line, message, self._clock())
-        room = self.spool.limit_bytes - self.spool.size_bytes - len(_packed(added)) - FRAME_BYTES
-        if self._waiting and (room < 0 or len(self._waiting) >= MAX_LINES):
+        used = max(self.spool.size_bytes, self._waiting_bytes)
+        full = used + added.size_bytes > self.spool.limit_bytes or len(self._waiting) >= MAX_LINES
+        if self._waiting and full:
             return False
-        self._waiting.append(added)
+        self._add(added)
         self._write(added)
         return True
 
@@ -115,15 +119,11 @@ class ParkedLines:
             if each in undecided:
                 each.since = self._clock()
                 self._waiting.append(each)
-            elif each.end is not None:
+                continue
+            self._waiting_bytes -= each.size_bytes
+            if each.end is not None:
                 self._decided.add(each)
-        end = None
-        while self._on_disk and self._on_disk[0] in self._decided:
-            first = self._on_disk.popleft()
-            self._decided.remove(first)
-            end = first.end
-        if end is not None:
-            self.spool.commit(end)
+        self._delete_decided()
 
     def forget_counts(self) -> None:
         """Begin all trials anew: the lines are sent to another server now."""
@@ -160,13 +160,30 @@ class ParkedLines:
             else:
                 waited = min(max(time.time() - letter.time, 0.0), RETRY_SECONDS)
                 each = ParkedLine(line, letter.message, self._clock() - waited)
-                self._waiting.append(each)
+                self._add(each)
             each.end = end
             self._on_disk.append(each)
         self._decided = {each for each in self._decided if each.end is not None}
         self._waiting = deque(sorted(self._waiting, key=lambda each: each.since))
         self._loaded = opened
         self._write_all()
+        self._delete_decided()
+
+    def _delete_decided(self) -> None:
+        """Delete decided lines from disk up to the first undecided one; later, if that fails."""
+        decided = list(takewhile(self._decided.__contains__, self._on_disk))
+        if not decided or self.spool.opened != self._loaded:
+            return
+        end = decided[-1].end
+        assert end is not None
+        if self.spool.commit(end):
+            for each in decided:
+                self._on_disk.popleft()
+                self._decided.remove(each)
+
+    def _add(self, parked: ParkedLine) -> None:
+        self._waiting.append(parked)
+        self._waiting_bytes += parked.size_bytes
 
     def _write_all(self) -> None:
         """Put the lines that are in memory only on disk."""

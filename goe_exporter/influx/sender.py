@@ -143,6 +143,8 @@ class Sender:
             return self._send_batch()
         except Undelivered as undelivered:
             return self._back_off(undelivered.result)
+        except OSError as error:  # such as no free file descriptor
+            return self._back_off(WriteResult("retry", "disk", str(error), answered=False))
         except Stopped:
             return None
 
@@ -163,11 +165,7 @@ class Sender:
 
     def _send_batch(self) -> float | None:
         """Deliver one batch; return as `deliver_once`, raise if the server accepts none now."""
-        try:
-            batch = self._queue.read(self._batch_lines)
-        except OSError as error:
-            failure = WriteResult("retry", "disk", str(error), answered=False)
-            raise Undelivered(failure) from error
+        batch = self._queue.read(self._batch_lines)
         self._sent_lines = len(batch.lines)
         self._accepted_last = self._accepted_any = False
         oldest = batch.lines[0] if batch.lines else self._parked.oldest()

@@ -153,14 +153,19 @@ class Store:
         self.unstamped.spool.append(record)
 
     def _stamp_some(self) -> bool:
-        found, end = self.unstamped.stamped()
+        try:
+            found, end = self.unstamped.stamped()
+        except OSError as error:  # such as no free file descriptor
+            _log.warning("points not stamped yet", error=str(error))
+            return False
         self.queue.extend(found.lines)
         self.dead_letters.extend(found.untimed)
         self.untimed += len(found.untimed)
         if found.unconfirmed or found.untimed:
             _log.warning("points from an earlier start", stamped_by_its_clock=found.unconfirmed,
                          without_a_time=len(found.untimed))  # fmt: skip
-        self.unstamped.done(end)
+        if not self.unstamped.done(end):
+            return False
         if self.has_unstamped:
             return True
         _log.info("clock confirmed, waiting points stamped")

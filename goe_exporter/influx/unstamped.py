@@ -45,6 +45,8 @@ class UnstampedPoints:
         """Open the queue; raises `UsageError`."""
         self.spool = Spool(directory, limit_bytes)
         self._clock = clock
+        self._stamped: list[bytes] = []
+        self._repeated: set[bytes] = set()
         self._earliest = max(clock.last_trusted, last_stamp)
 
     def record(self, point: str) -> bytes:
@@ -59,17 +61,27 @@ class UnstampedPoints:
         They are as many as have room beside their records, which are deleted by `done`.
         """
         batch = self.spool.read(MAX_BATCH_POINTS)
+        self._stamped = batch.lines
         found, room = Stamped([], [], 0), self.spool.limit_bytes // BATCH_DIVISOR
-        for record, behind in zip(batch.lines, batch.ends, strict=True):
-            found = self._add(found, record)
+        for place, (record, behind) in enumerate(zip(batch.lines, batch.ends, strict=True)):
+            if record not in self._repeated:
+                found = self._add(found, record)
             room -= len(record)
             if room <= 0:
+                self._stamped = batch.lines[: place + 1]
                 return found, behind
         return found, batch.end
 
-    def done(self, end: tuple[int, int]) -> None:
-        """Delete what `stamped` returned."""
-        self.spool.commit(end)
+    def done(self, end: tuple[int, int]) -> bool:
+        """Delete what `stamped` returned; if that fails, skip it when it is read again.
+
+        A second time from a clock that was corrected meanwhile would make a second point.
+        """
+        if not self.spool.commit(end):
+            self._repeated.update(self._stamped)
+            return False
+        self._repeated.difference_update(self._stamped)
+        return True
 
     def close(self) -> None:
         """Release the files."""

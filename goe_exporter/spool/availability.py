@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from pathlib import Path
 
 from goe_exporter.logs import logger
 
+MAX_MEMORY_BYTES = 16 * 1024 * 1024
+"""Maximum size of the segments in memory while the directory is unusable."""
+
 RETRY_SECONDS = 60.0
 """Time before a disk that failed is tried again."""
+
+CHEAP = (errno.ENOENT, errno.ENOTDIR, errno.ENOSPC, errno.EMFILE, errno.ENFILE)
+"""Errors that come before any segment is read, so that each call may try again."""
 
 _log = logger(__name__)
 
@@ -30,13 +37,23 @@ class Availability:
         """Allow the directory to be opened, whenever its disk failed."""
         self._retry_at = 0.0
 
+    def leave(self, fate: str, **values: object) -> None:
+        """Log what happened to the directory, unless it is still in place."""
+        if fate:
+            _log.warning(f"spool {fate}", directory=str(self._directory), **values)
+
     def fail(self, error: OSError) -> None:
         """Note that the disk failed; it is tried again later."""
         self._retry_at = time.monotonic() + RETRY_SECONDS
         self.end(f"cannot use the spool {self._directory}: {error.strerror}")
 
-    def end(self, reason: str) -> None:
-        """Note that the directory cannot be used; logged once."""
+    def end(self, reason: str, cause: BaseException | None = None) -> None:
+        """Note that the directory cannot be used; logged once.
+
+        After an error of the disk, which may come late, it is tried again later.
+        """
+        if isinstance(cause, OSError) and cause.errno not in CHEAP:
+            self._retry_at = time.monotonic() + RETRY_SECONDS
         if not self.reason:
             _log.warning("spool unavailable, points wait in memory", reason=reason)
         self.reason = reason

@@ -22,14 +22,12 @@ from goe_exporter.durable import files
 from goe_exporter.errors import UsageError
 from goe_exporter.logs import logger
 from goe_exporter.spool import recovery, segments
-from goe_exporter.spool.availability import Availability
+from goe_exporter.spool.availability import MAX_MEMORY_BYTES, Availability
 from goe_exporter.spool.in_flight import InFlight
 from goe_exporter.spool.segments import Batch, Position
-from goe_exporter.spool.storage import TRANSIENT, UNREADABLE, Storage
+from goe_exporter.spool.storage import TRANSIENT, Storage
 
 MAX_LINE_BYTES = 1024 * 1024
-MAX_MEMORY_BYTES = 16 * 1024 * 1024
-"""Maximum size of the segments in memory while the directory is unusable."""
 
 _log = logger(__name__)
 
@@ -131,9 +129,9 @@ class Spool:
             self._storage.store_dropped(self.dropped)
 
     def rotate(self, lines: Sequence[bytes], end: tuple[int, int]) -> bool:
-        """Move `lines`, which were read, to the end of the queue, and commit `end`.
+        """Move `lines`, which were read, to the end, and commit `end`; the limit does not apply.
 
-        The limit does not apply to them. Return False, without a commit, if the disk is full.
+        Return False, without a commit, if the disk is full.
         """
         with self._write:
             self._check_directory()
@@ -194,18 +192,20 @@ class Spool:
             self.dropped += self._in_flight.begin(ends[gone:])
         return gone
 
-    def commit(self, end: tuple[int, int]) -> None:
-        """Delete everything before the position `end`: it was delivered."""
+    def commit(self, end: tuple[int, int]) -> bool:
+        """Delete everything before `end`; False if it is of an earlier directory, or that fails."""
         end = Position(*end)
         with self._write:
             self._in_flight.deliver(end)
             self._check_directory()
             if self._closed or end <= self._cursor:
-                return
+                return False
             with self._surviving():
                 self._storage.store_cursor(end)
                 self._cursor = end
                 self._storage.delete_before(end)
+                return True
+        return False
 
     def close(self) -> None:
         """Release the files and the directory; all accepted lines are on disk, if it is usable."""
@@ -215,6 +215,8 @@ class Spool:
             if self._storage.segments:
                 self._availability.retry_now()
                 self._check_directory()
+            with self._surviving():
+                self._storage.end_segment()
             self._storage.store_dropped(self.dropped, at_once=True)
             self._closed = True
             if not self._storage.on_disk and (lost := self.pending):
@@ -285,17 +287,16 @@ class Spool:
             return b""  # dropped meanwhile
         try:
             return segment.read(start.offset, size)
-        except FileNotFoundError:
-            with self._write:
-                self._check_directory()
-                self.dropped += self._forget(start.segment)  # 0 if it was dropped meanwhile
         except OSError as error:
             if error.errno in TRANSIENT:
                 raise
             with self._write:
-                if error.errno not in UNREADABLE:
+                if isinstance(error, FileNotFoundError):
+                    self._check_directory()
+                    self.dropped += self._forget(start.segment)  # 0 if it was dropped meanwhile
+                elif segment.path is None or not self._storage.is_lost(segment.path, error):
                     self._fail(error)
-                elif segment.path is not None and start.segment in self._storage.segments:
+                elif start.segment in self._storage.segments:
                     self._storage.damaged += self._forget(start.segment)
                     recovery.set_aside(segment.path, error)
         return b""
@@ -312,7 +313,7 @@ class Spool:
             try:
                 self._open()
             except UsageError as error:
-                self._availability.end(str(error))
+                self._availability.end(str(error), error.__cause__)
 
     @contextlib.contextmanager
     def _surviving(self) -> Iterator[None]:
@@ -334,8 +335,7 @@ class Spool:
         lost = sum(map(self._forget, self._storage.missing()))
         self.dropped += lost
         count = {"lost": lost} if fate == "deleted" else {"points": waiting}
-        if fate:
-            _log.warning(f"spool {fate}", directory=str(self.directory), **moved, **count)
+        self._availability.leave(fate, **moved, **count)
         self._cursor = self._storage.leave()
         self._in_flight.leave()
 

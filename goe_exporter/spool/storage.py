@@ -24,8 +24,14 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TRANSIENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
 """Errors of the system that have nothing to do with a file."""
 
-UNREADABLE = (errno.EIO, errno.EISDIR, errno.ELOOP, errno.EUCLEAN, errno.EBADMSG)
-"""Errors of one file, not of its directory or disk."""
+UNREADABLE = (errno.EIO, errno.EUCLEAN, errno.EBADMSG)
+"""Errors of a bad sector, or of a disk that fails for a while."""
+
+MISPLACED = (errno.EISDIR, errno.ELOOP)
+"""Errors of what is not a file."""
+
+UNREADABLE_SECONDS = 300.0
+"""Time for which a segment must be unreadable until it is set aside."""
 
 MIN_SEGMENT_BYTES = 4096
 MAX_SEGMENT_BYTES = 1024 * 1024
@@ -56,6 +62,7 @@ class Storage:
         self._mount_point: Path | None = None
         self._base = 0
         self._unsynced: list[bytes] = []
+        self._unreadable_since: dict[Path, float] = {}
         self._saved_at: float | None = None
         self._dropped_on_disk = 0
 
@@ -80,6 +87,16 @@ class Storage:
         last = self.segments.get(self.newest)
         return Position(self.newest, last.size if last else 0)
 
+    def is_lost(self, path: Path, error: OSError) -> bool:
+        """Return whether a segment that cannot be read is lost, rather than its disk for a while.
+
+        Not before five minutes of errors, unless the process has just started.
+        """
+        if error.errno not in UNREADABLE or not self.opened:
+            return error.errno in UNREADABLE + MISPLACED
+        since = self._unreadable_since.setdefault(path, time.monotonic())
+        return time.monotonic() - since >= UNREADABLE_SECONDS
+
     def newest_waiting(self) -> tuple[int, int]:
         """Return the number and the size of the newest segment with records behind the cursor."""
         waiting = [(number, each.size) for number, each in self.segments.items() if each.records]
@@ -94,14 +111,15 @@ class Storage:
         base = self.newest + 1
         try:
             self._check_room()
-            found, cursor, newest = self._recovered(base)
+            found = recovery.recovered(self.directory, base, self.is_lost)
         except OSError as error:
             home.close()
             raise UsageError(f"cannot use the spool {self.directory}: {error.strerror}") from error
         self._home, self._mount_point, self._base = home, home.mount_point, base
-        self.segments, self.newest = found, newest
+        self.segments, self.newest = found.segments, found.newest
+        self.damaged += found.damaged
         self.opened += 1
-        return cursor
+        return found.cursor
 
     def in_place(self) -> bool:
         """Return whether the directory and the segment that is written to are at their paths."""
@@ -159,6 +177,9 @@ class Storage:
 
         Return False if it is full; raises `OSError` if it fails.
         """
+        last = self.segments.get(self.newest)
+        if last is not None and last.size + len(record) > self.segment_bytes:
+            self.end_segment()  # a sync that fails is an error, whatever its number
         try:
             self._write(record)
         except OSError as error:
@@ -282,7 +303,6 @@ class Storage:
             last.delete()
 
     def _begin_segment(self) -> Segment:
-        self.end_segment()
         path = None if self._home is None else self._path(self.newest + 1)
         if path is not None:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, files.FILE_MODE)
@@ -295,37 +315,6 @@ class Storage:
         self.newest += 1
         segment = self.segments[self.newest] = Segment(path)
         return segment
-
-    def _recovered(self, base: int) -> tuple[dict[int, Segment], Position, int]:
-        """Return the segments on disk by number from `base`, the cursor, and the newest number.
-
-        Torn records are repaired, unreadable segments set aside.
-        """
-        stored = segments.stored_cursor(self.directory)
-        cursor = Position(base + stored.segment, stored.offset)
-        newest = cursor.segment
-        found: dict[int, Segment] = {}
-        for on_disk, path in segments.segments(self.directory):
-            number = base + on_disk
-            if number < cursor.segment:
-                path.unlink()
-                continue
-            newest = max(newest, number)
-            try:
-                data = path.read_bytes()
-            except OSError as error:
-                if isinstance(error, PermissionError) or error.errno in TRANSIENT:
-                    raise
-                self.damaged += 1  # the number of its records is unknown
-                recovery.set_aside(path, error)
-                continue
-            data, torn = recovery.repaired(path, data)
-            self.damaged += torn
-            start = cursor.offset if number == cursor.segment else 0
-            if start > len(data):
-                start, cursor = 0, Position(number, 0)
-            found[number] = Segment(path, len(data), data.count(b"\n", start))
-        return found, cursor, newest
 
     def _check_room(self) -> None:
         """Raise `OSError` if the disk has no room for the segments in memory."""

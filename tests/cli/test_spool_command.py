@@ -178,7 +178,8 @@ def test_drain_with_a_rejected_line(goe: Goe, influxdb: InfluxDB, tmp_path: Path
     assert (outcome.status, outcome.err) == (0, "")
     assert outcome.out.endswith(
         "6 points delivered, 0 rejected\n"
-        "1 parked after a rejection: drain again in two minutes, or start the exporter\n"
+        "1 parked after a rejection; the exporter, or a later drain with other points, decides what"
+        " becomes of them\n"
     )
     assert len(influxdb.points()) == 6
     status = goe("spool", "status", "--config", config).out

@@ -882,6 +882,26 @@ def test_the_bound_is_one(world: World) -> None:
     )
 
 
+def test_points_that_cannot_be_deleted_once_stamped(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has one time, though the clock is corrected before the disk is back."""
+    started = world.start()
+    world.clocks.synchronised = False
+    world.poll(5)
+    held = started.store.unstamped.spool
+    with monkeypatch.context() as patch:
+        patch.setattr(held, "commit", lambda _end: False)
+        world.deliver()
+    world.clocks.wall += 0.02
+    for _ in range(3):
+        world.poll()
+        world.deliver()
+    assert held.pending == 0
+    numbers = [number for number, _stamp in {*world.points()}]
+    assert sorted(numbers) == list(range(8))
+
+
 def test_spool_that_fails_costs_no_point(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the disk fails, points wait in memory and are delivered from there."""
     started = world.start()

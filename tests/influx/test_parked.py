@@ -662,6 +662,47 @@ def test_parked_in_memory_then_on_disk(world: World) -> None:
     assert (world.on_disk(), world.in_dead()) == ([], [line(3)])
 
 
+def test_decided_while_the_disk_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line is decided once, also if its deletion from disk fails."""
+    world.put(0, 8)
+    world.deliver()
+
+    def fails(*_args: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    world.now += 120
+    with monkeypatch.context() as patch:
+        patch.setattr("goe_exporter.durable.files.replace", fails)
+        patch.setattr(world.spool._storage, "store_cursor", lambda _end: None)
+        world.deliver()
+    assert (world.in_dead(), len(world.parked)) == ([line(3)], 0)
+    assert world.on_disk() == [line(3)]
+    monkeypatch.setattr(world.parked.spool._availability, "_retry_at", 0.0)
+    for _ in range(3):
+        world.now += 120
+        world.deliver()
+    assert (world.in_dead(), world.on_disk(), world.sender.rejected) == ([line(3)], [], 1)
+
+
+def test_bound_while_the_disk_fails(tmp_path: Path) -> None:
+    """Lines on a disk that is away count too: all have room when it is back."""
+    parked = ParkedLines(tmp_path / "parked", 16 * 1024)
+    texts = lines(0, 2000)
+    on_disk = next(number for number, text in enumerate(texts[:20]) if number == 19)
+    for text in texts[: on_disk + 1]:
+        assert parked.put(text, "no")
+    (tmp_path / "parked").rename(tmp_path / "elsewhere")
+    (tmp_path / "parked").write_text("in the way")
+    taken = next(number for number, text in enumerate(texts[20:]) if not parked.put(text, "no"))
+    assert len(parked) == 20 + taken < 200
+    (tmp_path / "parked").unlink()
+    (tmp_path / "elsewhere").rename(tmp_path / "parked")
+    parked.due()
+    parked.close()
+    assert parked.spool.dropped == 0
+    assert survey(tmp_path / "parked").pending == 20 + taken
+
+
 def test_in_memory_at_the_end(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from servers import PATIENCE_SECONDS, wait_for
 
 from goe_exporter.errors import UsageError
-from goe_exporter.spool import availability
+from goe_exporter.spool import availability, recovery, storage
 from goe_exporter.spool import queue as spool_module
 from goe_exporter.spool.queue import MAX_LINE_BYTES, Spool
 from goe_exporter.spool.segments import stored_cursor, stored_dropped, survey
@@ -1104,7 +1104,8 @@ def test_segment_that_cannot_be_read(
     which: int,
     renamed: bool,
 ) -> None:
-    """A segment on a bad sector is set aside, and its lines are counted."""
+    """A segment on a bad sector is set aside after five minutes, and its lines are counted."""
+    monkeypatch.setattr(storage, "UNREADABLE_SECONDS", 0.0)
     spool = opened(SMALL)
     fill(spool, 0, 200)
     bad = segments(folder)[which]
@@ -1125,6 +1126,82 @@ def test_segment_that_cannot_be_read(
     assert spool.dropped == 0
 
 
+def test_disk_that_cannot_read_for_a_moment(
+    opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is set aside: new lines wait in memory, and the old ones until the disk is back."""
+    spool = opened(SMALL)
+    fill(spool, 0, 200)
+    with monkeypatch.context() as patch:
+        for each in segments(folder):
+            unreadable(patch, each)
+        assert spool.read(1000).lines == []
+        assert "Input/output error" in spool.unavailable
+        for number in range(200, 210):
+            monkeypatch.setattr(spool._availability, "_retry_at", 0.0)
+            fill(spool, number, number + 1)
+        assert spool.read(1000).lines == lines(200, 210)
+    assert (spool.damaged, spool.dropped, [*folder.glob("*.bad")]) == (0, 0, [])
+    monkeypatch.setattr(spool._availability, "_retry_at", 0.0)
+    assert in_order(drained(spool)) == lines(0, 210)
+
+
+def test_disk_is_tried_once_a_minute(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk on which the segments cannot be read is not read again at each call."""
+    spool = opened(SMALL)
+    fill(spool, 0, 200)
+    reads: list[Path] = []
+
+    def failing(path: Path) -> bytes:
+        reads.append(path)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", denied)
+    fill(spool, 200, 201)
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    monkeypatch.setattr(spool._availability, "_retry_at", 0.0)
+    fill(spool, 201, 230)
+    assert len(reads) <= 2  # the version and one segment
+    assert spool.dropped == 0
+
+
+def test_sync_that_fails_for_want_of_space(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the disk reports a full quota at the sync only, no line is dropped either."""
+    spool = opened(SMALL)
+    real, failing = os.fdatasync, iter([True])
+
+    def full(descriptor: int) -> None:
+        if spool._storage.end.offset > 4000 and next(failing, False):
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", full)
+    with spool._write:
+        for text in lines(0, 100):
+            assert spool._put(record(text))
+    assert spool.unavailable
+    monkeypatch.setattr(spool._availability, "_retry_at", 0.0)
+    spool.check_directory()
+    assert (spool.dropped, in_order(drained(spool))) == (0, lines(0, 100))
+
+
+def test_close_on_a_disk_that_fails(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
+) -> None:
+    """The close raises nothing; lines that are not on disk are counted."""
+    spool = opened(SMALL)
+    fill(spool, 0, 10)
+    with spool._write:
+        assert spool._put(record(line(10)))  # not synced
+    said()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", denied)
+        spool.close()
+    assert spool.dropped == 1
+    assert said() == ["spool unavailable, points wait in memory", "points in memory lost"]
+    assert drained(opened(SMALL)) == lines(0, 10)
+
+
 def denied(*_args: object) -> None:
     raise OSError(errno.EIO, "Input/output error")
 
@@ -1132,7 +1209,8 @@ def denied(*_args: object) -> None:
 def test_segment_that_cannot_be_read_at_the_start(
     opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A start sets it aside, and keeps only the last such segment."""
+    """A start sets it aside, and keeps only the last of such segments."""
+    monkeypatch.setattr(recovery, "MAX_SET_ASIDE", 1)
     spool = opened(SMALL)
     fill(spool, 0, 200)
     for number in (1, 2):
