@@ -16,7 +16,7 @@ from typing import Literal, NoReturn
 from urllib.parse import quote
 
 from goe_exporter.channels.snapshot import Answer
-from goe_exporter.charger import api_v1
+from goe_exporter.charger import api_v1, device
 from goe_exporter.errors import ChargerError, RefusedError, TransportError
 from goe_exporter.transport.http import HttpAnswer, Transport
 
@@ -25,21 +25,20 @@ Api = Literal["auto", "1", "2"]
 OLD_FILTER_KEYS = 10
 ANSWERS_BEFORE_V2_IS_TRIED = 100
 HTTP_ACCEPTED = 202
-MAX_REFUSAL_LENGTH = 200
 _COUNTED = re.compile(r"[1-9][0-9]* succeeded and 0 failed\.?")
 _NOT_FOUND = (b"Not found:", b"This URI does not exist")
-_SENTENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ,.:;'/_-]{0,79}")
 
 
 class Client:
     """One charger at `host` ("192.168.1.36", "box.local:8080", "https://SERIAL.api.v3.go-e.io").
 
-    `token` is sent as a bearer token, which the vendor's cloud requires. With `api` "auto", the
-    client requests v2, and v1 if the charger answers that it has no v2; only an answer decides.
-    After a failure the API is detected again, and v2 is retried regularly while v1 answers,
-    because it may be enabled later. `deadline_seconds` limits a status, which may take several
-    requests, and each request of a write. `environment_proxies` uses the proxy set in HTTP_PROXY,
-    HTTPS_PROXY and NO_PROXY. Safe to call from several threads.
+    `token` is sent as a bearer token, which the vendor's cloud requires. With a `serial`, an answer
+    of a charger with another serial number is a failure, and nothing is written to that charger.
+    With `api` "auto", the client requests v2, and v1 if the charger answers that it has no v2; only
+    an answer decides. After a failure the API is detected again, and v2 is retried regularly while
+    v1 answers, because it may be enabled later. `deadline_seconds` limits a status, which
+    may take several requests, and each request of a write. `environment_proxies` uses the proxy set
+    in HTTP_PROXY, HTTPS_PROXY and NO_PROXY. Safe to call from several threads.
     """
 
     def __init__(
@@ -48,10 +47,12 @@ class Client:
         api: Api = "auto",
         *,
         token: str | None = None,
+        serial: str = "",
         deadline_seconds: float = 4.0,
         environment_proxies: bool = False,
     ) -> None:
         self.host = host
+        self.serial = serial
         self._token = token
         self._fixed = None if api == "auto" else int(api)
         self._found: int | None = None
@@ -75,8 +76,9 @@ class Client:
     def status(self, keys: Sequence[str]) -> Answer:
         """Request `keys` (in v2's terms; v1 returns everything) and return the answer.
 
-        Raises `ChargerError`.
+        The answer also holds the keys that tell whose it is. Raises `ChargerError`.
         """
+        keys = self._with_identity(keys)
         with self._lock:
             self._until = time.monotonic() + self._deadline_seconds
             try:
@@ -89,12 +91,16 @@ class Client:
     def write(self, api: int, key: str, value: object) -> None:
         """Write `value` to `key`, both in v2's terms, through `api`.
 
-        Raises `RefusedError` with the charger's message, or `ChargerError`. v1 refuses a write by
-        leaving the value unchanged, which only a read-back shows.
+        With a `serial`, the serial number is read immediately before. Raises `RefusedError` with
+        the charger's message, or `ChargerError`. v1 refuses a write by leaving the value unchanged,
+        which only a read-back shows.
         """
         for target in write_targets(api, key, value):
             with self._lock:
                 try:
+                    if self.serial:
+                        self._until = time.monotonic() + self._deadline_seconds
+                        self._request(api, self._with_identity(()))
                     status, answer, text = self._get_any(target)
                     if api == 1:
                         _as_object(answer)
@@ -105,6 +111,12 @@ class Client:
             if status != HTTP_ACCEPTED and not _accepted(answer, text, key):
                 message = _refusal(answer, text, key, self._without_token)
                 raise RefusedError(f"{self.host} refused {key}={json.dumps(value)}: {message}")
+
+    def _with_identity(self, keys: Sequence[str]) -> tuple[str, ...]:
+        """Return `keys` with those that tell whose status the answer is."""
+        own = ("car",) if device.WITNESSES.isdisjoint(keys) else ()
+        serial = ("sse",) if self.serial and "sse" not in keys else ()
+        return (*keys, *own, *serial)
 
     def _named(self, error: ChargerError) -> ChargerError:
         """Add the host to an error about an answer; network errors have it already."""
@@ -130,13 +142,12 @@ class Client:
             return self._request(3 - api, keys)
 
     def _request(self, api: int, keys: Sequence[str]) -> Answer:
-        status = self._status_v1() if api == 1 else self._status_v2(keys)
+        raw = _as_object(self._get("/status")) if api == 1 else self._status_v2(keys)
+        device.check(raw, self.serial, self._without_token)
+        status = api_v1.status(raw) if api == 1 else raw
         self._found = api
         self._v1_answers = self._v1_answers + 1 if api == 1 else 0
         return Answer(api, status, complete=api == 1)
-
-    def _status_v1(self) -> dict[str, object]:
-        return api_v1.status(_as_object(self._get("/status")))
 
     def _status_v2(self, keys: Sequence[str]) -> dict[str, object]:
         """Request `filter=a,b`, or `filter=["a","b"]` of ten keys with firmware before 051.4."""
@@ -240,9 +251,8 @@ def _refusal(answer: object, text: str, key: str, cleaned: Callable[[str], str])
         return cleaned(_summary(text.encode()))
     message = answer.get(key)
     if isinstance(message, str) and message:
-        return repr(cleaned(message)[:MAX_REFUSAL_LENGTH])
-    keys = "".join(char if char.isprintable() else "?" for char in cleaned(", ".join(answer)))
-    return f"an object with {keys[:MAX_REFUSAL_LENGTH] or 'no keys'}"
+        return repr(cleaned(message)[: device.MAX_LENGTH])
+    return device.object_with(answer, cleaned)
 
 
 _BY_STATUS = {401: "unauthorized", 403: "offline", 404: "not_found"}
@@ -265,7 +275,7 @@ def _summary(body: bytes) -> str:
     Other bodies may contain keys and passwords, and the result is logged (docs/protocol.md §3.13).
     """
     text = body.decode("utf-8", "replace").strip()
-    if _SENTENCE.fullmatch(text):
+    if device.SENTENCE.fullmatch(text):
         return repr(text)
     kind = "HTML" if text.startswith("<") else f"beginning with {text[:1]!r}"
     return f"{len(body)} bytes, {kind}" if text else "empty"

@@ -7,11 +7,12 @@ import click
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.channels.writable import find, parse
 from goe_exporter.charger.client import Api, write_targets
-from goe_exporter.charger.connection import connection
+from goe_exporter.charger.connection import Connection, connection
 from goe_exporter.charger.write import write
 from goe_exporter.cli import options
 from goe_exporter.cli.options import option
 from goe_exporter.cli.printable import printable
+from goe_exporter.errors import UsageError
 
 
 @click.command("set", context_settings={"ignore_unknown_options": True})
@@ -20,19 +21,30 @@ from goe_exporter.cli.printable import printable
 @click.argument("value")
 @options.api
 @options.token_file
+@option("--config", "config_file", metavar="FILE",
+        help="Configuration file; HOST is then a charger's name or host there.")  # fmt: skip
 @option("--dry-run", is_flag=True, help="Print the request without sending it.")
 def command(
-    host: str, channel: str, value: str, api: Api, token_file: str | None, dry_run: bool
-) -> None:
+    host: str, channel: str, value: str, api: Api, token_file: str | None,
+    config_file: str | None, dry_run: bool,
+) -> None:  # fmt: skip
     """Set a channel of a charger, and wait until the charger reports the value.
 
     CHANNEL is the channel's name here or in openHAB (max-current or maxCurrent). VALUE is a number
     with an optional unit (10A, 5kWh), or a name such as on. `goe-exporter channels` lists the
     writable channels and their values.
+
+    With --config, the charger is reached as the configuration says. If it has a serial there,
+    another charger is never written to.
     """
     change = parse(find(CHANNELS, channel), value, CHANNELS)
-    place = connection(host, api, token_file)
-    writes = change.writes if api == "auto" else {int(api): change.through(int(api))}
+    if config_file:
+        place = _configured(config_file, host, api, token_file)
+    else:
+        place = connection(host, api, token_file)
+    writes = change.writes
+    if place.api != "auto":
+        writes = {int(place.api): change.through(int(place.api))}
     if dry_run:
         for number, each in writes.items():
             for target in write_targets(number, each.key, each.value):
@@ -44,3 +56,20 @@ def command(
         f" {written.write.describe(written.write.value)}"
         f" (reported by the charger after {written.seconds:.1f} s, API v{written.api})"
     )
+
+
+def _configured(config_file: str, host: str, api: Api, token_file: str | None) -> Connection:
+    """Return the connection to the charger with this name or host in the configuration."""
+    # Imported here: without a configuration, `set` starts faster.
+    from goe_exporter.service.config import load
+
+    if api != "auto" or token_file is not None:
+        raise UsageError("--config: --api and --token-file are not allowed with it")
+    config = load(config_file)
+    found = [each for each in config.chargers if each.name == host] or [
+        each for each in config.chargers if each.host == host
+    ]
+    if len(found) != 1:
+        names = ", ".join(repr(each.name) for each in config.chargers) or "no chargers"
+        raise UsageError(f"{config_file}: no charger {host!r:.80}; it has {names}")
+    return found[0].connection(config.environment_proxies)

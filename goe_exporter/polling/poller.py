@@ -48,7 +48,8 @@ class _State(NamedTuple):
 class Poller:
     """Polls the charger `name` through `client`, and keeps its latest snapshot.
 
-    `channels` is the table of the device; `clock` is monotonic, `wall` returns the Unix time.
+    `serial` is the serial number that the client checks, or "". `channels` is the table of the
+    device; `clock` is monotonic, `wall` returns the Unix time.
     `sink` takes every poll, failed ones too. The interval, the client and the labels may be
     replaced at any time. Only one thread at a time may call `poll`; any thread may call `view`.
     """
@@ -60,6 +61,7 @@ class Poller:
         client: StatusClient,
         interval_seconds: float = 5.0,
         *,
+        serial: str = "",
         channels: tuple[Channel, ...] = CHANNELS,
         sink: Callable[[Poll], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -69,6 +71,7 @@ class Poller:
         self.host = host
         self.interval_seconds = interval_seconds
         self.client = client
+        self.serial = serial
         self.labels: Mapping[str, str] = {}
         self._clock = clock
         self._wall = wall
@@ -179,6 +182,9 @@ class Poller:
 
     def _failed(self, error: ChargerError, duration_seconds: float) -> None:
         before, snapshot = self._state
+        if error.reason == "wrong_device":
+            # The next poll requests the device's type again, which is a slow row.
+            self._slow.forget()
         stats = replace(
             before,
             up=False,

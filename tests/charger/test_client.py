@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from contextlib import nullcontext
@@ -120,11 +121,58 @@ def test_charger_off_is_refused(box: Box) -> None:
         (200, b"\xef\xbb\xbf{}", "not_json"),
         (200, b'{"car":' + b"1" * 5000 + b"}", "not_json"),
         (200, b"true", "not_an_object"),
+        (200, b'{"error":"not authenticated"}', "wrong_device"),
+        (200, b"{}", "wrong_device"),
+        (400, b"{}", "wrong_device"),
+        (400, b'{"error":"bad request"}', "wrong_device"),
+        (200, b'{"ison":false,"typ":"SHSW-1"}', "wrong_device"),
+        (200, b'{"car":1,"amp":16,"typ":"controller"}', "wrong_device"),
+        (200, b'{"success":true,"age":100,"data":{"car":"1","amp":"16"}}', "wrong_device"),
+        (401, b'{"error":"not authenticated"}', "unauthorized"),
+        (403, b'{"success":false}', "offline"),
+        (404, b'{"detail":"Not Found"}', "not_found"),
+        (500, b'{"error":"internal"}', "http_status"),
     ],
 )
 def test_answer_gives_its_reason(speak: Speak, status: int, body: bytes, expected: str) -> None:
     """Other answers seen from chargers and the cloud have a reason (docs/protocol.md §1)."""
     assert reason(client(speak(answer(status, body)), "2")) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"car":null}',
+        b'{"nrg":null,"eto":null}',
+        b'{"amp":16,"typ":null}',
+        b'{"eto":0,"typ":"go-eCharger_Phoenix"}',
+        b'{"car":1,"typ":"go-eCharger_V5"}',
+    ],
+)
+def test_one_key_of_a_charger_is_enough(speak: Speak, body: bytes) -> None:
+    """A status may lack most keys, hold null, and come from a model that is not known yet."""
+    assert client(speak(answer(200, body)), "2").status(KEYS).status == json.loads(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"error":"not authenticated"}', "an object with error: 'not authenticated'"),
+        (b'{"usv":[],"typ":"controller"}', "a 'controller'"),
+        (b"{}", "an object with no keys"),
+        (b'{"a\\n\\u001b[31m":1}', "an object with a??[31m"),
+    ],
+)
+@pytest.mark.parametrize("api", ["1", "2"])
+def test_error_of_another_device_has_what_answered(
+    speak: Speak, api: str, body: bytes, words: str
+) -> None:
+    """The error has the host and what answered, on one line."""
+    speaker = speak(answer(200, body))
+    with pytest.raises(ChargerError) as caught:
+        client(speaker, api).status(KEYS)
+    assert str(caught.value).startswith(f"{speaker.address}: not ")
+    assert str(caught.value).endswith(words)
 
 
 def test_head_that_ends_too_soon_is_truncated(speak: Speak) -> None:
@@ -385,13 +433,69 @@ def test_firmware_update_changes_the_filter(simulator: Simulator) -> None:
     assert box.requests == before + 1
 
 
-def test_charger_that_knows_no_key_is_not_taken_for_old(simulator: Simulator) -> None:
-    """After empty answers to both forms the new form remains in use."""
-    box = simulator.add(Charger("V4"))
-    asker = client(box)
-    assert asker.status(("nonsense",)) == Answer(2, {})
-    assert asker.status(KEYS).status.keys() == {"car", "amp", "nrg"}
-    assert targets(box)[-1] == "/api/status?filter=car,amp,nrg"
+def test_device_that_knows_no_key_is_not_taken_for_old(speak: Speak) -> None:
+    """After empty answers to both forms the new form remains in use, and the poll has failed."""
+    speaker = speak(answer(200, b"{}"))
+    asker = client(speaker, "2")
+    assert [reason(asker), reason(asker)] == ["wrong_device", "wrong_device"]
+    asked = [unquote(request.split()[1]) for request in speaker.requests]
+    assert asked == 2 * [
+        "/api/status?filter=car,amp,nrg",
+        '/api/status?filter=["car","amp","nrg"]',
+    ]
+
+
+# The configured serial number
+
+
+@pytest.mark.parametrize(("model", "api"), [("V2", "1"), ("V4", "1"), ("V4", "2"), ("PRO", "2")])
+def test_configured_serial_number(simulator: Simulator, model: str, api: str) -> None:
+    """The charger with this serial number is read and written; another one never is."""
+    box = simulator.add(Charger(model, serial="012345"))
+    asker = client(box, api, serial="012345")
+    assert asker.status(("ama",)).status["sse"] == "012345"
+    asker.write(int(api), "amp", 10)
+    live_a_second(box)
+    assert box.charger.amp == 10
+    neighbour = Charger(model, serial="222222")
+    box.charger = neighbour
+    before = box.requests
+    for attempt in (lambda: asker.status(KEYS), lambda: asker.write(int(api), "amp", 8)):
+        with pytest.raises(ChargerError) as caught:
+            attempt()
+        assert caught.value.reason == "wrong_device"
+        assert str(caught.value) == (
+            f"{box.address}: another charger answered: its serial number is '222222', not 012345"
+        )
+    assert box.requests == before + 2
+    assert not any("set?" in target or "mqtt?" in target for target in targets(box)[before:])
+    live_a_second(box)
+    assert neighbour.amp == 16
+
+
+def test_serial_number_is_read_immediately_before_each_write(simulator: Simulator) -> None:
+    """A limit of v1 takes two writes, and the serial number is read before each of them."""
+    box = simulator.add(Charger("V2", serial="012345"))
+    client(box, "1", serial="012345").write(1, "dwo", 5000)
+    assert targets(box) == ["/status", "/mqtt?payload=dwo=50", "/status", "/mqtt?payload=stp=2"]
+
+
+@pytest.mark.parametrize("sse", [b"", b',"sse":null', b',"sse":""', b',"sse":[12345]'])
+def test_no_serial_number_is_not_the_configured_one(speak: Speak, sse: bytes) -> None:
+    """A charger that does not report its serial number is not taken for the configured one."""
+    speaker = speak(answer(200, b'{"car":1,"amp":16' + sse + b"}"))
+    asker = client(speaker, "2", serial="12345")
+    with pytest.raises(ChargerError, match="its serial number is none, not 12345"):
+        asker.status(KEYS)
+    with pytest.raises(ChargerError, match="its serial number is none, not 12345"):
+        asker.write(2, "amp", 10)
+    assert not any("/api/set" in request for request in speaker.requests)
+
+
+def test_serial_number_as_a_number(speak: Speak) -> None:
+    """A serial number that the charger sends as a number is compared by its digits."""
+    speaker = speak(answer(200, b'{"car":1,"sse":123456}'))
+    assert client(speaker, "2", serial="123456").status(("car",)).status["sse"] == 123456
 
 
 # One at a time
@@ -480,7 +584,7 @@ def test_write_v2_arrives_as_it_was_meant(box: Box, key: str, value: object) -> 
     asker = client(box)
     asker.write(2, key, value)
     live_a_second(box)
-    assert asker.status((key,)).status == {key: value}
+    assert asker.status((key,)).status[key] == value
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from contextlib import nullcontext
 from urllib.parse import unquote
 
@@ -11,11 +12,13 @@ import pytest
 from clients import impatient
 from clocks import Clock
 from servers import PATIENCE_SECONDS
+from speaker import Speak
 
 from goe_exporter.channels.snapshot import Answer, Snapshot
 from goe_exporter.charger.client import Client
 from goe_exporter.errors import ChargerError
 from goe_exporter.polling.poller import Poller
+from goe_exporter.polling.view import Poll
 from goe_exporter.simulator import Box, Car, Charger, Simulator
 
 SLOW_KEYS = {
@@ -180,6 +183,55 @@ def test_another_charger_at_the_same_address(clock: Clock, wall: Clock) -> None:
     polled.poll()
     assert values(polled)["serial"] == "222222"
     assert {"device_name", "model"}.isdisjoint(values(polled))
+
+
+def test_swapped_chargers_reach_no_sink(simulator: Simulator, clock: Clock, wall: Clock) -> None:
+    """With configured serial numbers, no reading of the other charger reaches a sink."""
+    points: list[Poll] = []
+    boxes = [simulator.add(Charger("V4", serial=n)) for n in ("111111", "222222")]
+    pollers = [
+        Poller(
+            name, box.address, Client(box.address, serial=serial), serial=serial,
+            sink=points.append, clock=clock, wall=wall,
+        )
+        for name, box, serial in zip(("a", "b"), boxes, ("111111", "222222"), strict=True)
+    ]  # fmt: skip
+    for polled in pollers:
+        polled.poll()
+    boxes[0].charger, boxes[1].charger = boxes[1].charger, boxes[0].charger
+    for _ in range(4):
+        clock.now += 5
+        for polled in pollers:
+            polled.poll()
+    assert [(point.charger, point.serial, point.snapshot is None) for point in points] == [
+        ("a", "111111", False), ("b", "222222", False),
+        *4 * [("a", "111111", True), ("b", "222222", True)],
+    ]  # fmt: skip
+    for polled in pollers:
+        view = polled.view()
+        assert (view.stats.up, view.stats.reason, view.snapshot) == (False, "wrong_device", None)
+        assert view.stats.failures == {"wrong_device": 4}
+    boxes[0].charger, boxes[1].charger = boxes[1].charger, boxes[0].charger
+    for polled in pollers:
+        polled.poll()
+        assert polled.view().stats.up is True
+
+
+def test_foreign_type_stays_down(clock: Clock, wall: Clock, speak: Speak) -> None:
+    """The type is a slow key, but another device is up in no poll in between."""
+    body = b'{"car":1,"amp":16,"typ":"controller"}'
+
+    class Recorded(Client):
+        def status(self, keys: Sequence[str]) -> Answer:
+            requested.append("typ" in keys)
+            return super().status(keys)
+
+    requested: list[bool] = []
+    speaker = speak(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    polled = poller(Recorded(speaker.address, "2"), clock, wall)
+    polls(polled, clock, 5)
+    assert requested == 5 * [True]
+    assert polled.view().stats.failures == {"wrong_device": 5}
 
 
 # A good poll

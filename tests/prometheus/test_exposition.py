@@ -411,8 +411,8 @@ def test_poll_statistics_of_a_healthy_charger() -> None:
     reasons = [labels["reason"] for labels in labels_of(found, "goe_poll_failures_total")]
     assert reasons == [
         *("timeout", "refused", "unreachable", "dns", "tls", "http_status", "busy", "not_found"),
-        *("too_large", "truncated", "not_json", "not_an_object", "unauthorized", "offline"),
-        "outdated",
+        *("too_large", "truncated", "not_json", "not_an_object", "wrong_device", "unauthorized"),
+        *("offline", "outdated"),
     ]
     assert set(reasons) == set(REASONS)
 
