@@ -59,7 +59,7 @@ class Client:
         self._old_filter = False
         self._v1_answers = 0
         self._until = 0.0
-        self._deadline_seconds = deadline_seconds
+        self.deadline_seconds = deadline_seconds
         self._lock = threading.Lock()
         self._transport = Transport(
             host,
@@ -80,7 +80,7 @@ class Client:
         """
         keys = self._with_identity(keys)
         with self._lock:
-            self._until = time.monotonic() + self._deadline_seconds
+            self._until = time.monotonic() + self.deadline_seconds
             try:
                 if self._fixed:
                     return self._request(self._fixed, keys)
@@ -99,7 +99,7 @@ class Client:
             with self._lock:
                 try:
                     if self.serial:
-                        self._until = time.monotonic() + self._deadline_seconds
+                        self._until = time.monotonic() + self.deadline_seconds
                         self._request(api, self._with_identity(()))
                     status, answer, text = self._get_any(target)
                     if api == 1:

@@ -48,10 +48,11 @@ class _State(NamedTuple):
 class Poller:
     """Polls the charger `name` through `client`, and keeps its latest snapshot.
 
-    `serial` is the serial number that the client checks, or "". `channels` is the table of the
-    device; `clock` is monotonic, `wall` returns the Unix time.
-    `sink` takes every poll, failed ones too. The interval, the client and the labels may be
-    replaced at any time. Only one thread at a time may call `poll`; any thread may call `view`.
+    `serial` is the serial number that the client checks, or ""; `deadline_seconds` is the client's
+    time limit for a status. `channels` is the table of the device; `clock` is monotonic, `wall`
+    returns the Unix time. `sink` takes every poll, failed ones too. The interval, the client and
+    the labels may be replaced at any time. Only one thread at a time may call `poll`; any thread
+    may call `view`.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Poller:
         interval_seconds: float = 5.0,
         *,
         serial: str = "",
+        deadline_seconds: float = 4.0,
         channels: tuple[Channel, ...] = CHANNELS,
         sink: Callable[[Poll], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -72,6 +74,7 @@ class Poller:
         self.interval_seconds = interval_seconds
         self.client = client
         self.serial = serial
+        self._deadline_seconds = deadline_seconds
         self.labels: Mapping[str, str] = {}
         self._clock = clock
         self._wall = wall
@@ -124,10 +127,15 @@ class Poller:
         return min(self.interval_seconds * 2.0 ** min(max(excess, 0), 16), longest)
 
     def view(self) -> ChargerView:
-        """Return what a sink may show now; a snapshot older than three intervals is dropped."""
+        """Return what a sink may show now, without a snapshot that is too old.
+
+        A snapshot is too old after three intervals, but not before the next answer of a charger
+        that takes as long as it may.
+        """
         stats, snapshot = self._state
         age = None if snapshot is None else self._clock() - snapshot.taken
-        if age is None or age > STALE_INTERVALS * self.interval_seconds:
+        interval = self.interval_seconds
+        if age is None or age > max(STALE_INTERVALS * interval, self._deadline_seconds + interval):
             snapshot = None
         return ChargerView(
             self.name, self.host, stats, snapshot, age, self.interval_seconds, self.labels

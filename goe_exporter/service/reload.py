@@ -36,7 +36,14 @@ def pollers(
     for charger, client in zip(config.chargers, clients.values(), strict=True):
         poller = known.get((charger.name, charger.host, charger.serial))
         if poller is None:
-            poller = Poller(charger.name, charger.host, client, serial=charger.serial, sink=sink)
+            poller = Poller(
+                charger.name,
+                charger.host,
+                client,
+                serial=charger.serial,
+                deadline_seconds=client.deadline_seconds,
+                sink=sink,
+            )
         poller.client = client
         poller.interval_seconds = charger.refresh_interval or config.interval_seconds
         poller.labels = charger.labels

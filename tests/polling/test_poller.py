@@ -321,7 +321,7 @@ def test_charger_that_is_off_at_the_start(box: Box, clock: Clock, wall: Clock) -
     assert view.stats.last_success is None
 
 
-@pytest.mark.parametrize("interval_seconds", [1.0, 5.0, 30.0])
+@pytest.mark.parametrize("interval_seconds", [2.0, 5.0, 30.0])
 def test_snapshot_is_dropped_after_three_intervals(
     box: Box, clock: Clock, wall: Clock, interval_seconds: float
 ) -> None:
@@ -338,6 +338,40 @@ def test_snapshot_is_dropped_after_three_intervals(
     clock.now += 0.001
     assert polled.view().snapshot is None
     assert polled.view().age == pytest.approx(3 * interval_seconds + 0.001)
+
+
+@pytest.mark.parametrize(
+    ("interval_seconds", "seconds"), [(1.0, 5.0), (1.5, 5.5), (2.0, 6.0), (2.5, 7.5), (5.0, 15.0)]
+)
+def test_slow_answers_do_not_make_readings_flicker(
+    clock: Clock, wall: Clock, interval_seconds: float, seconds: float
+) -> None:
+    """A snapshot stays until the next answer, which may take 4 s after one interval."""
+    polled = poller(Script({"amp": 16}), clock, wall, interval_seconds)
+    polled.poll()
+    clock.now += seconds
+    assert values(polled) == {"max_current": 16.0}
+    clock.now += 0.01
+    assert values(polled) == {}
+
+
+def test_charger_that_needs_longer_than_three_intervals(clock: Clock, wall: Clock) -> None:
+    """With answers after 3.5 s and an interval of 1 s, the readings are always there."""
+    shown: list[dict[str, object]] = []
+
+    class Slow(Script):
+        def status(self, keys: tuple[str, ...]) -> Answer:
+            for _ in range(35):
+                clock.now += 0.1
+                shown.append(values(polled))
+            return super().status(keys)
+
+    polled = poller(Slow({"amp": 16}), clock, wall, 1.0)
+    for _ in range(4):
+        polled.poll()
+        clock.now += 0.5
+        shown.append(values(polled))
+    assert shown == 35 * [{}] + (len(shown) - 35) * [{"max_current": 16.0}]
 
 
 def test_snapshot_is_dropped_while_a_poll_hangs(clock: Clock, wall: Clock) -> None:
