@@ -16,7 +16,7 @@ from typing import Literal, NoReturn
 from urllib.parse import quote
 
 from goe_exporter.channels.snapshot import Answer
-from goe_exporter.charger import api_v1, device
+from goe_exporter.charger import api_v1, cloud, device
 from goe_exporter.errors import ChargerError, RefusedError, TransportError
 from goe_exporter.transport.http import HttpAnswer, Transport
 
@@ -59,6 +59,7 @@ class Client:
         self._old_filter = False
         self._v1_answers = 0
         self._until = 0.0
+        self._age_seconds = 0.0
         self.deadline_seconds = deadline_seconds
         self._lock = threading.Lock()
         self._transport = Transport(
@@ -69,6 +70,11 @@ class Client:
         )
 
     @property
+    def cloud(self) -> bool:
+        """Whether the charger is reached through the vendor's cloud, which requires a token."""
+        return self._token is not None
+
+    @property
     def api(self) -> int | None:
         """The API in use: the configured or detected one, None before the first answer."""
         return self._fixed or self._found
@@ -76,7 +82,8 @@ class Client:
     def status(self, keys: Sequence[str]) -> Answer:
         """Request `keys` (in v2's terms; v1 returns everything) and return the answer.
 
-        The answer also holds the keys that tell whose it is. Raises `ChargerError`.
+        The answer also holds the keys that tell whose it is. Raises `ChargerError`, also for values
+        that are too old.
         """
         keys = self._with_identity(keys)
         with self._lock:
@@ -108,7 +115,7 @@ class Client:
                     raise self._named(error) from error
             if api == 1:
                 continue
-            if status != HTTP_ACCEPTED and not _accepted(answer, text, key):
+            if not _accepted(status, answer, text, key):
                 message = _refusal(answer, text, key, self._without_token)
                 raise RefusedError(f"{self.host} refused {key}={json.dumps(value)}: {message}")
 
@@ -142,12 +149,15 @@ class Client:
             return self._request(3 - api, keys)
 
     def _request(self, api: int, keys: Sequence[str]) -> Answer:
+        self._age_seconds = 0.0
         raw = _as_object(self._get("/status")) if api == 1 else self._status_v2(keys)
         device.check(raw, self.serial, self._without_token)
         status = api_v1.status(raw) if api == 1 else raw
         self._found = api
         self._v1_answers = self._v1_answers + 1 if api == 1 else 0
-        return Answer(api, status, complete=api == 1)
+        if self._age_seconds > cloud.MAX_AGE_SECONDS:
+            raise ChargerError("outdated", f"the values are {self._age_seconds:.0f} s old")
+        return Answer(api, status, complete=api == 1, age_seconds=self._age_seconds)
 
     def _status_v2(self, keys: Sequence[str]) -> dict[str, object]:
         """Request `filter=a,b`, or `filter=["a","b"]` of ten keys with firmware before 051.4."""
@@ -160,14 +170,19 @@ class Client:
             self._old_filter = not self._old_filter
         return status
 
+    @property
+    def _age_limit(self) -> str:
+        """The parameter with which the cloud returns values of this age, in seconds."""
+        return f"&age={cloud.MAX_AGE_SECONDS}" if self.cloud else ""
+
     def _filtered(self, keys: Sequence[str]) -> dict[str, object]:
-        return _as_object(self._get(f"/api/status?filter={','.join(keys)}"))
+        return _as_object(self._get(f"/api/status?filter={','.join(keys)}{self._age_limit}"))
 
     def _filtered_old(self, keys: Sequence[str]) -> dict[str, object]:
         merged: dict[str, object] = {}
         for start in range(0, len(keys), OLD_FILTER_KEYS):
             some = json.dumps(keys[start : start + OLD_FILTER_KEYS], separators=(",", ":"))
-            merged |= _as_object(self._get(f"/api/status?filter={quote(some)}"))
+            merged |= _as_object(self._get(f"/api/status?filter={quote(some)}{self._age_limit}"))
         return merged
 
     def _fetch(self, target: str, until: float | None = None) -> HttpAnswer:
@@ -179,7 +194,8 @@ class Client:
 
     def _get(self, target: str) -> object:
         """Return the JSON of a 200, or of a 400, the status of PRO for an unknown key."""
-        status, _headers, body = self._fetch(target, self._until)
+        status, headers, body = self._fetch(target, self._until)
+        self._age_seconds = max(self._age_seconds, cloud.age_seconds(headers))
         if status == 200:
             return _parse(body)
         if status == 400:
@@ -234,11 +250,14 @@ def _as_object(answer: object) -> dict[str, object]:
     return answer
 
 
-def _accepted(answer: object, text: str, key: str) -> bool:
-    """Return whether a v2 charger accepted a write; firmware before 051.4 only returns counts."""
+def _accepted(status: int, answer: object, text: str, key: str) -> bool:
+    """Return whether a write was accepted; firmware before 051.4 only returns counts."""
     if isinstance(answer, dict):
-        return answer.get(key) is True
-    return _COUNTED.fullmatch(text) is not None
+        passed_on = cloud.passed_on(answer, key)
+        return (
+            answer.get(key) is True or status == HTTP_ACCEPTED if passed_on is None else passed_on
+        )
+    return status == HTTP_ACCEPTED or _COUNTED.fullmatch(text) is not None
 
 
 def _refusal(answer: object, text: str, key: str, cleaned: Callable[[str], str]) -> str:
@@ -249,7 +268,7 @@ def _refusal(answer: object, text: str, key: str, cleaned: Callable[[str], str])
     """
     if not isinstance(answer, dict):
         return cleaned(_summary(text.encode()))
-    message = answer.get(key)
+    message = answer.get(key) or cloud.refusal(answer, key)
     if isinstance(message, str) and message:
         return repr(cleaned(message)[: device.MAX_LENGTH])
     return device.object_with(answer, cleaned)

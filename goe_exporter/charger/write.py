@@ -16,6 +16,7 @@ from goe_exporter.charger.client import Client
 from goe_exporter.errors import ChargerError, RefusedError
 
 READ_BACK_SECONDS = 5.0
+CLOUD_READ_BACK_SECONDS = 15.0
 READ_BACK_PAUSE_SECONDS = 0.5
 
 
@@ -34,7 +35,7 @@ def write(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Written:
-    """Write a change, and wait up to 5 s until the charger reports the value.
+    """Write a change, and wait up to 5 s (15 s over the cloud) until the charger reports the value.
 
     The charger's own limit is read first. Raises `UsageError`, before anything is written, if the
     charger's API or its limit does not allow the value; `RefusedError` if the charger refuses the
@@ -58,6 +59,6 @@ def write(
             )
         except ChargerError as error:
             failure = error
-        if clock() - started > READ_BACK_SECONDS:
+        if clock() - started > (CLOUD_READ_BACK_SECONDS if client.cloud else READ_BACK_SECONDS):
             raise failure
         sleep(READ_BACK_PAUSE_SECONDS)

@@ -110,7 +110,8 @@ class Poller:
         if not rest or answer.complete or self.interval_seconds < SLOW_SECONDS:
             return answer, due[:fitting]
         more = self.client.status(rest)
-        return answer._replace(status=answer.status | more.status), due
+        age = max(answer.age_seconds, more.age_seconds)
+        return answer._replace(status=answer.status | more.status, age_seconds=age), due
 
     @property
     def complete(self) -> bool:
@@ -133,13 +134,13 @@ class Poller:
         that takes as long as it may.
         """
         stats, snapshot = self._state
-        age = None if snapshot is None else self._clock() - snapshot.taken
+        age, delay = None, 0.0
+        if snapshot is not None:
+            age, delay = self._clock() - snapshot.taken, snapshot.age_seconds
         interval = self.interval_seconds
         if age is None or age > max(STALE_INTERVALS * interval, self._deadline_seconds + interval):
             snapshot = None
-        return ChargerView(
-            self.name, self.host, stats, snapshot, age, self.interval_seconds, self.labels
-        )
+        return ChargerView(self.name, self.host, stats, snapshot, age, interval, self.labels, delay)
 
     def last_poll(self) -> Poll:
         """Return the result of the last poll."""
@@ -159,7 +160,8 @@ class Poller:
         self._device = device
         self._complete_answer = answer.complete
         readings, failed = self._decode(answer, slow_keys, now)
-        snapshot = Snapshot(self.name, answer.api, self._wall(), now, readings)
+        received, age = self._wall(), answer.age_seconds
+        snapshot = Snapshot(self.name, answer.api, received - age, now, readings, age)
         before = self._state.stats
         failures = before.decode_failures
         stats = replace(
@@ -170,7 +172,7 @@ class Poller:
             polls=before.polls + 1,
             failures_in_row=0,
             decode_failures=Counter(failures) + Counter(failed) if failed else failures,
-            last_success=snapshot.time,
+            last_success=received,
             last_duration=now - started,
         )
         self._state = _State(stats, snapshot)

@@ -66,6 +66,9 @@ _UP = _Head("goe_up", "Whether the last poll of the charger succeeded.")
 _LAST_SUCCESS = _Head(
     "goe_last_success_timestamp_seconds", "Unix time of the charger's last answer."
 )
+_SNAPSHOT_AGE = _Head(
+    "goe_snapshot_age_seconds", "Time since the values of the charger's last answer were measured."
+)
 _LAST_DURATION = _Head("goe_poll_duration_seconds", "Duration of the last poll.")
 _POLLS = _Head("goe_polls", "Polls of the charger.", "counter")
 _FAILURES = _Head("goe_poll_failures", "Failed polls by reason.", "counter")
@@ -88,7 +91,7 @@ def _chargers(form: Format, views: Sequence[ChargerView]) -> str:
     """Return the families of all chargers' poll statistics and readings."""
     lines: _Lines = defaultdict(list)
     for view in views:
-        _add_stats(lines, escaped(view.name), view.stats)
+        _add_stats(lines, escaped(view.name), view.stats, view.snapshot_age)
     for view in views:
         if view.snapshot is not None:
             _add_snapshot(lines, escaped(view.snapshot.charger), view.snapshot)
@@ -100,10 +103,11 @@ def _chargers(form: Format, views: Sequence[ChargerView]) -> str:
     )
 
 
-def _add_stats(lines: _Lines, charger: str, stats: PollStats) -> None:
+def _add_stats(lines: _Lines, charger: str, stats: PollStats, age: float | None) -> None:
     single = (
         (_UP, stats.up),
         (_LAST_SUCCESS, stats.last_success),
+        (_SNAPSHOT_AGE, age),
         (_LAST_DURATION, stats.last_duration),
         (_POLLS, stats.polls),
     )

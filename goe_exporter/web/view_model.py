@@ -97,6 +97,8 @@ def view_model(view: ChargerView, locale: Locale) -> ChargerViewModel:
     condition = _condition(view)
     error = _fault(values)
     state, mood = _state(values, condition, error is not None)
+    # How old the values are while they are shown, and when the charger last answered after that.
+    age = view.age if view.snapshot is None else view.snapshot_age
     failure = view.stats.reason if view.stats.up is False else ""
     return ChargerViewModel(
         name=view.name,
@@ -106,8 +108,8 @@ def view_model(view: ChargerView, locale: Locale) -> ChargerViewModel:
         state=state,
         why=_why(values, condition),
         failure=locale.text(f"failure.{failure}") if failure else "",
-        age=view.age,
-        age_text="" if view.age is None else duration(view.age),
+        age=age,
+        age_text="" if age is None else duration(age),
         power=power(values.number("power"), locale),
         session=energy(values.number("session_energy"), locale).text,
         error=error,

@@ -57,6 +57,7 @@ def test_bad_answer(simulator: Simulator, fault: str, api: str) -> None:
     assert {name.split()[0] for name in gone} == {
         "goe_up",
         "goe_last_success_timestamp_seconds",
+        "goe_snapshot_age_seconds",
         "goe_poll_duration_seconds",
         "goe_polls_total",
         "goe_poll_failures_total",

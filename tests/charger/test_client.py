@@ -6,11 +6,13 @@ import json
 import threading
 import time
 from contextlib import nullcontext
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 from clients import SHORT_SECONDS, impatient
 from faults import HARMLESS, REASON_BY_FAULT
+from paths import FIXTURES
 from servers import PATIENCE_SECONDS, returned, wait_for
 from speaker import Speak, Speaker
 
@@ -445,6 +447,77 @@ def test_device_that_knows_no_key_is_not_taken_for_old(speak: Speak) -> None:
     ]
 
 
+# The vendor's cloud
+
+
+def from_cloud(date: str | None, modified: str | None, body: bytes = b'{"amp":16}') -> bytes:
+    """Return an answer with the header lines `Date` and `Last-Modified`."""
+    lines = [f"Date: {date}"] if date else []
+    lines += [f"Last-Modified: {modified}"] if modified else []
+    head = "\r\n".join(["HTTP/1.1 200 OK", f"Content-Length: {len(body)}", *lines])
+    return head.encode() + b"\r\n\r\n" + body
+
+
+NOON = "Sun, 02 Aug 2026 12:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("date", "modified", "age"),
+    [
+        (NOON, "Sun, 02 Aug 2026 11:59:30 GMT", 30),
+        (NOON, "Sun, 02 Aug 2026 11:59:15 GMT", 45),
+        (NOON, NOON, 0),
+        (NOON, "Sun, 02 Aug 2026 13:59:30 +0200", 30),
+        ("Thu, 01 Jan 2026 00:00:10 GMT", "Wed, 31 Dec 2025 23:59:50 GMT", 20),
+        (NOON, "Sun, 02 Aug 2026 12:00:05 GMT", 0),
+        (NOON, None, 0),
+        (None, NOON, 0),
+        (NOON, "yesterday", 0),
+        (NOON, "Sun, 99 Aug 99999999999 11:59:30 GMT", 0),
+        ("0", "0", 0),
+    ],
+)
+@pytest.mark.parametrize("token", ["s3cret-t0ken", None])
+def test_age_of_the_values(
+    speak: Speak, date: str | None, modified: str | None, age: float, token: str | None
+) -> None:
+    """The age is `Date` minus `Last-Modified`, and 0 if one of them is missing or no date."""
+    speaker = speak(from_cloud(date, modified))
+    assert client(speaker, "2", token=token).status(("amp",)).age_seconds == age
+
+
+def test_values_that_are_too_old(speak: Speak) -> None:
+    """Values of more than 45 s ago are a failure."""
+    speaker = speak(from_cloud(NOON, "Sun, 02 Aug 2026 11:59:14 GMT"))
+    asker = client(speaker, "2", token="s3cret-t0ken")
+    with pytest.raises(ChargerError) as caught:
+        asker.status(("amp",))
+    assert caught.value.reason == "outdated"
+    assert str(caught.value) == f"{speaker.address}: the values are 46 s old"
+
+
+def test_oldest_of_several_answers_counts(speak: Speak) -> None:
+    """The age of a status that took two requests is that of the older one."""
+    old = from_cloud(NOON, "Sun, 02 Aug 2026 11:59:40 GMT", b"{}")
+    speaker = speak(old)
+    asker = client(speaker, "2", token="s3cret-t0ken")
+    with pytest.raises(ChargerError, match="no keys"):
+        asker.status(("amp",))
+    speaker.pieces = (from_cloud(NOON, "Sun, 02 Aug 2026 11:59:50 GMT"),)
+    assert asker.status(("amp",)).age_seconds == 10
+
+
+@pytest.mark.parametrize("firmware", ["050", "055.7"])
+def test_cloud_is_asked_for_recent_values(simulator: Simulator, firmware: str) -> None:
+    """With a token the age is limited to 45 s; a charger itself is not asked for an age."""
+    box = simulator.add(Charger("V3", firmware=firmware))
+    client(box, "2", token="s3cret-t0ken").status(KEYS)
+    assert {target.rpartition("&")[2] for target in targets(box)} == {"age=45"}
+    before = box.requests
+    client(box, "2").status(KEYS)
+    assert not any("age=" in target for target in targets(box)[before:])
+
+
 # The configured serial number
 
 
@@ -630,6 +703,23 @@ def test_write_v2_refusals_as_they_were_seen(
 def test_write_through_the_cloud_is_accepted_with_202(speak: Speak) -> None:
     """The cloud's 202 is a success, without further information."""
     client(speak(answer(202, b""))).write(2, "amp", 16)
+
+
+CLOUD_WRITES = json.loads((FIXTURES / "answers" / "cloud_writes.json").read_text())
+
+
+@pytest.mark.parametrize("said", CLOUD_WRITES, ids=lambda said: said["what"])
+def test_write_through_the_cloud_by_what_was_passed_on(speak: Speak, said: dict[str, Any]) -> None:
+    """The cloud lists what it passed on to the charger, and what it did not."""
+    asker = client(
+        speak(answer(said["status"], json.dumps(said["body"]).encode())), token="s3cret-t0ken"
+    )
+    if said["accepted"]:
+        asker.write(2, "amp", 7)
+    else:
+        with pytest.raises(RefusedError) as caught:
+            asker.write(2, "amp", 7)
+        assert said["shown"] in str(caught.value)
 
 
 def test_write_to_old_firmware(simulator: Simulator) -> None:

@@ -269,6 +269,39 @@ def test_good_poll(clock: Clock, wall: Clock) -> None:
     assert values(polled) == {"max_current": 16.0, "car_state": "charging"}
 
 
+def test_values_of_the_cloud_have_the_time_of_their_measurement(clock: Clock, wall: Clock) -> None:
+    """Points and snapshots have the time of measurement; staleness counts from the arrival."""
+
+    class Cloud(Script):
+        def status(self, keys: tuple[str, ...]) -> Answer:
+            return super().status(keys)._replace(age_seconds=30.0)
+
+    points: list[Poll] = []
+    polled = Poller(
+        "garage",
+        "h",
+        Cloud({"amp": 16}, "timeout"),
+        5.0,
+        sink=points.append,
+        clock=clock,
+        wall=wall,
+    )
+    polled.poll()
+    taken = snapshot(polled)
+    assert (taken.time, taken.taken, taken.age_seconds) == (1_749_999_970.0, 1000.0, 30.0)
+    assert points[-1].time == 1_749_999_970.0
+    view = polled.view()
+    assert view.stats.last_success == 1_750_000_000.0
+    assert (view.age, view.snapshot_age) == (0.0, 30.0)
+    clock.now, wall.now = 1015.0, 1_750_000_015.0
+    assert values(polled) == {"max_current": 16.0}
+    polled.poll()
+    assert points[-1].time == 1_750_000_015.0
+    clock.now += 1
+    view = polled.view()
+    assert (view.snapshot, view.age, view.snapshot_age) == (None, 16.0, 46.0)
+
+
 def test_labels_reach_every_sink(clock: Clock, wall: Clock) -> None:
     """The view and every poll, good or failed, carry the current labels of the charger."""
     polled = poller(Script({"amp": 16}, "busy"), clock, wall)

@@ -382,12 +382,14 @@ def test_a_charger_without_snapshot_has_poll_statistics_only() -> None:
     assert {name for name, _ in found} == {
         "goe_up",
         "goe_last_success_timestamp_seconds",
+        "goe_snapshot_age_seconds",
         "goe_poll_duration_seconds",
         "goe_polls_total",
         "goe_poll_failures_total",
     }
     assert value(found, "goe_up") == 0
     assert value(found, "goe_last_success_timestamp_seconds") == TIME
+    assert value(found, "goe_snapshot_age_seconds") == 300.0
     assert value(found, "goe_poll_duration_seconds") == 4.0
     assert value(found, "goe_polls_total") == 9
     assert value(found, "goe_poll_failures_total", reason="timeout") == 4
