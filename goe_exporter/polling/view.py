@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from goe_exporter.channels.snapshot import Snapshot
+from goe_exporter.channels.snapshot import Reading, Snapshot
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ class ChargerView:
 
     `snapshot` is None before the first answer and when the last one is too old. `age` is the age
     of the last answer in seconds, whether it is shown or not; `delay` is how much older its values
-    are. `labels` are those of the configuration.
+    are. `identity` holds the texts that name the device (serial number, model, firmware, name), and
+    `api` the API, of the device that answered last; they stay while it does not answer. `labels`
+    are those of the configuration.
     """
 
     name: str
@@ -59,6 +61,15 @@ class ChargerView:
     interval_seconds: float = 5.0
     labels: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
+    identity: tuple[Reading, ...] = ()
+    api: int | None = None
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """The snapshot's readings, and the identity where the snapshot lacks it."""
+        current = self.snapshot.readings if self.snapshot else ()
+        known = {reading.channel for reading in current}
+        return (*current, *(each for each in self.identity if each.channel not in known))
 
     @property
     def snapshot_age(self) -> float | None:

@@ -313,6 +313,81 @@ def test_labels_reach_every_sink(clock: Clock, wall: Clock) -> None:
     assert polled.last_poll().snapshot is None
 
 
+# Identity
+
+IDENTITY = {"serial", "model", "variant", "device_name", "firmware"}
+
+
+def names(polled: Poller) -> dict[str, object]:
+    """Return the texts that a view shows, by channel."""
+    readings = polled.view().readings
+    return {each.channel.name: each.value for each in readings if each.channel.name in IDENTITY}
+
+
+def test_identity_stays_while_the_charger_does_not_answer(
+    box: Box, clock: Clock, wall: Clock
+) -> None:
+    """Serial number, model, firmware and name stay during an outage and after it; values do not."""
+    polled = poller(box, clock, wall)
+    polls(polled, clock, 4)
+    assert names(polled) == {
+        "serial": "111111",
+        "model": "go-eCharger_V4",
+        "variant": "22",
+        "device_name": "garage",
+        "firmware": "56.9",
+    }
+    before = names(polled)
+    box.fault = "busy"
+    for _ in range(30):
+        polls(polled, clock, 1)
+        assert names(polled) == before
+    assert (polled.view().snapshot, polled.view().api) == (None, 2)
+    assert {each.channel.name for each in polled.view().readings} >= IDENTITY
+    assert "power" not in {each.channel.name for each in polled.view().readings}
+    assert (polled.last_poll().serial, polled.last_poll().snapshot) == ("111111", None)
+    box.fault = None
+    for _ in range(20):
+        polls(polled, clock, 1)
+        assert names(polled) == before
+
+
+@pytest.mark.parametrize("outage", [0, 1, 10])
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ({"sse": "222222", "fwv": "60.5"}, {"serial": "222222", "firmware": "60.5"}),
+        ({"sse": "222222"}, {"serial": "222222"}),
+        ({"sse": None, "fwv": "60.5"}, {"firmware": "60.5"}),
+    ],
+)
+def test_another_device_has_nothing_of_the_former_identity(
+    clock: Clock, wall: Clock, outage: int, other: dict[str, object], expected: dict[str, object]
+) -> None:
+    """When another device answers, what was known of the former one is dropped."""
+    first = {"car": 1, "sse": "111111", "fwv": "56.9", "fna": "garage", "typ": "go-eCharger_V4"}
+    failures = ["timeout"] * outage
+    polled = poller(Script(first, *failures, {"car": 1, **other}), clock, wall)
+    polls(polled, clock, 1 + outage)
+    assert names(polled)["serial"] == "111111"
+    polls(polled, clock, 1)
+    assert names(polled) == expected
+    assert polled.last_poll().serial == expected.get("serial", "")
+
+
+def test_update_of_the_firmware_during_an_outage(clock: Clock, wall: Clock) -> None:
+    """The same charger with other firmware keeps its name and model."""
+    first = {"car": 1, "sse": "111111", "fwv": "56.9", "fna": "garage"}
+    polled = poller(
+        Script(first, "timeout", {"car": 1, "sse": "111111", "fwv": "60.5"}), clock, wall
+    )
+    polls(polled, clock, 1)
+    clock.now += 100
+    polls(polled, clock, 2)
+    assert names(polled)["firmware"] == "60.5"
+    assert names(polled)["serial"] == "111111"
+
+
 # A failed poll
 
 
