@@ -565,6 +565,16 @@ def test_no_serial_number_is_not_the_configured_one(speak: Speak, sse: bytes) ->
     assert not any("/api/set" in request for request in speaker.requests)
 
 
+def test_hostile_serial_number_is_one_printable_line(speak: Speak) -> None:
+    """Whatever another charger reports as its serial number, the error is one short line."""
+    hostile = "2\n\x1b[31m\u2028" + "9" * 1000
+    speaker = speak(answer(200, json.dumps({"car": 1, "sse": hostile}).encode()))
+    with pytest.raises(ChargerError) as caught:
+        client(speaker, "2", serial="222222").status(KEYS)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 250
+
+
 def test_serial_number_as_a_number(speak: Speak) -> None:
     """A serial number that the charger sends as a number is compared by its digits."""
     speaker = speak(answer(200, b'{"car":1,"sse":123456}'))
