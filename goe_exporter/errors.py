@@ -18,6 +18,7 @@ REASONS = (
     "truncated",
     "not_json",
     "not_an_object",
+    "wrong_device",
     "unauthorized",
     "offline",
     "outdated",

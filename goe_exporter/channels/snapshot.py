@@ -18,12 +18,14 @@ Status = Mapping[str, object]
 class Answer(NamedTuple):
     """A status in API v2's terms, and the API (1 or 2) that returned it.
 
-    A `complete` answer holds all that the charger reports, whatever keys were requested.
+    A `complete` answer holds all that the charger reports, whatever keys were requested. Values of
+    the vendor's cloud were measured `age_seconds` before the answer arrived.
     """
 
     api: int
     status: dict[str, object]
     complete: bool = False
+    age_seconds: float = 0.0
 
 
 class Reading(NamedTuple):
@@ -43,8 +45,8 @@ class Reading(NamedTuple):
 class Snapshot:
     """The readings of one poll.
 
-    `time` is the Unix time in seconds at which the answer arrived, `taken` the same moment on the
-    monotonic clock; `api` is the API that answered.
+    `time` is the Unix time in seconds at which the values were measured, `age_seconds` before the
+    answer arrived; `taken` is the arrival on the monotonic clock. `api` is the API that answered.
     """
 
     charger: str
@@ -52,3 +54,4 @@ class Snapshot:
     time: float
     taken: float
     readings: tuple[Reading, ...]
+    age_seconds: float = 0.0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from goe_exporter.charger.connection import Connection
+from goe_exporter.charger.device import WITNESSES
 from goe_exporter.charger.redaction import redacted
 from goe_exporter.errors import GoeExporterError, TransportError
 from goe_exporter.transport.http import Transport
@@ -16,8 +17,6 @@ DEADLINE_SECONDS = 15.0
 
 TARGETS = {2: "/api/status", 1: "/status"}
 MAX_DIGITS = 18
-SIGNS = ("car", "nrg", "eto", "amp")
-"""Keys of which every charger has at least one, and other devices have none."""
 
 
 class Captured(NamedTuple):
@@ -70,7 +69,7 @@ def _captured(transport: Transport, api: int) -> Captured:
         status = _parsed(body)
     except (ValueError, RecursionError):
         return Captured(api, code, None, (), "not JSON")
-    if not isinstance(status, dict) or not any(key in status for key in SIGNS):
+    if not isinstance(status, dict) or WITNESSES.isdisjoint(status):
         return Captured(api, code, None, (), "not the status of a charger")
     return Captured(api, code, *redacted(status))
 

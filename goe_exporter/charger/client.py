@@ -16,7 +16,7 @@ from typing import Literal, NoReturn
 from urllib.parse import quote
 
 from goe_exporter.channels.snapshot import Answer
-from goe_exporter.charger import api_v1
+from goe_exporter.charger import api_v1, cloud, device
 from goe_exporter.errors import ChargerError, RefusedError, TransportError
 from goe_exporter.transport.http import HttpAnswer, Transport
 
@@ -25,21 +25,20 @@ Api = Literal["auto", "1", "2"]
 OLD_FILTER_KEYS = 10
 ANSWERS_BEFORE_V2_IS_TRIED = 100
 HTTP_ACCEPTED = 202
-MAX_REFUSAL_LENGTH = 200
 _COUNTED = re.compile(r"[1-9][0-9]* succeeded and 0 failed\.?")
 _NOT_FOUND = (b"Not found:", b"This URI does not exist")
-_SENTENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ,.:;'/_-]{0,79}")
 
 
 class Client:
     """One charger at `host` ("192.168.1.36", "box.local:8080", "https://SERIAL.api.v3.go-e.io").
 
-    `token` is sent as a bearer token, which the vendor's cloud requires. With `api` "auto", the
-    client requests v2, and v1 if the charger answers that it has no v2; only an answer decides.
-    After a failure the API is detected again, and v2 is retried regularly while v1 answers,
-    because it may be enabled later. `deadline_seconds` limits a status, which may take several
-    requests, and each request of a write. `environment_proxies` uses the proxy set in HTTP_PROXY,
-    HTTPS_PROXY and NO_PROXY. Safe to call from several threads.
+    `token` is sent as a bearer token, which the vendor's cloud requires. With a `serial`, an answer
+    of a charger with another serial number is a failure, and nothing is written to that charger.
+    With `api` "auto", the client requests v2, and v1 if the charger answers that it has no v2; only
+    an answer decides. After a failure the API is detected again, and v2 is retried regularly while
+    v1 answers, because it may be enabled later. `deadline_seconds` limits a status, which
+    may take several requests, and each request of a write. `environment_proxies` uses the proxy set
+    in HTTP_PROXY, HTTPS_PROXY and NO_PROXY. Safe to call from several threads.
     """
 
     def __init__(
@@ -48,17 +47,20 @@ class Client:
         api: Api = "auto",
         *,
         token: str | None = None,
+        serial: str = "",
         deadline_seconds: float = 4.0,
         environment_proxies: bool = False,
     ) -> None:
         self.host = host
+        self.serial = serial
         self._token = token
         self._fixed = None if api == "auto" else int(api)
         self._found: int | None = None
         self._old_filter = False
         self._v1_answers = 0
         self._until = 0.0
-        self._deadline_seconds = deadline_seconds
+        self._age_seconds = 0.0
+        self.deadline_seconds = deadline_seconds
         self._lock = threading.Lock()
         self._transport = Transport(
             host,
@@ -68,6 +70,11 @@ class Client:
         )
 
     @property
+    def cloud(self) -> bool:
+        """Whether the charger is reached through the vendor's cloud, which requires a token."""
+        return self._token is not None
+
+    @property
     def api(self) -> int | None:
         """The API in use: the configured or detected one, None before the first answer."""
         return self._fixed or self._found
@@ -75,10 +82,12 @@ class Client:
     def status(self, keys: Sequence[str]) -> Answer:
         """Request `keys` (in v2's terms; v1 returns everything) and return the answer.
 
-        Raises `ChargerError`.
+        The answer also holds the keys that tell whose it is. Raises `ChargerError`, also for values
+        that are too old.
         """
+        keys = self._with_identity(keys)
         with self._lock:
-            self._until = time.monotonic() + self._deadline_seconds
+            self._until = time.monotonic() + self.deadline_seconds
             try:
                 if self._fixed:
                     return self._request(self._fixed, keys)
@@ -89,12 +98,16 @@ class Client:
     def write(self, api: int, key: str, value: object) -> None:
         """Write `value` to `key`, both in v2's terms, through `api`.
 
-        Raises `RefusedError` with the charger's message, or `ChargerError`. v1 refuses a write by
-        leaving the value unchanged, which only a read-back shows.
+        With a `serial`, the serial number is read immediately before. Raises `RefusedError` with
+        the charger's message, or `ChargerError`. v1 refuses a write by leaving the value unchanged,
+        which only a read-back shows.
         """
         for target in write_targets(api, key, value):
             with self._lock:
                 try:
+                    if self.serial:
+                        self._until = time.monotonic() + self.deadline_seconds
+                        self._request(api, self._with_identity(()))
                     status, answer, text = self._get_any(target)
                     if api == 1:
                         _as_object(answer)
@@ -102,9 +115,15 @@ class Client:
                     raise self._named(error) from error
             if api == 1:
                 continue
-            if status != HTTP_ACCEPTED and not _accepted(answer, text, key):
+            if not _accepted(status, answer, text, key):
                 message = _refusal(answer, text, key, self._without_token)
                 raise RefusedError(f"{self.host} refused {key}={json.dumps(value)}: {message}")
+
+    def _with_identity(self, keys: Sequence[str]) -> tuple[str, ...]:
+        """Return `keys` with those that tell whose status the answer is."""
+        own = ("car",) if device.WITNESSES.isdisjoint(keys) else ()
+        serial = ("sse",) if self.serial and "sse" not in keys else ()
+        return (*keys, *own, *serial)
 
     def _named(self, error: ChargerError) -> ChargerError:
         """Add the host to an error about an answer; network errors have it already."""
@@ -130,13 +149,15 @@ class Client:
             return self._request(3 - api, keys)
 
     def _request(self, api: int, keys: Sequence[str]) -> Answer:
-        status = self._status_v1() if api == 1 else self._status_v2(keys)
+        self._age_seconds = 0.0
+        raw = _as_object(self._get("/status")) if api == 1 else self._status_v2(keys)
+        device.check(raw, self.serial, self._without_token)
+        status = api_v1.status(raw) if api == 1 else raw
         self._found = api
         self._v1_answers = self._v1_answers + 1 if api == 1 else 0
-        return Answer(api, status, complete=api == 1)
-
-    def _status_v1(self) -> dict[str, object]:
-        return api_v1.status(_as_object(self._get("/status")))
+        if self._age_seconds > cloud.MAX_AGE_SECONDS:
+            raise ChargerError("outdated", f"the values are {self._age_seconds:.0f} s old")
+        return Answer(api, status, complete=api == 1, age_seconds=self._age_seconds)
 
     def _status_v2(self, keys: Sequence[str]) -> dict[str, object]:
         """Request `filter=a,b`, or `filter=["a","b"]` of ten keys with firmware before 051.4."""
@@ -149,14 +170,19 @@ class Client:
             self._old_filter = not self._old_filter
         return status
 
+    @property
+    def _age_limit(self) -> str:
+        """The parameter with which the cloud returns values of this age, in seconds."""
+        return f"&age={cloud.MAX_AGE_SECONDS}" if self.cloud else ""
+
     def _filtered(self, keys: Sequence[str]) -> dict[str, object]:
-        return _as_object(self._get(f"/api/status?filter={','.join(keys)}"))
+        return _as_object(self._get(f"/api/status?filter={','.join(keys)}{self._age_limit}"))
 
     def _filtered_old(self, keys: Sequence[str]) -> dict[str, object]:
         merged: dict[str, object] = {}
         for start in range(0, len(keys), OLD_FILTER_KEYS):
             some = json.dumps(keys[start : start + OLD_FILTER_KEYS], separators=(",", ":"))
-            merged |= _as_object(self._get(f"/api/status?filter={quote(some)}"))
+            merged |= _as_object(self._get(f"/api/status?filter={quote(some)}{self._age_limit}"))
         return merged
 
     def _fetch(self, target: str, until: float | None = None) -> HttpAnswer:
@@ -168,7 +194,8 @@ class Client:
 
     def _get(self, target: str) -> object:
         """Return the JSON of a 200, or of a 400, the status of PRO for an unknown key."""
-        status, _headers, body = self._fetch(target, self._until)
+        status, headers, body = self._fetch(target, self._until)
+        self._age_seconds = max(self._age_seconds, cloud.age_seconds(headers))
         if status == 200:
             return _parse(body)
         if status == 400:
@@ -223,11 +250,14 @@ def _as_object(answer: object) -> dict[str, object]:
     return answer
 
 
-def _accepted(answer: object, text: str, key: str) -> bool:
-    """Return whether a v2 charger accepted a write; firmware before 051.4 only returns counts."""
+def _accepted(status: int, answer: object, text: str, key: str) -> bool:
+    """Return whether a write was accepted; firmware before 051.4 only returns counts."""
     if isinstance(answer, dict):
-        return answer.get(key) is True
-    return _COUNTED.fullmatch(text) is not None
+        passed_on = cloud.passed_on(answer, key)
+        return (
+            answer.get(key) is True or status == HTTP_ACCEPTED if passed_on is None else passed_on
+        )
+    return status == HTTP_ACCEPTED or _COUNTED.fullmatch(text) is not None
 
 
 def _refusal(answer: object, text: str, key: str, cleaned: Callable[[str], str]) -> str:
@@ -238,11 +268,10 @@ def _refusal(answer: object, text: str, key: str, cleaned: Callable[[str], str])
     """
     if not isinstance(answer, dict):
         return cleaned(_summary(text.encode()))
-    message = answer.get(key)
+    message = answer.get(key) or cloud.refusal(answer, key)
     if isinstance(message, str) and message:
-        return repr(cleaned(message)[:MAX_REFUSAL_LENGTH])
-    keys = "".join(char if char.isprintable() else "?" for char in cleaned(", ".join(answer)))
-    return f"an object with {keys[:MAX_REFUSAL_LENGTH] or 'no keys'}"
+        return repr(cleaned(message)[: device.MAX_LENGTH])
+    return device.object_with(answer, cleaned)
 
 
 _BY_STATUS = {401: "unauthorized", 403: "offline", 404: "not_found"}
@@ -265,7 +294,7 @@ def _summary(body: bytes) -> str:
     Other bodies may contain keys and passwords, and the result is logged (docs/protocol.md §3.13).
     """
     text = body.decode("utf-8", "replace").strip()
-    if _SENTENCE.fullmatch(text):
+    if device.SENTENCE.fullmatch(text):
         return repr(text)
     kind = "HTML" if text.startswith("<") else f"beginning with {text[:1]!r}"
     return f"{len(body)} bytes, {kind}" if text else "empty"

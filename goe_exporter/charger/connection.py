@@ -13,13 +13,17 @@ MAX_NAME_CHARACTERS = 500
 
 
 class Connection(NamedTuple):
-    """How the charger `name` at `host` is reached: by which API, token and proxies."""
+    """How the charger `name` at `host` is reached: by which API, token and proxies.
+
+    `serial` is the serial number that the charger must have, or "".
+    """
 
     name: str
     host: str
     api: Api = "auto"
     token: str | None = None
     environment_proxies: bool = False
+    serial: str = ""
 
     @property
     def url(self) -> str:
@@ -29,7 +33,11 @@ class Connection(NamedTuple):
     def client(self) -> Client:
         """Return a client that reaches the charger this way."""
         return Client(
-            self.host, self.api, token=self.token, environment_proxies=self.environment_proxies
+            self.host,
+            self.api,
+            token=self.token,
+            serial=self.serial,
+            environment_proxies=self.environment_proxies,
         )
 
 

@@ -18,6 +18,7 @@ MAX_LABELS = 16
 MAX_LABEL_CHARACTERS = 200
 
 _LABEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+_SERIAL = re.compile(r"[A-Za-z0-9]{1,32}")
 _RESERVED = {
     *("charger", "charger_name", "instance", "job", "le", "quantile", "serial", "time", "up"),
     *(row.field(part.label) for row in CHANNELS for part in row.parts),
@@ -27,6 +28,13 @@ _RESERVED = {
 
 def _api(value: object) -> object:
     return str(value) if value in (1, 2) and not isinstance(value, bool) else value
+
+
+def _serial(value: object) -> str:
+    text = str(value) if type(value) is int else value
+    if not isinstance(text, str) or not _SERIAL.fullmatch(text):
+        raise ValueError(f"must be 1 to 32 letters and digits, not {shown(value)}")
+    return text
 
 
 def _labels(labels: dict[str, str]) -> dict[str, str]:
@@ -54,7 +62,8 @@ class ChargerConfig(Strict):
     """One charger: its name for the sinks, its host, and how it is polled.
 
     `refresh_interval` is in seconds once loaded, None for the common one; `token_file` holds the
-    bearer token of the vendor's cloud. `labels` describe the charger in every sink.
+    bearer token of the vendor's cloud. `serial` is the serial number that the charger must have, or
+    "". `labels` describe the charger in every sink.
     """
 
     name: Annotated[str, BeforeValidator(charger_name)]
@@ -62,9 +71,10 @@ class ChargerConfig(Strict):
     api: Annotated[Literal["auto", "1", "2"], BeforeValidator(_api)] = "auto"
     refresh_interval: Annotated[float, BeforeValidator(values.interval)] | None = None
     token_file: str | None = Field(default=None, repr=False)
+    serial: Annotated[str, BeforeValidator(_serial)] = ""
     labels: Annotated[dict[str, str], AfterValidator(_labels)] = Field(default_factory=dict)
 
     def connection(self, environment_proxies: bool = False) -> Connection:
         """Return how the charger is reached; raises `ConfigError` for its token file."""
         token = None if self.token_file is None else read_token(self.token_file)
-        return Connection(self.name, self.host, self.api, token, environment_proxies)
+        return Connection(self.name, self.host, self.api, token, environment_proxies, self.serial)

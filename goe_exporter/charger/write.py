@@ -18,6 +18,7 @@ from goe_exporter.charger.client import Client
 from goe_exporter.errors import ChargerError, RefusedError, UsageError
 
 READ_BACK_SECONDS = 5.0
+CLOUD_READ_BACK_SECONDS = 15.0
 READ_BACK_PAUSE_SECONDS = 0.5
 
 
@@ -42,7 +43,7 @@ def write(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Written:
-    """Write a change, and wait up to 5 s until the charger reports the value.
+    """Write a change, and wait up to 5 s (15 s over the cloud) until the charger reports the value.
 
     The charger's own limit is read first. Raises `UsageError`, before anything is written, if the
     charger's API or its limit does not allow the value, or if it has no such setting, also if no
@@ -77,7 +78,7 @@ def write(
             failure: Exception = RefusedError(_unchanged(chosen, status, key, reported))
         except ChargerError as error:
             failure = error
-        if clock() - started > READ_BACK_SECONDS:
+        if clock() - started > (CLOUD_READ_BACK_SECONDS if client.cloud else READ_BACK_SECONDS):
             raise failure
         sleep(READ_BACK_PAUSE_SECONDS)
 

@@ -8,11 +8,12 @@ from goe_exporter.channels.table import CHANNELS
 from goe_exporter.channels.writable import find, parse
 from goe_exporter.charger import api_v1
 from goe_exporter.charger.client import Api, write_targets
-from goe_exporter.charger.connection import connection
+from goe_exporter.charger.connection import Connection, connection
 from goe_exporter.charger.write import write
 from goe_exporter.cli import options
 from goe_exporter.cli.options import option
 from goe_exporter.cli.printable import printable
+from goe_exporter.errors import UsageError
 
 
 @click.command("set", context_settings={"ignore_unknown_options": True})
@@ -21,21 +22,32 @@ from goe_exporter.cli.printable import printable
 @click.argument("value")
 @options.api
 @options.token_file
+@option("--config", "config_file", metavar="FILE",
+        help="Configuration file; HOST is then a charger's name or host there.")  # fmt: skip
 @option("--dry-run", is_flag=True, help="Print the request without sending it.")
 def command(
-    host: str, channel: str, value: str, api: Api, token_file: str | None, dry_run: bool
-) -> None:
+    host: str, channel: str, value: str, api: Api, token_file: str | None,
+    config_file: str | None, dry_run: bool,
+) -> None:  # fmt: skip
     """Set a channel of a charger, and wait until the charger reports the value.
 
     CHANNEL is a channel name of goe-exporter or openHAB (max-current or maxCurrent). VALUE is a
     number with an optional unit (10A, 5kWh), or a name such as on. openHAB's values work too
     (forceState 1, accessConfiguration RFID). `goe-exporter channels` lists the writable channels
     and their values.
+
+    With --config, the charger is reached as the configuration says. If it has a serial there,
+    another charger is never written to.
     """
     change = parse(find(CHANNELS, channel, api_v1.KEYS), value)
-    place = connection(host, api, token_file)
+    if config_file:
+        place = _configured(config_file, host, api, token_file)
+    else:
+        place = connection(host, api, token_file)
     if dry_run:
-        writes = change.writes if api == "auto" else {int(api): change.through(int(api))}
+        writes = change.writes
+        if place.api != "auto":
+            writes = {int(place.api): change.through(int(place.api))}
         if not writes:
             raise change.refusal()
         for number, each in writes.items():
@@ -50,3 +62,20 @@ def command(
         f" after {written.seconds:.1f} s, API v{written.api})"
     )
     click.echo("; ".join((report, *written.notes)))
+
+
+def _configured(config_file: str, host: str, api: Api, token_file: str | None) -> Connection:
+    """Return the connection to the charger with this name or host in the configuration."""
+    # Imported here: without a configuration, `set` starts faster.
+    from goe_exporter.service.config import load  # noqa: PLC0415
+
+    if api != "auto" or token_file is not None:
+        raise UsageError("--config: --api and --token-file are not allowed with it")
+    config = load(config_file)
+    found = [each for each in config.chargers if each.name == host] or [
+        each for each in config.chargers if each.host == host
+    ]
+    if len(found) != 1:
+        names = ", ".join(repr(each.name) for each in config.chargers) or "no chargers"
+        raise UsageError(f"{config_file}: no charger {host!r:.80}; it has {names}")
+    return found[0].connection(config.environment_proxies)

@@ -111,12 +111,13 @@ class Store:
             spool.check_directory()
         with self._lock:
             trusted = self.clock.trusted()
+            age = poll.snapshot.age_seconds if poll.snapshot else 0.0
             if self.has_unstamped or not trusted:
-                self._add_unstamped(line_protocol.point(poll, tags))
+                self._add_unstamped(line_protocol.point(poll, tags), age)
                 if trusted:
                     self._stamp_some()
                 return
-            stamped = replace(poll, time=self.clock.stamp(poll.time))
+            stamped = replace(poll, time=self.clock.stamp(poll.time + age) - age)
         self.queue.append(line_protocol.line(stamped, tags).encode())
 
     def log_losses(self) -> None:
@@ -144,10 +145,10 @@ class Store:
             self._closed = True
             self._opened.close()
 
-    def _add_unstamped(self, point: str) -> None:
+    def _add_unstamped(self, point: str, age_seconds: float) -> None:
         if not self.has_unstamped:
             _log.info("points kept until the clock is confirmed")
-        record = self.unstamped.record(point)
+        record = self.unstamped.record(point, age_seconds)
         # What is in the queue is older.
         self.queue.make_room(len(record) + FRAME_BYTES)
         self.unstamped.spool.append(record)

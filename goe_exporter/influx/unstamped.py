@@ -49,9 +49,9 @@ class UnstampedPoints:
         self._repeated: set[bytes] = set()
         self._earliest = max(clock.last_trusted, last_stamp)
 
-    def record(self, point: str) -> bytes:
-        """Return the record of a point that was measured now."""
-        wall, since_boot = self._clock.now()
+    def record(self, point: str, age_seconds: float = 0.0) -> bytes:
+        """Return the record of a point that was measured `age_seconds` ago."""
+        wall, since_boot = (moment - age_seconds for moment in self._clock.now())
         known = max(self._earliest, self._clock.last_trusted)
         return f"{self._clock.boot} {since_boot:.3f} {wall:.3f} {known:.3f} {point}".encode()
 

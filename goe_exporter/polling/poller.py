@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from goe_exporter.channels.decode import Decoded, decode
-from goe_exporter.channels.model import Channel
-from goe_exporter.channels.snapshot import Answer, Snapshot
+from goe_exporter.channels.model import Channel, Kind
+from goe_exporter.channels.snapshot import Answer, Reading, Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import ChargerError
 from goe_exporter.logs import logger
@@ -43,14 +43,17 @@ class _State(NamedTuple):
 
     stats: PollStats
     snapshot: Snapshot | None
+    identity: tuple[Reading, ...] = ()
 
 
 class Poller:
     """Polls the charger `name` through `client`, and keeps its latest snapshot.
 
-    `channels` is the table of the device; `clock` is monotonic, `wall` returns the Unix time.
-    `sink` takes every poll, failed ones too. The interval, the client and the labels may be
-    replaced at any time. Only one thread at a time may call `poll`; any thread may call `view`.
+    `serial` is the serial number that the client checks, or ""; `deadline_seconds` is the client's
+    time limit for a status. `channels` is the table of the device; `clock` is monotonic, `wall`
+    returns the Unix time. `sink` takes every poll, failed ones too. The interval, the client and
+    the labels may be replaced at any time. Only one thread at a time may call `poll`; any thread
+    may call `view`.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class Poller:
         client: StatusClient,
         interval_seconds: float = 5.0,
         *,
+        serial: str = "",
+        deadline_seconds: float = 4.0,
         channels: tuple[Channel, ...] = CHANNELS,
         sink: Callable[[Poll], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -69,6 +74,8 @@ class Poller:
         self.host = host
         self.interval_seconds = interval_seconds
         self.client = client
+        self.serial = serial
+        self._deadline_seconds = deadline_seconds
         self.labels: Mapping[str, str] = {}
         self._clock = clock
         self._wall = wall
@@ -78,7 +85,6 @@ class Poller:
         self._slow = SlowRows(tuple(channel for channel in channels if channel.slow))
         self._state = _State(PollStats(), None)
         self._sink = sink
-        self._serial = ""
         self._device: tuple[int, object] | None = None
         self._complete_answer = False
 
@@ -104,7 +110,8 @@ class Poller:
         if not rest or answer.complete or self.interval_seconds < SLOW_SECONDS:
             return answer, due[:fitting]
         more = self.client.status(rest)
-        return answer._replace(status=answer.status | more.status), due
+        age = max(answer.age_seconds, more.age_seconds)
+        return answer._replace(status=answer.status | more.status, age_seconds=age), due
 
     @property
     def complete(self) -> bool:
@@ -121,24 +128,30 @@ class Poller:
         return min(self.interval_seconds * 2.0 ** min(max(excess, 0), 16), longest)
 
     def view(self) -> ChargerView:
-        """Return what a sink may show now; a snapshot older than three intervals is dropped."""
-        stats, snapshot = self._state
-        age = None if snapshot is None else self._clock() - snapshot.taken
-        if age is None or age > STALE_INTERVALS * self.interval_seconds:
+        """Return what a sink may show now, without a snapshot that is too old.
+
+        A snapshot is too old after three intervals, but not before the next answer of a charger
+        that takes as long as it may.
+        """
+        stats, snapshot, identity = self._state
+        age, delay, api = None, 0.0, None
+        if snapshot is not None:
+            age = self._clock() - snapshot.taken
+            delay, api = snapshot.age_seconds, snapshot.api
+        interval = self.interval_seconds
+        if age is None or age > max(STALE_INTERVALS * interval, self._deadline_seconds + interval):
             snapshot = None
         return ChargerView(
-            self.name, self.host, stats, snapshot, age, self.interval_seconds, self.labels
+            self.name, self.host, stats, snapshot, age, interval, self.labels, delay, identity, api
         )
 
     def last_poll(self) -> Poll:
         """Return the result of the last poll."""
-        stats, snapshot = self._state
+        stats, snapshot, identity = self._state
+        serial = _serial(identity)
         if not stats.up or snapshot is None:
-            return Poll(self.name, self._serial, self._wall(), None, self.labels)
-        for reading in snapshot.readings:
-            if reading.channel.name == "serial":
-                self._serial = str(reading.value)
-        return Poll(self.name, self._serial, snapshot.time, snapshot, self.labels)
+            return Poll(self.name, serial, self._wall(), None, self.labels)
+        return Poll(self.name, serial, snapshot.time, snapshot, self.labels)
 
     def _succeeded(self, answer: Answer, slow_keys: tuple[str, ...], started: float) -> None:
         now = self._clock()
@@ -148,7 +161,8 @@ class Poller:
         self._device = device
         self._complete_answer = answer.complete
         readings, failed = self._decode(answer, slow_keys, now)
-        snapshot = Snapshot(self.name, answer.api, self._wall(), now, readings)
+        received, age = self._wall(), answer.age_seconds
+        snapshot = Snapshot(self.name, answer.api, received - age, now, readings, age)
         before = self._state.stats
         failures = before.decode_failures
         stats = replace(
@@ -159,10 +173,10 @@ class Poller:
             polls=before.polls + 1,
             failures_in_row=0,
             decode_failures=Counter(failures) + Counter(failed) if failed else failures,
-            last_success=snapshot.time,
+            last_success=received,
             last_duration=now - started,
         )
-        self._state = _State(stats, snapshot)
+        self._state = _State(stats, snapshot, self._identity(answer, readings, now))
         if before.up is False:
             _log.info("poll succeeded again", charger=self.name, failures=before.failures_in_row)
         for key in failed - failures.keys():
@@ -177,8 +191,26 @@ class Poller:
             failed |= self._slow.take(slow_keys, answer, now)
         return Decoded(readings + self._slow.readings, failed)
 
+    def _identity(
+        self, answer: Answer, readings: tuple[Reading, ...], now: float
+    ) -> tuple[Reading, ...]:
+        """Return the texts that name the device that answered.
+
+        Until all slow rows have been requested, they are completed by those of earlier answers.
+        """
+        texts = tuple([each for each in readings if each.channel.kind is Kind.TEXT])
+        earlier = self._state.identity
+        known = answer.complete or not self._slow.due(now)
+        if known or _serial(texts) != _serial(earlier):
+            return texts
+        found = {each.channel for each in texts}
+        return (*texts, *(each for each in earlier if each.channel not in found))
+
     def _failed(self, error: ChargerError, duration_seconds: float) -> None:
-        before, snapshot = self._state
+        before, snapshot, identity = self._state
+        if error.reason == "wrong_device":
+            # The next poll requests the device's type again, which is a slow row.
+            self._slow.forget()
         stats = replace(
             before,
             up=False,
@@ -189,6 +221,10 @@ class Poller:
             failures=Counter(before.failures) + Counter([error.reason]),
             last_duration=duration_seconds,
         )
-        self._state = _State(stats, snapshot)
+        self._state = _State(stats, snapshot, identity)
         if before.up is not False:
             _log.warning("poll failed", charger=self.name, reason=error.reason, error=str(error))
+
+
+def _serial(identity: tuple[Reading, ...]) -> str:
+    return next((str(each.value) for each in identity if each.channel.name == "serial"), "")

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from goe_exporter.channels.snapshot import Snapshot
+from goe_exporter.channels.snapshot import Reading, Snapshot
 
 
 @dataclass(frozen=True)
 class Poll:
     """The result of one poll, for sinks that take every poll.
 
-    `time` is the Unix time in seconds at which the poll ended; `snapshot` is None if it failed;
-    `serial` is the last serial number the charger reported, or "". `labels` are those of the
-    configuration.
+    `time` is the Unix time in seconds at which the values were measured, or at which the poll
+    failed; `snapshot` is None if it failed; `serial` is the last serial number the charger
+    reported, or "". `labels` are those of the configuration.
     """
 
     charger: str
@@ -47,8 +47,10 @@ class ChargerView:
     """What a sink may show of a charger at one moment.
 
     `snapshot` is None before the first answer and when the last one is too old. `age` is the age
-    of the last answer in seconds, whether it is shown or not. `labels` are those of the
-    configuration.
+    of the last answer in seconds, whether it is shown or not; `delay` is how much older its values
+    are. `identity` holds the texts that name the device (serial number, model, firmware, name), and
+    `api` the API, of the device that answered last; they stay while it does not answer. `labels`
+    are those of the configuration.
     """
 
     name: str
@@ -58,3 +60,18 @@ class ChargerView:
     age: float | None
     interval_seconds: float = 5.0
     labels: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    identity: tuple[Reading, ...] = ()
+    api: int | None = None
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """The snapshot's readings, and the identity where the snapshot lacks it."""
+        current = self.snapshot.readings if self.snapshot else ()
+        known = {reading.channel for reading in current}
+        return (*current, *(each for each in self.identity if each.channel not in known))
+
+    @property
+    def snapshot_age(self) -> float | None:
+        """The seconds since the values of the last answer were measured."""
+        return None if self.age is None else self.age + self.delay

@@ -66,6 +66,9 @@ _UP = _Head("goe_up", "Whether the last poll of the charger succeeded.")
 _LAST_SUCCESS = _Head(
     "goe_last_success_timestamp_seconds", "Unix time of the charger's last answer."
 )
+_SNAPSHOT_AGE = _Head(
+    "goe_snapshot_age_seconds", "Time since the values of the charger's last answer were measured."
+)
 _LAST_DURATION = _Head("goe_poll_duration_seconds", "Duration of the last poll.")
 _POLLS = _Head("goe_polls", "Polls of the charger.", "counter")
 _FAILURES = _Head("goe_poll_failures", "Failed polls by reason.", "counter")
@@ -88,10 +91,11 @@ def _chargers(form: Format, views: Sequence[ChargerView]) -> str:
     """Return the families of all chargers' poll statistics and readings."""
     lines: _Lines = defaultdict(list)
     for view in views:
-        _add_stats(lines, escaped(view.name), view.stats)
+        _add_stats(lines, escaped(view.name), view.stats, view.snapshot_age)
     for view in views:
         if view.snapshot is not None:
-            _add_snapshot(lines, escaped(view.snapshot.charger), view.snapshot)
+            _add_snapshot(lines, escaped(view.name), view.snapshot)
+        _add_device(lines, view)
     _add_labels(lines, views)
     return "".join(
         text
@@ -100,10 +104,11 @@ def _chargers(form: Format, views: Sequence[ChargerView]) -> str:
     )
 
 
-def _add_stats(lines: _Lines, charger: str, stats: PollStats) -> None:
+def _add_stats(lines: _Lines, charger: str, stats: PollStats, age: float | None) -> None:
     single = (
         (_UP, stats.up),
         (_LAST_SUCCESS, stats.last_success),
+        (_SNAPSHOT_AGE, age),
         (_LAST_DURATION, stats.last_duration),
         (_POLLS, stats.polls),
     )
@@ -121,11 +126,10 @@ def _add_stats(lines: _Lines, charger: str, stats: PollStats) -> None:
 
 
 def _add_snapshot(lines: _Lines, charger: str, snapshot: Snapshot) -> None:
-    device = dict.fromkeys(DEVICE_LABELS, "")
     for channel, label, value, code in snapshot.readings:
         if channel.kind is Kind.TEXT:
-            device[channel.label] = str(value)
-        elif code is not None:
+            continue
+        if code is not None:
             family, pieces = _state_set(channel, str(value))
             lines[family].append(charger.join(pieces))
             family, before, after = _code(channel)
@@ -133,7 +137,18 @@ def _add_snapshot(lines: _Lines, charger: str, snapshot: Snapshot) -> None:
         else:
             family, before, after, factor = _row(channel, label)
             lines[family].append(f"{before}{charger}{after} {number(float(value) * factor)}\n")
-    labels = {"charger": snapshot.charger, **device, "api": str(snapshot.api)}
+
+
+def _add_device(lines: _Lines, view: ChargerView) -> None:
+    """Add the identity of the device that answered last, which stays while it does not answer."""
+    api = view.snapshot.api if view.snapshot else view.api
+    if api is None:
+        return
+    device = dict.fromkeys(DEVICE_LABELS, "")
+    for channel, _label, value, _code in view.readings:
+        if channel.kind is Kind.TEXT:
+            device[channel.label] = str(value)
+    labels = {"charger": view.name, **device, "api": str(api)}
     lines[_DEVICE].append(f"{series(_DEVICE.name, labels)} 1.0\n")
 
 

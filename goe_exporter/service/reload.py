@@ -30,13 +30,20 @@ def pollers(
     current: Iterable[Poller],
     sink: Callable[[Poll], None],
 ) -> tuple[Poller, ...]:
-    """Return a poller per charger: the current one if name and host are unchanged."""
-    known = {(poller.name, poller.host): poller for poller in current}
+    """Return a poller per charger: the current one if name, host and serial are unchanged."""
+    known = {(poller.name, poller.host, poller.serial): poller for poller in current}
     found = []
     for charger, client in zip(config.chargers, clients.values(), strict=True):
-        poller = known.get((charger.name, charger.host))
+        poller = known.get((charger.name, charger.host, charger.serial))
         if poller is None:
-            poller = Poller(charger.name, charger.host, client, sink=sink)
+            poller = Poller(
+                charger.name,
+                charger.host,
+                client,
+                serial=charger.serial,
+                deadline_seconds=client.deadline_seconds,
+                sink=sink,
+            )
         poller.client = client
         poller.interval_seconds = charger.refresh_interval or config.interval_seconds
         poller.labels = charger.labels

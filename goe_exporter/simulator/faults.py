@@ -19,6 +19,7 @@ FAULTS: Mapping[str, str] = MappingProxyType(
         "deep": "200 with 100000 open brackets",
         "drip": "a correct response, one byte every 200 ms",
         "empty": "the connection is closed without a response",
+        "foreign": "200 with a JSON object of another device",
         "hang": "no response, the connection stays open",
         "html": "200 with an HTML page",
         "huge": "200 with a body of 32 MB",
@@ -41,6 +42,7 @@ CANNED: Mapping[str, Response] = MappingProxyType(
         "array": Response(200, b'[{"car":1},{"amp":16}]'),
         "busy": BUSY,
         "deep": Response(200, b"[" * DEPTH),
+        "foreign": Response(200, b'{"error":"not authenticated"}'),
         "html": Response(200, b"<html><body><h1>It works!</h1></body></html>", "text/html"),
         "invalid_utf8": Response(200, b'{"car":1,"amp":16,"fna":"gar\xff\xfeage\xc3("}'),
         "nan": Response(

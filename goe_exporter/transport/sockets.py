@@ -6,12 +6,15 @@ of bytes. A connection serves one request: the charger closes each one, often wi
 
 from __future__ import annotations
 
+import errno
 import http.client
+import os
+import selectors
 import socket
 import ssl
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -27,6 +30,9 @@ MAX_RECEIVED_BYTES = 2 * MAX_BODY_BYTES
 
 MAX_INTERIM_RESPONSES = 10
 """Maximum responses of status 1xx before the final one."""
+
+HEAD_START_SECONDS = 0.25
+"""Time that an address has alone before the next one is tried too."""
 
 
 def too_large() -> TransportError:
@@ -96,24 +102,52 @@ def _open(host: str, port: int, connection: HTTPConnection) -> socket.socket:
         found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise NameResolutionError(host, connection, socket.gaierror(str(error))) from error
-    failure: OSError = TimeoutError("deadline passed")
-    for family, _kind, _protocol, _name, address in found:
-        left = DEADLINE.at - time.monotonic()
-        if left <= 0:
-            break
-        attempt = _Socket(family, socket.SOCK_STREAM)
-        try:
-            attempt.settimeout(left)
-            attempt.connect(address)
-        except OSError as error:
-            failure = error
+    attempts: list[socket.socket] = []
+    try:
+        opened = _first_to_accept([(each[0], each[4]) for each in found], attempts)
+    except OSError as error:
+        # urllib3 would take a reset here for one after sending, and wait for an answer.
+        raise NewConnectionError(connection, str(error)) from error
+    finally:
+        for attempt in attempts:
             attempt.close()
-        else:
-            # The time left is for the TLS handshake, which has one timeout.
-            attempt.settimeout(max(DEADLINE.at - time.monotonic(), 0.001))
-            return attempt
-    # urllib3 would take a reset here for one after sending, and wait for an answer.
-    raise NewConnectionError(connection, str(failure)) from failure
+    # The time left is for the TLS handshake, which has one timeout.
+    opened.settimeout(max(DEADLINE.at - time.monotonic(), 0.001))
+    return opened
+
+
+def _first_to_accept(
+    addresses: list[tuple[int, Any]], attempts: list[socket.socket]
+) -> socket.socket:
+    """Return a connection to the address (family, address) that accepts first.
+
+    The next address is tried when one fails, or while one is silent, which stays in the race
+    (RFC 8305 §5). `attempts` are the other connections, for the caller to close. Raises `OSError`.
+    """
+    failure: OSError = TimeoutError("deadline passed")
+    with selectors.DefaultSelector() as pending:
+        while addresses or pending.get_map():
+            left = DEADLINE.at - time.monotonic()
+            if left <= 0:
+                break
+            if addresses:
+                family, address = addresses.pop(0)
+                attempt = _Socket(family, socket.SOCK_STREAM)
+                attempts.append(attempt)
+                attempt.setblocking(False)
+                if (code := attempt.connect_ex(address)) not in (0, errno.EINPROGRESS):
+                    failure = OSError(code, os.strerror(code))
+                    continue
+                pending.register(attempt, selectors.EVENT_WRITE)
+                left = min(left / (len(addresses) + 1), HEAD_START_SECONDS) if addresses else left
+            for ready, _events in pending.select(left):
+                done = cast("socket.socket", ready.fileobj)
+                pending.unregister(done)
+                if not (code := done.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+                    attempts.remove(done)
+                    return done
+                failure = OSError(code, os.strerror(code))
+    raise failure
 
 
 class _Response(http.client.HTTPResponse):

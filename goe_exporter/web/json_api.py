@@ -21,10 +21,11 @@ def as_json(view: ChargerView) -> Json:
     """Return a charger as JSON; numbers are in the channel table's units (V, A, W, Wh, °C, s).
 
     A channel with several parts is an object, and so is a state: its name and its code. Absent
-    readings are left out, and so is `labels` for a charger without labels.
+    readings are left out, and so is `labels` for a charger without labels. A charger that does not
+    answer keeps its API and the readings that name it.
     """
     readings: Json = {}
-    for reading in view.snapshot.readings if view.snapshot else ():
+    for reading in view.readings:
         if not reading.channel.info_only:
             _put(readings, reading)
     return {
@@ -33,7 +34,7 @@ def as_json(view: ChargerView) -> Json:
         **({"labels": dict(view.labels)} if view.labels else {}),
         "up": view.stats.up,
         "failure": view.stats.reason or None,
-        "api": view.snapshot.api if view.snapshot else None,
+        "api": view.snapshot.api if view.snapshot else view.api,
         "age_seconds": view.age,
         "last_success_timestamp_seconds": view.stats.last_success,
         "readings": readings,

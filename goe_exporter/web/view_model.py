@@ -51,6 +51,13 @@ class Fact(NamedTuple):
     value: str
 
 
+class Advice(NamedTuple):
+    """What to check of a charger that does not answer."""
+
+    title: str
+    help: str
+
+
 class Fault(NamedTuple):
     """The charger's present error: name, code, and what to do about it."""
 
@@ -65,8 +72,8 @@ class ChargerViewModel:
 
     `condition` is `live`, `stale` (the last poll failed, but the values are still recent), `blank`
     (the charger answers without readings), `unreachable`, `never` (it has not answered since the
-    start) or `waiting` (not polled yet). `mood` names an icon and a colour. `path` is the name,
-    encoded as one segment of a URL path.
+    start) or `waiting` (not polled yet). Without an answer, `advice` says what to check. `mood`
+    names an icon and a colour. `path` is the name, encoded as one segment of a URL path.
     """
 
     name: str
@@ -81,6 +88,7 @@ class ChargerViewModel:
     power: Quantity
     session: str
     error: Fault | None
+    advice: tuple[Advice, ...]
     tiles: tuple[Tile, ...]
     phases: tuple[Phase, ...]
     temperatures: tuple[Fact, ...]
@@ -97,6 +105,8 @@ def view_model(view: ChargerView, locale: Locale) -> ChargerViewModel:
     condition = _condition(view)
     error = _fault(values)
     state, mood = _state(values, condition, error is not None)
+    # How old the values are while they are shown, and when the charger last answered after that.
+    age = view.age if view.snapshot is None else view.snapshot_age
     failure = view.stats.reason if view.stats.up is False else ""
     return ChargerViewModel(
         name=view.name,
@@ -106,11 +116,12 @@ def view_model(view: ChargerView, locale: Locale) -> ChargerViewModel:
         state=state,
         why=_why(values, condition),
         failure=locale.text(f"failure.{failure}") if failure else "",
-        age=view.age,
-        age_text="" if view.age is None else duration(view.age),
+        age=age,
+        age_text="" if age is None else duration(age),
         power=power(values.number("power"), locale),
         session=energy(values.number("session_energy"), locale).text,
         error=error,
+        advice=tuple(_advice(values, view)) if condition in ("unreachable", "never") else (),
         tiles=tuple(_tiles(values)),
         phases=tuple(_phases(values)),
         temperatures=tuple(_temperatures(values)),
@@ -124,9 +135,8 @@ class _Values:
     def __init__(self, view: ChargerView, locale: Locale) -> None:
         self.locale = locale
         self.text = locale.text
-        readings = view.snapshot.readings if view.snapshot else ()
         self._readings: dict[tuple[str, str], Reading] = {
-            (reading.channel.name, _part(reading)): reading for reading in readings
+            (reading.channel.name, _part(reading)): reading for reading in view.readings
         }
 
     def get(self, name: str, part: str = "") -> Reading | None:
@@ -210,6 +220,12 @@ def _fault(values: _Values) -> Fault | None:
     )
 
 
+def _advice(values: _Values, view: ChargerView) -> Iterator[Advice]:
+    for topic in _ADVICE.get(view.stats.reason, _SILENT):
+        help_text = values.text(f"advice_help.{topic}").format(view.host)
+        yield Advice(values.text(f"advice.{topic}"), help_text)
+
+
 def _tiles(values: _Values) -> Iterator[Tile]:
     text, locale = values.text, values.locale
     session, limit = values.number("session_energy"), values.number("session_energy_limit")
@@ -261,7 +277,8 @@ def _facts(values: _Values, view: ChargerView) -> Iterator[Fact]:
         reading = values.get(name)
         if reading is not None and reading.value != _HIDDEN.get(name):
             yield Fact(values.text(f"label.{name}"), describe(values, reading))
-    api = f" (API{NO_BREAK_SPACE}v{view.snapshot.api})" if view.snapshot else ""
+    number = view.snapshot.api if view.snapshot else view.api
+    api = f" (API{NO_BREAK_SPACE}v{number})" if number else ""
     yield Fact(values.text("label.address"), f"{view.host}{api}")
 
 
@@ -291,6 +308,25 @@ _DETAILS: dict[str, Callable[[_Values, Reading], str]] = {
     "uptime": lambda _values, reading: duration(float(reading.value)),
 }
 """Channel → the text of its value under the details, in the page's order."""
+
+_SILENT = ("power", "wifi", "api")
+_CLOUD = ("power", "wifi", "cloud")
+_ADVICE = {
+    "dns": ("address", "power", "wifi"),
+    "refused": ("api", "address"),
+    "not_found": ("api", "address"),
+    "wrong_device": ("device",),
+    "busy": ("busy",),
+    "tls": ("address",),
+    "http_status": ("address", "busy"),
+    "too_large": ("address",),
+    "not_json": ("address",),
+    "not_an_object": ("address",),
+    "unauthorized": ("token",),
+    "offline": _CLOUD,
+    "outdated": _CLOUD,
+}
+"""Reason of the last failed poll → what to check, if that is not `_SILENT`."""
 
 _HIDDEN = {"force_state": "neutral"}
 """Channel → the value that is not shown."""

@@ -55,8 +55,10 @@ def test_bad_answer(simulator: Simulator, fault: str, api: str) -> None:
     gone = samples(collector)
     assert "goe_max_current_amperes" not in gone
     assert {name.split()[0] for name in gone} == {
+        "goe_device_info",
         "goe_up",
         "goe_last_success_timestamp_seconds",
+        "goe_snapshot_age_seconds",
         "goe_poll_duration_seconds",
         "goe_polls_total",
         "goe_poll_failures_total",

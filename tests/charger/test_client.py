@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from contextlib import nullcontext
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 from clients import SHORT_SECONDS, impatient
 from faults import HARMLESS, REASON_BY_FAULT
+from paths import FIXTURES
 from servers import PATIENCE_SECONDS, returned, wait_for
 from speaker import Speak, Speaker
 
@@ -120,11 +123,58 @@ def test_charger_off_is_refused(box: Box) -> None:
         (200, b"\xef\xbb\xbf{}", "not_json"),
         (200, b'{"car":' + b"1" * 5000 + b"}", "not_json"),
         (200, b"true", "not_an_object"),
+        (200, b'{"error":"not authenticated"}', "wrong_device"),
+        (200, b"{}", "wrong_device"),
+        (400, b"{}", "wrong_device"),
+        (400, b'{"error":"bad request"}', "wrong_device"),
+        (200, b'{"ison":false,"typ":"SHSW-1"}', "wrong_device"),
+        (200, b'{"car":1,"amp":16,"typ":"controller"}', "wrong_device"),
+        (200, b'{"success":true,"age":100,"data":{"car":"1","amp":"16"}}', "wrong_device"),
+        (401, b'{"error":"not authenticated"}', "unauthorized"),
+        (403, b'{"success":false}', "offline"),
+        (404, b'{"detail":"Not Found"}', "not_found"),
+        (500, b'{"error":"internal"}', "http_status"),
     ],
 )
 def test_answer_gives_its_reason(speak: Speak, status: int, body: bytes, expected: str) -> None:
     """Other answers seen from chargers and the cloud have a reason (docs/protocol.md §1)."""
     assert reason(client(speak(answer(status, body)), "2")) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"car":null}',
+        b'{"nrg":null,"eto":null}',
+        b'{"amp":16,"typ":null}',
+        b'{"eto":0,"typ":"go-eCharger_Phoenix"}',
+        b'{"car":1,"typ":"go-eCharger_V5"}',
+    ],
+)
+def test_one_key_of_a_charger_is_enough(speak: Speak, body: bytes) -> None:
+    """A status may lack most keys, hold null, and come from a model that is not known yet."""
+    assert client(speak(answer(200, body)), "2").status(KEYS).status == json.loads(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"error":"not authenticated"}', "an object with error: 'not authenticated'"),
+        (b'{"usv":[],"typ":"controller"}', "a 'controller'"),
+        (b"{}", "an object with no keys"),
+        (b'{"a\\n\\u001b[31m":1}', "an object with a??[31m"),
+    ],
+)
+@pytest.mark.parametrize("api", ["1", "2"])
+def test_error_of_another_device_has_what_answered(
+    speak: Speak, api: str, body: bytes, words: str
+) -> None:
+    """The error has the host and what answered, on one line."""
+    speaker = speak(answer(200, body))
+    with pytest.raises(ChargerError) as caught:
+        client(speaker, api).status(KEYS)
+    assert str(caught.value).startswith(f"{speaker.address}: not ")
+    assert str(caught.value).endswith(words)
 
 
 def test_head_that_ends_too_soon_is_truncated(speak: Speak) -> None:
@@ -385,13 +435,150 @@ def test_firmware_update_changes_the_filter(simulator: Simulator) -> None:
     assert box.requests == before + 1
 
 
-def test_charger_that_knows_no_key_is_not_taken_for_old(simulator: Simulator) -> None:
-    """After empty answers to both forms the new form remains in use."""
-    box = simulator.add(Charger("V4"))
-    asker = client(box)
-    assert asker.status(("nonsense",)) == Answer(2, {})
-    assert asker.status(KEYS).status.keys() == {"car", "amp", "nrg"}
-    assert targets(box)[-1] == "/api/status?filter=car,amp,nrg"
+def test_device_that_knows_no_key_is_not_taken_for_old(speak: Speak) -> None:
+    """After empty answers to both forms the new form remains in use, and the poll has failed."""
+    speaker = speak(answer(200, b"{}"))
+    asker = client(speaker, "2")
+    assert [reason(asker), reason(asker)] == ["wrong_device", "wrong_device"]
+    asked = [unquote(request.split()[1]) for request in speaker.requests]
+    assert asked == 2 * [
+        "/api/status?filter=car,amp,nrg",
+        '/api/status?filter=["car","amp","nrg"]',
+    ]
+
+
+# The vendor's cloud
+
+
+def from_cloud(date: str | None, modified: str | None, body: bytes = b'{"amp":16}') -> bytes:
+    """Return an answer with the header lines `Date` and `Last-Modified`."""
+    lines = [f"Date: {date}"] if date else []
+    lines += [f"Last-Modified: {modified}"] if modified else []
+    head = "\r\n".join(["HTTP/1.1 200 OK", f"Content-Length: {len(body)}", *lines])
+    return head.encode() + b"\r\n\r\n" + body
+
+
+NOON = "Sun, 02 Aug 2026 12:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("date", "modified", "age"),
+    [
+        (NOON, "Sun, 02 Aug 2026 11:59:30 GMT", 30),
+        (NOON, "Sun, 02 Aug 2026 11:59:15 GMT", 45),
+        (NOON, NOON, 0),
+        (NOON, "Sun, 02 Aug 2026 13:59:30 +0200", 30),
+        ("Thu, 01 Jan 2026 00:00:10 GMT", "Wed, 31 Dec 2025 23:59:50 GMT", 20),
+        (NOON, "Sun, 02 Aug 2026 12:00:05 GMT", 0),
+        (NOON, None, 0),
+        (None, NOON, 0),
+        (NOON, "yesterday", 0),
+        (NOON, "Sun, 99 Aug 99999999999 11:59:30 GMT", 0),
+        ("0", "0", 0),
+    ],
+)
+@pytest.mark.parametrize("token", ["s3cret-t0ken", None])
+def test_age_of_the_values(
+    speak: Speak, date: str | None, modified: str | None, age: float, token: str | None
+) -> None:
+    """The age is `Date` minus `Last-Modified`, and 0 if one of them is missing or no date."""
+    speaker = speak(from_cloud(date, modified))
+    assert client(speaker, "2", token=token).status(("amp",)).age_seconds == age
+
+
+def test_values_that_are_too_old(speak: Speak) -> None:
+    """Values of more than 45 s ago are a failure."""
+    speaker = speak(from_cloud(NOON, "Sun, 02 Aug 2026 11:59:14 GMT"))
+    asker = client(speaker, "2", token="s3cret-t0ken")
+    with pytest.raises(ChargerError) as caught:
+        asker.status(("amp",))
+    assert caught.value.reason == "outdated"
+    assert str(caught.value) == f"{speaker.address}: the values are 46 s old"
+
+
+def test_oldest_of_several_answers_counts(speak: Speak) -> None:
+    """The age of a status that took two requests is that of the older one."""
+    old = from_cloud(NOON, "Sun, 02 Aug 2026 11:59:40 GMT", b"{}")
+    speaker = speak(old)
+    asker = client(speaker, "2", token="s3cret-t0ken")
+    with pytest.raises(ChargerError, match="no keys"):
+        asker.status(("amp",))
+    speaker.pieces = (from_cloud(NOON, "Sun, 02 Aug 2026 11:59:50 GMT"),)
+    assert asker.status(("amp",)).age_seconds == 10
+
+
+@pytest.mark.parametrize("firmware", ["050", "055.7"])
+def test_cloud_is_asked_for_recent_values(simulator: Simulator, firmware: str) -> None:
+    """With a token the age is limited to 45 s; a charger itself is not asked for an age."""
+    box = simulator.add(Charger("V3", firmware=firmware))
+    client(box, "2", token="s3cret-t0ken").status(KEYS)
+    assert {target.rpartition("&")[2] for target in targets(box)} == {"age=45"}
+    before = box.requests
+    client(box, "2").status(KEYS)
+    assert not any("age=" in target for target in targets(box)[before:])
+
+
+# The configured serial number
+
+
+@pytest.mark.parametrize(("model", "api"), [("V2", "1"), ("V4", "1"), ("V4", "2"), ("PRO", "2")])
+def test_configured_serial_number(simulator: Simulator, model: str, api: str) -> None:
+    """The charger with this serial number is read and written; another one never is."""
+    box = simulator.add(Charger(model, serial="012345"))
+    asker = client(box, api, serial="012345")
+    assert asker.status(("ama",)).status["sse"] == "012345"
+    asker.write(int(api), "amp", 10)
+    live_a_second(box)
+    assert box.charger.amp == 10
+    neighbour = Charger(model, serial="222222")
+    box.charger = neighbour
+    before = box.requests
+    for attempt in (lambda: asker.status(KEYS), lambda: asker.write(int(api), "amp", 8)):
+        with pytest.raises(ChargerError) as caught:
+            attempt()
+        assert caught.value.reason == "wrong_device"
+        assert str(caught.value) == (
+            f"{box.address}: another charger answered: its serial number is '222222', not 012345"
+        )
+    assert box.requests == before + 2
+    assert not any("set?" in target or "mqtt?" in target for target in targets(box)[before:])
+    live_a_second(box)
+    assert neighbour.amp == 16
+
+
+def test_serial_number_is_read_immediately_before_each_write(simulator: Simulator) -> None:
+    """A limit of v1 takes two writes, and the serial number is read before each of them."""
+    box = simulator.add(Charger("V2", serial="012345"))
+    client(box, "1", serial="012345").write(1, "dwo", 5000)
+    assert targets(box) == ["/status", "/mqtt?payload=dwo=50", "/status", "/mqtt?payload=stp=2"]
+
+
+@pytest.mark.parametrize("sse", [b"", b',"sse":null', b',"sse":""', b',"sse":[12345]'])
+def test_no_serial_number_is_not_the_configured_one(speak: Speak, sse: bytes) -> None:
+    """A charger that does not report its serial number is not taken for the configured one."""
+    speaker = speak(answer(200, b'{"car":1,"amp":16' + sse + b"}"))
+    asker = client(speaker, "2", serial="12345")
+    with pytest.raises(ChargerError, match="its serial number is none, not 12345"):
+        asker.status(KEYS)
+    with pytest.raises(ChargerError, match="its serial number is none, not 12345"):
+        asker.write(2, "amp", 10)
+    assert not any("/api/set" in request for request in speaker.requests)
+
+
+def test_hostile_serial_number_is_one_printable_line(speak: Speak) -> None:
+    """Whatever another charger reports as its serial number, the error is one short line."""
+    hostile = "2\n\x1b[31m\u2028" + "9" * 1000
+    speaker = speak(answer(200, json.dumps({"car": 1, "sse": hostile}).encode()))
+    with pytest.raises(ChargerError) as caught:
+        client(speaker, "2", serial="222222").status(KEYS)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 250
+
+
+def test_serial_number_as_a_number(speak: Speak) -> None:
+    """A serial number that the charger sends as a number is compared by its digits."""
+    speaker = speak(answer(200, b'{"car":1,"sse":123456}'))
+    assert client(speaker, "2", serial="123456").status(("car",)).status["sse"] == 123456
 
 
 # One at a time
@@ -480,7 +667,7 @@ def test_write_v2_arrives_as_it_was_meant(box: Box, key: str, value: object) -> 
     asker = client(box)
     asker.write(2, key, value)
     live_a_second(box)
-    assert asker.status((key,)).status == {key: value}
+    assert asker.status((key,)).status[key] == value
 
 
 @pytest.mark.parametrize(
@@ -526,6 +713,23 @@ def test_write_v2_refusals_as_they_were_seen(
 def test_write_through_the_cloud_is_accepted_with_202(speak: Speak) -> None:
     """The cloud's 202 is a success, without further information."""
     client(speak(answer(202, b""))).write(2, "amp", 16)
+
+
+CLOUD_WRITES = json.loads((FIXTURES / "answers" / "cloud_writes.json").read_text())
+
+
+@pytest.mark.parametrize("said", CLOUD_WRITES, ids=lambda said: said["what"])
+def test_write_through_the_cloud_by_what_was_passed_on(speak: Speak, said: dict[str, Any]) -> None:
+    """The cloud lists what it passed on to the charger, and what it did not."""
+    asker = client(
+        speak(answer(said["status"], json.dumps(said["body"]).encode())), token="s3cret-t0ken"
+    )
+    if said["accepted"]:
+        asker.write(2, "amp", 7)
+    else:
+        with pytest.raises(RefusedError) as caught:
+            asker.write(2, "amp", 7)
+        assert said["shown"] in str(caught.value)
 
 
 def test_write_to_old_firmware(simulator: Simulator) -> None:

@@ -22,6 +22,8 @@ from goe_exporter.errors import ChargerError, RefusedError, UsageError
 class Scripted:
     """A client that answers by a script and records the calls."""
 
+    cloud = False
+
     def __init__(
         self, status: Callable[[Sequence[str]], Mapping[str, object]], api: int = 2
     ) -> None:
@@ -61,6 +63,20 @@ def test_a_write_without_effect() -> None:
     message = "max-current did not change: the charger accepted the request but still reports 16 A"
     assert str(refused.value) == message
     assert 105 <= clock.now <= 106
+
+
+@pytest.mark.parametrize(("delay", "confirmed"), [(14, True), (16, False)])
+def test_the_cloud_takes_longer(delay: float, confirmed: bool) -> None:
+    """Over the vendor's cloud the value has fifteen seconds to appear."""
+    clock = Clock(100.0)
+    client = Scripted(lambda _keys: {"ama": 16, "amp": 10 if clock.now >= 100 + delay else 16})
+    client.cloud = True
+    if confirmed:
+        assert written(client, "max-current", "10", clock).seconds == delay
+    else:
+        with pytest.raises(RefusedError, match="still reports 16 A"):
+            written(client, "max-current", "10", clock)
+        assert 115 <= clock.now <= 116
 
 
 def test_a_charger_that_fails_during_the_read_back() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
-from paths import ROOT
+from paths import FIXTURES, ROOT
 from servers import PATIENCE_SECONDS, free_port
 
 from goe_exporter.channels.table import CHANNELS
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from commands import Goe, Launch
+    from speaker import Speak
 
     from goe_exporter.simulator import Box
 
@@ -68,7 +69,12 @@ VARIABLES = {
         "--format": "FORMAT",
     },
     "capture": {"--api": "API", "--token-file": "TOKEN_FILE", "--output": "CAPTURE_OUTPUT"},
-    "set": {"--api": "API", "--token-file": "TOKEN_FILE", "--dry-run": "DRY_RUN"},
+    "set": {
+        "--config": "CONFIG",
+        "--api": "API",
+        "--token-file": "TOKEN_FILE",
+        "--dry-run": "DRY_RUN",
+    },
     "channels": {
         "--format": "CHANNELS_FORMAT",
         "--check": "CHANNELS_CHECK",
@@ -695,6 +701,22 @@ def test_read_of_a_faulty_response(goe: Goe, fault: str, words: str) -> None:
     assert (outcome.status, outcome.out) == (1, "")
     assert one_line(outcome.err)
     assert words in outcome.err
+
+
+OTHERS = json.loads((FIXTURES / "answers" / "other_devices.json").read_text())
+
+
+@pytest.mark.parametrize("output", ["table", "json", "prometheus", "influx"])
+@pytest.mark.parametrize("other", OTHERS, ids=lambda other: other["what"])
+def test_read_of_another_device(goe: Goe, speak: Speak, other: dict[str, Any], output: str) -> None:
+    """No reading, exit status 1, and an error that says what answered, by either API."""
+    body = json.dumps(other["body"]).encode()
+    box = speak(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    for api in ("auto", "1", "2"):
+        outcome = goe("read", box.address, "--api", api, "--format", output)
+        assert (outcome.status, outcome.out) == (1, "")
+        assert outcome.err.startswith(f"goe-exporter: {box.address}: not ")
+        assert outcome.err.endswith(f"{other['shown']}\n")
 
 
 def test_a_failing_read_as_a_process(launch: Launch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -414,3 +415,56 @@ def test_as_a_process(launch: Launch) -> None:
         assert launch("set", box.address, "max-current", "ten").end().status == 2
         box.close()
         assert launch("set", box.address, "max-current", "12A").end().status == 1
+
+
+# A charger of the configuration
+
+
+@pytest.mark.parametrize("model", ["V2", "V4"])
+def test_swapped_addresses_are_never_written(
+    goe: Goe, simulator: Simulator, tmp_path: Path, model: str
+) -> None:
+    """After DHCP swapped two chargers, a write by name or host reaches neither of them."""
+    garage, carport = (simulator.add(Charger(model, serial=n)) for n in ("012345", "222222"))
+    file = tmp_path / "goe.yaml"
+    file.write_text(
+        f"""chargers:
+        - {{name: garage, host: '{garage.address}', serial: "012345"}}
+        - {{name: carport, host: '{carport.address}', serial: "222222"}}"""
+    )
+    config = ("--config", str(file))
+    done = goe("set", "garage", "max-current", "10", *config)
+    assert (done.status, garage.charger.amp, carport.charger.amp) == (0, 10, 16), done.err
+    assert done.out.startswith("garage: max-current is now 10 A")
+    garage.charger, carport.charger = carport.charger, garage.charger
+    for named in ("garage", garage.address):
+        before = [*garage.log, *carport.log]
+        refused = goe("set", named, "max-current", "8", *config)
+        assert (refused.status, refused.out) == (1, "")
+        assert refused.err == (
+            f"goe-exporter: {garage.address}: another charger answered:"
+            " its serial number is '222222', not 012345\n"
+        )
+        asked = [target for _time, target in [*garage.log, *carport.log][len(before) :]]
+        assert not any("set?" in target or "mqtt?" in target for target in asked)
+    assert (garage.charger.amp, carport.charger.amp) == (16, 10)
+
+
+def test_charger_that_is_not_in_the_configuration(goe: Goe, tmp_path: Path) -> None:
+    """An unknown name is an error with the known ones; nothing is sent."""
+    file = tmp_path / "goe.yaml"
+    file.write_text("chargers:\n- {name: garage, host: 192.0.2.1}\n- {name: yard, host: x}\n")
+    failed = goe("set", "garge", "max-current", "8", "--config", str(file))
+    assert (failed.status, failed.out) == (2, "")
+    assert failed.err == (f"goe-exporter: {file}: no charger 'garge'; it has 'garage', 'yard'\n")
+
+
+def test_configured_api_and_dry_run(goe: Goe, tmp_path: Path) -> None:
+    """The request is the one for the configured host and API."""
+    file = tmp_path / "goe.yaml"
+    file.write_text("chargers:\n- {name: garage, host: 192.0.2.1, api: 1}\n")
+    shown = goe("set", "garage", "max-current", "8", "--dry-run", "--config", str(file))
+    assert shown.out == "API v1: GET http://192.0.2.1/mqtt?payload=amp=8\n"
+    both = goe("set", "garage", "max-current", "8", "--api", "2", "--config", str(file))
+    assert both.status == 2
+    assert "--api" in both.err

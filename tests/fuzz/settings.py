@@ -225,6 +225,8 @@ def _usable_web(found: WebConfig) -> None:
 class _Shows:
     """Stands for a charger that reports anything."""
 
+    cloud = False
+
     def __init__(self, api: int, shown: list[dict[str, object]]) -> None:
         self._api = api
         self._shown = shown

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.errors import UsageError
+from goe_exporter.influx import line_protocol
 from goe_exporter.influx import store as store_module
 from goe_exporter.influx.store import Contents, Store, contents
 from goe_exporter.polling.view import Poll
@@ -109,3 +111,28 @@ def test_contents_of_nothing(tmp_path: Path) -> None:
     """A store that does not exist holds nothing, and is not created."""
     assert contents(tmp_path / "none") == Contents(0, 0, 0, 0, 0, None, Dropped(0, 0))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("age", [0.0, 30.0, 45.0])
+def test_point_has_the_time_of_its_measurement(store: Store, age: float) -> None:
+    """Values that were old when they arrived have a point of that time, whenever it is stamped."""
+    now = store.clock.now()[0]
+    snapshot = Snapshot("garage", 2, now - age, 1000.0, (), age)
+    poll = Poll("garage", "012345", now - age, snapshot)
+    store.add(poll, {})
+    assert store.has_unstamped
+    store.clock.compare(None)
+    while store.stamp_some():
+        pass
+    store.add(poll, {})
+    times = [line_protocol.timestamp(line) for line in store.queue.read(10).lines]
+    assert times == [pytest.approx(now - age, abs=5.0)] * 2
+
+
+def test_stamp_after_the_clock_was_corrected(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the clock was corrected since the arrival, the age is subtracted from the right time."""
+    store.clock.compare(None)
+    monkeypatch.setattr(store.clock, "stamp", lambda _time: 1_790_000_000.0)
+    snapshot = Snapshot("garage", 2, 100.0, 1000.0, (), 30.0)
+    store.add(Poll("garage", "012345", 100.0, snapshot), {})
+    assert store.queue.read(10).lines[-1].endswith(b" 1789999970000")

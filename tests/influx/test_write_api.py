@@ -311,11 +311,8 @@ def test_refused(server: Open) -> None:
 @both_apis
 def test_reset_while_connecting(server: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reset while connecting, as from a server that stops, is a failure like others."""
-
-    def reset(_socket: object, _address: object) -> None:
-        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
-
-    monkeypatch.setattr("goe_exporter.transport.sockets._Socket.connect", reset)
+    reset = "goe_exporter.transport.sockets._Socket.connect_ex"
+    monkeypatch.setattr(reset, lambda _socket, _address: errno.ECONNRESET)
     assert ended(server("http://127.0.0.1:1"), LINES).reason == "truncated"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from contextlib import nullcontext
 from urllib.parse import unquote
 
@@ -11,11 +12,13 @@ import pytest
 from clients import impatient
 from clocks import Clock
 from servers import PATIENCE_SECONDS
+from speaker import Speak
 
 from goe_exporter.channels.snapshot import Answer, Snapshot
 from goe_exporter.charger.client import Client
 from goe_exporter.errors import ChargerError
 from goe_exporter.polling.poller import Poller
+from goe_exporter.polling.view import Poll
 from goe_exporter.simulator import Box, Car, Charger, Simulator
 
 SLOW_KEYS = {
@@ -182,6 +185,55 @@ def test_another_charger_at_the_same_address(clock: Clock, wall: Clock) -> None:
     assert {"device_name", "model"}.isdisjoint(values(polled))
 
 
+def test_swapped_chargers_reach_no_sink(simulator: Simulator, clock: Clock, wall: Clock) -> None:
+    """With configured serial numbers, no reading of the other charger reaches a sink."""
+    points: list[Poll] = []
+    boxes = [simulator.add(Charger("V4", serial=n)) for n in ("111111", "222222")]
+    pollers = [
+        Poller(
+            name, box.address, Client(box.address, serial=serial), serial=serial,
+            sink=points.append, clock=clock, wall=wall,
+        )
+        for name, box, serial in zip(("a", "b"), boxes, ("111111", "222222"), strict=True)
+    ]  # fmt: skip
+    for polled in pollers:
+        polled.poll()
+    boxes[0].charger, boxes[1].charger = boxes[1].charger, boxes[0].charger
+    for _ in range(4):
+        clock.now += 5
+        for polled in pollers:
+            polled.poll()
+    assert [(point.charger, point.serial, point.snapshot is None) for point in points] == [
+        ("a", "111111", False), ("b", "222222", False),
+        *4 * [("a", "111111", True), ("b", "222222", True)],
+    ]  # fmt: skip
+    for polled in pollers:
+        view = polled.view()
+        assert (view.stats.up, view.stats.reason, view.snapshot) == (False, "wrong_device", None)
+        assert view.stats.failures == {"wrong_device": 4}
+    boxes[0].charger, boxes[1].charger = boxes[1].charger, boxes[0].charger
+    for polled in pollers:
+        polled.poll()
+        assert polled.view().stats.up is True
+
+
+def test_foreign_type_stays_down(clock: Clock, wall: Clock, speak: Speak) -> None:
+    """The type is a slow key, but another device is up in no poll in between."""
+    body = b'{"car":1,"amp":16,"typ":"controller"}'
+
+    class Recorded(Client):
+        def status(self, keys: Sequence[str]) -> Answer:
+            requested.append("typ" in keys)
+            return super().status(keys)
+
+    requested: list[bool] = []
+    speaker = speak(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    polled = poller(Recorded(speaker.address, "2"), clock, wall)
+    polls(polled, clock, 5)
+    assert requested == 5 * [True]
+    assert polled.view().stats.failures == {"wrong_device": 5}
+
+
 # A good poll
 
 
@@ -217,6 +269,39 @@ def test_good_poll(clock: Clock, wall: Clock) -> None:
     assert values(polled) == {"max_current": 16.0, "car_state": "charging"}
 
 
+def test_values_of_the_cloud_have_the_time_of_their_measurement(clock: Clock, wall: Clock) -> None:
+    """Points and snapshots have the time of measurement; staleness counts from the arrival."""
+
+    class Cloud(Script):
+        def status(self, keys: tuple[str, ...]) -> Answer:
+            return super().status(keys)._replace(age_seconds=30.0)
+
+    points: list[Poll] = []
+    polled = Poller(
+        "garage",
+        "h",
+        Cloud({"amp": 16}, "timeout"),
+        5.0,
+        sink=points.append,
+        clock=clock,
+        wall=wall,
+    )
+    polled.poll()
+    taken = snapshot(polled)
+    assert (taken.time, taken.taken, taken.age_seconds) == (1_749_999_970.0, 1000.0, 30.0)
+    assert points[-1].time == 1_749_999_970.0
+    view = polled.view()
+    assert view.stats.last_success == 1_750_000_000.0
+    assert (view.age, view.snapshot_age) == (0.0, 30.0)
+    clock.now, wall.now = 1015.0, 1_750_000_015.0
+    assert values(polled) == {"max_current": 16.0}
+    polled.poll()
+    assert points[-1].time == 1_750_000_015.0
+    clock.now += 1
+    view = polled.view()
+    assert (view.snapshot, view.age, view.snapshot_age) == (None, 16.0, 46.0)
+
+
 def test_labels_reach_every_sink(clock: Clock, wall: Clock) -> None:
     """The view and every poll, good or failed, carry the current labels of the charger."""
     polled = poller(Script({"amp": 16}, "busy"), clock, wall)
@@ -226,6 +311,81 @@ def test_labels_reach_every_sink(clock: Clock, wall: Clock) -> None:
         polled.poll()
         assert (polled.view().labels, polled.last_poll().labels) == (labels, labels)
     assert polled.last_poll().snapshot is None
+
+
+# Identity
+
+IDENTITY = {"serial", "model", "variant", "device_name", "firmware"}
+
+
+def names(polled: Poller) -> dict[str, object]:
+    """Return the texts that a view shows, by channel."""
+    readings = polled.view().readings
+    return {each.channel.name: each.value for each in readings if each.channel.name in IDENTITY}
+
+
+def test_identity_stays_while_the_charger_does_not_answer(
+    box: Box, clock: Clock, wall: Clock
+) -> None:
+    """Serial number, model, firmware and name stay during an outage and after it; values do not."""
+    polled = poller(box, clock, wall)
+    polls(polled, clock, 4)
+    assert names(polled) == {
+        "serial": "111111",
+        "model": "go-eCharger_V4",
+        "variant": "22",
+        "device_name": "garage",
+        "firmware": "56.9",
+    }
+    before = names(polled)
+    box.fault = "busy"
+    for _ in range(30):
+        polls(polled, clock, 1)
+        assert names(polled) == before
+    assert (polled.view().snapshot, polled.view().api) == (None, 2)
+    assert {each.channel.name for each in polled.view().readings} >= IDENTITY
+    assert "power" not in {each.channel.name for each in polled.view().readings}
+    assert (polled.last_poll().serial, polled.last_poll().snapshot) == ("111111", None)
+    box.fault = None
+    for _ in range(20):
+        polls(polled, clock, 1)
+        assert names(polled) == before
+
+
+@pytest.mark.parametrize("outage", [0, 1, 10])
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ({"sse": "222222", "fwv": "60.5"}, {"serial": "222222", "firmware": "60.5"}),
+        ({"sse": "222222"}, {"serial": "222222"}),
+        ({"sse": None, "fwv": "60.5"}, {"firmware": "60.5"}),
+    ],
+)
+def test_another_device_has_nothing_of_the_former_identity(
+    clock: Clock, wall: Clock, outage: int, other: dict[str, object], expected: dict[str, object]
+) -> None:
+    """When another device answers, what was known of the former one is dropped."""
+    first = {"car": 1, "sse": "111111", "fwv": "56.9", "fna": "garage", "typ": "go-eCharger_V4"}
+    failures = ["timeout"] * outage
+    polled = poller(Script(first, *failures, {"car": 1, **other}), clock, wall)
+    polls(polled, clock, 1 + outage)
+    assert names(polled)["serial"] == "111111"
+    polls(polled, clock, 1)
+    assert names(polled) == expected
+    assert polled.last_poll().serial == expected.get("serial", "")
+
+
+def test_update_of_the_firmware_during_an_outage(clock: Clock, wall: Clock) -> None:
+    """The same charger with other firmware keeps its name and model."""
+    first = {"car": 1, "sse": "111111", "fwv": "56.9", "fna": "garage"}
+    polled = poller(
+        Script(first, "timeout", {"car": 1, "sse": "111111", "fwv": "60.5"}), clock, wall
+    )
+    polls(polled, clock, 1)
+    clock.now += 100
+    polls(polled, clock, 2)
+    assert names(polled)["firmware"] == "60.5"
+    assert names(polled)["serial"] == "111111"
 
 
 # A failed poll
@@ -269,7 +429,7 @@ def test_charger_that_is_off_at_the_start(box: Box, clock: Clock, wall: Clock) -
     assert view.stats.last_success is None
 
 
-@pytest.mark.parametrize("interval_seconds", [1.0, 5.0, 30.0])
+@pytest.mark.parametrize("interval_seconds", [2.0, 5.0, 30.0])
 def test_snapshot_is_dropped_after_three_intervals(
     box: Box, clock: Clock, wall: Clock, interval_seconds: float
 ) -> None:
@@ -286,6 +446,40 @@ def test_snapshot_is_dropped_after_three_intervals(
     clock.now += 0.001
     assert polled.view().snapshot is None
     assert polled.view().age == pytest.approx(3 * interval_seconds + 0.001)
+
+
+@pytest.mark.parametrize(
+    ("interval_seconds", "seconds"), [(1.0, 5.0), (1.5, 5.5), (2.0, 6.0), (2.5, 7.5), (5.0, 15.0)]
+)
+def test_slow_answers_do_not_make_readings_flicker(
+    clock: Clock, wall: Clock, interval_seconds: float, seconds: float
+) -> None:
+    """A snapshot stays until the next answer, which may take 4 s after one interval."""
+    polled = poller(Script({"amp": 16}), clock, wall, interval_seconds)
+    polled.poll()
+    clock.now += seconds
+    assert values(polled) == {"max_current": 16.0}
+    clock.now += 0.01
+    assert values(polled) == {}
+
+
+def test_charger_that_needs_longer_than_three_intervals(clock: Clock, wall: Clock) -> None:
+    """With answers after 3.5 s and an interval of 1 s, the readings are always there."""
+    shown: list[dict[str, object]] = []
+
+    class Slow(Script):
+        def status(self, keys: tuple[str, ...]) -> Answer:
+            for _ in range(35):
+                clock.now += 0.1
+                shown.append(values(polled))
+            return super().status(keys)
+
+    polled = poller(Slow({"amp": 16}), clock, wall, 1.0)
+    for _ in range(4):
+        polled.poll()
+        clock.now += 0.5
+        shown.append(values(polled))
+    assert shown == 35 * [{}] + (len(shown) - 35) * [{"max_current": 16.0}]
 
 
 def test_snapshot_is_dropped_while_a_poll_hangs(clock: Clock, wall: Clock) -> None:

@@ -385,6 +385,8 @@ def test_hash_that_bcrypt_cannot_check() -> None:
 
 
 class _Shows:
+    cloud = False
+
     def __init__(self, shown: dict[str, object]) -> None:
         self._shown = shown
 

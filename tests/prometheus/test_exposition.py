@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -382,16 +383,35 @@ def test_a_charger_without_snapshot_has_poll_statistics_only() -> None:
     assert {name for name, _ in found} == {
         "goe_up",
         "goe_last_success_timestamp_seconds",
+        "goe_snapshot_age_seconds",
         "goe_poll_duration_seconds",
         "goe_polls_total",
         "goe_poll_failures_total",
     }
     assert value(found, "goe_up") == 0
     assert value(found, "goe_last_success_timestamp_seconds") == TIME
+    assert value(found, "goe_snapshot_age_seconds") == 300.0
     assert value(found, "goe_poll_duration_seconds") == 4.0
     assert value(found, "goe_polls_total") == 9
     assert value(found, "goe_poll_failures_total", reason="timeout") == 4
     assert value(found, "goe_poll_failures_total", reason="dns") == 0
+
+
+def test_a_charger_without_snapshot_keeps_its_identity() -> None:
+    """`goe_device_info` stays as it was, and is the only reading."""
+    live = view("v2_v3_charging_three_phases")
+    assert live.snapshot is not None
+    texts = tuple(each for each in live.snapshot.readings if each.channel.kind is Kind.TEXT)
+    dead = replace(down(live.name), identity=texts, api=2)
+    lines = [
+        line
+        for shown in (live, dead)
+        for line in render_readings([shown]).splitlines()
+        if line.startswith("goe_device_info{")
+    ]
+    assert len(lines) == 2
+    assert lines[0] == lines[1]
+    assert not any(name.startswith("goe_phase") for name, _ in samples(render_readings([dead])))
 
 
 def test_a_charger_that_was_never_polled() -> None:
@@ -411,8 +431,8 @@ def test_poll_statistics_of_a_healthy_charger() -> None:
     reasons = [labels["reason"] for labels in labels_of(found, "goe_poll_failures_total")]
     assert reasons == [
         *("timeout", "refused", "unreachable", "dns", "tls", "http_status", "busy", "not_found"),
-        *("too_large", "truncated", "not_json", "not_an_object", "unauthorized", "offline"),
-        "outdated",
+        *("too_large", "truncated", "not_json", "not_an_object", "wrong_device", "unauthorized"),
+        *("offline", "outdated"),
     ]
     assert set(reasons) == set(REASONS)
 

@@ -12,6 +12,11 @@ from commands import Launch
 from exporters import LISTEN, Exporter, charging
 from servers import InfluxDB, push_config, wait_for
 
+from goe_exporter.charger.client import Client
+from goe_exporter.charger.settings import ChargerConfig
+from goe_exporter.polling.poller import Poller
+from goe_exporter.service import reload
+from goe_exporter.service.config import RunConfig
 from goe_exporter.simulator import Box, Charger, Simulator
 
 SUCCESSFUL = "goe_config_last_reload_successful"
@@ -213,3 +218,25 @@ def test_delivery_moves_to_another_server(launch: Launch, tmp_path: Path) -> Non
             polls = box.requests
             wait_for(lambda: box.requests > polls + 1, "two more polls")
             assert agent.end(signal.SIGTERM).status == 0
+
+
+# Without a process
+
+
+def test_another_serial_number_is_another_charger() -> None:
+    """A charger keeps its poller while its serial number is unchanged; then nothing of it stays."""
+
+    def reloaded(serial: str, api: str, current: tuple[Poller, ...]) -> tuple[Poller, ...]:
+        charger = ChargerConfig.model_validate(
+            {"name": "garage", "host": "192.0.2.1", "serial": serial, "api": api}
+        )
+        config = RunConfig((charger,), 5.0)
+        return reload.pollers(config, reload.clients(config, {}), current, lambda _poll: None)
+
+    first = reloaded("111111", "auto", ())
+    second = reloaded("111111", "2", first)
+    third = reloaded("222222", "2", second)
+    assert second == first
+    assert third != second
+    assert isinstance(third[0].client, Client)
+    assert third[0].client.serial == "222222"

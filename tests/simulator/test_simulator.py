@@ -807,10 +807,10 @@ def test_lock_is_free_after_a_client_disconnects(box: Box) -> None:
 
 
 def test_faults_are_described() -> None:
-    """There are nineteen faults, each with a description."""
+    """There are twenty faults, each with a description."""
     assert sorted(FAULTS) == sorted(
         "hang drip reset empty truncated huge html array string null nan deep invalid_utf8 busy "
-        "unavailable unauthorized not_found redirect bad_request".split()
+        "unavailable unauthorized not_found redirect bad_request foreign".split()
     )
     assert all(FAULTS.values())
 
@@ -827,6 +827,7 @@ def test_unknown_fault(box: Box) -> None:
         ("array", 200, b'[{"car":1},{"amp":16}]'),
         ("string", 200, b'"car"'),
         ("null", 200, b"null"),
+        ("foreign", 200, b'{"error":"not authenticated"}'),
         ("deep", 200, b"[" * 100_000),
         ("busy", 500, LOCKED),
         ("unavailable", 503, b"Service Unavailable"),

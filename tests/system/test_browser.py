@@ -177,10 +177,12 @@ def test_a_day(browser: Browser, garage: Garage) -> None:
         garage.box.fault = "reset"
         browser.wait_for_text(".fresh", "Letzte Antwort vor")
         browser.wait_for_text(".state", "Antwortet nicht")
-        assert browser.text(".power strong") == "–"
+        browser.wait_for_text(".advice", "Was zu prüfen ist")
+        assert browser.run("document.querySelector('.power')") is None
         garage.box.fault = None
         browser.wait_for_text(".state", "Kein Auto angesteckt")
         browser.wait_for_text(".power", "0 W")
+        assert browser.run("document.querySelector('.advice')") is None
         browser.wait_for_text(".fresh", "Gemessen vor")
         assert browser.console() == []
 

@@ -62,6 +62,8 @@ def hostile(status: dict[str, object], *, texts_only: bool) -> dict[str, object]
     }
     if not texts_only:
         found |= {key: HOSTILE for key in found if key != "eto"}
+    if "typ" in found:
+        found["typ"] = f"go-eCharger {HOSTILE}"
     cards = [{"name": f"{HOSTILE}{number}", "energy": 10, "cardId": True} for number in range(3)]
     return found | {"cards": cards, HOSTILE: HOSTILE}
 
@@ -90,6 +92,8 @@ CHARGERS = {
     "no_json": says(200, HOSTILE),
     "outdated": says(404, f"outdated {HOSTILE}"),
     "key": says(200, json.dumps([{HOSTILE: 1}])),
+    "device": says(200, json.dumps({"car": 1, "typ": HOSTILE})),
+    "object": says(200, json.dumps({HOSTILE: 1, "error": HOSTILE})),
 }
 
 

@@ -25,7 +25,7 @@ def families(views: Iterable[ChargerView]) -> list[Metric]:
     found: _Families = {}
     views = list(views)
     for view in views:
-        _add_stats(found, view.name, view.stats)
+        _add_stats(found, view.name, view.stats, view.snapshot_age)
     for view in views:
         if view.snapshot is not None:
             _add_snapshot(found, view.snapshot)
@@ -70,7 +70,7 @@ def _add(
     family.samples.append(Sample(sample, labels, value))
 
 
-def _add_stats(found: _Families, charger: str, stats: PollStats) -> None:
+def _add_stats(found: _Families, charger: str, stats: PollStats, age: float | None) -> None:
     labels = {"charger": charger}
     gauges = (
         ("goe_up", "Whether the last poll of the charger succeeded.", stats.up),
@@ -78,6 +78,11 @@ def _add_stats(found: _Families, charger: str, stats: PollStats) -> None:
             "goe_last_success_timestamp_seconds",
             "Unix time of the charger's last answer.",
             stats.last_success,
+        ),
+        (
+            "goe_snapshot_age_seconds",
+            "Time since the values of the charger's last answer were measured.",
+            age,
         ),
         ("goe_poll_duration_seconds", "Duration of the last poll.", stats.last_duration),
     )

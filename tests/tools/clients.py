@@ -14,7 +14,7 @@ SHORT_SECONDS = 0.4
 @contextmanager
 def impatient(asker: Client) -> Iterator[None]:
     """Give the requests of a block a short deadline."""
-    before = asker._deadline_seconds
-    asker._deadline_seconds = asker._transport._deadline_seconds = SHORT_SECONDS
+    before = asker.deadline_seconds
+    asker.deadline_seconds = asker._transport._deadline_seconds = SHORT_SECONDS
     yield
-    asker._deadline_seconds = asker._transport._deadline_seconds = before
+    asker.deadline_seconds = asker._transport._deadline_seconds = before

@@ -8,6 +8,7 @@ REASON_BY_FAULT = {
     "deep": "not_json",
     "drip": "timeout",
     "empty": "truncated",
+    "foreign": "wrong_device",
     "hang": "timeout",
     "html": "not_json",
     "huge": "too_large",

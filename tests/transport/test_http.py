@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from servers import PATIENCE_SECONDS, returned, self_signed
+from servers import PATIENCE_SECONDS, free_port, returned, self_signed
 from speaker import Speak, Speaker
 
 from goe_exporter.config import values
@@ -202,6 +203,92 @@ def test_ipv6_address_without_a_port(monkeypatch: pytest.MonkeyPatch, host: str,
 
 
 # What fails, and why
+
+
+@pytest.fixture
+def silent() -> Iterator[tuple[str, int]]:
+    """Yield an address that does not answer a request for a connection: its queue is full."""
+    with socket.socket() as listener, contextlib.ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        for _ in range(8):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(address)
+        yield address
+
+
+def addresses(monkeypatch: pytest.MonkeyPatch, *found: tuple[str, int]) -> None:
+    """Let every host name have these addresses, in this order."""
+    entries = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in found]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments: entries)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
+    """Return the sockets of all attempts to connect."""
+    found: list[socket.socket] = []
+
+    class Noted(sockets._Socket):
+        def __init__(self, *arguments: int) -> None:
+            super().__init__(*arguments)
+            found.append(self)
+
+    monkeypatch.setattr(sockets, "_Socket", Noted)
+    return found
+
+
+@pytest.mark.parametrize("order", ["silent good", "good silent", "silent silent good", "shut good",
+                                   "silent shut good", "shut silent good silent"])  # fmt: skip
+def test_silent_addresses_of_a_host_name(
+    speak: Speak,
+    silent: tuple[str, int],
+    opened: list[socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+    order: str,
+) -> None:
+    """A host name is reached while one of its addresses accepts, wherever it is in the list."""
+    shut = ("127.0.0.1", free_port())
+    places = {"silent": silent, "shut": shut, "good": speak(OK).server_address}
+    addresses(monkeypatch, *(places[name] for name in order.split()))
+    asker = transport("charger.test")
+    started = time.monotonic()
+    assert said(asker, "/") == (200, b"{}")
+    assert time.monotonic() - started < PATIENCE_SECONDS / 2
+    assert {each.fileno() for each in opened} == {-1}
+
+
+def test_short_deadline_is_shared_among_addresses(
+    speak: Speak, silent: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every address is tried within the deadline, however short it is."""
+    monkeypatch.setattr(sockets, "HEAD_START_SECONDS", 3600.0)
+    addresses(monkeypatch, silent, silent, silent, speak(OK).server_address)
+    assert said(transport("charger.test", deadline_seconds=4.0), "/") == (200, b"{}")
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [("silent", "timeout"), ("silent silent", "timeout"), ("shut", "refused"),
+     ("shut shut", "refused"), ("none", "unreachable"), ("none none", "unreachable")],
+)  # fmt: skip
+def test_no_address_accepts(
+    silent: tuple[str, int],
+    opened: list[socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+    order: str,
+    reason: str,
+) -> None:
+    """The reason is that of the addresses; all are given up at the deadline."""
+    places = {
+        "silent": silent,
+        "shut": ("127.0.0.1", free_port()),
+        "none": ("255.255.255.255", 80),
+    }
+    addresses(monkeypatch, *(places[name] for name in order.split()))
+    assert failure("charger.test", SHORT_SECONDS).reason == reason
+    assert {each.fileno() for each in opened} == {-1}
 
 
 def test_nobody_listens() -> None:
@@ -562,13 +649,13 @@ def test_slow_connection_leaves_less_time_for_the_handshake(
     monkeypatch.setattr(
         sockets, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + spent[0])
     )
-    real = sockets._Socket.connect
+    real = sockets._Socket.connect_ex
 
-    def slow(connecting: socket.socket, address: tuple[str, int]) -> None:
-        real(connecting, address)
+    def slow(connecting: socket.socket, address: tuple[str, int]) -> int:
         spent[0] = 3599.5
+        return real(connecting, address)
 
-    monkeypatch.setattr(sockets._Socket, "connect", slow)
+    monkeypatch.setattr(sockets._Socket, "connect_ex", slow)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host = f"https://127.0.0.1:{listener.getsockname()[1]}"
         assert failure(host, 3600.0).reason == "timeout"

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from servers import PATIENCE_SECONDS, wait_for
@@ -222,6 +223,22 @@ def test_json_of_a_charger(site: Site) -> None:
         "age_seconds": None,
         "last_success_timestamp_seconds": None,
         "readings": {},
+    }
+
+
+def test_json_of_a_charger_that_stopped_answering() -> None:
+    """It keeps its API and what names it; it has no other readings."""
+    status = {"sse": "218042", "typ": "go-eCharger_V4", "fwv": "56.9", "fna": "garage", "rev": 3}
+    identity = decode(status, 2, CHANNELS).readings
+    down = replace(view(up=False), identity=identity, api=2)
+    with Site(lambda: [down]) as site:
+        (charger,) = json.loads(site.ask("/api/v1/chargers").body)["chargers"]
+    assert (charger["up"], charger["api"]) == (False, 2)
+    assert charger["readings"] == {
+        "serial": "218042",
+        "model": "go-eCharger_V4",
+        "firmware": "56.9",
+        "device_name": "garage",
     }
 
 

@@ -120,13 +120,34 @@ def test_every_error_is_explained() -> None:
     assert {f"sensor.{sensor}" for sensor in SENSORS} - TEXTS == set()
 
 
+def test_all_advice_has_a_text_and_a_reason() -> None:
+    """Each topic of advice has a title and a help text, and belongs to a failed poll's reason."""
+    assert view_model._ADVICE.keys() <= set(REASONS)
+    topics = {topic for some in view_model._ADVICE.values() for topic in some}
+    topics |= set(view_model._SILENT)
+    for group in ("advice", "advice_help"):
+        assert {key for key in TEXTS if key.startswith(f"{group}.")} == {
+            f"{group}.{topic}" for topic in topics
+        }
+
+
 def test_no_text_is_left_over() -> None:
     """Each text belongs to a state, or its key occurs in a template or module of the page."""
     source = "".join(
         path.read_text("utf-8") for path in [*WEB.glob("templates/*.html"), *WEB.glob("*.py")]
     )
     assert "page.no_chargers" in source
-    built = {*SETS, "condition", "error_help", "failure", "limit", "sensor", "wifi"}
+    built = {
+        *SETS,
+        "advice",
+        "advice_help",
+        "condition",
+        "error_help",
+        "failure",
+        "limit",
+        "sensor",
+        "wifi",
+    }
     left = {key for key in TEXTS if key.partition(".")[0] not in built and key not in source}
     assert left - {f"label.{name}" for name in view_model._DETAILS} == set()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from sites import Site
@@ -12,6 +13,7 @@ from sites import Site
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.errors import REASONS
 from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.web import pages
 from goe_exporter.web.locale import Locale
@@ -278,11 +280,70 @@ def test_conditions(charger: ChargerView, condition: str, state: str, fresh: str
 
 
 def test_old_values_are_hidden() -> None:
-    """A charger that has not answered for too long shows no values, only its age."""
+    """A charger that has not answered for too long shows no values, not even dashes."""
     page = pages.charger(
         view(None, up=False, reason="timeout", age=60), ENGLISH, root="", several=False
     )
-    assert set(re.findall(r"data-reading>([^<]*)<", page)) == {"–", "192.0.2.1"}
+    assert set(re.findall(r"data-reading>([^<]*)<", page)) == {"192.0.2.1"}
+
+
+def silent(reason: str, age: float | None = 700.0) -> ChargerView:
+    """Return a charger that does not answer any more, with its identity."""
+    status = {"sse": "218042", "typ": "go-eCharger_V4", "fwv": "56.9", "fna": "Cable <1>"}
+    identity = decode(status, 2, CHANNELS).readings
+    before = view(None, up=False, reason=reason, age=age)
+    return replace(before, identity=identity, api=2)
+
+
+def test_identity_stays() -> None:
+    """A charger that stopped answering keeps its name in the app, model, firmware and serial."""
+    page = plain(pages.charger(silent("timeout"), ENGLISH, root="", several=False))
+    for text in (
+        "Does not answer",
+        "Name in the app Cable <1> Model go-eCharger_V4 Firmware 56.9 Serial number 218042",
+        "Address 192.0.2.1 (API v2)",
+    ):
+        assert text in page
+
+
+@pytest.mark.parametrize(
+    ("reason", "titles", "text"),
+    [
+        ("timeout", ["Power", "Wi-Fi", "Local API"], "Are the LEDs of the charger lit?"),
+        ("unreachable", ["Power", "Wi-Fi", "Local API"], "check the signal and the router"),
+        ("refused", ["Local API", "Address"], "“Allow access to local HTTP API” must be on"),
+        ("not_found", ["Local API", "Address"], "Is 192.0.2.1 still the charger's address?"),
+        ("wrong_device", ["Address"], "Another device answers at 192.0.2.1"),
+        ("unauthorized", ["Token"], "The cloud rejects the token."),
+        ("outdated", ["Power", "Wi-Fi", "Cloud"], "the cloud API must be on"),
+        ("busy", ["Other programs"], "one request at a time"),
+    ],
+)
+@pytest.mark.parametrize("age", [700.0, None])
+def test_advice(reason: str, titles: list[str], text: str, age: float | None) -> None:
+    """A charger that does not answer has advice by the reason, instead of its values."""
+    charger = silent(reason, age)
+    assert [each.title for each in view_model(charger, ENGLISH).advice] == titles
+    page = pages.charger(charger, ENGLISH, root="", several=False)
+    assert text in plain(page)
+    assert "What to check" in page
+    assert 'class="power"' not in page
+    german = plain(pages.charger(charger, GERMAN, root="", several=False))
+    assert "Was zu prüfen ist" in german
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_every_reason_has_advice(reason: str) -> None:
+    """Whatever the reason, the page says what to check."""
+    assert view_model(silent(reason), GERMAN).advice
+
+
+def test_no_advice_while_there_are_values() -> None:
+    """A charger whose values are still recent, or that was not polled yet, has no advice."""
+    for charger in (view(), view(up=False, reason="timeout"), view(None, up=None, age=None)):
+        assert view_model(charger, ENGLISH).advice == ()
+        page = pages.charger(charger, ENGLISH, root="", several=False)
+        assert 'class="power"' in page
 
 
 def test_zero_is_not_absent() -> None:
