@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeGuard
 
 from goe_exporter.channels.codes import firmware_major
 from goe_exporter.channels.model import Channel, Kind
+from goe_exporter.channels.quirks import corrected
 from goe_exporter.channels.snapshot import Reading, Status
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import UnreadableError
@@ -44,8 +45,9 @@ def decode(status: Status, api: int, channels: tuple[Channel, ...] = CHANNELS) -
     """Return the readings of `status`, which is in v2's terms and was returned by API `api`.
 
     Units are those of the rows. The name of an error depends on the API and on the firmware in
-    `fwv` (docs/protocol.md §2).
+    `fwv` (docs/protocol.md §2). Zeros that were never measured are absent and count as failures.
     """
+    status, unmeasured = corrected(status)
     context = _Context(api, firmware_major(status.get("fwv")))
     readings: list[Reading] = []
     failed: set[str] = set()
@@ -68,7 +70,7 @@ def decode(status: Status, api: int, channels: tuple[Channel, ...] = CHANNELS) -
             if reading is not None:
                 readings.append(reading)
             break
-    return Decoded(tuple(readings), frozenset(failed))
+    return Decoded(tuple(readings), unmeasured | failed)
 
 
 _Place = tuple[str, int, tuple[str | int, ...]]

@@ -16,7 +16,7 @@ from goe_exporter.channels.model import Channel, Choices, Kind, Part, Range, Uni
 V = Unit("V", "volts", "v", 0, 1_000)
 A = Unit("A", "amperes", "a", -1_000, 1_000)
 W = Unit("W", "watts", "w", -1e7, 1e7)
-WH = Unit("Wh", "joules", "wh", -1, 1e12, factor=3600)
+WH = Unit("Wh", "joules", "wh", -1, 1e9, factor=3600)
 CELSIUS = Unit("°C", "celsius", "c", -60, 200)
 HZ = Unit("Hz", "hertz", "hz", 0, 1_000)
 S = Unit("s", "seconds", "s", 0, 1e12)
@@ -55,11 +55,11 @@ PRICE = Range(-50, 400, step=0.1)
 CHANNELS: tuple[Channel, ...] = (
     # Power
     Channel("nrg", "phase_voltage", "Voltage.", V, pick=phases(0, "L1 L2 L3 N"), label="phase", openhab="voltageL1 voltageL2 voltageL3"),
-    Channel("nrg", "phase_current", "Current.", A, pick=phases(4, "L1 L2 L3"), label="phase", openhab="currentL1 currentL2 currentL3"),
-    Channel("nrg", "phase_power", "Active power.", W, pick=phases(7, "L1 L2 L3 N"), label="phase", openhab="powerL1 powerL2 powerL3"),
+    Channel("nrg", "phase_current", "Current.", A, pick=phases(4, "L1 L2 L3"), label="phase", low=-50, high=50, openhab="currentL1 currentL2 currentL3"),
+    Channel("nrg", "phase_power", "Active power.", W, pick=phases(7, "L1 L2 L3 N"), label="phase", low=-15_000, high=15_000, openhab="powerL1 powerL2 powerL3"),
     Channel("nrg", "phase_power_factor", "Power factor.", RATIO, pick=phases(12, "L1 L2 L3 N"), label="phase", divide=100),
-    Channel("nrg", "power", "Active power of all phases.", W, pick=element(11), openhab="powerAll"),
-    Channel("tpa", "power_average", "Mean power over the last 30 seconds.", W, apis=(2,)),
+    Channel("nrg", "power", "Active power of all phases.", W, pick=element(11), low=-45_000, high=45_000, openhab="powerAll"),
+    Channel("tpa", "power_average", "Mean power over the last 30 seconds.", W, low=-45_000, high=45_000, apis=(2,)),
     Channel("fhz", "grid_frequency", "Grid frequency.", HZ, absent=0, apis=(2,)),
     # Energy
     Channel("eto", "energy", "Energy charged over the lifetime of the charger; a firmware update may reset it.", WH, COUNTER, low=0, openhab="totalChargedEnergy"),
@@ -87,7 +87,7 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("ama", "absolute_max_current", "Highest charging current that can be configured on this charger.", A, slow=True),
     Channel("adi", "adapter_connected", "Whether the 16 A adapter is plugged in.", NONE, FLAG, slow=True),
     # Device
-    Channel("tma", "temperature", "Temperature inside the charger.", CELSIUS, pick=items(type2_port=0, board=1, grid_connector=2, current_sensor=3, type2_terminals=4, mid_meter=5), label="sensor", openhab="temperatureType2Port temperature"),
+    Channel("tma", "temperature", "Temperature inside the charger.", CELSIUS, pick=items(type2_port=0, board=1, grid_connector=2, current_sensor=3, type2_terminals=4, mid_meter=5, internal_1=6, internal_2=7, internal_3=8, internal_4=9), label="sensor", openhab="temperatureType2Port temperature"),
     Channel("rbt", "uptime", "Time since the charger started.", S, divide=1000),
     Channel("rssi", "wifi_signal", "WiFi signal strength.", DBM, apis=(2,)),
     Channel("fwv", "firmware", "Firmware version.", NONE, TEXT, label="firmware", openhab="firmware"),

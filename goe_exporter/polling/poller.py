@@ -14,16 +14,18 @@ from typing import NamedTuple, Protocol
 
 from goe_exporter.channels.decode import Decoded, decode
 from goe_exporter.channels.model import Channel
-from goe_exporter.channels.snapshot import Answer, Snapshot
+from goe_exporter.channels.snapshot import Answer, Snapshot, Status
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import ChargerError
 from goe_exporter.logs import logger
+from goe_exporter.polling.meters import Meters
 from goe_exporter.polling.slow_rows import SLOW_SECONDS, SlowRows, keys_of
 from goe_exporter.polling.view import ChargerView, Poll, PollStats
 
 MAX_FILTER_KEYS = 35
 """Some firmware resets the connection on longer filters (docs/protocol.md §1)."""
 
+MAX_UPTIME_MS = 1e15
 STALE_INTERVALS = 3
 FAILURES_BEFORE_BACK_OFF = 3
 MAX_BACK_OFF_SECONDS = 60.0
@@ -76,6 +78,8 @@ class Poller:
         self._live = tuple(channel for channel in channels if not channel.slow)
         self._live_keys = keys_of(self._live)
         self._slow = SlowRows(tuple(channel for channel in channels if channel.slow))
+        self._meters = Meters(channels)
+        self._uptime_ms = 0.0
         self._state = _State(PollStats(), None)
         self._sink = sink
         self._serial = ""
@@ -145,8 +149,10 @@ class Poller:
         device = (answer.api, answer.status.get("sse"))
         if self.view().snapshot is None or device != self._device:
             self._slow.forget()
+            self._meters.forget()
         self._device = device
         self._complete_answer = answer.complete
+        self._note_uptime(answer.status)
         readings, failed = self._decode(answer, slow_keys, now)
         snapshot = Snapshot(self.name, answer.api, self._wall(), now, readings)
         before = self._state.stats
@@ -170,12 +176,23 @@ class Poller:
 
     def _decode(self, answer: Answer, slow_keys: tuple[str, ...], now: float) -> Decoded:
         """Decode the live rows of this answer, and the slow rows of the last minute's answers."""
+        answer, implausible = self._meters.check(answer, now)
+        channels = self._channels if answer.complete else self._live
+        readings, failed = decode(answer.status, answer.api, channels)
         if answer.complete:
-            return decode(answer.status, answer.api, self._channels)
-        readings, failed = decode(answer.status, answer.api, self._live)
+            return Decoded(readings, failed | implausible)
         if slow_keys:
             failed |= self._slow.take(slow_keys, answer, now)
-        return Decoded(readings + self._slow.readings, failed)
+        return Decoded(readings + self._slow.readings, failed | implausible)
+
+    def _note_uptime(self, status: Status) -> None:
+        """Forget the meters if the charger has restarted: its uptime, `rbt`, has fallen."""
+        uptime = status.get("rbt")
+        if type(uptime) not in (int, float) or not 0 <= uptime <= MAX_UPTIME_MS:  # type: ignore[operator]
+            return
+        if uptime < self._uptime_ms:  # type: ignore[operator]
+            self._meters.forget()
+        self._uptime_ms = float(uptime)  # type: ignore[arg-type]
 
     def _failed(self, error: ChargerError, duration_seconds: float) -> None:
         before, snapshot = self._state

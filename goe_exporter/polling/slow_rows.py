@@ -40,10 +40,11 @@ class SlowRows:
     def take(self, keys: Iterable[str], answer: Answer, now: float) -> frozenset[str]:
         """Decode the answer for `keys`, and return those whose values could not be decoded.
 
-        A key that the answer lacks becomes absent.
+        A key that the answer lacks becomes absent. The meaning of some values depends on the live
+        rows' keys.
         """
         for key in keys:
             self._requested[key] = now
             self._status[key] = answer.status.get(key)
-        self.readings, failed = decode(self._status, answer.api, self._channels)
+        self.readings, failed = decode(answer.status | self._status, answer.api, self._channels)
         return failed & answer.status.keys()

@@ -23,6 +23,10 @@ SENSORS = (
     "current_sensor",
     "type2_terminals",
     "mid_meter",
+    "internal_1",
+    "internal_2",
+    "internal_3",
+    "internal_4",
 )
 """Temperature sensors in the page's order."""
 

@@ -171,10 +171,10 @@ def test_no_number(key: str, raw: object) -> None:
     ("key", "lowest", "highest", "step"),
     [
         ("amp", -1000, 1000, 0.01),
-        ("tpa", -1e7, 1e7, 1),
+        ("tpa", -45_000, 45_000, 1),
         ("fhz", 0.1, 1000, 0.1),
-        ("eto", 0, 1e12, 1),
-        ("wh", -1, 1e12, 1),
+        ("eto", 0, 1e9, 1),
+        ("wh", -1, 1e9, 1),
         ("rbt", 0, 1e15, 1),
         ("rssi", -200, 50, 1),
         ("awp", -10_000, 10_000, 1),
@@ -189,6 +189,22 @@ def test_range(key: str, lowest: float, highest: float, step: float) -> None:
     assert decode({key: highest + step}, 2) == Decoded((), frozenset({key}))
     if key != "fhz":  # whose 0 means unknown
         assert decode({key: lowest - step}, 2) == Decoded((), frozenset({key}))
+
+
+@pytest.mark.parametrize(
+    ("index", "highest", "beyond"),
+    [(0, 290, 1001), (4, 50, 50.1), (7, 15_000, 15_001), (11, 45_000, 45_001)],
+)
+def test_range_of_the_meter(index: int, highest: float, beyond: float) -> None:
+    """No phase has more than 50 A or 15 kW, no charger 45 kW; 290 V is a broken neutral."""
+    nrg: list[object] = [None] * 16
+    nrg[index] = highest
+    assert list(values({"nrg": nrg}).values()) == [highest]
+    nrg[index] = beyond
+    assert decode({"nrg": nrg}, 2) == Decoded((), frozenset({"nrg"}))
+    if index:
+        nrg[index] = -beyond
+        assert decode({"nrg": nrg}, 2) == Decoded((), frozenset({"nrg"}))
 
 
 @pytest.mark.parametrize(

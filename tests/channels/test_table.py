@@ -94,7 +94,8 @@ WRITABLE = {
 LABELS = {
     "phase": {"L1", "L2", "L3", "N"},
     "sensor": set(
-        "board type2_port grid_connector current_sensor type2_terminals mid_meter".split()
+        "board type2_port grid_connector current_sensor type2_terminals mid_meter"
+        " internal_1 internal_2 internal_3 internal_4".split()
     ),
     "card": set("1 2 3 4 5 6 7 8 9 10".split()),
 }
@@ -307,6 +308,10 @@ def test_parts_of_the_labelled_rows() -> None:
             ("current_sensor", ("tma", 3)),
             ("type2_terminals", ("tma", 4)),
             ("mid_meter", ("tma", 5)),
+            ("internal_1", ("tma", 6)),
+            ("internal_2", ("tma", 7)),
+            ("internal_3", ("tma", 8)),
+            ("internal_4", ("tma", 9)),
         ],
         "card_energy": [
             ("1", ("c0e",)),

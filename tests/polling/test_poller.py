@@ -419,6 +419,81 @@ def test_bad_value_of_v1_is_counted(clock: Clock, wall: Clock) -> None:
     assert values(polled) == {"car_state": "charging"}
 
 
+# Meters
+
+
+def energies(polled: Poller, clock: Clock, count: int) -> list[object]:
+    """Return the energy after each of `count` polls, one interval apart."""
+    found: list[object] = []
+    for _ in range(count):
+        polled.poll()
+        found.append(values(polled).get("energy"))
+        clock.now += polled.interval_seconds
+    return found
+
+
+@pytest.mark.parametrize("api", [1, 2])
+def test_meter_that_rises_too_fast(clock: Clock, wall: Clock, api: int) -> None:
+    """A value that no power explains is absent and counted once; other readings stay."""
+    answers = [{"eto": eto, "amp": 16} for eto in (1000, 1010, 9_000_000, 1020)]
+    polled = poller(Script(*answers, api=api), clock, wall)
+    assert energies(polled, clock, 3) == [1000, 1010, None]
+    assert values(polled) == {"max_current": 16.0}
+    assert polled.view().stats.decode_failures == {"eto": 1}
+    assert energies(polled, clock, 1) == [1020]
+    assert polled.view().stats.decode_failures == {"eto": 1}
+
+
+def test_meter_that_was_replaced(clock: Clock, wall: Clock) -> None:
+    """The third poll that agrees is accepted, and counted once."""
+    polled = poller(Script({"eto": 1000}, {"eto": 9_000_000}), clock, wall)
+    assert energies(polled, clock, 5) == [1000, None, None, 9_000_000, 9_000_000]
+    assert polled.view().stats.decode_failures == {"eto": 1}
+
+
+def test_slow_meter_that_rises_too_fast(clock: Clock, wall: Clock) -> None:
+    """The energy of a card, requested once a minute, is checked in that poll only."""
+    energy_by_minute = [1000, 1300, 9_000_000, 9_000_000, 9_000_000]
+
+    class Minutes(Script):
+        def status(self, _keys: tuple[str, ...]) -> Answer:
+            return Answer(2, {"car": 2, "c0e": energy_by_minute[int(clock.now - 1000) // 60]})
+
+    polled = poller(Minutes({}), clock, wall, 60)
+    found = []
+    for _ in energy_by_minute:
+        polled.poll()
+        found.append(values(polled).get("card_energy"))
+        clock.now += 60
+    assert found == [1000, 1300, None, None, 9_000_000]
+    assert polled.view().stats.decode_failures == {"c0e": 1}
+
+
+@pytest.mark.parametrize("device", ["111111", "222222"])
+def test_meter_is_not_checked_across_a_gap(clock: Clock, wall: Clock, device: str) -> None:
+    """After three intervals without an answer, any value is accepted; so is another charger's."""
+    first, second = {"eto": 1000, "sse": "111111"}, {"eto": 9_000_000, "sse": device}
+    failures = ["timeout"] * 3 if device == "111111" else []
+    polled = poller(Script(first, *failures, second), clock, wall)
+    energies(polled, clock, 1 + len(failures))
+    clock.now += 0.001
+    assert energies(polled, clock, 1) == [9_000_000]
+    assert polled.view().stats.decode_failures == {}
+
+
+def test_meter_is_checked_after_one_failure(clock: Clock, wall: Clock) -> None:
+    """A single failed poll is not a gap."""
+    polled = poller(Script({"eto": 1000}, "busy", {"eto": 9_000_000}), clock, wall)
+    assert energies(polled, clock, 3) == [1000, 1000, None]
+
+
+def test_meter_is_not_checked_across_a_restart(clock: Clock, wall: Clock) -> None:
+    """When the charger has restarted, a firmware update may have corrected its meter."""
+    before, after = {"eto": 1000, "rbt": 90_000_000}, {"eto": 9_000_000, "rbt": 20_000}
+    polled = poller(Script(before, after), clock, wall)
+    assert energies(polled, clock, 2) == [1000, 9_000_000]
+
+
 # Back-off
 
 
