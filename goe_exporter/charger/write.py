@@ -15,7 +15,9 @@ from goe_exporter.channels.writable import Change, Write, same
 from goe_exporter.charger.client import Client
 from goe_exporter.errors import ChargerError, RefusedError
 
-READ_BACK_SECONDS = 5.0
+READ_BACK_SECONDS = 10.0
+"""Firmware 050 shows a written `alw` after 7 s (docs/protocol.md §5.2)."""
+
 READ_BACK_PAUSE_SECONDS = 0.5
 
 
@@ -34,7 +36,7 @@ def write(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Written:
-    """Write a change, and wait up to 5 s until the charger reports the value.
+    """Write a change, and wait up to 10 s until the charger reports the value.
 
     The charger's own limit is read first. Raises `UsageError`, before anything is written, if the
     charger's API or its limit does not allow the value; `RefusedError` if the charger refuses the
