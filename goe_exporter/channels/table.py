@@ -25,13 +25,23 @@ CT = Unit("ct", "cents", "ct", -10_000, 10_000)
 RATIO = Unit("", "ratio", "ratio", -2, 2)
 NONE = Unit("", "", "", 0, 65_535)
 
-GAUGE, COUNTER, FLAG, COUNT = Kind.GAUGE, Kind.COUNTER, Kind.FLAG, Kind.COUNT
+GAUGE, COUNTER, FLAG, COUNT, MOMENT = Kind.GAUGE, Kind.COUNTER, Kind.FLAG, Kind.COUNT, Kind.MOMENT
 STATE, REASON, TEXT = Kind.STATE, Kind.REASON, Kind.TEXT
 
 
 def items(**indices: int) -> Callable[[str], tuple[Part, ...]]:
     """Pick elements of an array by index, each with its label."""
     return lambda key: tuple(Part(label, ((key, index),)) for label, index in indices.items())
+
+
+def keys(**labels: str) -> Callable[[str], tuple[Part, ...]]:
+    """Pick the values of several keys, each with its label."""
+    return lambda _key: tuple(Part(label, ((key,),)) for label, key in labels.items())
+
+
+def members(**labels: str) -> Callable[[str], tuple[Part, ...]]:
+    """Pick members of an object, each with its label."""
+    return lambda key: tuple(Part(label, ((key, name),)) for label, name in labels.items())
 
 
 def cards(_key: str) -> tuple[Part, ...]:
@@ -67,6 +77,7 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("dwo", "session_energy_limit", "Energy limit of the session; absent without a limit.", WH, write={1: ENERGY_V1, 2: ENERGY_V2}, openhab="sessionChargeEnergyLimit"),
     # States
     Channel("car", "car_state", "State of the car.", NONE, STATE, label="state", states=codes.CAR, openhab="pwmSignal"),
+    Channel("lccfi", "plug_in_timestamp", "Unix time at which a car was last plugged in; absent until that happens after a start of the charger.", S, MOMENT, apis=(2,)),
     Channel("err", "error", "Error reported by the charger, or none.", NONE, STATE, label="error", states=codes.ERROR, openhab="error"),
     Channel("modelStatus", "charging_reason", "Reason why the charger charges or does not charge.", NONE, REASON, label="reason", states=codes.CHARGING_REASON, apis=(2,)),
     Channel("alw", "charging_allowed", "Whether the car may charge now.", NONE, FLAG, write={1: ON_OFF}, openhab="allowCharging"),
@@ -108,5 +119,11 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("fup", "pv_surplus_enabled", "Whether charging with photovoltaic surplus is enabled.", NONE, FLAG, slow=True, apis=(2,)),
     Channel("rbc", "reboots", "Reboots of the charger.", NONE, COUNTER, high=1e9, slow=True),
     Channel("c0e c1e c2e c3e c4e c5e c6e c7e c8e c9e cards", "card_energy", "Energy charged with an RFID card.", WH, COUNTER, low=0, pick=cards, label="card", slow=True),
+    # Limits, sources and the MID meter, requested every 60 s
+    Channel("whs whg whb who", "session_source_energy", "Energy charged since the car was plugged in, by source.", WH, pick=keys(solar="whs", grid="whg", battery="whb", other="who"), label="source", slow=True, apis=(2,)),
+    Channel("eto_mid", "mid_energy", "Energy counted by the MID meter over its lifetime.", WH, COUNTER, low=0, slow=True, apis=(2,)),
+    Channel("wh_mid", "mid_session_energy", "Energy counted by the MID meter since the car was plugged in.", WH, slow=True, apis=(2,)),
+    Channel("cert", "meter_certification", "Certification of the meter.", NONE, STATE, label="state", states=codes.CERTIFICATION, slow=True, apis=(2,)),
+    Channel("cll", "current_limit", "Charging current that each limit allows, 0 if it forbids charging.", A, pick=members(requested="requestedCurrent", maximum="currentLimitMax", minimum="minChargingCurrent", temperature="temperatureCurrentLimit", adapter="adapterCurrentLimit", cable="cableCurrentLimit", load="loadLimit", unbalanced="unsymetryCurrentLimit", awattar="awattar", access="accessControl"), label="limit", low=0, slow=True, apis=(2,)),
 )  # fmt: skip
 """All channels, in the order of `/metrics`, `read` and the documentation."""

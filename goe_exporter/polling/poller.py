@@ -6,6 +6,7 @@ value by key.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -19,12 +20,16 @@ from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import ChargerError
 from goe_exporter.logs import logger
 from goe_exporter.polling.meters import Meters
-from goe_exporter.polling.slow_rows import SLOW_SECONDS, SlowRows, keys_of
+from goe_exporter.polling.slow_rows import SlowRows, keys_of
 from goe_exporter.polling.view import ChargerView, Poll, PollStats
 
 MAX_FILTER_KEYS = 35
 """Some firmware resets the connection on longer filters (docs/protocol.md §1)."""
 
+MAX_SLOW_SECONDS = 120.0
+"""Longest time between two requests of a slow key while polls succeed."""
+
+SAME_BOOT_SECONDS = 2.0
 MAX_UPTIME_MS = 1e15
 STALE_INTERVALS = 3
 FAILURES_BEFORE_BACK_OFF = 3
@@ -79,7 +84,7 @@ class Poller:
         self._live_keys = keys_of(self._live)
         self._slow = SlowRows(tuple(channel for channel in channels if channel.slow))
         self._meters = Meters(channels)
-        self._uptime_ms = 0.0
+        self._boot_time = self._uptime_ms = 0.0
         self._state = _State(PollStats(), None)
         self._sink = sink
         self._serial = ""
@@ -101,14 +106,17 @@ class Poller:
     def _request(self, started: float) -> tuple[Answer, tuple[str, ...]]:
         """Return the charger's answer, and the slow keys that were requested with the live ones.
 
-        With a long interval, a second request fetches the slow keys that do not fit into the first.
+        With a long interval, further requests fetch the slow keys that do not fit into the first.
         """
         due, fitting = self._slow.due(started), MAX_FILTER_KEYS - len(self._live_keys)
         answer, rest = self.client.status(self._live_keys + due[:fitting]), due[fitting:]
-        if not rest or answer.complete or self.interval_seconds < SLOW_SECONDS:
+        polls = math.ceil(len(self._slow.keys) / fitting)
+        if answer.complete or polls * self.interval_seconds <= MAX_SLOW_SECONDS:
             return answer, due[:fitting]
-        more = self.client.status(rest)
-        return answer._replace(status=answer.status | more.status), due
+        for start in range(0, len(rest), MAX_FILTER_KEYS):
+            more = self.client.status(rest[start : start + MAX_FILTER_KEYS])
+            answer = answer._replace(status=answer.status | more.status)
+        return answer, due
 
     @property
     def complete(self) -> bool:
@@ -152,9 +160,10 @@ class Poller:
             self._meters.forget()
         self._device = device
         self._complete_answer = answer.complete
-        self._note_uptime(answer.status)
+        arrival = self._wall()
+        self._note_uptime(answer.status, arrival)
         readings, failed = self._decode(answer, slow_keys, now)
-        snapshot = Snapshot(self.name, answer.api, self._wall(), now, readings)
+        snapshot = Snapshot(self.name, answer.api, arrival, now, readings)
         before = self._state.stats
         failures = before.decode_failures
         stats = replace(
@@ -178,20 +187,26 @@ class Poller:
         """Decode the live rows of this answer, and the slow rows of the last minute's answers."""
         answer, implausible = self._meters.check(answer, now)
         channels = self._channels if answer.complete else self._live
-        readings, failed = decode(answer.status, answer.api, channels)
+        readings, failed = decode(answer.status, answer.api, channels, self._boot_time)
         if answer.complete:
             return Decoded(readings, failed | implausible)
         if slow_keys:
             failed |= self._slow.take(slow_keys, answer, now)
         return Decoded(readings + self._slow.readings, failed | implausible)
 
-    def _note_uptime(self, status: Status) -> None:
-        """Forget the meters if the charger has restarted: its uptime, `rbt`, has fallen."""
+    def _note_uptime(self, status: Status, arrival: float) -> None:
+        """Forget the meters if the charger has restarted, and note when it started.
+
+        The jitter of the answers is ignored, so that the time stays the same.
+        """
         uptime = status.get("rbt")
         if type(uptime) not in (int, float) or not 0 <= uptime <= MAX_UPTIME_MS:  # type: ignore[operator]
             return
+        boot_time = arrival - uptime / 1000  # type: ignore[operator]
         if uptime < self._uptime_ms:  # type: ignore[operator]
             self._meters.forget()
+        if abs(boot_time - self._boot_time) > SAME_BOOT_SECONDS:
+            self._boot_time = boot_time
         self._uptime_ms = float(uptime)  # type: ignore[arg-type]
 
     def _failed(self, error: ChargerError, duration_seconds: float) -> None:

@@ -17,18 +17,18 @@ def keys_of(channels: Iterable[Channel]) -> tuple[str, ...]:
 
 
 class SlowRows:
-    """Requests each key of `channels` every 60 s, and keeps the readings in the meantime."""
+    """Requests the `keys` of `channels` every 60 s, and keeps the readings in the meantime."""
 
     def __init__(self, channels: tuple[Channel, ...]) -> None:
         self._channels = channels
-        self._keys = keys_of(channels)
+        self.keys = keys_of(channels)
         self.forget()
 
     def forget(self) -> None:
         """Drop the answers of another charger, or of this one before an outage."""
         self.readings: tuple[Reading, ...] = ()
         self._status: dict[str, object] = {}
-        self._requested = dict.fromkeys(self._keys, float("-inf"))
+        self._requested = dict.fromkeys(self.keys, float("-inf"))
 
     def due(self, now: float) -> tuple[str, ...]:
         """Return the keys to request now, the least recently requested first."""

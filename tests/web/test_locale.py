@@ -27,6 +27,7 @@ SETS = {
     "cable_lock": codes.CABLE_LOCK,
     "access": codes.ACCESS,
     "logic_mode": codes.LOGIC_MODE,
+    "meter_certification": codes.CERTIFICATION,
 }
 
 
