@@ -19,7 +19,7 @@ from goe_exporter.channels.snapshot import Answer, Snapshot, Status
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import ChargerError
 from goe_exporter.logs import logger
-from goe_exporter.polling.meters import Meters
+from goe_exporter.polling.meters import MAX_UPTIME_MS, Meters
 from goe_exporter.polling.slow_rows import SlowRows, keys_of
 from goe_exporter.polling.view import ChargerView, Poll, PollStats
 
@@ -29,8 +29,7 @@ MAX_FILTER_KEYS = 35
 MAX_SLOW_SECONDS = 120.0
 """Longest time between two requests of a slow key while polls succeed."""
 
-SAME_BOOT_SECONDS = 2.0
-MAX_UPTIME_MS = 1e15
+SAME_BOOT_SECONDS = 5.0
 STALE_INTERVALS = 3
 FAILURES_BEFORE_BACK_OFF = 3
 MAX_BACK_OFF_SECONDS = 60.0
@@ -84,7 +83,7 @@ class Poller:
         self._live_keys = keys_of(self._live)
         self._slow = SlowRows(tuple(channel for channel in channels if channel.slow))
         self._meters = Meters(channels)
-        self._boot_time = self._uptime_ms = 0.0
+        self._boot_time = 0.0
         self._state = _State(PollStats(), None)
         self._sink = sink
         self._serial = ""
@@ -161,7 +160,7 @@ class Poller:
         self._device = device
         self._complete_answer = answer.complete
         arrival = self._wall()
-        self._note_uptime(answer.status, arrival)
+        self._note_boot_time(answer.status, arrival)
         readings, failed = self._decode(answer, slow_keys, now)
         snapshot = Snapshot(self.name, answer.api, arrival, now, readings)
         before = self._state.stats
@@ -194,20 +193,14 @@ class Poller:
             failed |= self._slow.take(slow_keys, answer, now)
         return Decoded(readings + self._slow.readings, failed | implausible)
 
-    def _note_uptime(self, status: Status, arrival: float) -> None:
-        """Forget the meters if the charger has restarted, and note when it started.
-
-        The jitter of the answers is ignored, so that the time stays the same.
-        """
+    def _note_boot_time(self, status: Status, arrival: float) -> None:
+        """Note when the charger started; the jitter of the answers is ignored."""
         uptime = status.get("rbt")
         if type(uptime) not in (int, float) or not 0 <= uptime <= MAX_UPTIME_MS:  # type: ignore[operator]
             return
         boot_time = arrival - uptime / 1000  # type: ignore[operator]
-        if uptime < self._uptime_ms:  # type: ignore[operator]
-            self._meters.forget()
         if abs(boot_time - self._boot_time) > SAME_BOOT_SECONDS:
             self._boot_time = boot_time
-        self._uptime_ms = float(uptime)  # type: ignore[arg-type]
 
     def _failed(self, error: ChargerError, duration_seconds: float) -> None:
         before, snapshot = self._state

@@ -6,7 +6,10 @@ import pytest
 
 from goe_exporter.channels.snapshot import Answer
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.charger import api_v1
 from goe_exporter.polling.meters import Meters
+from goe_exporter.simulator import Car, Charger
+from goe_exporter.simulator.responses import status_v1, status_v2
 
 
 def checked(*values: object, api: int = 2, seconds: float = 5.0) -> list[tuple[object, bool]]:
@@ -93,6 +96,33 @@ def test_what_is_no_meter_value_is_left_to_the_decoder(odd: object) -> None:
     assert got[2] == (1010, False)
 
 
+def test_the_chargers_own_clock_counts() -> None:
+    """A simulated charger may be a thousand times as fast; its uptime shows that."""
+    meters = Meters(CHANNELS)
+    for poll in range(5):
+        answer = Answer(2, {"eto": 1000 + 3055 * poll, "rbt": 1_000_000 * poll})
+        assert meters.check(answer, poll) == (answer, frozenset())
+    answer = Answer(2, {"eto": 1000 + 3055 * 5 + 20_000, "rbt": 5_000_000})
+    assert meters.check(answer, 5)[1] == {"eto"}
+
+
+@pytest.mark.parametrize("rbt", [None, "1", True, -1, 1e16, float("nan"), 5_000_000])
+def test_a_clock_that_does_not_count(rbt: object) -> None:
+    """Without an uptime, or with one that stands still, only the exporter's clock counts."""
+    meters = Meters(CHANNELS)
+    meters.check(Answer(2, {"eto": 1000, "rbt": 5_000_000}), 0.0)
+    assert meters.check(Answer(2, {"eto": 1030, "rbt": rbt}), 5.0)[1] == frozenset()
+    assert meters.check(Answer(2, {"eto": 2030, "rbt": rbt}), 10.0)[1] == {"eto"}
+
+
+def test_no_check_across_a_restart() -> None:
+    """When the uptime falls, any value is accepted."""
+    meters = Meters(CHANNELS)
+    meters.check(Answer(1, {"eto": 1000, "rbt": 4_294_967_000}), 0.0)
+    answer = Answer(1, {"eto": 9_000_000, "rbt": 4_000})
+    assert meters.check(answer, 5.0) == (answer, frozenset())
+
+
 def test_every_meter_on_its_own() -> None:
     """The energy of each card is checked, too; a bad one does not cost the others."""
     meters = Meters(CHANNELS)
@@ -109,3 +139,21 @@ def test_no_check_after_a_gap() -> None:
     meters.forget()
     answer = Answer(2, {"eto": 9_000_000})
     assert meters.check(answer, 5.0) == (answer, frozenset())
+
+
+@pytest.mark.parametrize("seconds", [1.0, 5.0])
+@pytest.mark.parametrize(("model", "api"), [("V2", 1), ("V4", 1), ("V4", 2), ("PRO", 2)])
+def test_no_meter_of_a_simulated_charger_is_rejected(model: str, api: int, seconds: float) -> None:
+    """A charge of 22 kW for ten minutes, with the steps of each hardware's meter."""
+    charger, meters = Charger(model, variant=22), Meters(CHANNELS)
+    charger.amp = 32
+    charger.energy_wh = 7_000_900.0
+    charger.plug(Car(battery_wh=100_000, max_current_a=32))
+    values = set()
+    for poll in range(int(600 / seconds)):
+        status = api_v1.status(status_v1(charger)) if api == 1 else status_v2(charger)
+        answer = Answer(api, status)
+        assert meters.check(answer, poll * seconds) == (answer, frozenset())
+        values.add(status["eto"])
+        charger.advance(seconds)
+    assert len(values) >= 4
