@@ -1,11 +1,11 @@
-# `make demo` and `make test` need python3 and make; everything else they fetch themselves.
+# `make demo` and `make test` need only python3 and make; they fetch everything else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
 # Processes that the tests run in.
 WORKERS ?= 2
-CYCLES ?= 500000
+POLLS ?= 500000
 SEED ?= 1
 RUNS ?= 100000
 OLDEST := .venv-oldest
@@ -16,14 +16,14 @@ RELEASE := .venv-release
 help:
 	@echo "make demo   run the exporter on a simulated charger"
 	@echo "make test   checks and all tests (as root also installs the servers they talk to)"
-	@echo "make unit   the tests without servers, browsers and other processes: a minute"
-	@echo "make test-slow  the tests that take minutes and are not part of make test"
+	@echo "make unit   the tests that need no other process (a minute of CPU)"
+	@echo "make test-slow  the tests that take minutes, not part of make test"
 	@echo "make test-oldest  the tests with the oldest dependencies that pyproject.toml allows"
 	@echo "make check  formatting, lint, types, generated documentation and dashboards"
-	@echo "make audit  ask for known holes in the dependencies"
+	@echo "make audit  check the dependencies for known vulnerabilities"
 	@echo "make dist   build and check the package, and build the dashboards for grafana.com"
 	@echo "make bench  the benchmarks, as one table of ratios"
-	@echo "make soak   half an hour of faults: 500,000 cycles, and the books compared"
+	@echo "make soak   run the exporter with injected faults for 500,000 polls and compare all counts"
 	@echo "make fuzz   each fuzz target for RUNS executions (100000)"
 
 demo: $(VENV)/installed
@@ -67,7 +67,7 @@ bench: $(VENV)/tested
 	$(BIN)/python -m benchmarks
 
 soak: $(VENV)/tested
-	$(BIN)/python -m tests.soak --cycles $(CYCLES) --seed $(SEED)
+	$(BIN)/python -m tests.soak --polls $(POLLS) --seed $(SEED)
 
 fuzz: $(VENV)/tested
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
@@ -93,7 +93,7 @@ $(OLDEST)/tested: pyproject.toml tests/oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint tests/oldest.txt --editable '.[test]' \
-		'check-jsonschema<0.38' # the first that wants a newer click
+		'check-jsonschema<0.38' # the first that requires a newer click
 	touch $@
 
 $(RELEASE)/installed: pyproject.toml .ci/release-tools.txt

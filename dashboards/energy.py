@@ -45,7 +45,7 @@ This holds from Hawaii to New Zealand in summer, ten hours behind UTC to thirtee
 
 LONGEST_SESSION = "14d"
 SESSION_STEP = "1m"
-MOST_WATTS = 45_000
+MAX_WATTS = 45_000
 """More than a charger delivers, and than a meter in whole kWh can show within five minutes."""
 
 
@@ -62,8 +62,8 @@ class Step(NamedTuple):
     samples: str = ""
 
 
-FINE = Step("5m", "10m", "1h", MOST_WATTS * 300)
-HOURLY = Step("1h", "2h", "12h", MOST_WATTS * 3600, ":1h")
+FINE = Step("5m", "10m", "1h", MAX_WATTS * 300)
+HOURLY = Step("1h", "2h", "12h", MAX_WATTS * 3600, ":1h")
 STEPS_OF_GAP = 12
 """How many steps the longest gap is."""
 
@@ -156,7 +156,7 @@ def session_energy() -> str:
     energy = promql.once(promql.series("energy"))
     device = promql.once(promql.device(api=2))
     metered = f"({energy} - {_when_last_idle(f'{energy} and {_idle()}')})"
-    fine = f"(({metered} >= 0) <= {MOST_WATTS} * {_plugged_in()} and {device})"
+    fine = f"(({metered} >= 0) <= {MAX_WATTS} * {_plugged_in()} and {device})"
     of_session = promql.once(promql.series("session_energy"))
     counted = f"({of_session} and {_when_last_idle(_idle())})"
     ended = f"({fine} or {counted}) and {_ended()}"
@@ -284,12 +284,12 @@ def month_columns(energy: str, cost: str) -> list[Json]:
 
 def hours_of_use(targets: list[Json], description: str) -> Panel:
     """Return the panel of the hours per day in each of the states of `PLUGGED`."""
-    words = {name: looks.CAR[name] for name in PLUGGED}
-    names = [override(name, displayName=text) for name, (text, _color) in words.items()]
+    texts = {name: looks.CAR[name] for name in PLUGGED}
+    names = [override(name, displayName=text) for name, (text, _color) in texts.items()]
     return time_series(
         title="Hours of use per day", description=description, targets=targets,
         unit=looks.HOURS, width=12, height=9, custom=BARS, interval="1d", points=2000,
-        overrides=[*colored({name: color for name, (_text, color) in words.items()}), *names],
+        overrides=[*colored({name: color for name, (_text, color) in texts.items()}), *names],
         defaults={"min": 0, "noValue": "Not used"},
     )  # fmt: skip
 

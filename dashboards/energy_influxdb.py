@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dashboards import influxql
 from dashboards.energy import (
+    MAX_WATTS,
     METER,
-    MOST_WATTS,
     PLUGGED,
     PRICE,
     THIS_MONTH,
@@ -72,7 +72,7 @@ def charged(columns: str, groups: str = "", bucket: str = "5m") -> str:
         f' non_negative_derivative({meter}, 1h) AS "w" {influxql.FROM} {influxql.SHOWN}'
         f' GROUP BY time({bucket}, -1s), "charger" fill(none)'
     )
-    allowed = f'WHERE $timeFilter AND "w" <= {MOST_WATTS}'
+    allowed = f'WHERE $timeFilter AND "w" <= {MAX_WATTS}'
     return f"SELECT {columns} FROM ({rises}) {allowed} {groups}".rstrip()
 
 

@@ -171,11 +171,11 @@ def _power() -> Panel:
 def _power_by_group() -> Panel:
     power, labels = promql.series("power"), promql.polled("goe_charger_info")
     # Chargers without labels have no goe_charger_info if no charger of the exporter has labels.
-    labeled = (
+    labelled = (
         f"{power} * on (job, instance, charger) group_left ($group) {labels}"
         f" or on (job, instance, charger) {power}"
     )
-    groups = f"sum by ($group) (max by (job, charger, $group) ({labeled}))"
+    groups = f"sum by ($group) (max by (job, charger, $group) ({labelled}))"
     named = f'label_replace({groups}, "$group", "no $group", "$group", "")'
     return time_series(
         title="Power by $group",
@@ -207,8 +207,8 @@ def _current() -> Panel:
 
 
 def _states() -> Panel:
-    words = looks.CAR | {NO_ANSWER: looks.NO_ANSWER}
-    names = [override(name, displayName=text) for name, (text, _color) in words.items()]
+    texts = looks.CAR | {NO_ANSWER: looks.NO_ANSWER}
+    names = [override(name, displayName=text) for name, (text, _color) in texts.items()]
     states = f"max by (job, charger, state) ({promql.series('car_state')})"
     per_state = f"sum by (state) ({states}) > 0"
     down = f"{promql.once(promql.polled('goe_up'))} == 0"
@@ -218,7 +218,7 @@ def _states() -> Panel:
         targets=[promql.past(per_state, "{{state}}"), promql.past(silent, NO_ANSWER)],
         unit="none", width=12, height=8,
         custom=STACKED | {"lineInterpolation": "stepAfter"},
-        overrides=[*colored({name: color for name, (_text, color) in words.items()}), *names],
+        overrides=[*colored({name: color for name, (_text, color) in texts.items()}), *names],
         defaults={"min": 0, "decimals": 0, "noValue": "No data"},
     )  # fmt: skip
 

@@ -98,7 +98,7 @@ VOLTAGE: Thresholds = ((None, RED), (207, "transparent"), (253, RED))
 FREQUENCY: Thresholds = ((None, RED), (49.8, "transparent"), (50.2, RED))
 
 
-def words(group: str, colors: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+def texts(group: str, colors: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Return the page's English text and the colour of each state; KeyError without a text."""
     return {
         name: (_TEXTS[f"{group}.{name}"], color)
@@ -114,15 +114,15 @@ def _numbered(states: codes.CodeSet, texts: Mapping[str, tuple[str, str]]) -> Js
 
 
 NO_ANSWER = (_TEXTS["condition.unreachable"], SILENT)
-CAR = words("car_state", _CAR)
+CAR = texts("car_state", _CAR)
 CAR_STATE = [
     _numbered(codes.CAR, CAR),
     values({str(UNREACHABLE): NO_ANSWER}),
 ]
-REASON = [_numbered(codes.CHARGING_REASON, words("charging_reason", _REASONS))]
-CABLE_LOCK = [_numbered(codes.CABLE_LOCK, words("cable_lock", _LOCKS))]
-FAULTS = words("error", {RED: " ".join(name for name in codes.ERROR.names if name != "none")})
-ERROR = [values(words("error", {GREEN: "none"}) | FAULTS)]
+REASON = [_numbered(codes.CHARGING_REASON, texts("charging_reason", _REASONS))]
+CABLE_LOCK = [_numbered(codes.CABLE_LOCK, texts("cable_lock", _LOCKS))]
+FAULTS = texts("error", {RED: " ".join(name for name in codes.ERROR.names if name != "none")})
+ERROR = [values(texts("error", {GREEN: "none"}) | FAULTS)]
 ANSWERS = [
     values(
         {

@@ -11,13 +11,13 @@ TEXT = "string"
 LAST_VALUE: Json = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 
 
-def values(words: Mapping[str, tuple[str, str]]) -> Json:
+def values(texts: Mapping[str, tuple[str, str]]) -> Json:
     """Return a mapping of values to their text and colour."""
     return {
         "type": "value",
         "options": {
             value: {"color": color, "index": index, "text": text}
-            for index, (value, (text, color)) in enumerate(words.items())
+            for index, (value, (text, color)) in enumerate(texts.items())
         },
     }
 

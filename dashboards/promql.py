@@ -34,15 +34,15 @@ def channel(name: str) -> Channel:
     return _CHANNELS[name]
 
 
-def series(name: str, but: str = "", **words: str | tuple[str, ...]) -> str:
+def series(name: str, but: str = "", **labels: str | tuple[str, ...]) -> str:
     """Return a channel's samples of the selected chargers.
 
-    `words` maps the label to the selected values, as in `phase=("L1", "L2")`; `but` excludes a
+    `labels` maps the label to the selected values, as in `phase=("L1", "L2")`; `but` excludes a
     value of the channel's label.
     """
     row = channel(name)
     matchers = [SELECTED]
-    for label, wanted in words.items():
+    for label, wanted in labels.items():
         listed = (wanted,) if isinstance(wanted, str) else wanted
         _known(row, label, *listed)
         matchers.append(
@@ -128,11 +128,11 @@ def _variable_query(query: str) -> Json:
     return {"qryType": 5, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"}
 
 
-def _known(row: Channel, label: str, *words: str) -> None:
+def _known(row: Channel, label: str, *names: str) -> None:
     """Raise KeyError unless the channel has this label with these values."""
     of_states = row.states.names if row.states else ()
     known = of_states or [part.label for part in row.parts]
-    unknown = [word for word in words if word not in known]
+    unknown = [name for name in names if name not in known]
     if label != row.label or unknown:
         raise KeyError(f"{row.name}: {label} {' '.join(unknown)}")
 

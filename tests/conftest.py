@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -51,17 +50,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("system")
 
 
+_STARTS = {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"}
+_guarded = False
+
+
+def _guard(event: str, arguments: tuple[object, ...]) -> None:
+    if _guarded and event in _STARTS:
+        pytest.fail(f"a test without the marker `system` starts a process: {event} {arguments}")
+
+
+sys.addaudithook(_guard)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Let no test start a process that is not marked as one that does."""
-    with pytest.MonkeyPatch.context() as patch:
-        if item.get_closest_marker("system") is None:
-            patch.setattr(subprocess.Popen, "__init__", _refused)
+    global _guarded  # noqa: PLW0603, an audit hook cannot be removed
+    _guarded = item.get_closest_marker("system") is None
+    try:
         return (yield)
-
-
-def _refused(_self: object, command: object, *_args: object, **_options: object) -> None:
-    pytest.fail(f"a test without the marker `system` starts a process: {command}")
+    finally:
+        _guarded = False
 
 
 @pytest.fixture(scope="session")

@@ -59,6 +59,11 @@ class Range:
 
     `limit` is the key whose value lowers `high` to what this charger allows. With `off`, the text
     `off` (null in the request) is allowed too. `key` is the written key if it is not the row's.
+
+    With `zero_is_off`, 0 means off. `whole` names the unit of numbers that users expect to divide.
+    `bound` is the key of a setting that limits this one, too. A charger whose status lacks the
+    written key shows the value there instead (docs/protocol.md §5.1). `note` is what the user must
+    know after the write.
     """
 
     low: float
@@ -67,14 +72,22 @@ class Range:
     limit: str = ""
     off: bool = False
     key: str = ""
+    zero_is_off: bool = False
+    whole: str = ""
+    bound: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """Texts that may be written, with the value each one sends; `key` as in `Range`."""
+    """Texts that may be written, with the value each one sends; `key` as in `Range`.
+
+    `aliases` are openHAB's texts for the same values.
+    """
 
     values: Mapping[str, object]
     key: str = ""
+    aliases: Mapping[str, object] = field(default_factory=dict)
 
 
 Allowed = Range | Choices
@@ -111,6 +124,7 @@ class Channel:
     plausible range. `write` holds the writable values for each API (1, 2), `openhab` the openHAB
     channels of the parts, in order. A `slow` row is requested every 60 s, other rows in every
     poll. An `info_only` row is a label of `goe_device_info`, but neither a field nor a JSON key.
+    `instead` is the name of the row to write where this one cannot be written.
     """
 
     key: str
@@ -130,6 +144,7 @@ class Channel:
     slow: bool = False
     apis: tuple[int, ...] = (1, 2)
     info_only: bool = False
+    instead: str = ""
 
     @cached_property
     def keys(self) -> tuple[str, ...]:

@@ -51,14 +51,24 @@ def cards(_key: str) -> tuple[Part, ...]:
     )
 
 
-AMPERES = Range(6, 32, limit="ama")
+AMPERES = Range(6, 32, limit="ama", whole="amperes")
+TEMPORARY_V1 = Range(6, 32, limit="ama", whole="amperes", bound="amp")
+TEMPORARY_V2 = Range(
+    6, 32, limit="ama", off=True, whole="amperes", bound="amp",
+    note="it expires after 10 minutes unless it is set again, then max-current applies",
+)  # fmt: skip
 ON_OFF = Choices({"off": False, "on": True})
 PHASES = Choices({"auto": 0, "1": 1, "3": 2}, key="psm")
-ACCESS_V1 = Choices({name: code for code, name in codes.ACCESS_V1.items()})
-ACCESS_V2 = Choices({name: code for code, name in codes.ACCESS_V2.items()})
-FORCE = Choices({"neutral": 0, "off": 1, "on": 2})
-ENERGY_V1 = Range(100, 1_000_000, step=100, off=True)
-ENERGY_V2 = Range(1, 1_000_000, off=True)
+ACCESS_V1 = Choices(
+    {name: code for code, name in codes.ACCESS_V1.items()},
+    aliases={"rfid": 1, "awattar": 2, "timer": 3},
+)
+ACCESS_V2 = Choices(
+    {name: code for code, name in codes.ACCESS_V2.items()}, aliases={"rfid": 1}
+)
+FORCE = Choices({"neutral": 0, "off": 1, "on": 2}, aliases={"0": 0, "1": 1, "2": 2})
+ENERGY_V1 = Range(100, 1_000_000, step=100, off=True, zero_is_off=True)
+ENERGY_V2 = Range(1, 1_000_000, off=True, zero_is_off=True)
 CARD = Range(0, 10, off=True)
 PRICE = Range(-50, 400, step=0.1)
 
@@ -73,34 +83,34 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("fhz", "grid_frequency", "Grid frequency.", HZ, absent=0, apis=(2,)),
     # Energy
     Channel("eto", "energy", "Energy charged over the lifetime of the charger; a firmware update may reset it.", WH, COUNTER, low=0, openhab="totalChargedEnergy"),
-    Channel("wh", "session_energy", "Energy charged since the car was plugged in; restarts on a phase switch.", WH, openhab="sessionChargedEnergy"),
+    Channel("wh", "session_energy", "Energy charged since the car was plugged in; restarts on a phase switch.", WH, openhab="sessionChargedEnergy", instead="session_energy_limit"),
     Channel("dwo", "session_energy_limit", "Energy limit of the session; absent without a limit.", WH, write={1: ENERGY_V1, 2: ENERGY_V2}, openhab="sessionChargeEnergyLimit"),
     # States
     Channel("car", "car_state", "State of the car.", NONE, STATE, label="state", states=codes.CAR, openhab="pwmSignal"),
     Channel("lccfi", "plug_in_timestamp", "Unix time at which a car was last plugged in; absent until that happens after a start of the charger.", S, MOMENT, apis=(2,)),
     Channel("err", "error", "Error reported by the charger, or none.", NONE, STATE, label="error", states=codes.ERROR, openhab="error"),
     Channel("modelStatus", "charging_reason", "Reason why the charger charges or does not charge.", NONE, REASON, label="reason", states=codes.CHARGING_REASON, apis=(2,)),
-    Channel("alw", "charging_allowed", "Whether the car may charge now.", NONE, FLAG, write={1: ON_OFF}, openhab="allowCharging"),
-    Channel("frc", "force_state", "Forced charging state: neutral, off or on.", NONE, STATE, label="state", states=codes.FORCE, write={2: FORCE}, openhab="forceState", apis=(2,)),
-    Channel("psm", "phase_mode", "Configured phase mode.", NONE, STATE, label="mode", states=codes.PHASE_MODE, apis=(2,)),
+    Channel("alw", "charging_allowed", "Whether the car may charge now.", NONE, FLAG, write={1: ON_OFF}, openhab="allowCharging", instead="force_state"),
+    Channel("frc", "force_state", "Forced charging state: neutral, off or on.", NONE, STATE, label="state", states=codes.FORCE, write={2: FORCE}, openhab="forceState", apis=(2,), instead="charging_allowed"),
+    Channel("psm", "phase_mode", "Configured phase mode.", NONE, STATE, label="mode", states=codes.PHASE_MODE, apis=(2,), instead="phases"),
     Channel("cus", "cable_lock", "State of the cable lock.", NONE, STATE, label="state", states=codes.CABLE_LOCK, apis=(2,)),
     Channel("trx", "transaction", "Card number of the current transaction, 0 without a card; absent on API v2 without a transaction.", NONE, high=255, write={2: CARD}),
     Channel("pnp pha", "phases", "Number of phases in use.", NONE, COUNT, high=3, write={2: PHASES}, openhab="phases"),
     Channel("pha", "phase_contactor_closed", "Whether the phase is live after the contactor.", NONE, FLAG, pick=phases(0, "L1 L2 L3"), label="phase"),
     Channel("pha", "phase_energized", "Whether the phase is live before the contactor.", NONE, FLAG, pick=phases(3, "L1 L2 L3"), label="phase"),
     # Current limits
-    Channel("amp", "max_current", "Configured charging current.", A, write={1: AMPERES, 2: AMPERES}, openhab="maxCurrent"),
-    Channel("amx", "max_current_temporary", "Temporary charging current, not written to flash; absent if unset.", A, absent=0, write={1: AMPERES}, openhab="maxCurrentTemp", apis=(1,)),
-    Channel("acu", "allowed_current", "Current that the car may draw now.", A, apis=(2,)),
+    Channel("amp", "max_current", "Configured charging current; on V1 and V2 hardware the current in force, temporary or configured.", A, write={1: AMPERES, 2: AMPERES}, openhab="maxCurrent"),
+    Channel("tcl", "max_current_temporary", "Temporary charging current, not written to flash; absent if unset and on V1 and V2 hardware; with API v2 it expires after 10 minutes.", A, absent=0, write={1: TEMPORARY_V1, 2: TEMPORARY_V2}, openhab="maxCurrentTemp", slow=True, instead="max_current"),
+    Channel("acu", "allowed_current", "Current that the car may draw now.", A, apis=(2,), instead="max_current"),
     Channel("cbl", "cable_current", "Current rating of the cable; absent without a cable.", A, openhab="cableCurrent"),
     Channel("amt", "temperature_current_limit", "Current limit due to the charger's temperature.", A),
     Channel("loa", "load_balancing_current", "Current limit set by load balancing; absent without load balancing.", A),
-    Channel("ama", "absolute_max_current", "Highest charging current that can be configured on this charger.", A, slow=True),
+    Channel("ama", "absolute_max_current", "Highest charging current that can be configured on this charger.", A, slow=True, instead="max_current"),
     Channel("adi", "adapter_connected", "Whether the 16 A adapter is plugged in.", NONE, FLAG, slow=True),
     # Device
     Channel("tma", "temperature", "Temperature inside the charger.", CELSIUS, pick=items(type2_port=0, board=1, grid_connector=2, current_sensor=3, type2_terminals=4, mid_meter=5, internal_1=6, internal_2=7, internal_3=8, internal_4=9), label="sensor", openhab="temperatureType2Port temperature"),
     Channel("rbt", "uptime", "Time since the charger started.", S, divide=1000),
-    Channel("rssi", "wifi_signal", "WiFi signal strength.", DBM, apis=(2,)),
+    Channel("rssi", "wifi_signal", "Wi-Fi signal strength.", DBM, apis=(2,)),
     Channel("fwv", "firmware", "Firmware version.", NONE, TEXT, label="firmware", openhab="firmware"),
     Channel("sse", "serial", "Serial number.", NONE, TEXT, label="serial"),
     # Photovoltaics, null unless another system sends the values to the charger

@@ -42,7 +42,7 @@ def writes(key: str, value: object) -> list[str]:
     """
     if key == "dwo":
         return ["dwo=0", "stp=0"] if value is None else [f"dwo={_tenths_kwh(value)}", "stp=2"]
-    v1_key = {"acs": "ast"}.get(key, key)
+    v1_key = {"acs": "ast", "tcl": "amx"}.get(key, key)
     if v1_key not in ("amp", "amx", "ast", "alw"):
         raise UsageError(f"API v1 cannot write {key!r}")
     return [f"{v1_key}={int(value) if isinstance(value, bool) else value}"]
@@ -161,7 +161,7 @@ _KEYS: dict[str, tuple[str, _Convert]] = {
     "trx": ("uby", _number),
     "alw": ("alw", _flag),
     "adi": ("adi", _flag),
-    "amx": ("amx", _zero_is_none),
+    "tcl": ("amx", _zero_is_none),
     "cbl": ("cbl", _zero_is_none),
     "eto": ("eto", _times(100)),
     "wh": ("dws", _deca_watt_seconds),
@@ -172,3 +172,6 @@ _KEYS: dict[str, tuple[str, _Convert]] = {
     **{f"c{n}e": (key, _times(100)) for n, key in enumerate(_CARDS)},
 }
 """v2's key → v1's key, and the function that translates its value."""
+
+KEYS = {v1_key: key for key, (v1_key, _convert) in _KEYS.items()} | {"dwo": "dwo", "stp": "dwo"}
+"""v1's key → v2's key."""

@@ -21,8 +21,9 @@ MAX_LABEL_CHARACTERS = 200
 
 _CARD_NUMBERS = {str(number) for number in range(1, CARDS + 1)}
 _LABEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
-_RESERVED = {"charger", "charger_name", "instance", "job", "serial", "time", "up"} | {
-    row.field(part.label) for row in CHANNELS for part in row.parts
+_RESERVED = {
+    *("charger", "charger_name", "instance", "job", "le", "quantile", "serial", "time", "up"),
+    *(row.field(part.label) for row in CHANNELS for part in row.parts),
 }
 """Labels, tags and fields that the exporter, Prometheus or InfluxDB set; no label replaces one."""
 
@@ -42,9 +43,12 @@ def _labels(labels: dict[str, str]) -> dict[str, str]:
             )
         if name.removesuffix("_code") in _RESERVED:
             raise ValueError(f"the label name {name!r} is reserved")
-        if not value.strip() or len(value) > MAX_LABEL_CHARACTERS:
+        if not value.strip():
+            raise ValueError(f"the label {name} must not be blank")
+        if len(value) > MAX_LABEL_CHARACTERS:
             raise ValueError(
-                f"{name}: must be 1 to {MAX_LABEL_CHARACTERS} characters, not {shown(value)}"
+                f"the label {name} must have at most {MAX_LABEL_CHARACTERS} characters, not"
+                f" {len(value)}"
             )
     return labels
 

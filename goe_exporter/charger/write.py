@@ -7,13 +7,15 @@ the value unchanged (docs/protocol.md §1).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from goe_exporter.channels.model import Range
-from goe_exporter.channels.writable import Change, Write, same
+from goe_exporter.channels.snapshot import Answer, Status
+from goe_exporter.channels.table import CHANNELS
+from goe_exporter.channels.writable import Change, Write, instead, same, written_key
 from goe_exporter.charger.client import Client
-from goe_exporter.errors import ChargerError, RefusedError
+from goe_exporter.errors import ChargerError, RefusedError, UsageError
 
 READ_BACK_SECONDS = 10.0
 """Firmware 050 shows a written `alw` after 7 s (docs/protocol.md §5.2)."""
@@ -22,11 +24,17 @@ READ_BACK_PAUSE_SECONDS = 0.5
 
 
 class Written(NamedTuple):
-    """A confirmed write: its API, and the seconds until the charger reported the value."""
+    """A confirmed write: its API, and the seconds until the charger reported the value.
+
+    `shown_as` is the option of another channel that shows the value, "" if it is the written one.
+    `notes` are sentences without a period about what limits the value.
+    """
 
     api: int
     write: Write
     seconds: float
+    shown_as: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def write(
@@ -39,27 +47,91 @@ def write(
     """Write a change, and wait up to 10 s until the charger reports the value.
 
     The charger's own limit is read first. Raises `UsageError`, before anything is written, if the
-    charger's API or its limit does not allow the value; `RefusedError` if the charger refuses the
-    write or does not apply it; and `ChargerError` if it does not answer.
+    charger's API or its limit does not allow the value, or if it has no such setting, also if no
+    charger allows it and this one does not answer;
+    `RefusedError` if the charger refuses the write or does not apply it; and `ChargerError` if it
+    does not answer.
     """
-    specs = change.channel.write.values()
-    limits = {spec.limit for spec in specs if isinstance(spec, Range)} - {""}
-    answer = client.status(tuple(limits) or ("car",))
-    chosen = change.through(answer.api)
-    chosen.check_limit(answer.status)
-    client.write(answer.api, chosen.key, chosen.value)
+    try:
+        answer = client.status(_before(change))
+    except ChargerError:
+        if not change.writes:
+            raise change.refusal() from None
+        raise
+    chosen = change.through(answer.api, answer.status)
+    _check_known(chosen, answer)
+    try:
+        client.write(answer.api, chosen.key, chosen.value)
+    except RefusedError as error:
+        hint = instead(chosen.channel, answer.api, answer.status)
+        raise RefusedError(f"{error}{hint}") from error
     started = clock()
     while True:
         try:
-            reported = client.status((chosen.key,)).status.get(chosen.key)
+            status = client.status(_after(chosen)).status
+            key = chosen.shown_by(status)
+            # Only on API v1 does a missing key mean that the setting is off.
+            reported = status.get(key, None if answer.api == 1 else ...)
             if same(reported, chosen.value):
-                return Written(answer.api, chosen, clock() - started)
-            failure: Exception = RefusedError(
-                f"{change.channel.option} did not change: the charger accepted the request but"
-                f" still reports {chosen.describe(reported)}"
-            )
+                shown_as = "" if key == chosen.key else _option(key)
+                notes = tuple(_notes(chosen, status))
+                return Written(answer.api, chosen, clock() - started, shown_as, notes)
+            failure: Exception = RefusedError(_unchanged(chosen, status, key, reported))
         except ChargerError as error:
             failure = error
         if clock() - started > READ_BACK_SECONDS:
             raise failure
         sleep(READ_BACK_PAUSE_SECONDS)
+
+
+def _before(change: Change) -> tuple[str, ...]:
+    """Return the keys that show whether the charger allows the change, through either API."""
+    keys = ["car"]
+    for spec in change.channel.write.values():
+        keys.append(written_key(change.channel, spec))
+        if isinstance(spec, Range):
+            keys += [spec.limit, spec.bound]
+    return tuple(dict.fromkeys(filter(None, keys)))
+
+
+def _after(chosen: Write) -> tuple[str, ...]:
+    """Return the keys that confirm a write."""
+    return tuple(filter(None, ("car", chosen.key, chosen.bound)))
+
+
+def _check_known(chosen: Write, answer: Answer) -> None:
+    """Raise `UsageError` if the charger does not have the setting: its v2 status lacks the key."""
+    if answer.api == 2 and chosen.key not in answer.status:
+        raise UsageError(
+            f"this charger has no {chosen.channel.option} (no key {chosen.key!r} in its"
+            f" status){instead(chosen.channel, answer.api, answer.status)}"
+        )
+
+
+def _notes(chosen: Write, status: Status) -> Iterator[str]:
+    """Yield what the user must know about a confirmed write."""
+    if chosen.is_bounded(status):
+        yield _bounded(chosen, status)
+    if isinstance(chosen.allowed, Range) and chosen.allowed.note and chosen.value is not None:
+        yield chosen.allowed.note
+
+
+def _unchanged(chosen: Write, status: Status, key: str, reported: object) -> str:
+    """Return the error for a write without effect; `key` is where the charger shows the value."""
+    option = chosen.channel.option
+    if key != chosen.key and chosen.is_bounded(status):
+        return f"{option} had no effect: {_bounded(chosen, status)}"
+    shown = chosen.describe(reported)
+    if key != chosen.key:
+        shown = f"{_option(key)} {shown}"
+    return f"{option} did not change: the charger accepted the request but still reports {shown}"
+
+
+def _bounded(chosen: Write, status: Status) -> str:
+    limit = chosen.describe(status.get(chosen.bound))
+    return f"{_option(chosen.bound)} still limits the current to {limit}"
+
+
+def _option(key: str) -> str:
+    """Return the name of the channel with a key."""
+    return next(channel.option for channel in CHANNELS if channel.key == key)

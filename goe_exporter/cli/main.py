@@ -16,10 +16,11 @@ from goe_exporter.cli.printable import printable
 from goe_exporter.errors import GoeExporterError
 
 COMMANDS = {
+    "capture": "Write the complete status of a charger without private values.",
     "channels": "List the channels with their metrics, fields, units and writable values.",
     "demo": "Run the exporter on a simulated charger.",
     "push": "Poll chargers and push their readings to InfluxDB.",
-    "read": "Poll a charger once and print its readings.",
+    "read": "Poll chargers once and print their readings.",
     "serve": "Poll chargers and serve their metrics.",
     "set": "Set a channel of a charger, and wait until the charger reports the value.",
     "simulate": "Run a simulated charger, to test any client.",

@@ -56,11 +56,14 @@ def command(
             raise UsageError(f"{config_file} has no influxdb section")
         return run_config(config, hosts, api, token_file, refresh_interval)
 
+    if listen is None and (web_config is not None or open_health):
+        option = "--web.open-health" if web_config is None else "--web.config.file"
+        raise UsageError(f"{option} requires --web.listen-address")
     first = loaded()
     server = None
     if listen is not None:
         # Imported here: without a web server the agent needs 9 MB less memory.
-        from goe_exporter.service.web import open_server
+        from goe_exporter.service.web import open_server  # noqa: PLC0415
 
         server = open_server(listen, WebSettings(web_config), open_health=open_health)
     logs.configure(log_format, log_level)

@@ -1,57 +1,92 @@
-"""`goe-exporter read`: poll a charger once and print its readings."""
+"""`goe-exporter read`: poll chargers once and print their readings."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import click
 
 from goe_exporter.charger.client import Api
-from goe_exporter.charger.connection import connection
 from goe_exporter.cli import options, output
 from goe_exporter.cli.options import option
-from goe_exporter.errors import ChargerError
+from goe_exporter.cli.selection import Chosen, chosen
+from goe_exporter.errors import ChargerError, GoeExporterError
 from goe_exporter.polling.poller import Poller
 
 INTERVAL_SECONDS = 60.0
 """Long enough for the first poll to request every channel."""
 
+MAX_THREADS = 16
+
 
 @click.command("read")
-@click.argument("host", metavar="[NAME=]HOST")
+@click.argument("hosts", nargs=-1, metavar="[NAME=]HOST...")
+@option("--config", "config_file", metavar="FILE",
+        help="Configuration file (YAML) with chargers.")  # fmt: skip
 @options.api
 @options.token_file
 @option(
     "--format", "form", type=click.Choice(["table", "json", "prometheus", "influx"]),
     default="table", show_default=True, help="Output format.",
 )  # fmt: skip
-def command(host: str, api: Api, token_file: str | None, form: str) -> None:
-    """Poll a charger once and print its readings."""
-    place = connection(host, api, token_file)
+def command(
+    hosts: tuple[str, ...], config_file: str | None, api: Api, token_file: str | None, form: str
+) -> None:
+    """Poll chargers once and print their readings.
+
+    With --config, HOST may also be the name of a charger in the configuration; without any HOST,
+    all of them are read. JSON is an object for a single HOST, else a list under "chargers".
+    """
+    chargers = chosen(hosts, config_file, api, token_file)
+    pollers = [_poller(each) for each in chargers]
+    with ThreadPoolExecutor(min(len(pollers), MAX_THREADS)) as threads:
+        failures = list(threads.map(_poll_all, pollers))
+    failed = [(poller, error) for poller, error in zip(pollers, failures, strict=True) if error]
+    if len(pollers) == 1 and failures[0]:
+        raise failures[0]
+    _print(pollers, form, single=len(hosts) == 1)
+    if failed:
+        texts = "; ".join(f"{poller.name}: {error}" for poller, error in failed)
+        raise GoeExporterError(f"{len(failed)} of {len(pollers)} chargers failed: {texts}")
+
+
+def _poller(charger: Chosen) -> Poller:
+    place = charger.connection
     poller = Poller(place.name, place.host, place.client(), INTERVAL_SECONDS)
-    _poll_all(poller)
-    view = poller.view()
-    # Only the sink of the chosen format is imported, so that start-up is fast.
-    if form == "table":
-        from goe_exporter.cli import tables
-
-        tables.print_readings(view)
-    elif form == "json":
-        from goe_exporter.web.json_api import as_json
-
-        output.print_json(as_json(view))
-    elif form == "prometheus":
-        from goe_exporter.prometheus.exposition import render_readings
-
-        output.print_lines(render_readings([view]))
-    else:
-        from goe_exporter.influx.line_protocol import line
-
-        output.print_lines(line(poller.last_poll(), {}, nanoseconds=True) + "\n")
+    poller.labels = charger.labels
+    return poller
 
 
-def _poll_all(poller: Poller) -> None:
-    """Poll until the slow channels are complete too; raises `ChargerError` for a failed poll."""
+def _poll_all(poller: Poller) -> ChargerError | None:
+    """Poll until the slow channels are complete too; return the error of a failed poll."""
     while not poller.complete:
         poller.poll()
         stats = poller.view().stats
         if not stats.up:
-            raise ChargerError(stats.reason, stats.message)
+            return ChargerError(stats.reason, stats.message)
+    return None
+
+
+def _print(pollers: Sequence[Poller], form: str, *, single: bool) -> None:
+    """Print the readings; of several chargers, those that failed have none."""
+    views = [poller.view() for poller in pollers]
+    # Only the sink of the chosen format is imported, so that start-up is fast.
+    if form == "table":
+        from goe_exporter.cli import tables  # noqa: PLC0415
+
+        tables.print_readings([view for view in views if view.stats.up])
+    elif form == "json":
+        from goe_exporter.web.json_api import as_json  # noqa: PLC0415
+
+        found = [as_json(view) for view in views]
+        output.print_json(found[0] if single else {"chargers": found})
+    elif form == "prometheus":
+        from goe_exporter.prometheus.exposition import render_readings  # noqa: PLC0415
+
+        output.print_lines(render_readings(views))
+    else:
+        from goe_exporter.influx.line_protocol import line  # noqa: PLC0415
+
+        polls = [poller.last_poll() for poller in pollers]
+        output.print_lines("".join(f"{line(poll, {}, nanoseconds=True)}\n" for poll in polls))

@@ -6,6 +6,7 @@ import click
 
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.channels.writable import find, parse
+from goe_exporter.charger import api_v1
 from goe_exporter.charger.client import Api, write_targets
 from goe_exporter.charger.connection import connection
 from goe_exporter.charger.write import write
@@ -26,21 +27,26 @@ def command(
 ) -> None:
     """Set a channel of a charger, and wait until the charger reports the value.
 
-    CHANNEL is the channel's name here or in openHAB (max-current or maxCurrent). VALUE is a number
-    with an optional unit (10A, 5kWh), or a name such as on. `goe-exporter channels` lists the
-    writable channels and their values.
+    CHANNEL is a channel name of goe-exporter or openHAB (max-current or maxCurrent). VALUE is a
+    number with an optional unit (10A, 5kWh), or a name such as on. openHAB's values work too
+    (forceState 1, accessConfiguration RFID). `goe-exporter channels` lists the writable channels
+    and their values.
     """
-    change = parse(find(CHANNELS, channel), value, CHANNELS)
+    change = parse(find(CHANNELS, channel, api_v1.KEYS), value)
     place = connection(host, api, token_file)
-    writes = change.writes if api == "auto" else {int(api): change.through(int(api))}
     if dry_run:
+        writes = change.writes if api == "auto" else {int(api): change.through(int(api))}
+        if not writes:
+            raise change.refusal()
         for number, each in writes.items():
             for target in write_targets(number, each.key, each.value):
                 click.echo(f"API v{number}: GET {place.url}{target}")
         return
     written = write(place.client(), change)
-    click.echo(
+    shown_as = f" as {written.shown_as}" if written.shown_as else ""
+    report = (
         f"{printable(place.name)}: {change.channel.option} is now"
-        f" {written.write.describe(written.write.value)}"
-        f" (reported by the charger after {written.seconds:.1f} s, API v{written.api})"
+        f" {written.write.describe(written.write.value)} (reported by the charger{shown_as}"
+        f" after {written.seconds:.1f} s, API v{written.api})"
     )
+    click.echo("; ".join((report, *written.notes)))

@@ -27,12 +27,12 @@ def command() -> None:
     """Inspect and deliver the points that wait on disk for InfluxDB."""
 
 
-@command.command()
+@command.command(short_help="Show how many points wait, were rejected or were dropped.")
 @_config
 def status(config_file: str) -> None:
     """Show how many points wait, since when, and how many were rejected and dropped.
 
-    May be called while the agent runs.
+    Can be run while the exporter is running.
     """
     settings = _settings(config_file)
     folder = Path(settings.spool)
@@ -58,7 +58,7 @@ def status(config_file: str) -> None:
 @command.command()
 @_config
 def drain(config_file: str) -> None:
-    """Deliver the waiting points now, with a progress bar; the agent must not be running."""
+    """Deliver the waiting points now; the exporter must be stopped."""
     agent = open_agent(_settings(config_file))
     total = agent.store.waiting
     try:
@@ -68,7 +68,9 @@ def drain(config_file: str) -> None:
         agent.stop(0)
     click.echo(f"{agent.sender.written} points delivered, {agent.sender.rejected} rejected")
     if parked := len(agent.store.parked):
-        click.echo(f"{parked} parked after a rejection; the agent sends them again minutes later")
+        click.echo(
+            f"{parked} parked after a rejection: drain again in two minutes, or start the exporter"
+        )
     if why:
         raise GoeExporterError(
             f"the server does not accept more now ({why}); the rest waits on disk"
@@ -87,7 +89,7 @@ def dead(config_file: str, requeue: bool) -> None:
     count, folder = 0, Path(settings.spool)
     with _readable(folder):
         for letter in letters(folder / "dead"):
-            click.echo(printable(letter.words))
+            click.echo(printable(letter.message))
             click.echo(f"    {printable(letter.line, max_length=4000)}")
             count += 1
     click.echo(f"{count} rejected")

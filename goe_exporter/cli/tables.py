@@ -18,8 +18,15 @@ from goe_exporter.cli.printable import printable
 from goe_exporter.polling.view import ChargerView
 
 
-def print_readings(view: ChargerView) -> None:
-    """Print the readings of a charger, one line per channel, in the order of the channel table."""
+def print_readings(views: Sequence[ChargerView]) -> None:
+    """Print the readings of chargers, one line per channel, in the order of the channel table."""
+    for number, view in enumerate(views):
+        if number:
+            click.echo()
+        _print_readings(view)
+
+
+def _print_readings(view: ChargerView) -> None:
     table = _table("channel", "reading", "unit")
     readings = view.snapshot.readings if view.snapshot else ()
     for channel, group in groupby(readings, key=lambda reading: reading.channel):

@@ -49,8 +49,10 @@ class Strict(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _valid_texts(cls, value: object, info: ValidationInfo) -> object:
-        """Reject NUL, lone surrogates, which invalid UTF-8 leads to, and ambiguous texts."""
+        """Reject NUL, lone surrogates, which invalid UTF-8 leads to, and ambiguous values."""
         field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, bool) and field.annotation is int:
+            raise ValueError(f"must be a whole number, not {str(value).lower()}")
         texts = [value]
         if not any(_models(field.annotation)):
             texts += [*value, *value.values()] if isinstance(value, dict) else []

@@ -6,6 +6,7 @@ value or raises `ValueError` with what is allowed.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import re
@@ -137,14 +138,24 @@ def read_token(path: str) -> str:
     return token
 
 
+def check_regular(path: str) -> None:
+    """Raise `OSError` for a FIFO or a device, which could block or act when it is opened."""
+    if _is_special(path):
+        raise OSError(errno.EINVAL, "not a regular file", path)
+
+
+def _is_special(path: str) -> bool:
+    kind = os.stat(path).st_mode  # noqa: PTH116, as open, without opening
+    return not stat.S_ISREG(kind) and not stat.S_ISDIR(kind)
+
+
 def _content(path: str) -> bytes:
     """Return the content of a small regular file; raises `ConfigError` for any other file."""
     refusal = ConfigError(
         f"the token file {one_line(path)} must be a regular file of at most"
         f" {MAX_SECRET_BYTES // 1024} KiB"
     )
-    kind = os.stat(path).st_mode  # noqa: PTH116, before opening, which can act on a device
-    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+    if _is_special(path):
         raise refusal
     # With O_NONBLOCK, a FIFO that has replaced the file since cannot block.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:

@@ -75,7 +75,7 @@ class SavedTime(NamedTuple):
     boot: str
 
 
-class Timekeeper:
+class TrustedClock:
     """Returns the time and whether it can be trusted; saves the last trusted time in `file`.
 
     `wall` returns the Unix time in seconds, `since_boot` the uptime, in the boot `boot`.

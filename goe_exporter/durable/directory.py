@@ -27,14 +27,14 @@ class Directory:
         """Create the directory if it does not exist, and lock it.
 
         `noun` is what errors call it, `version` the version of the files in it. With a
-        `mount_point` it is used only on a file system mounted there, so that nothing is written
-        below an unmounted mount point. Raises `UsageError`.
+        `mount_point`, the file systems above it are refused, so that nothing is written below an
+        unmounted mount point. Raises `UsageError`.
         """
         self.path = path
         self._name = f"the {noun} {path}"
         try:
             self.mount_point = _mount_point(path)
-            if mount_point not in (None, self.mount_point):
+            if mount_point and _is_below(mount_point, self.mount_point):
                 raise UsageError(f"cannot use {self._name}: nothing is mounted on {mount_point}")
             files.make(path)
             with contextlib.ExitStack() as opened:
@@ -61,7 +61,7 @@ class Directory:
 
     def in_place(self) -> bool:
         """Return whether the path still leads to this directory, and the lock was not deleted."""
-        return self.at_its_path() and os.fstat(self._lock).st_nlink > 0
+        return self.at_its_path() and _links(self._lock) > 0
 
     def at_its_path(self) -> bool:
         """Return whether the path still leads to this directory, whatever is in it."""
@@ -69,7 +69,7 @@ class Directory:
 
     def deleted(self) -> bool:
         """Return whether the directory was deleted; it may also have been moved, or unmounted."""
-        return os.fstat(self._descriptor).st_nlink == 0
+        return _links(self._descriptor) == 0
 
     def close(self) -> None:
         """Let other processes use it."""
@@ -112,6 +112,18 @@ def leads_to(path: Path, descriptor: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except OSError:
         return False
+
+
+def _links(descriptor: int) -> int:
+    """Return the number of links to an open file; 1 if its file system cannot tell."""
+    try:
+        return os.fstat(descriptor).st_nlink
+    except OSError:
+        return 1
+
+
+def _is_below(path: Path, other: Path) -> bool:
+    return path != other and path.is_relative_to(other)
 
 
 def _mount_point(path: Path) -> Path:

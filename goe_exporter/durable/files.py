@@ -52,6 +52,14 @@ def write(descriptor: int, content: bytes) -> None:
         written += os.write(descriptor, content[written:])
 
 
+def sync_and_close(descriptor: int) -> None:
+    """Write a file's data to disk, and close it even if that fails."""
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_directory(directory: Path) -> None:
     """Write the names in a directory, and their removal, to disk."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from goe_exporter.config.quoting import one_line, shown
 from goe_exporter.config.strict_yaml import Strict
+from goe_exporter.config.values import check_regular
 from goe_exporter.errors import ConfigError
 
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
@@ -154,6 +155,7 @@ def _on_disk(name: str | None, text: str | None, directory: Path) -> Iterator[st
     Python's `ssl` loads certificates from files only.
     """
     if name is not None:
+        check_regular(str(directory / name))
         (directory / name).open("rb").close()  # OpenSSL's error does not name the missing file
         yield str(directory / name)
         return

@@ -12,13 +12,10 @@ from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.influx.stats import DeliveryStats
 from goe_exporter.influx.store import Store
 from goe_exporter.influx.write_api import Access, ServerV1, ServerV2, WriteResult, WriteServer
-from goe_exporter.logs import Incident, logger
 from goe_exporter.polling.view import Poll
 
 PAUSE_SECONDS = 0.01
 """Pause between two batches of stamped points, so that a poll gets the lock: locks are not fair."""
-
-_log = logger(__name__)
 
 
 class Agent:
@@ -36,7 +33,6 @@ class Agent:
         """Open the store; raises `UsageError`."""
         self.store = Store(directory, limit_bytes)
         self._tags = tags
-        self._failures = Incident(_log, "spool failed", "spool recovered")
         self.sender = Sender(
             self.store.queue,
             server,
@@ -49,16 +45,10 @@ class Agent:
         )
 
     def take(self, poll: Poll) -> None:
-        """Put a poll on disk; a full disk costs the oldest lines, never the poll."""
-        try:
-            self.store.add(poll, self._tags)
-        except OSError as error:
-            self._failures.begins(error=str(error))
-        else:
-            self._failures.ends()
-        finally:
-            self.store.log_losses()
-            self.sender.wake()
+        """Put a poll on disk, or keep it in memory while the disk fails."""
+        self.store.add(poll, self._tags)
+        self.store.log_losses()
+        self.sender.wake()
 
     def stats(self) -> DeliveryStats:
         """Return the statistics of delivery."""

@@ -21,10 +21,10 @@ MAX_BATCH_LETTERS = 500
 
 
 class Letter(NamedTuple):
-    """A line that was rejected at `time` (Unix), with the server's message in `words`."""
+    """A line that was rejected at `time` (Unix), with the server's message."""
 
     time: float
-    words: str
+    message: str
     line: str
 
 
@@ -84,16 +84,17 @@ def letters(directory: Path) -> Iterator[Letter]:
 
 def packed(line: str, message: str) -> bytes:
     """Return the record of a letter that is written now."""
-    return json.dumps(Letter(time.time(), message, line)._asdict()).encode()
+    return json.dumps({"time": time.time(), "words": message, "line": line}).encode()
 
 
 def unpacked(stored: bytes) -> Letter | None:
     """Return the letter of a record, None if it is damaged."""
     try:
-        letter = Letter(**json.loads(stored))
-    except (TypeError, ValueError, RecursionError):
+        found = json.loads(stored)
+        letter = Letter(found["time"], found["words"], found["line"])
+    except (LookupError, TypeError, ValueError, RecursionError):
         return None
-    texts = isinstance(letter.words, str) and isinstance(letter.line, str)
+    texts = isinstance(letter.message, str) and isinstance(letter.line, str)
     return letter if texts else None
 
 

@@ -2,21 +2,21 @@
 
 They are on disk before they leave the queue, in a spool of their own, in the format of `dead/`.
 In memory, lines that remain undecided move to the end; on disk they stay where they are, and the
-cursor moves up to the first undecided line. After a restart each of them waits again, and one that
-was decided behind an undecided one is sent once more.
+cursor moves up to the first undecided line. After a restart, one that was decided behind an
+undecided one is sent once more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice, takewhile
 from pathlib import Path
 
 from goe_exporter.errors import UsageError
 from goe_exporter.influx.dead_letters import packed, unpacked
-from goe_exporter.influx.write_api import WriteResult
 from goe_exporter.logs import Incident, logger
 from goe_exporter.spool.queue import Spool
 from goe_exporter.spool.segments import FRAME_BYTES
@@ -33,15 +33,15 @@ _log = logger(__name__)
 class ParkedLine:
     """A parked line, and since when (monotonic clock) it waits for its next attempt.
 
-    `end` is the position behind it on disk, None if it is in memory only. `rejection` is its last
-    one since it was parked, `accepted` how often the server accepted another line meanwhile.
+    `message` is the server's. `end` is the position behind it on disk, None if it is in memory
+    only. `accepted` is how often the server accepted another line since this one was parked.
     """
 
-    def __init__(self, line: bytes, since: float, end: tuple[int, int] | None) -> None:
+    def __init__(self, line: bytes, message: str, since: float) -> None:
         self.line = line
+        self.message = message
         self.since = since
-        self.end = end
-        self.rejection: WriteResult | None = None
+        self.end: tuple[int, int] | None = None
         self.accepted = 0
 
 
@@ -63,15 +63,13 @@ class ParkedLines:
         self._waiting: deque[ParkedLine] = deque()
         self._on_disk: deque[ParkedLine] = deque()
         self._decided: set[ParkedLine] = set()
+        self._loaded = 0
         self._failures = Incident(_log, "parked lines are in memory only", "parked lines on disk")
         try:
-            found = self.spool.read(self.spool.pending)
+            self._load()
         except OSError as error:
             self.close()
             raise UsageError(f"cannot use the spool {directory}: {error.strerror}") from error
-        for stored, end in zip(found.lines, found.ends, strict=True):
-            if (letter := unpacked(stored)) is not None:
-                self._add(letter.line.encode("utf-8", "surrogateescape"), end)
 
     def __len__(self) -> int:
         """Return the number of parked lines."""
@@ -82,15 +80,20 @@ class ParkedLines:
 
         It is on disk when this returns, unless the disk is full.
         """
-        stored = packed(line.decode("utf-8", "surrogateescape"), message)
-        room = self.spool.limit_bytes - self.spool.size_bytes - len(stored) - FRAME_BYTES
+        added = ParkedLine(line, message, self._clock())
+        room = self.spool.limit_bytes - self.spool.size_bytes - len(_packed(added)) - FRAME_BYTES
         if self._waiting and (room < 0 or len(self._waiting) >= MAX_LINES):
             return False
-        self._add(line, self._write(stored))
+        self._waiting.append(added)
+        self._write(added)
         return True
 
     def due(self) -> list[ParkedLine]:
         """Return the lines to send again now, at most `MAX_BATCH_LINES`, the oldest first."""
+        self.spool.check_directory()
+        if self.spool.opened != self._loaded:
+            with contextlib.suppress(OSError):  # tried again the next time
+                self._load()
         until = self._clock() - RETRY_SECONDS
         oldest = islice(self._waiting, MAX_BATCH_LINES)
         return list(takewhile(lambda each: each.since <= until, oldest))
@@ -122,25 +125,64 @@ class ParkedLines:
         if end is not None:
             self.spool.commit(end)
 
+    def forget_counts(self) -> None:
+        """Begin all trials anew: the lines are sent to another server now."""
+        for each in self._waiting:
+            each.accepted = 0
+
     def close(self) -> None:
-        """Release the files."""
+        """Release the files; lines that cannot be put on disk are lost, and counted as dropped."""
+        self._write_all()
+        if lost := sum(each.end is None for each in self._waiting):
+            self.spool.dropped += lost
+            _log.warning("parked lines lost", lost=lost)
         self.spool.close()
 
-    def _add(self, line: bytes, end: tuple[int, int] | None) -> None:
-        added = ParkedLine(line, self._clock(), end)
-        self._waiting.append(added)
-        if end is not None:
-            self._on_disk.append(added)
+    def _load(self) -> None:
+        """Find the lines on disk: those of this process, and others; raises `OSError`.
 
-    def _write(self, stored: bytes) -> tuple[int, int] | None:
-        """Put a record on disk and return the position behind it, None if there is no room."""
-        try:
-            written = self.spool.extend([stored], make_room=False)
-        except OSError as error:
-            self._failures.begins(error=str(error))
-            return None
-        if not written:
+        The directory was opened, for the first time, or again because it was replaced or its disk
+        failed. Lines that are in memory only are put on disk.
+        """
+        opened = self.spool.opened
+        found = self.spool.read(self.spool.pending)
+        known = defaultdict[bytes, deque[ParkedLine]](deque)
+        for each in (*self._waiting, *self._decided):
+            each.end = None
+            known[each.line].append(each)
+        self._on_disk.clear()
+        for stored, end in zip(found.lines, found.ends, strict=True):
+            if (letter := unpacked(stored)) is None:
+                continue
+            line = letter.line.encode("utf-8", "surrogateescape")
+            if known[line]:
+                each = known[line].popleft()
+            else:
+                waited = min(max(time.time() - letter.time, 0.0), RETRY_SECONDS)
+                each = ParkedLine(line, letter.message, self._clock() - waited)
+                self._waiting.append(each)
+            each.end = end
+            self._on_disk.append(each)
+        self._decided = {each for each in self._decided if each.end is not None}
+        self._waiting = deque(sorted(self._waiting, key=lambda each: each.since))
+        self._loaded = opened
+        self._write_all()
+
+    def _write_all(self) -> None:
+        """Put the lines that are in memory only on disk."""
+        for each in self._waiting:
+            if each.end is None:
+                self._write(each)
+
+    def _write(self, parked: ParkedLine) -> None:
+        """Put a line on disk, if there is room."""
+        if not self.spool.extend([_packed(parked)], make_room=False):
             self._failures.begins(error="no room")
-            return None
+            return
         self._failures.ends()
-        return self.spool.end
+        parked.end = self.spool.end
+        self._on_disk.append(parked)
+
+
+def _packed(parked: ParkedLine) -> bytes:
+    return packed(parked.line.decode("utf-8", "surrogateescape"), parked.message)

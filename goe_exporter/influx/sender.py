@@ -35,7 +35,7 @@ QUIET_SECONDS = 600.0
 _log = logger(__name__)
 
 
-class Stopped(Exception):  # noqa: N818, it ends an attempt and is no error
+class Stopped(Exception):  # noqa: N818, it ends an attempt and is not an error
     """The sender was stopped during a batch."""
 
 
@@ -90,6 +90,8 @@ class Sender:
         self._sent_lines = 0
         self._request_seconds = 0.0
         self._too_slow = False
+        self._trial_failed = False
+        self._tried_server = server
         self._thread = threading.Thread(target=self._run, name="influx", daemon=True)
 
     def start(self) -> None:
@@ -110,7 +112,7 @@ class Sender:
 
     def change(self, server: WriteServer, max_batch_lines: int, timeout_seconds: float) -> None:
         """Deliver to another server from the next request on, without waiting for a retry."""
-        self._server = server
+        self._server, self._last_accepted = server, None
         self._max_batch_lines = self._batch_lines = max_batch_lines
         self._timeout_seconds = timeout_seconds
         self._retry_now.set()
@@ -133,7 +135,11 @@ class Sender:
         to wait.
         """
         try:
-            self._try_parked()
+            # After a trial that failed, new lines come first: they are more than those in it.
+            if self._trial_failed:
+                self._trial_failed = False
+            else:
+                self._try_parked()
             return self._send_batch()
         except Undelivered as undelivered:
             return self._back_off(undelivered.result)
@@ -263,7 +269,7 @@ class Sender:
         """Park a line; raises `Undelivered` if there is no room, so that it stays in the queue."""
         if not self._parked.put(line, result.message):
             raise Undelivered(WriteResult("retry", "parked_full", result.message))
-        self._parkings.begins(words=result.message[:200])
+        self._parkings.begins(message=result.message[:200])
 
     def _try_parked(self) -> None:
         """Send the parked lines that are due; those that remain undecided wait again."""
@@ -271,11 +277,24 @@ class Sender:
         due = self._parked.due()
         if not due:
             return
-        trial = Trial(due, self._write, self._reject, self._toss)
+        server = self._server
+        if server is not self._tried_server:
+            self._parked.forget_counts()
+            self._tried_server = server
+
+        def write(lines: Sequence[bytes]) -> WriteResult:
+            if self._server is not server:
+                raise Stopped  # a trial is the matter of one server
+            return self._write(lines)
+
+        trial = Trial(due, write, self._reject, self._toss)
         try:
             accepted = self._last_accepted or self._accepted_other([each.line for each in due])
-            if accepted is not None and not trial.run(accepted):
+            if not trial.run(accepted):
                 self._last_accepted = None
+        except Undelivered:
+            self._trial_failed = True
+            raise
         finally:
             self.written += trial.written
             self._parked.settle(due, trial.undecided)
@@ -285,13 +304,13 @@ class Sender:
     def _reject(self, line: bytes, result: WriteResult) -> None:
         self._dead_letters.put(line, result.message)
         self.rejected += 1
-        self._rejections.begins(words=result.message[:200])
+        self._rejections.begins(message=result.message[:200])
         self._rejected_at = time.monotonic()
 
     def _back_off(self, result: WriteResult) -> float:
         """Count a failure and return how long to wait."""
         self.failures[result.reason] += 1
-        self._outage.begins(reason=result.reason, words=result.message[:200])
+        self._outage.begins(reason=result.reason, message=result.message[:200])
         if self._sent_lines and result.too_slow and self._too_slow:
             self._batch_lines = max(self._sent_lines // 2, 1)
         self.failing, self._too_slow = result.reason, result.too_slow

@@ -130,6 +130,8 @@ class InfluxSettings(Strict):
         self.token()
         self.login()
         try:
+            if self.ca_file is not None:
+                values.check_regular(self.ca_file)
             ssl.create_default_context(cafile=self.ca_file)
         except OSError as error:
             reason = (

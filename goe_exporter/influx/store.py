@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from goe_exporter.durable.clock import Timekeeper, boot
+from goe_exporter.durable.clock import TrustedClock, boot
 from goe_exporter.influx import line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters, Requeued
 from goe_exporter.influx.parked import ParkedLines
@@ -23,10 +23,10 @@ from goe_exporter.polling.view import Poll
 from goe_exporter.spool.queue import Spool
 from goe_exporter.spool.segments import FRAME_BYTES, Dropped, stored_dropped, survey
 
-REJECTED_SHARE = 16
+REJECTED_DIVISOR = 16
 """Parked lines and dead letters get one sixteenth of the limit, half of it each."""
 
-MOVING_SHARE = 8
+MOVING_DIVISOR = 8
 """One eighth of the rest is not available to unstamped points, so that they can be moved."""
 
 _log = logger(__name__)
@@ -37,26 +37,25 @@ class Store:
 
     Lines enter `queue` with a timestamp. While `clock` is not trusted, points wait in `unstamped`,
     with the uptime at which they were measured; the queue gets what they leave of the limit.
-    `has_unstamped` is True from the first of them until the last is stamped; `untimed` counts those
-    for which no time is known, which become dead letters.
+    `untimed` counts those for which no time is known, which become dead letters.
     """
 
     def __init__(self, directory: Path, limit_bytes: int) -> None:
         """Open the queues; raises `UsageError`."""
-        rejected = limit_bytes // REJECTED_SHARE
+        rejected = limit_bytes // REJECTED_DIVISOR
         limit = limit_bytes - rejected
         with ExitStack() as opened:
             self.queue = opened.enter_context(
                 closing(Spool(directory, limit, lambda: self.unstamped.spool.size_bytes))
             )
-            self.clock = Timekeeper(
+            self.clock = TrustedClock(
                 directory / "clock", boot(), may_save=lambda: not self.queue.unavailable
             )
             self.unstamped = opened.enter_context(
                 closing(
                     UnstampedPoints(
                         directory / "held",
-                        limit - limit // MOVING_SHARE,
+                        limit - limit // MOVING_DIVISOR,
                         self.clock,
                         line_protocol.timestamp(self.queue.newest() or b"") or 0.0,
                     )
@@ -69,7 +68,6 @@ class Store:
                 closing(DeadLetters(directory / "dead", rejected - rejected // 2))
             )
             self._opened = opened.pop_all()
-        self.has_unstamped = self.unstamped.spool.pending > 0
         self.untimed = 0
         self._spools = (
             self.queue, self.unstamped.spool, self.parked.spool, self.dead_letters.spool
@@ -77,6 +75,11 @@ class Store:
         self._losses = Losses(_log)
         self._lock = threading.Lock()
         self._closed = False
+
+    @property
+    def has_unstamped(self) -> bool:
+        """Whether points wait in `unstamped`."""
+        return self.unstamped.spool.pending > 0
 
     @property
     def waiting(self) -> int:
@@ -103,7 +106,7 @@ class Store:
         return next((spool.unavailable for spool in self._spools if spool.unavailable), "")
 
     def add(self, poll: Poll, tags: Mapping[str, str]) -> None:
-        """Put a poll's point on disk; raises `OSError` if the disk fails."""
+        """Put a poll's point on disk, or keep it in memory while the disk fails."""
         for spool in self._spools:
             spool.check_directory()
         with self._lock:
@@ -144,7 +147,6 @@ class Store:
     def _add_unstamped(self, point: str) -> None:
         if not self.has_unstamped:
             _log.info("points kept until the clock is confirmed")
-        self.has_unstamped = True
         record = self.unstamped.record(point)
         # What is in the queue is older.
         self.queue.make_room(len(record) + FRAME_BYTES)
@@ -158,10 +160,11 @@ class Store:
         if found.unconfirmed or found.untimed:
             _log.warning("points from an earlier start", stamped_by_its_clock=found.unconfirmed,
                          without_a_time=len(found.untimed))  # fmt: skip
-        self.has_unstamped = not self.unstamped.done(end)
-        if not self.has_unstamped:
-            _log.info("clock confirmed, waiting points stamped")
-        return self.has_unstamped
+        self.unstamped.done(end)
+        if self.has_unstamped:
+            return True
+        _log.info("clock confirmed, waiting points stamped")
+        return False
 
 
 class Contents(NamedTuple):

@@ -1,9 +1,10 @@
 """The trial of parked lines: whether the server rejects them, or rejects anything at times.
 
 Each is sent in random order with another line, until the server accepts it, or has accepted the
-other line twenty times and rejected this one every time. With several servers behind one address,
-some of them broken, a good line is rejected only if chance sends it to broken servers alone and the
-other line to sound ones alone: once in 2²⁰ (a million) cases, in whatever order they answer.
+other line twenty times and rejected this one every time, the last time after that. With several
+servers behind one address, some of them broken, a good line is rejected only if chance sends it to
+broken servers alone and the other line to sound ones alone: once in 2²⁰ (a million) cases, in
+whatever order they answer.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ MAX_SECONDS = 60.0
 """Maximum time in which parked lines delay others; the next trial continues with the counts."""
 
 
-class Undelivered(Exception):  # noqa: N818, it ends an attempt and is no error
+class Undelivered(Exception):  # noqa: N818, it ends an attempt and is not an error
     """The server does not accept lines now."""
 
     def __init__(self, result: WriteResult) -> None:
@@ -53,11 +54,14 @@ class Trial:
         self._reject = reject
         self._toss = toss
 
-    def run(self, accepted: bytes) -> bool:
+    def run(self, accepted: bytes | None) -> bool:
         """Send the lines; return False if the server does not accept `accepted` any more.
 
+        Without another line that it accepts, the first of these that it accepts is that line.
         Raises `Undelivered` if the server accepts no lines now.
         """
+        if accepted is None and (accepted := self._first_accepted()) is None:
+            return False
         end, rejections = time.monotonic() + MAX_SECONDS, 0
         while self.undecided and time.monotonic() < end:
             place = self._toss(len(self.undecided) + 1)
@@ -65,7 +69,7 @@ class Trial:
                 self._send(self.undecided[place], accepted)
             elif self._send_alone(accepted, accepted).outcome == "written":
                 rejections = 0
-                self._count_accepted()
+                self._count_accepted(accepted)
             else:
                 rejections += 1
                 if rejections == MAX_CONSECUTIVE_REJECTIONS:
@@ -77,16 +81,28 @@ class Trial:
         if result.outcome == "written":
             self.written += 1
             self.undecided.remove(parked)
-        else:
-            parked.rejection = result
+        elif parked.accepted >= MIN_ACCEPTED:
+            self._reject(parked.line, result)
+            self.undecided.remove(parked)
 
-    def _count_accepted(self) -> None:
-        """Reject the lines against which the other one was accepted often enough."""
+    def _count_accepted(self, accepted: bytes) -> None:
+        """Decide the lines against which the other one was accepted often enough."""
         for parked in list(self.undecided):
             parked.accepted += 1
-            if parked.accepted >= MIN_ACCEPTED and parked.rejection is not None:
-                self._reject(parked.line, parked.rejection)
+            if parked.accepted >= MIN_ACCEPTED:
+                self._send(parked, accepted)
+
+    def _first_accepted(self) -> bytes | None:
+        """Send each line once until the server accepts one; return that one."""
+        for parked in self.undecided:
+            result = self._write([parked.line])
+            if result.outcome == "retry":
+                raise Undelivered(result)
+            if result.outcome == "written":
+                self.written += 1
                 self.undecided.remove(parked)
+                return parked.line
+        return None
 
     def _send_alone(self, line: bytes, accepted: bytes) -> WriteResult:
         """Send a line; raises `Undelivered` if the server accepts no other line either."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from goe_exporter.durable.clock import EARLIEST, Timekeeper, utc
+from goe_exporter.durable.clock import EARLIEST, TrustedClock, utc
 from goe_exporter.influx import line_protocol
 from goe_exporter.spool.queue import Spool
 
 MAX_BATCH_POINTS = 500
-MAX_BATCH_SHARE = 16
+BATCH_DIVISOR = 16
 """A batch is at most one sixteenth of the limit, so that the queue has room for its lines."""
 
 TOLERANCE_SECONDS = 1.0
@@ -40,7 +40,7 @@ class UnstampedPoints:
     """
 
     def __init__(
-        self, directory: Path, limit_bytes: int, clock: Timekeeper, last_stamp: float
+        self, directory: Path, limit_bytes: int, clock: TrustedClock, last_stamp: float
     ) -> None:
         """Open the queue; raises `UsageError`."""
         self.spool = Spool(directory, limit_bytes)
@@ -59,7 +59,7 @@ class UnstampedPoints:
         They are as many as have room beside their records, which are deleted by `done`.
         """
         batch = self.spool.read(MAX_BATCH_POINTS)
-        found, room = Stamped([], [], 0), self.spool.limit_bytes // MAX_BATCH_SHARE
+        found, room = Stamped([], [], 0), self.spool.limit_bytes // BATCH_DIVISOR
         for record, behind in zip(batch.lines, batch.ends, strict=True):
             found = self._add(found, record)
             room -= len(record)
@@ -67,10 +67,9 @@ class UnstampedPoints:
                 return found, behind
         return found, batch.end
 
-    def done(self, end: tuple[int, int]) -> bool:
-        """Delete what `stamped` returned; return whether no point is left."""
+    def done(self, end: tuple[int, int]) -> None:
+        """Delete what `stamped` returned."""
         self.spool.commit(end)
-        return self.spool.pending == 0
 
     def close(self) -> None:
         """Release the files."""

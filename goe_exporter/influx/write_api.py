@@ -108,7 +108,7 @@ class ServerV2(_Server):
     """
 
     def __init__(self, url: str, org: str, bucket: str, token: str, access: Access) -> None:
-        from influxdb_client import InfluxDBClient, WriteService  # type: ignore[attr-defined]
+        from influxdb_client import InfluxDBClient, WriteService  # type: ignore[attr-defined]  # noqa: PLC0415
 
         super().__init__(url, access, token, *token.partition(":")[2:])
         # InfluxDB 2 answers 400 to an empty org, as to bad lines, but 404 to an unknown one.

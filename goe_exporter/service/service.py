@@ -82,7 +82,7 @@ class Service:
         self._start()
         if self._server is not None:
             # Imported here: `push` without a web server does not need it.
-            from goe_exporter.service.web import application
+            from goe_exporter.service.web import application  # noqa: PLC0415
 
             delivery = self._agent.stats if self._agent is not None else None
             self._server.run(
@@ -162,7 +162,7 @@ class Service:
         Never returns.
         """
         seconds = systemd.watchdog_seconds()
-        stall = Incident(_log, "component stalled", "no component stalled any more")
+        stall = Incident(_log, "component stalled", "component recovered")
         while True:
             try:
                 self._hangups.get(timeout=seconds)

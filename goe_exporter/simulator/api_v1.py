@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from .hardware import version
+from .logic import amx_limits
 from .settings import RefusedError, change
 from .state import WRITE_DELAY_S, State
 
@@ -74,11 +75,16 @@ def _energies(charger: State) -> dict[str, object]:
     }
 
 
+def _keeps_amp(charger: State) -> bool:
+    """Return whether `amp` stays when `amx` is written (docs/protocol.md §5.1)."""
+    return charger.hardware.v2 or amx_limits(charger)
+
+
 def _state(charger: State) -> dict[str, object]:
     bits = sum(bit << place for place, bit in enumerate(phase_bits(charger)))
     return {
         "car": str(charger.car_state if charger.car_state <= 5 else 0),
-        "amp": str(charger.amp),
+        "amp": str(charger.amp if _keeps_amp(charger) else charger.amx or charger.amp),
         "err": str(charger.error),
         "ast": str(_access(charger)),
         "alw": str(int(charger.allowed)),
@@ -116,8 +122,8 @@ def _hardware(charger: State) -> dict[str, object]:
         "mck": "",
         "mcc": 0,
     }
-    # No captured status of V2 hardware has the key; here it appears once it is written.
-    return status | ({"amx": str(charger.amx)} if charger.amx else {})
+    # No status of V2 hardware before 042 has the key; later firmware is not known.
+    return status | ({"amx": str(charger.amx)} if charger.amx and amx_limits(charger) else {})
 
 
 _STRINGS = {
@@ -173,7 +179,8 @@ def set_v1(charger: State, payload: str) -> dict[str, object]:
     status = status_v1(charger)
     number = text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
     if number and _write(charger, key, int(text)):
-        status[key] = str(int(text))
+        shown = "amp" if key == "amx" and not _keeps_amp(charger) else key
+        status[shown] = str(int(text))
     return status
 
 

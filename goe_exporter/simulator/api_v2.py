@@ -139,6 +139,7 @@ READINGS: dict[str, Build] = {
     "rbt": lambda charger: int(charger.uptime_ms),
     "rssi": lambda _: -61,
     "sse": lambda charger: charger.serial,
+    "tcl": lambda charger: charger.temporary_limit_a,
     "tma": _temperatures,
     "tpa": lambda charger: _single(charger.average_power_w),
     "trx": lambda charger: charger.transaction,

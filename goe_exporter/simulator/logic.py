@@ -11,6 +11,7 @@ from .state import State
 MIN_CURRENT_A = 6
 ADAPTER_LIMIT_A = 16
 NOMINAL_TEMPERATURE_LIMIT_A = 32
+AMX_LIMITS_SINCE = (42,)
 HOT_C = 70.0
 DERATING_A_PER_C = 2.0
 MARKET_PRICE_CT = 8.745
@@ -30,9 +31,22 @@ def temperature_limit_a(charger: State) -> int:
     return max(0, int(limit))
 
 
+def amx_limits(charger: State) -> bool:
+    """Return whether `amx` only lowers the current: V2 hardware since 042 (protocol §5.1)."""
+    return not charger.hardware.v2 and version(charger.firmware) >= AMX_LIMITS_SINCE
+
+
+def configured_a(charger: State) -> int:
+    """Return the current (A) in force of `amp`, `amx` and `tcl`."""
+    configured = charger.amx or charger.amp
+    if amx_limits(charger):
+        configured = min(configured, charger.amp)
+    return min(configured, charger.temporary_limit_a or configured)
+
+
 def allowance_a(charger: State) -> int:
     """Return the current (A) that the charger would offer now, 0 if it is below 6 A."""
-    limits = [charger.amx or charger.amp, charger.ama, charger.temperature_limit_a]
+    limits = [configured_a(charger), charger.ama, charger.temperature_limit_a]
     if charger.cable_a is not None:
         limits.append(charger.cable_a)
     if charger.adapter:
@@ -46,7 +60,7 @@ def allowance_a(charger: State) -> int:
 def limits_a(charger: State) -> dict[str, int]:
     """Return `cll`: the current (A) that each limit allows, 0 if it forbids charging."""
     limits = {
-        "requestedCurrent": charger.amx or charger.amp,
+        "requestedCurrent": configured_a(charger),
         "currentLimitMax": charger.ama,
         "minChargingCurrent": MIN_CURRENT_A,
         "temperatureCurrentLimit": charger.temperature_limit_a,

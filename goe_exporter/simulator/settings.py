@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .hardware import version
 from .logic import MIN_CURRENT_A
 from .state import CARDS, State
 
 PV_FRESH_S = 6.0
+TEMPORARY_S = 600.0
+TEMPORARY_SINCE = (59, 4)
 MAX_NUMBER = 2**31
 
 
 class RefusedError(ValueError):
-    """The charger refuses this key or value; the text is the reason in its words."""
+    """The charger refuses this key or value; the text is its message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A writable key: whether it allows a value, and what a value does."""
+    """A writable key: whether it allows a value, what a value does, and since which firmware."""
 
     allowed: Callable[[State, object], bool]
     apply: Callable[[State, object], None]
     v1_hardware: bool = False
+    since: tuple[int, ...] = ()
 
 
 def _number(value: object) -> bool:
@@ -64,6 +68,11 @@ def _apply_amp(charger: State, value: object) -> None:
         charger.amx = charger.amp
 
 
+def _apply_temporary(charger: State, value: object) -> None:
+    charger.tcl = None if value is None else int(value)  # type: ignore[call-overload]
+    charger.tcl_until_s = charger.time_s + TEMPORARY_S
+
+
 def _apply_limit(charger: State, value: object) -> None:
     charger.energy_limit_wh = None if value is None else float(value)  # type: ignore[arg-type]
 
@@ -95,6 +104,11 @@ SETTINGS: dict[str, Setting] = {
     "lbr": Setting(_whole(0, 255), _attribute("brightness"), v1_hardware=True),
     "lmo": Setting(_whole(3, 5), _attribute("logic_mode")),
     "psm": Setting(_whole(0, 2), _attribute("phase_mode")),
+    "tcl": Setting(
+        lambda charger, value: value is None or _ampere(charger, value),
+        _apply_temporary,
+        since=TEMPORARY_SINCE,
+    ),
     "trx": Setting(
         lambda charger, value: value is None or _whole(0, CARDS)(charger, value),
         _attribute("transaction"),
@@ -107,7 +121,11 @@ SETTINGS: dict[str, Setting] = {
 def change(charger: State, key: str, value: object) -> Callable[[State], None]:
     """Return the effect of writing `value` to `key`; raises `RefusedError`."""
     setting = SETTINGS.get(key)
-    if setting is None or not (charger.hardware.v2 or setting.v1_hardware):
+    if (
+        setting is None
+        or not (charger.hardware.v2 or setting.v1_hardware)
+        or version(charger.firmware) < setting.since
+    ):
         message = "tried to set api key without setter"
         raise RefusedError(message)
     if not setting.allowed(charger, value):

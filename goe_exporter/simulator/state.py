@@ -22,7 +22,8 @@ class State:
     Identity: `model`, `hardware` (its row in `MODELS`), `firmware`, `serial`, `name`, `variant`
     (kW), `ama` (absolute maximum, A), `revision` and `style` (`rev` and `styp`, invented values).
 
-    Settings: `amp` and `amx` (A; `amx` 0 = never set), `access` (`acs`; on V2 hardware `ast`),
+    Settings: `amp`, `amx` and `tcl` (A; `amx` 0 = never set, `tcl` None = none until
+    `tcl_until_s`), `access` (`acs`; on V2 hardware `ast`),
     `force` (`frc`), `phase_mode` (`psm`), `energy_limit_wh` (None = none), `transaction` (`trx`),
     `logic_mode` (`lmo`), `lock_setting` (`ust`), `price_limit_ct` (`awp`), `adapter` (16 A adapter
     in use), `load_limit_a` (`loa`, None = none), `ambient_c` (°C).
@@ -68,6 +69,8 @@ class State:
     def _set_defaults(self) -> None:
         self.amp: int = 16
         self.amx: int = 0
+        self.tcl: int | None = None
+        self.tcl_until_s: float = 0.0
         self.access: int = 0
         self.force: int = 0
         self.phase_mode: int = 0
@@ -132,6 +135,11 @@ class State:
     def average_power_w(self) -> float:
         """Mean power of the last 30 s (W, `tpa`)."""
         return sum(self.recent_power_w) / len(self.recent_power_w)
+
+    @property
+    def temporary_limit_a(self) -> int | None:
+        """The temporary limit (A, `tcl`), None without one; it expires (docs/protocol.md §5.1)."""
+        return self.tcl if self.time_s < self.tcl_until_s else None
 
     @property
     def allowed(self) -> bool:

@@ -4,24 +4,28 @@ A spool is a directory of append-only segments `NNNNNNNNNNNN.log`, each record `
 line is accepted once it is written and `fdatasync`ed. The reader's position is in the file
 `cursor`; it is committed (temporary file, fsync, rename, fsync of the directory) before a delivered
 segment is deleted. Above `limit_bytes`, or on a full disk, the oldest whole segment is dropped and
-its lines are counted. While the directory is unusable, because it was moved or its file system was
-unmounted, segments are kept in memory. The spool knows nothing of what a line means.
+its lines are counted. While the directory is unusable (moved, unmounted, or on a disk that fails),
+segments are kept in memory. The spool knows nothing of what a line means.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from goe_exporter.durable import files
 from goe_exporter.errors import UsageError
 from goe_exporter.logs import logger
 from goe_exporter.spool import recovery, segments
+from goe_exporter.spool.availability import Availability
+from goe_exporter.spool.in_flight import InFlight
 from goe_exporter.spool.segments import Batch, Position
-from goe_exporter.spool.storage import TRANSIENT, Storage
+from goe_exporter.spool.storage import TRANSIENT, UNREADABLE, Storage
 
 MAX_LINE_BYTES = 1024 * 1024
 MAX_MEMORY_BYTES = 16 * 1024 * 1024
@@ -36,32 +40,25 @@ class Spool:
     It holds at most `limit_bytes`, minus what `used_elsewhere` returns at the moment: the bytes of
     other queues that share the limit. Many threads may call `append`, one may call `read` and
     `commit`. `dropped` counts the lines dropped for room or deleted with their file, `damaged` the
-    unreadable records. `unavailable` is the reason why the directory is unusable at the moment, ""
-    if it is usable. After `close` nothing changes on disk, even if methods are called.
+    unreadable records. After `close` nothing changes on disk, even if methods are called.
     """
 
     def __init__(
-        self,
-        directory: Path,
-        limit_bytes: int,
-        used_elsewhere: Callable[[], int] = lambda: 0,
+        self, directory: Path, limit_bytes: int, used_elsewhere: Callable[[], int] = lambda: 0
     ) -> None:
         """Open or create the spool, and repair what a kill or a power cut left.
 
-        Raises `UsageError` if the directory is unusable, in use by another process, or written by
-        a newer release.
+        Raises `UsageError` if the directory is unusable, in use, or written by a newer release.
         """
         self.directory = directory
         self.limit_bytes = limit_bytes
         self.dropped = 0
-        self.unavailable = ""
         self._used_elsewhere = used_elsewhere
         self._write = threading.Lock()
         self._sync = threading.Lock()
-        self._in_flight: Sequence[tuple[int, int]] = ()
-        self._dropped_in_flight: list[tuple[int, int]] = []
-        self._closed = False
-        self._storage = Storage(directory, limit_bytes // 16)
+        self._in_flight = InFlight()
+        self._availability = Availability(directory)
+        self._storage, self._closed = Storage(directory, limit_bytes // 16), False
         self._cursor = self._inspected = Position(0, 0)
         self._open()
 
@@ -81,6 +78,16 @@ class Spool:
         return self._storage.damaged
 
     @property
+    def unavailable(self) -> str:
+        """Why the directory is unusable at the moment, "" if it is usable."""
+        return self._availability.reason
+
+    @property
+    def opened(self) -> int:
+        """How often the directory was opened: again if it was replaced, or its disk failed."""
+        return self._storage.opened
+
+    @property
     def full(self) -> bool:
         """Whether lines were dropped just now for new ones, or are about to be."""
         return self.size_bytes + 2 * self._storage.segment_bytes > self._limit
@@ -89,27 +96,14 @@ class Spool:
     def end(self) -> Position:
         """The position behind the newest line."""
         with self._write:
-            newest = self._storage.newest
-            last = self._storage.segments.get(newest)
-            return Position(newest, last.size if last else 0)
+            return self._storage.end
 
     def append(self, line: bytes) -> bool:
         """Accept one line without a NUL; return False if it had to be dropped.
 
-        A newline in it is stored as a NUL. Concurrent threads share one `fdatasync`. An `OSError`
-        of the write drops the line, counted; an `OSError` of the sync leaves it waiting.
+        A newline in it is stored as a NUL. Concurrent threads share one `fdatasync`.
         """
-        with self._write:
-            self._check_directory()
-            try:
-                accepted = len(line) <= MAX_LINE_BYTES and self._put(segments.record(line))
-            except OSError:
-                self.dropped += 1
-                raise
-            self.dropped += not accepted
-            self._storage.store_dropped(self.dropped)
-            mine = self._storage.written
-        return accepted and self._synchronise(mine)
+        return self.extend([line]) > 0
 
     def extend(self, lines: Iterable[bytes], *, make_room: bool = True) -> int:
         """Accept lines with one sync; return how many were accepted.
@@ -120,18 +114,18 @@ class Spool:
         with self._write:
             self._check_directory()
             for line in lines:
-                put = self._put(segments.record(line), make_room=make_room)
+                record = segments.record(line)
+                put = len(line) <= MAX_LINE_BYTES and self._put(record, make_room=make_room)
                 if not put and not make_room:
                     break
                 accepted, self.dropped = accepted + put, self.dropped + (not put)
             self._storage.store_dropped(self.dropped)
             mine = self._storage.written
-        self._synchronise(mine)
-        return accepted
+        return accepted if self._synchronise(mine) else 0
 
     def make_room(self, size_bytes: int) -> None:
         """Drop the oldest lines until the limit leaves room for `size_bytes`."""
-        with self._write:
+        with self._write, self._surviving():
             while self.size_bytes + size_bytes > self._limit and self._drop_oldest():
                 pass
             self._storage.store_dropped(self.dropped)
@@ -159,7 +153,7 @@ class Spool:
     def read(self, most: int) -> Batch:
         """Return up to `most` of the oldest lines, skipping and counting damaged records.
 
-        Reading again without a commit returns the same lines. Raises `OSError` where the system
+        Reading again without a commit returns the same lines. Raises `OSError` if the system
         cannot open files at the moment.
         """
         with self._write:
@@ -182,13 +176,9 @@ class Spool:
         return batch._replace(end=end)
 
     def newest(self) -> bytes | None:
-        """Return the newest line, if it waits."""
+        """Return the newest line that waits."""
         with self._write:
-            found = self._storage.segments
-            number = max((number for number in found if found[number].records), default=None)
-            if number is None:
-                return None
-            size = found[number].size
+            number, size = self._storage.newest_waiting()
         last = self._data(Position(number, 0), size).rstrip(b"\n").rpartition(b"\n")[2]
         line = segments.line_of(last)
         return line and segments.restored(line)
@@ -200,20 +190,19 @@ class Spool:
         many of the first lines were dropped since they were read.
         """
         with self._write:
-            self.dropped += len(self._dropped_in_flight)
             gone = bisect_right(ends, self._cursor)
-            self._in_flight, self._dropped_in_flight = ends[gone:], []
+            self.dropped += self._in_flight.begin(ends[gone:])
         return gone
 
     def commit(self, end: tuple[int, int]) -> None:
         """Delete everything before the position `end`: it was delivered."""
         end = Position(*end)
         with self._write:
-            self._in_flight = self._in_flight[bisect_right(self._in_flight, end) :]
-            lost = self._dropped_in_flight
-            self._dropped_in_flight = lost[bisect_right(lost, end) :]
+            self._in_flight.deliver(end)
             self._check_directory()
-            if not self._closed and end > self._cursor:
+            if self._closed or end <= self._cursor:
+                return
+            with self._surviving():
                 self._storage.store_cursor(end)
                 self._cursor = end
                 self._storage.delete_before(end)
@@ -224,6 +213,7 @@ class Spool:
             if self._closed:
                 return
             if self._storage.segments:
+                self._availability.retry_now()
                 self._check_directory()
             self._storage.store_dropped(self.dropped, at_once=True)
             self._closed = True
@@ -243,48 +233,50 @@ class Spool:
         with self._sync:
             if storage.synced >= mine:
                 return True
-            with self._write:
-                if storage.descriptor is None:
-                    return False  # dropped on a full disk, and counted
-                # A copy, since another thread may close the descriptor to begin a segment.
-                target, descriptor = storage.written, os.dup(storage.descriptor)
             try:
-                os.fdatasync(descriptor)
-            finally:
-                os.close(descriptor)
-            storage.synced = max(storage.synced, target)
+                with self._write:
+                    if storage.descriptor is None:
+                        return False  # dropped on a full disk, and counted
+                    # A copy, since another thread may close the descriptor to begin a segment.
+                    target, descriptor = storage.written, os.dup(storage.descriptor)
+                files.sync_and_close(descriptor)
+            except OSError as error:
+                with self._write:
+                    if storage.synced < mine:
+                        self._fail(error)
+            else:
+                with self._write:
+                    storage.note_synced(target)
         return True
 
     def _put(self, record: bytes, *, make_room: bool = True, limited: bool = True) -> bool:
         """Write a record, making room if allowed; return False if there is no room."""
-        limit = self._limit
-        if self._closed or (limited and len(record) > limit):
-            return False
-        while True:
-            fits = not limited or self.size_bytes + len(record) <= limit
-            if fits and self._storage.write(record):
-                return True
-            if not make_room or not self._drop_oldest():
-                return False
+        while not self._closed:
+            with self._surviving():
+                limit = self._limit if limited else math.inf
+                fits = self.size_bytes + len(record) <= limit
+                if fits and self._storage.write(record):
+                    return True
+                if len(record) > limit or not make_room or not self._drop_oldest():
+                    return False
+        return False
 
     def _drop_oldest(self) -> bool:
         """Delete the oldest segment with all its lines; return False if there is none."""
         if not self.size_bytes:
             return False
         number, segment = min(self._storage.segments.items())
-        self.dropped += self._forget(number)
         segment.delete()
-        if self._cursor.segment <= number:
-            # In memory only: a cursor before the first segment means its start.
-            self._cursor = Position(number + 1, 0)
+        self.dropped += self._forget(number)
+        # In memory only: a cursor before the first segment means its start.
+        self._cursor = max(self._cursor, Position(number + 1, 0))
         return True
 
     def _forget(self, number: int) -> int:
         """Stop using a segment; return how many of its lines waited and are not in flight."""
         segment = self._storage.remove(number)
-        flying = [end for end in self._in_flight if end[0] == number and end > self._cursor]
-        self._dropped_in_flight += flying
-        return max(segment.records - len(flying), 0) if segment else 0
+        flying = self._in_flight.drop(number, self._cursor)
+        return max(segment.records - flying, 0) if segment else 0
 
     def _data(self, start: Position, size: int) -> bytes:
         """Return a segment from `start` to `size`; nothing if it is gone or unreadable."""
@@ -301,9 +293,11 @@ class Spool:
             if error.errno in TRANSIENT:
                 raise
             with self._write:
-                self._storage.damaged += self._forget(start.segment)
-                assert segment.path is not None
-                recovery.set_aside(segment.path, error)
+                if error.errno not in UNREADABLE:
+                    self._fail(error)
+                elif segment.path is not None and start.segment in self._storage.segments:
+                    self._storage.damaged += self._forget(start.segment)
+                    recovery.set_aside(segment.path, error)
         return b""
 
     def _check_directory(self) -> None:
@@ -311,18 +305,31 @@ class Spool:
         if self._closed or self._storage.in_place():
             return
         if self._storage.on_disk:
+            with contextlib.suppress(OSError):
+                self._storage.end_segment()
             self._leave()
+        if self._availability.may_try:
+            try:
+                self._open()
+            except UsageError as error:
+                self._availability.end(str(error))
+
+    @contextlib.contextmanager
+    def _surviving(self) -> Iterator[None]:
+        """Continue in memory after an error of the disk."""
         try:
-            self._open()
-        except UsageError as error:
-            if not self.unavailable:
-                _log.warning("spool unavailable, points wait in memory", reason=str(error))
-            self.unavailable = str(error)
+            yield
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        """Continue in memory after an error of the disk, and try the disk again later."""
+        if self._storage.on_disk:
+            self._leave()
+        self._availability.fail(error)
 
     def _leave(self) -> None:
         """Close the directory. Its lines are lost if they were deleted, not if it was moved."""
-        with contextlib.suppress(OSError):
-            self._storage.end_segment()
         waiting, (fate, moved) = self.pending, self._storage.fate()
         lost = sum(map(self._forget, self._storage.missing()))
         self.dropped += lost
@@ -330,21 +337,14 @@ class Spool:
         if fate:
             _log.warning(f"spool {fate}", directory=str(self.directory), **moved, **count)
         self._cursor = self._storage.leave()
-        self._in_flight = ()
+        self._in_flight.leave()
 
     def _open(self) -> None:
         """Open the directory, and move the lines in memory into it; raises `UsageError`."""
         kept = self._storage.records_in_memory(self._cursor)
         self._cursor = self._inspected = self._storage.open()
-        if self.unavailable:
-            _log.info("spool available again", directory=str(self.directory), points=len(kept))
-            self.unavailable = ""
-        for record in kept:
-            try:
-                self.dropped += not self._put(record)
-            except OSError as error:
-                _log.warning("spool failed", error=str(error))
-                self.dropped += 1
-        if kept:
-            with contextlib.suppress(OSError):
-                self._storage.end_segment()
+        self._availability.begin(len(kept))
+        without_room = sum(not self._put(record) for record in kept)
+        self.dropped += without_room
+        with self._surviving():
+            self._storage.end_segment()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -16,11 +17,15 @@ from goe_exporter.durable import files
 from goe_exporter.durable.directory import Directory, leads_to
 from goe_exporter.errors import UsageError
 from goe_exporter.spool import recovery, segments
+from goe_exporter.spool.segment import Segment
 from goe_exporter.spool.segments import Position
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TRANSIENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
 """Errors of the system that have nothing to do with a file."""
+
+UNREADABLE = (errno.EIO, errno.EISDIR, errno.ELOOP, errno.EUCLEAN, errno.EBADMSG)
+"""Errors of one file, not of its directory or disk."""
 
 MIN_SEGMENT_BYTES = 4096
 MAX_SEGMENT_BYTES = 1024 * 1024
@@ -28,44 +33,13 @@ SAVE_SECONDS = 60.0
 """Minimum time between two writes of the count of dropped lines."""
 
 
-class Segment:
-    """A segment: its size in bytes, and the number of records behind the cursor.
-
-    A segment in memory has no `path`; its bytes are `data`.
-    """
-
-    def __init__(self, path: Path | None, size: int = 0, records: int = 0) -> None:
-        self.path = path
-        self.size = size
-        self.records = records
-        self.data = bytearray()
-
-    def read(self, start: int, size: int) -> bytes:
-        """Return the bytes from `start` to `size`."""
-        if self.path is None:
-            return bytes(self.data[start:size])
-        with self.path.open("rb") as file:
-            file.seek(start)
-            return file.read(max(size - start, 0))
-
-    def count(self, offset: int) -> int:
-        """Return the number of records behind an offset."""
-        if self.path is None:
-            return self.data.count(b"\n", offset)
-        return segments.count(self.path, offset)
-
-    def delete(self) -> None:
-        """Delete the file."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
-
-
 class Storage:
     """The segments in `directory`, by number, and the one that is written to.
 
     `written` counts the records written, `synced` those that are certainly on disk, `damaged` the
-    records found unreadable. Numbers rise from one directory to the next, so a
-    position in an earlier directory is never valid in a later one; on disk they begin at 0.
+    records found unreadable, `opened` how often the directory was opened. Numbers rise from one
+    directory to the next, so a position in an earlier directory is never valid in a later one; on
+    disk they begin at 0.
     """
 
     def __init__(self, directory: Path, segment_bytes: int) -> None:
@@ -76,10 +50,12 @@ class Storage:
         self.written = 0
         self.synced = 0
         self.damaged = 0
+        self.opened = 0
         self.descriptor: int | None = None
         self._home: Directory | None = None
         self._mount_point: Path | None = None
         self._base = 0
+        self._unsynced: list[bytes] = []
         self._saved_at: float | None = None
         self._dropped_on_disk = 0
 
@@ -98,6 +74,17 @@ class Storage:
         """The number of records behind the cursor."""
         return sum(segment.records for segment in list(self.segments.values()))
 
+    @property
+    def end(self) -> Position:
+        """The position behind the newest record."""
+        last = self.segments.get(self.newest)
+        return Position(self.newest, last.size if last else 0)
+
+    def newest_waiting(self) -> tuple[int, int]:
+        """Return the number and the size of the newest segment with records behind the cursor."""
+        waiting = [(number, each.size) for number, each in self.segments.items() if each.records]
+        return max(waiting, default=(-1, 0))
+
     def open(self) -> Position:
         """Open the directory, recover its segments in place of all others, return the cursor.
 
@@ -106,12 +93,14 @@ class Storage:
         home = Directory(self.directory, segments.NOUN, segments.VERSION, self._mount_point)
         base = self.newest + 1
         try:
+            self._check_room()
             found, cursor, newest = self._recovered(base)
         except OSError as error:
             home.close()
             raise UsageError(f"cannot use the spool {self.directory}: {error.strerror}") from error
         self._home, self._mount_point, self._base = home, home.mount_point, base
         self.segments, self.newest = found, newest
+        self.opened += 1
         return cursor
 
     def in_place(self) -> bool:
@@ -140,17 +129,30 @@ class Storage:
         """Return the segments that were deleted with the directory or in it."""
         assert self._home is not None
         if self._home.at_its_path():
-            return [number for number in self.segments if not self._path(number).exists()]
+            return [number for number in self.segments if not _exists(self._path(number))]
         return [*self.segments] if self._home.deleted() else []
 
     def leave(self) -> Position:
-        """Close the directory and continue in memory; return the new cursor."""
+        """Close the directory and continue in memory; return the new cursor.
+
+        Records that may not have reached the disk are kept in memory.
+        """
         assert self._home is not None
+        if self.descriptor is not None:
+            with contextlib.suppress(OSError):
+                self._cut_off_unsynced()
+            os.close(self.descriptor)
+            self.descriptor = None
         self._home.close()
         self._home = None
         self.segments = {}
         self.newest += 1
-        return Position(self.newest, 0)
+        cursor = Position(self.newest, 0)
+        unsynced, self._unsynced = self._unsynced, []
+        for record in unsynced:
+            self._write(record)
+        self.synced = self.written
+        return cursor
 
     def write(self, record: bytes) -> bool:
         """Write a record to the newest segment, or nothing of it if the disk is full or fails.
@@ -183,24 +185,30 @@ class Storage:
         self.written += 1
         if self._home is None:
             self.synced = self.written
+        else:
+            self._unsynced.append(record)
 
     def end_segment(self) -> None:
-        """Sync and close the segment that is written to; it is closed even if that fails."""
+        """Sync and close the segment that is written to."""
         if self.descriptor is None:
             return
-        descriptor, self.descriptor = self.descriptor, None
-        try:
-            os.fdatasync(descriptor)
-            self.synced = self.written
-        finally:
-            os.close(descriptor)
+        os.fdatasync(self.descriptor)
+        self.note_synced(self.written)
+        os.close(self.descriptor)
+        self.descriptor = None
+
+    def note_synced(self, written: int) -> None:
+        """Note that the records written up to a number are on disk."""
+        if written > self.synced:
+            del self._unsynced[: written - self.synced]
+            self.synced = written
 
     def remove(self, number: int) -> Segment | None:
         """Stop using a segment and return it; its file stays."""
         if number == self.newest and self.descriptor is not None:
             os.close(self.descriptor)
             self.descriptor = None
-            self.synced = self.written
+            self.note_synced(self.written)
         return self.segments.pop(number, None)
 
     def delete_before(self, end: Position) -> None:
@@ -258,9 +266,20 @@ class Storage:
         try:
             self.end_segment()
         finally:
+            if self.descriptor is not None:
+                os.close(self.descriptor)
+                self.descriptor = None
             if self._home is not None:
                 self._home.close()
                 self._home = None
+
+    def _cut_off_unsynced(self) -> None:
+        """Remove from disk what is kept in memory, or each retry would write it once more."""
+        last, size = self.segments[self.newest], sum(map(len, self._unsynced))
+        assert self.descriptor is not None
+        os.ftruncate(self.descriptor, last.size - size)
+        if size == last.size:
+            last.delete()
 
     def _begin_segment(self) -> Segment:
         self.end_segment()
@@ -308,5 +327,21 @@ class Storage:
             found[number] = Segment(path, len(data), data.count(b"\n", start))
         return found, cursor, newest
 
+    def _check_room(self) -> None:
+        """Raise `OSError` if the disk has no room for the segments in memory."""
+        if self.size_bytes > shutil.disk_usage(self.directory).free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def _path(self, number: int) -> Path:
         return self.directory / f"{number - self._base:012}.log"
+
+
+def _exists(path: Path) -> bool:
+    """Return whether a file exists, True if its file system cannot tell."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True

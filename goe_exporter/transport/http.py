@@ -100,7 +100,9 @@ class Transport:
         if self._proxy is not None:
             return self._send_through(self._proxy, prepared)
         kind: type[HTTPConnection] = self._pool.ConnectionCls  # type: ignore[assignment]
-        opened = kind(self._pool.host, port=self._pool.port, **self._pool.conn_kw)
+        # Without a port, http.client would look for one in an IPv6 address.
+        port = self._pool.port or urllib3.connectionpool.port_by_scheme[self._pool.scheme or "http"]
+        opened = kind(self._pool.host, port=port, **self._pool.conn_kw)
         with contextlib.closing(opened) as connection:
             connection.request(
                 prepared.method or "GET", prepared.path_url, prepared.body, prepared.headers

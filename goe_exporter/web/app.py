@@ -94,7 +94,8 @@ def application(
 class _Handlers:
     """One method per route.
 
-    They are no coroutines, so Starlette runs them in threads and a large scrape delays nobody.
+    They are not coroutines, so Starlette runs them in threads, and a large scrape blocks no other
+    request.
     """
 
     views: Views
@@ -218,7 +219,7 @@ def _asset(request: Request) -> Response:
 
 
 def _undecoded_path(app: ASGIApp) -> ASGIApp:
-    """Return middleware that routes by the path as it was sent, so that `%2F` is no slash."""
+    """Return middleware that routes by the path as sent: `%2F` is not treated as a slash."""
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         raw: Any = scope.get("raw_path")

@@ -9,14 +9,19 @@ ADAPTER_AMPERES = 16.0
 OTHER = "other"
 
 _SOURCES = {
+    "max_current": "set",
+    "max_current_temporary": "set_temporary",
     "cable_current": "cable",
     "temperature_current_limit": "temperature",
     "load_balancing_current": "load_balancing",
     "absolute_max_current": "charger",
 }
-"""Channel → source of the limit; the configured current and the adapter need special handling."""
+"""Channel → source of the limit; only the adapter needs special handling."""
 
-SOURCES = ("set", "set_temporary", "adapter", *_SOURCES.values(), OTHER)
+SOURCES = (
+    *("set", "set_temporary", "adapter", "cable", "temperature", "load_balancing", "charger"),
+    OTHER,
+)
 """All sources that a limit can have."""
 
 
@@ -38,10 +43,6 @@ def current_limit(values: Mapping[str, float | bool | str]) -> CurrentLimit | No
     limits with the same value. Otherwise the lowest limit is effective.
     """
     limits = {source: float(values[name]) for name, source in _SOURCES.items() if name in values}
-    if "max_current_temporary" in values:
-        limits["set_temporary"] = float(values["max_current_temporary"])
-    elif "max_current" in values:
-        limits["set"] = float(values["max_current"])
     if values.get("adapter_connected"):
         limits["adapter"] = ADAPTER_AMPERES
     if "allowed_current" in values:

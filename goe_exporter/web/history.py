@@ -82,12 +82,12 @@ class History:
         self._wall = wall
         self._rings: dict[str, _Ring] = {}
 
-    def take(self, cycle: Poll) -> None:
+    def take(self, poll: Poll) -> None:
         """Record a poll; a row with only failed polls is a gap."""
-        ring = self._rings.get(cycle.charger)
+        ring = self._rings.get(poll.charger)
         if ring is None:
-            ring = self._rings.setdefault(cycle.charger, _Ring(self._spacing_seconds))
-        readings = None if cycle.snapshot is None else cycle.snapshot.readings
+            ring = self._rings.setdefault(poll.charger, _Ring(self._spacing_seconds))
+        readings = None if poll.snapshot is None else poll.snapshot.readings
         ring.put(self._clock(), readings)
 
     def keep(self, chargers: Iterable[str]) -> None:

@@ -83,7 +83,7 @@ grid_frequency_hz max_current_a uptime_s car_state
 
 WRITABLE = {
     "max-current": {1, 2},
-    "max-current-temporary": {1},
+    "max-current-temporary": {1, 2},
     "phases": {2},
     "session-energy-limit": {1, 2},
     "charging-allowed": {1},
@@ -119,6 +119,12 @@ SUFFIXES = {
 }
 
 each_row = pytest.mark.parametrize("row", CHANNELS, ids=[channel.name for channel in CHANNELS])
+
+
+@each_row
+def test_instead(row: Channel) -> None:
+    """The channel to write instead is another one, which can be written."""
+    assert not row.instead or (row.instead != row.name and BY_NAME[row.instead].write)
 
 
 def metric(row: Channel) -> str:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.channels.writable import Write, allowed, find, parse, same
+from goe_exporter.charger import api_v1
 from goe_exporter.charger.client import write_targets
 from goe_exporter.errors import UsageError
 
@@ -31,6 +32,8 @@ GOOD = [
     ("max-current", 1, "32", "/mqtt?payload=amp=32"),
     ("max-current-temporary", 1, "8A", "/mqtt?payload=amx=8"),
     ("max-current-temporary", 1, "32", "/mqtt?payload=amx=32"),
+    ("max-current-temporary", 2, "8A", "/api/set?tcl=8"),
+    ("max-current-temporary", 2, "off", "/api/set?tcl=null"),
     ("session-energy-limit", 2, "5kWh", "/api/set?dwo=5000"),
     ("session-energy-limit", 2, "5 kWh", "/api/set?dwo=5000"),
     ("session-energy-limit", 2, "1.5kWh", "/api/set?dwo=1500"),
@@ -39,15 +42,24 @@ GOOD = [
     ("session-energy-limit", 2, "1000kWh", "/api/set?dwo=1000000"),
     ("session-energy-limit", 2, "off", "/api/set?dwo=null"),
     ("session-energy-limit", 2, "OFF", "/api/set?dwo=null"),
+    ("session-energy-limit", 2, "0", "/api/set?dwo=null"),
+    ("session-energy-limit", 2, "0 kWh", "/api/set?dwo=null"),
+    ("session-energy-limit", 2, "0.0Wh", "/api/set?dwo=null"),
+    ("session-energy-limit", 1, "0", "/mqtt?payload=dwo=0 /mqtt?payload=stp=0"),
     ("session-energy-limit", 1, "5kWh", "/mqtt?payload=dwo=50 /mqtt?payload=stp=2"),
     ("session-energy-limit", 1, "100", "/mqtt?payload=dwo=1 /mqtt?payload=stp=2"),
     ("session-energy-limit", 1, "off", "/mqtt?payload=dwo=0 /mqtt?payload=stp=0"),
     ("charging-allowed", 1, "on", "/mqtt?payload=alw=1"),
     ("charging-allowed", 1, "off", "/mqtt?payload=alw=0"),
+    ("charging-allowed", 1, "ON", "/mqtt?payload=alw=1"),
+    ("charging-allowed", 1, "OFF", "/mqtt?payload=alw=0"),
     ("force-state", 2, "neutral", "/api/set?frc=0"),
     ("force-state", 2, "off", "/api/set?frc=1"),
     ("force-state", 2, "on", "/api/set?frc=2"),
     ("force-state", 2, "On", "/api/set?frc=2"),
+    ("force-state", 2, "0", "/api/set?frc=0"),
+    ("force-state", 2, "1", "/api/set?frc=1"),
+    ("force-state", 2, "2", "/api/set?frc=2"),
     ("phases", 2, "auto", "/api/set?psm=0"),
     ("phases", 2, "1", "/api/set?psm=1"),
     ("phases", 2, "3", "/api/set?psm=2"),
@@ -58,6 +70,12 @@ GOOD = [
     ("access", 1, "wait", "/mqtt?payload=ast=1"),
     ("access", 1, "automatic", "/mqtt?payload=ast=2"),
     ("access", 1, "scheduler", "/mqtt?payload=ast=3"),
+    ("access", 2, "OPEN", "/api/set?acs=0"),
+    ("access", 2, "RFID", "/api/set?acs=1"),
+    ("access", 1, "OPEN", "/mqtt?payload=ast=0"),
+    ("access", 1, "RFID", "/mqtt?payload=ast=1"),
+    ("access", 1, "AWATTAR", "/mqtt?payload=ast=2"),
+    ("access", 1, "TIMER", "/mqtt?payload=ast=3"),
     ("transaction", 2, "0", "/api/set?trx=0"),
     ("transaction", 2, "10", "/api/set?trx=10"),
     ("transaction", 2, "off", "/api/set?trx=null"),
@@ -106,12 +124,13 @@ BAD = [
     ("max-current", 2, ["33", "5", "0", "-0", "-6", "10.5", "5.999999", "off", "auto"]),
     ("max-current", 1, ["33", "5", "0", "-0", "10.5", "off"]),
     ("max-current-temporary", 1, ["33", "5", "0", "off"]),
-    ("session-energy-limit", 2, ["0", "-1", "0.5", "1000001", "1001kWh", "none", "on", "5000A"]),
-    ("session-energy-limit", 1, ["0", "99", "150", "0.15kWh", "1000100"]),
+    ("max-current-temporary", 2, ["33", "5", "0", "8.5", "null"]),
+    ("session-energy-limit", 2, ["-1", "0.5", "0A", "1000001", "1001kWh", "none", "on", "5000A"]),
+    ("session-energy-limit", 1, ["99", "150", "0.15kWh", "1000100"]),
     ("charging-allowed", 1, ["0", "1", "yes", "neutral"]),
-    ("force-state", 2, ["0", "1", "2", "auto"]),
+    ("force-state", 2, ["3", "-1", "1.0", "00", "auto"]),
     ("phases", 2, ["0", "2", "three", "1.0", "+1", "off"]),
-    ("access", 2, ["0", "automatic", "scheduler", "closed"]),
+    ("access", 2, ["0", "automatic", "scheduler", "AWATTAR", "TIMER", "closed"]),
     ("access", 1, ["2", "evcms"]),
     ("transaction", 2, ["11", "-1", "1.5", "none", "1A"]),
     ("awattar-max-price", 2, ["400.1", "-50.1", "12.55", "off", "12.5 €"]),
@@ -121,7 +140,7 @@ ROWS = [(channel.option, api) for channel in CHANNELS for api in channel.write]
 
 
 def parsed(name: str, api: int, text: str) -> Write:
-    return parse(find(CHANNELS, name), text, CHANNELS).through(api)
+    return parse(find(CHANNELS, name), text).through(api)
 
 
 @pytest.mark.parametrize(("name", "api", "text", "requests"), GOOD)
@@ -166,8 +185,14 @@ def test_any_text(row: tuple[str, int], text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "api", "text", "message"),
     [
-        ("max-current", 2, "33", "max-current: 6 to 32 A, not '33'"),
-        ("max-current", 2, "10 bananas", "max-current: 6 to 32 A, not '10 bananas'"),
+        ("max-current", 2, "33", "max-current: 6 to 32 A in whole amperes, not '33'"),
+        ("max-current", 1, "10.5", "max-current: 6 to 32 A in whole amperes, not '10.5'"),
+        (
+            "max-current",
+            2,
+            "10 bananas",
+            "max-current: 6 to 32 A in whole amperes, not '10 bananas'",
+        ),
         ("force-state", 2, "auto", "force-state: neutral, off or on, not 'auto'"),
         (
             "session-energy-limit",
@@ -186,11 +211,34 @@ def test_refusal_says_what_is_allowed(name: str, api: int, text: str, message: s
 
 def test_a_refusal_by_the_chargers_own_limit() -> None:
     """A value above the charger's own limit is refused, and the message has that limit."""
-    parsed("max-current", 2, "16").check_limit({"ama": 16})
-    parsed("max-current", 2, "32").check_limit({"ama": 63})
-    with pytest.raises(UsageError) as refused:
-        parsed("max-current", 2, "20").check_limit({"ama": 16})
-    assert str(refused.value) == "max-current: 6 to 16 A on this charger, not '20'"
+    channel = find(CHANNELS, "max-current")
+    assert parse(channel, "16").through(2, {"ama": 16}).value == 16
+    assert parse(channel, "32").through(2, {"ama": 63}).value == 32
+    assert parse(channel, "20").through(2, {"ama": 5}).value == 20
+    for text in ("20", "33", "10.5", "ten"):
+        with pytest.raises(UsageError) as refused:
+            parse(channel, text).through(2, {"ama": 16})
+        words = f"max-current: this charger accepts 6 to 16 A in whole amperes, not {text!r}"
+        assert str(refused.value) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("max-current", "33", "max-current: 6 to 32 A in whole amperes, not '33'"),
+        (
+            "access",
+            "closed",
+            "access: v1: open, wait, automatic or scheduler; v2: open, wait or evcms, not 'closed'",
+        ),
+        ("phases", "2", "phases: auto, 1 or 3, not '2'"),
+    ],
+)
+def test_a_refusal_for_an_unknown_charger(name: str, text: str, message: str) -> None:
+    """Where the charger is not known, a refusal has what each API accepts."""
+    change = parse(find(CHANNELS, name), text)
+    assert change.writes == {}
+    assert str(change.refusal()) == message
 
 
 @pytest.mark.parametrize(
@@ -216,20 +264,69 @@ def test_find(name: str, option: str) -> None:
     assert find(CHANNELS, name).option == option
 
 
-@pytest.mark.parametrize("name", ["", "amp", "Max-Current", "maxcurrent", "voltage", "max current"])
+@pytest.mark.parametrize("name", ["", "a", "nosuch", "\u0661", "x" * 5000])
 def test_find_nothing(name: str) -> None:
     """An unknown name is refused with the list of the writable channels."""
     with pytest.raises(UsageError) as refused:
         find(CHANNELS, name)
-    assert str(refused.value) == f"unknown channel {name!r}; {WRITABLE}"
+    assert str(refused.value) == f"unknown channel {name!r:.80}; {WRITABLE}"
+
+
+@pytest.mark.parametrize(
+    ("name", "suggested"),
+    [
+        ("amp", "max-current"),
+        ("frc", "force-state"),
+        ("psm", "phases"),
+        ("dwo", "session-energy-limit"),
+        ("Max-Current", "max-current"),
+        ("maxcurrent", "max-current"),
+        ("max current", "max-current"),
+        ("max-curent", "max-current"),
+        ("maxCurrentTmp", "max-current-temporary"),
+        ("forcestate", "force-state"),
+        ("force-sate", "force-state"),
+        ("alow-charging", "charging-allowed"),
+        ("phase", "phases"),
+        ("current", "max-current or max-current-temporary"),
+        ("stop-charging", "charging-allowed"),
+        ("volt", "phase-voltage"),
+        ("energy-limit", "session-energy-limit"),
+        ("accessconfig", "access"),
+    ],
+)
+def test_a_suggestion(name: str, suggested: str) -> None:
+    """An unknown name that resembles a channel's name, openHAB id or key gets a suggestion."""
+    with pytest.raises(UsageError) as refused:
+        find(CHANNELS, name)
+    words = f"unknown channel {name!r}; did you mean {suggested}"
+    assert str(refused.value).startswith(words), str(refused.value)
+    assert str(refused.value).endswith(f"?; {WRITABLE}")
+
+
+@pytest.mark.parametrize(
+    ("key", "suggested"),
+    [
+        ("amx", "max-current-temporary"),
+        ("ast", "access"),
+        ("stp", "session-energy-limit"),
+        ("dwo", "session-energy-limit"),
+        ("uby", "transaction"),
+    ],
+)
+def test_a_suggestion_for_a_key_of_api_v1(key: str, suggested: str) -> None:
+    """A key of API v1 gets a suggestion too."""
+    with pytest.raises(UsageError, match=f"^unknown channel '{key}'; did you mean {suggested}[?]"):
+        find(CHANNELS, key, api_v1.KEYS)
 
 
 @pytest.mark.parametrize(
     ("name", "api", "text"),
     [
-        ("max-current", 1, "6 to 32 A"),
-        ("max-current", 2, "6 to 32 A"),
-        ("max-current-temporary", 1, "6 to 32 A"),
+        ("max-current", 1, "6 to 32 A in whole amperes"),
+        ("max-current", 2, "6 to 32 A in whole amperes"),
+        ("max-current-temporary", 1, "6 to 32 A in whole amperes"),
+        ("max-current-temporary", 2, "off, or 6 to 32 A in whole amperes"),
         ("session-energy-limit", 1, "off, or 100 to 1000000 Wh in steps of 100"),
         ("session-energy-limit", 2, "off, or 1 to 1000000 Wh"),
         ("charging-allowed", 1, "off or on"),
@@ -251,12 +348,31 @@ def test_allowed(name: str, api: int, text: str) -> None:
     ("name", "api", "text", "message"),
     [
         ("power", 2, "1", f"power is read-only; {WRITABLE}"),
+        ("phase-mode", 2, "1", f"phase-mode is read-only; use phases instead; {WRITABLE}"),
+        (
+            "allowed-current",
+            2,
+            "9",
+            f"allowed-current is read-only; use max-current instead; {WRITABLE}",
+        ),
+        (
+            "force-state",
+            1,
+            "off",
+            (
+                "force-state cannot be written through API v1, only through API v2;"
+                " use charging-allowed (off or on) instead"
+            ),
+        ),
         ("phases", 1, "1", "phases cannot be written through API v1, only through API v2"),
         (
             "charging-allowed",
             2,
             "on",
-            "charging-allowed cannot be written through API v2, only through API v1",
+            (
+                "charging-allowed cannot be written through API v2, only through API v1;"
+                " use force-state (neutral, off or on) instead"
+            ),
         ),
     ],
 )

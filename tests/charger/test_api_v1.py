@@ -29,7 +29,7 @@ def said(status: dict[str, object]) -> dict[str, object]:
         ({"car": "2"}, {"car": 2}),
         ({"err": "14"}, {"err": 14}),
         ({"amp": "16"}, {"amp": 16}),
-        ({"amx": "12"}, {"amx": 12}),
+        ({"amx": "12"}, {"tcl": 12}),
         ({"ama": "32"}, {"ama": 32}),
         ({"amt": "32"}, {"amt": 32}),
         ({"rbc": "30"}, {"rbc": 30}),
@@ -223,7 +223,7 @@ def test_odd_values_are_translated(key: str) -> None:
     ("key", "value", "payloads"),
     [
         ("amp", 16, ["amp=16"]),
-        ("amx", 6, ["amx=6"]),
+        ("tcl", 6, ["amx=6"]),
         ("acs", 3, ["ast=3"]),
         ("alw", True, ["alw=1"]),
         ("alw", False, ["alw=0"]),

@@ -338,7 +338,7 @@ def test_one_deadline_for_both_apis(simulator: Simulator) -> None:
     assert before <= first - PATIENCE_SECONDS <= time.monotonic()
 
 
-def test_no_api_at_all_is_not_found_and_no_verdict(speak: Speak) -> None:
+def test_no_api_at_all_is_not_found_and_is_not_remembered(speak: Speak) -> None:
     """If both APIs are disabled, the reason is `not_found`, and each was requested once."""
     speaker = speak(answer(404, b"This URI does not exist"))
     asker = client(speaker)
@@ -622,7 +622,7 @@ def test_write_v1_refused_shows_only_in_the_status(simulator: Simulator) -> None
         (2, "fna", 'a "b" #1', ["/api/set?fna=%22a%20%5C%22b%5C%22%20%231%22"]),
         (2, "fna", "a&b=c+d%/?", ["/api/set?fna=%22a%26b%3Dc%2Bd%25%2F%3F%22"]),
         (1, "amp", 16, ["/mqtt?payload=amp=16"]),
-        (1, "amx", 8, ["/mqtt?payload=amx=8"]),
+        (1, "tcl", 8, ["/mqtt?payload=amx=8"]),
         (1, "alw", True, ["/mqtt?payload=alw=1"]),
         (1, "alw", False, ["/mqtt?payload=alw=0"]),
         (1, "acs", 2, ["/mqtt?payload=ast=2"]),

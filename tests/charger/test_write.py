@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from clocks import Clock
+from paths import FIXTURES
 
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.channels.writable import find, parse
+from goe_exporter.charger import api_v1
 from goe_exporter.charger.write import Written, write
 from goe_exporter.errors import ChargerError, RefusedError, UsageError
 
@@ -18,7 +22,9 @@ from goe_exporter.errors import ChargerError, RefusedError, UsageError
 class Scripted:
     """A client that answers by a script and records the calls."""
 
-    def __init__(self, status: Callable[[Sequence[str]], dict[str, object]], api: int = 2) -> None:
+    def __init__(
+        self, status: Callable[[Sequence[str]], Mapping[str, object]], api: int = 2
+    ) -> None:
         self._status = status
         self._api = api
         self.calls: list[object] = []
@@ -42,7 +48,8 @@ def test_a_write_is_confirmed_by_the_read_back() -> None:
     client = Scripted(lambda _keys: {"ama": 16, "amp": 10 if clock.now >= 101 else 16})
     done = written(client, "max-current", "10", clock)
     assert (done.api, done.write.value, done.seconds) == (2, 10, 1.0)
-    assert client.calls == [("ama",), (2, "amp", 10), ("amp",), ("amp",), ("amp",)]
+    before, after = ("car", "amp", "ama"), ("car", "amp")
+    assert client.calls == [before, (2, "amp", 10), after, after, after]
 
 
 def test_a_write_without_effect() -> None:
@@ -82,13 +89,142 @@ def test_a_charger_that_goes_offline_during_the_read_back() -> None:
     assert 110 <= clock.now <= 111
 
 
+def field(name: str) -> dict[str, Any]:
+    """Return a status from the field."""
+    report: dict[str, Any] = json.loads((FIXTURES / "field" / f"{name}.json").read_bytes())
+    status: dict[str, Any] = report["status"]
+    return status
+
+
+class V1Hardware(Scripted):
+    """V1 or V2 hardware that answers with a status from the field, and `after` a write with more.
+
+    The change shows a second after the write.
+    """
+
+    def __init__(self, name: str, clock: Clock, after: Mapping[str, object]) -> None:
+        start = clock.now
+
+        def status(_keys: Sequence[str]) -> dict[str, object]:
+            shown = after if clock.now >= start + 1 else {}
+            return api_v1.status(field(name) | shown)
+
+        super().__init__(status, api=1)
+
+
+def test_a_temporary_current_that_shows_as_the_current() -> None:
+    """No status of V1/V2 hardware has `amx`; there `amp` shows it (docs/protocol.md §5.1)."""
+    clock = Clock(100.0)
+    client = V1Hardware("write-v1-amx-write-only-V2", clock, {"amp": "10"})
+    done = written(client, "max-current-temporary", "10A", clock)
+    assert (done.write.key, done.write.value, done.seconds) == ("tcl", 10, 1.0)
+    assert (done.shown_as, done.notes) == ("max-current", ())
+
+
+def test_a_temporary_current_above_the_current() -> None:
+    """Since 042 `amp` bounds `amx`: where only `amp` shows, the write had no effect."""
+    clock = Clock(100.0)
+    client = V1Hardware("write-v1-amx-above-amp-042", clock, {})
+    with pytest.raises(RefusedError) as refused:
+        written(client, "max-current-temporary", "10A", clock)
+    words = "max-current-temporary had no effect: max-current still limits the current to 6 A"
+    assert str(refused.value) == words
+
+
+def test_a_temporary_current_above_the_current_that_shows() -> None:
+    """If 042 shows `amx`, the write is confirmed, with the note that `amp` bounds it."""
+    clock = Clock(100.0)
+    client = V1Hardware("write-v1-amx-above-amp-042", clock, {"amx": "10"})
+    done = written(client, "max-current-temporary", "10A", clock)
+    assert (done.seconds, done.shown_as) == (1.0, "")
+    assert done.notes == ("max-current still limits the current to 6 A",)
+
+
+def test_a_temporary_current_that_is_ignored() -> None:
+    """Where `amp` shows the current and stays above, nothing happened."""
+    clock = Clock(100.0)
+    client = V1Hardware("write-v1-amx-write-only-V2", clock, {})
+    with pytest.raises(RefusedError) as refused:
+        written(client, "max-current-temporary", "10A", clock)
+    assert str(refused.value) == (
+        "max-current-temporary did not change: the charger accepted the request but still"
+        " reports max-current 16 A"
+    )
+
+
+EXPIRES = "it expires after 10 minutes unless it is set again, then max-current applies"
+
+
+@pytest.mark.parametrize(
+    ("text", "amp", "value", "notes"),
+    [
+        ("8", 16, 8, (EXPIRES,)),
+        ("16", 16, 16, (EXPIRES,)),
+        ("16", 10, 16, ("max-current still limits the current to 10 A", EXPIRES)),
+        ("16", None, 16, (EXPIRES,)),
+        ("off", 16, None, ()),
+    ],
+)
+def test_the_temporary_current_of_api_v2(
+    text: str, amp: object, value: object, notes: tuple[str, ...]
+) -> None:
+    """`tcl` is confirmed by itself; it expires, and `amp` bounds it (docs/protocol.md §5.1)."""
+    clock = Clock(100.0)
+
+    def status(_keys: Sequence[str]) -> dict[str, object]:
+        return field("v2-tcl") | {"ama": 32, "amp": amp, "tcl": value if clock.now > 100 else 9}
+
+    done = written(Scripted(status), "max-current-temporary", text, clock)
+    assert (done.write.key, done.write.value, done.shown_as) == ("tcl", value, "")
+    assert done.notes == notes
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("max-current-temporary", "8"), ("max-current-temporary", "off"), ("phases", "1")],
+)
+def test_a_setting_that_the_charger_does_not_have(name: str, text: str) -> None:
+    """A v2 status without the key means a charger without the setting; nothing is written."""
+    client = Scripted(lambda _keys: {"car": 1, "amp": 16, "ama": 16})
+    with pytest.raises(UsageError, match=rf"^this charger has no {name} ") as refused:
+        written(client, name, text, Clock())
+    assert len(client.calls) == 1
+    hint = "; use max-current (6 to 16 A in whole amperes) instead"
+    assert str(refused.value).endswith(hint) == (name == "max-current-temporary")
+
+
+def test_a_key_that_is_missing_from_the_read_back() -> None:
+    """On API v2 a missing key does not confirm that a setting is off."""
+
+    def status(_keys: Sequence[str]) -> dict[str, object]:
+        return {"car": 1} | ({"dwo": 5000} if len(client.calls) == 1 else {})
+
+    client = Scripted(status)
+    with pytest.raises(RefusedError, match=r"still reports no value$"):
+        written(client, "session-energy-limit", "off", Clock(100.0))
+
+
 @pytest.mark.parametrize("text", ["NaN", "33", "", "10 bananas"])
-def test_no_request_for_a_text_that_no_charger_accepts(text: str) -> None:
-    """A text that no API accepts is refused without a request."""
-    client = Scripted(lambda _keys: {})
-    with pytest.raises(UsageError):
+def test_a_text_that_no_charger_accepts(text: str) -> None:
+    """A text that no API accepts is refused with what this charger accepts; nothing is written."""
+    client = Scripted(lambda _keys: {"car": 1, "amp": 10, "ama": 16})
+    with pytest.raises(UsageError) as refused:
         written(client, "max-current", text, Clock())
-    assert client.calls == []
+    words = f"max-current: this charger accepts 6 to 16 A in whole amperes, not {text!r}"
+    assert str(refused.value) == words
+    assert client.calls == [("car", "amp", "ama")]
+
+
+@pytest.mark.parametrize("text", ["33", "10"])
+def test_a_charger_that_does_not_answer(text: str) -> None:
+    """A text that no API accepts is refused even if the charger does not answer."""
+
+    def status(_keys: Sequence[str]) -> dict[str, object]:
+        raise ChargerError("refused", "box refuses the connection")
+
+    expected = UsageError if text == "33" else ChargerError
+    with pytest.raises(expected):
+        written(Scripted(status), "max-current", text, Clock())
 
 
 @pytest.mark.parametrize(

@@ -30,12 +30,18 @@ ROWS = [
     ("grid-frequency", ("goe_grid_frequency_hertz", "grid_frequency_hz", "Hz", "v2", ""), ""),
     (
         "max-current",
-        ("goe_max_current_amperes", "max_current_a", "A", "v1 v2", "6 to 32 A"),
+        ("goe_max_current_amperes", "max_current_a", "A", "v1 v2", "6 to 32 A in whole amperes"),
         "maxCurrent",
     ),
     (
         "max-current-temporary",
-        ("goe_max_current_temporary_amperes", "max_current_temporary_a", "A", "v1", "6 to 32 A"),
+        (
+            "goe_max_current_temporary_amperes",
+            "max_current_temporary_a",
+            "A",
+            "v1 v2",
+            "v1: 6 to 32 A in whole amperes; v2: off, or 6 to 32 A in whole amperes",
+        ),
         "maxCurrentTemp",
     ),
     ("phases", ("goe_phases", "phases", "", "v1 v2", "v2: auto, 1 or 3"), "phases"),

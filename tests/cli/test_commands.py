@@ -21,11 +21,14 @@ from goe_exporter.cli import main
 from goe_exporter.simulator import FAULTS, Car, Charger, Simulator
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from commands import Goe, Launch
 
-COMMANDS = ("serve", "demo", "read", "set", "channels", "simulate")
+    from goe_exporter.simulator import Box
+
+COMMANDS = ("serve", "demo", "read", "set", "capture", "channels", "simulate")
 
 
 def command(name: str) -> click.Command:
@@ -58,7 +61,13 @@ VARIABLES = {
         "--log-format": "LOG_FORMAT",
         "--log-level": "LOG_LEVEL",
     },
-    "read": {"--api": "API", "--token-file": "TOKEN_FILE", "--format": "FORMAT"},
+    "read": {
+        "--config": "CONFIG",
+        "--api": "API",
+        "--token-file": "TOKEN_FILE",
+        "--format": "FORMAT",
+    },
+    "capture": {"--api": "API", "--token-file": "TOKEN_FILE", "--output": "CAPTURE_OUTPUT"},
     "set": {"--api": "API", "--token-file": "TOKEN_FILE", "--dry-run": "DRY_RUN"},
     "channels": {
         "--format": "CHANNELS_FORMAT",
@@ -158,12 +167,13 @@ HTTP = ["requests", "urllib3"]
         (["--help"], [*SERVING, *SINKS, *HTTP, "rich"], []),
         (["channels", "--format", "markdown"], [*SERVING, *HTTP], []),
         (["read", "127.0.0.1:1"], [*SERVING, *SINKS, "rich"], HTTP),
+        (["capture", "CHARGER"], [*SERVING, *SINKS, "rich"], HTTP),
         (["read", "CHARGER", "--format", "json"], [*SERVING, *SINKS, "rich"], HTTP),
         (["read", "CHARGER", "--format", "table"], [*SERVING, *SINKS], [*HTTP, "rich"]),
         (["set", "CHARGER", "max-current", "10"], [*SERVING, *SINKS, "rich"], HTTP),
         (["push", "--config", "/nonexistent"], WEB, ["pydantic"]),
     ],
-    ids=["help", "channels", "failed-read", "json", "table", "set", "push"],
+    ids=["help", "channels", "failed-read", "capture", "json", "table", "set", "push"],
 )
 def test_a_command_imports_only_what_it_needs(
     simulator: Simulator, arguments: list[str], absent: list[str], present: list[str]
@@ -227,8 +237,13 @@ def test_a_command_imports_only_what_it_needs(
             ["serve", "a", "--config.check", "--token-file", "/nonexistent"],
             "cannot read the token file /nonexistent: No such file or directory",
         ),
-        (["read"], "Missing argument '[NAME=]HOST'."),
-        (["read", "a", "b"], "Got unexpected extra argument (b)"),
+        (["read"], "no charger: give [NAME=]HOST, or --config FILE with chargers"),
+        (["read", "a", "a"], "chargers: duplicate charger name 'a'"),
+        (["read", "x=a", "x=b"], "chargers: duplicate charger name 'x'"),
+        (
+            ["read", "--config", "/nonexistent"],
+            "cannot read /nonexistent: No such file or directory",
+        ),
         (
             ["read", "a:99999"],
             (
@@ -508,6 +523,95 @@ def test_read_as_a_table(goe: Goe, model: str) -> None:
     assert words["charging-allowed"] == ["yes"]
     assert words["serial"] == ["218042"]
     assert words["phase-voltage"][0] == "L1"
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[tuple[Box, Box, str]]:
+    """Yield two chargers, and the path of a configuration with both."""
+    with standing_still() as simulator:
+        garage, carport = simulator.add(charging("V4")), simulator.add(charging("V2"))
+        path = tmp_path / "config.yaml"
+        path.write_text(
+            "chargers:\n"
+            f"- {{name: garage, host: '{garage.address}', labels: {{site: home}}}}\n"
+            f"- {{name: carport, host: '{carport.address}'}}\n"
+        )
+        yield garage, carport, str(path)
+
+
+def test_read_several(goe: Goe, two: tuple[Box, Box, str]) -> None:
+    """Several hosts are read at once, in the given order, in every format."""
+    garage, carport, _path = two
+    hosts = (f"garage={garage.address}", f"carport={carport.address}")
+    outcome = goe("read", *hosts)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert [line for line in outcome.out.splitlines() if "  API v" in line] == [
+        "garage  API v2",
+        "carport  API v1",
+    ]
+    found = json.loads(goe("read", *hosts, "--format", "json").out)["chargers"]
+    assert [(each["name"], each["readings"]["max_current"]) for each in found] == [
+        ("garage", 13),
+        ("carport", 13),
+    ]
+    found = samples(goe("read", *hosts, "--format", "prometheus").out)
+    assert found['goe_max_current_amperes{charger="garage"}'] == 13
+    assert found['goe_max_current_amperes{charger="carport"}'] == 13
+    lines = goe("read", *hosts, "--format", "influx").out.splitlines()
+    assert [line.split(",")[1] for line in lines] == ["charger=garage", "charger=carport"]
+
+
+def test_read_a_configuration(goe: Goe, two: tuple[Box, Box, str]) -> None:
+    """`--config` reads all chargers of a configuration with their labels, or those named."""
+    garage, carport, path = two
+    found = json.loads(goe("read", "--config", path, "--format", "json").out)["chargers"]
+    assert [each["name"] for each in found] == ["garage", "carport"]
+    assert found[0]["labels"] == {"site": "home"}
+    asked = carport.requests
+    found = json.loads(goe("read", "garage", "--config", path, "--format", "json").out)
+    assert (found["name"], found["host"], found["labels"]) == (
+        "garage",
+        garage.address,
+        {"site": "home"},
+    )
+    both = goe("read", "garage", f"other={carport.address}", "--config", path, "--format", "influx")
+    assert [line.split(",")[1] for line in both.out.splitlines()] == [
+        "charger=garage",
+        "charger=other",
+    ]
+    assert carport.requests == asked + 2  # it was polled once, after API v2 was not found
+
+
+def test_read_several_of_which_some_fail(goe: Goe, two: tuple[Box, Box, str]) -> None:
+    """A charger that fails does not hide the others: exit 1, with one line for all failures."""
+    garage, carport, path = two
+    carport.close()
+    words = (
+        f"goe-exporter: 1 of 2 chargers failed: carport: {carport.address} refuses the connection\n"
+    )
+    outcome = goe("read", "--config", path)
+    assert (outcome.status, outcome.err) == (1, words)
+    assert outcome.out.startswith("garage  API v2\n")
+    assert "carport" not in outcome.out
+    outcome = goe("read", "--config", path, "--format", "json")
+    found = json.loads(outcome.out)["chargers"]
+    assert [(each["up"], each["failure"]) for each in found] == [(True, None), (False, "refused")]
+    found = samples(goe("read", "--config", path, "--format", "prometheus").out)
+    assert (found['goe_up{charger="garage"}'], found['goe_up{charger="carport"}']) == (1, 0)
+    garage.close()
+    outcome = goe("read", "--config", path)
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err.startswith("goe-exporter: 2 of 2 chargers failed: garage: ")
+    assert outcome.err.count("\n") == 1
+
+
+def test_read_an_empty_configuration(goe: Goe, tmp_path: Path) -> None:
+    """A configuration without chargers is wrong usage."""
+    path = tmp_path / "config.yaml"
+    path.write_text("refresh_interval: 10s\n")
+    outcome = goe("read", "--config", str(path))
+    message = "no charger: give [NAME=]HOST, or --config FILE with chargers"
+    assert outcome == (2, "", f"goe-exporter: {message}\n")
 
 
 def test_requests_of_a_read(goe: Goe) -> None:

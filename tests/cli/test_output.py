@@ -131,6 +131,7 @@ def on_a_terminal(*arguments: str) -> bytes:
     return bytes(written)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("output", ["table", "json", "prometheus"])
 def test_a_hostile_name_on_a_terminal(output: str) -> None:
     """No control sequence of a name reaches the terminal, in any format."""
@@ -166,7 +167,7 @@ def test_numbered_parts_have_a_colon(capsys: pytest.CaptureFixture[str]) -> None
     status = {"cards": [{"energy": 1500}, {"energy": 0}], "nrg": [230, 231, 229] + [0] * 13}
     readings = decode(status, 2).readings
     snapshot = Snapshot("garage", 2, 1.0, 1.0, readings)
-    print_readings(ChargerView("garage", "192.0.2.1", PollStats(), snapshot, 0.0))
+    print_readings([ChargerView("garage", "192.0.2.1", PollStats(), snapshot, 0.0)])
     shown = capsys.readouterr().out
     assert "1: 1500  2: 0" in shown
     assert "L1 230  L2 231  L3 229" in shown

@@ -25,14 +25,19 @@ ON_V3 = [
     ("session-energy-limit", "off", "off", "energy_limit_wh", None, "/api/set?dwo=null"),
     ("force-state", "off", "off", "force", 1, "/api/set?frc=1"),
     ("forceState", "on", "on", "force", 2, "/api/set?frc=2"),
+    ("forceState", "1", "off", "force", 1, "/api/set?frc=1"),
     ("phases", "1", "1", "phase_mode", 1, "/api/set?psm=1"),
     ("phases", "3", "3", "phase_mode", 2, "/api/set?psm=2"),
     ("access", "wait", "wait", "access", 1, "/api/set?acs=1"),
     ("accessConfiguration", "evcms", "evcms", "access", 2, "/api/set?acs=2"),
+    ("accessConfiguration", "RFID", "wait", "access", 1, "/api/set?acs=1"),
+    ("sessionChargeEnergyLimit", "0", "off", "energy_limit_wh", None, "/api/set?dwo=null"),
     ("transaction", "3", "3", "transaction", 3, "/api/set?trx=3"),
     ("transaction", "off", "off", "transaction", None, "/api/set?trx=null"),
     ("awattar-max-price", "12.5", "12.5 ct", "price_limit_ct", 12.5, "/api/set?awp=12.5"),
     ("awattar-max-price", "-5", "-5 ct", "price_limit_ct", -5, "/api/set?awp=-5"),
+    ("max-current-temporary", "8", "8 A", "tcl", 8, "/api/set?tcl=8"),
+    ("maxCurrentTemp", "off", "off", "tcl", None, "/api/set?tcl=null"),
 ]
 # The same, without the printed value.
 ON_V2 = [
@@ -56,7 +61,12 @@ ON_V2 = [
     ("allowCharging", "on", "force", 0, "/mqtt?payload=alw=1"),
     ("access", "scheduler", "access", 3, "/mqtt?payload=ast=3"),
     ("accessConfiguration", "automatic", "access", 2, "/mqtt?payload=ast=2"),
+    ("accessConfiguration", "TIMER", "access", 3, "/mqtt?payload=ast=3"),
+    ("allowCharging", "OFF", "force", 1, "/mqtt?payload=alw=0"),
 ]
+
+
+MAX_CURRENT = "max-current: this charger accepts 6 to 16 A in whole amperes"
 
 
 @pytest.fixture(autouse=True)
@@ -79,9 +89,10 @@ def test_alw_on_launch_firmware(
     assert box.charger.allowed is False
 
 
-def contrary(model: str) -> Charger:
+def contrary(model: str, firmware: str | None = None) -> Charger:
     """Return a charger with other settings than those that the tests write."""
-    charger = Charger(model)
+    charger = Charger(model, firmware)
+    charger.tcl, charger.tcl_until_s = 10, 600.0
     charger.energy_limit_wh, charger.limit_memory = 3000.0, 30
     charger.transaction = 7 if charger.hardware.v2 else None
     charger.advance(2)
@@ -105,12 +116,12 @@ def test_on_v3(
     requests: str,
 ) -> None:
     """On V3 each channel is written through API v2, takes effect, and is reported."""
-    box = simulator.add(contrary("V3"))
+    box = simulator.add(contrary("V3", "60.5"))
     outcome = goe("set", f"garage={box.address}", channel, text)
     assert (outcome.status, outcome.err) == (0, "")
     name = find(CHANNELS, channel).option
     assert outcome.out.startswith(f"garage: {name} is now {shown} (reported by the charger after ")
-    assert outcome.out.endswith(" s, API v2)\n")
+    assert " s, API v2)" in outcome.out
     assert getattr(box.charger, attribute) == value
     assert writes(box) == requests.split()
 
@@ -153,7 +164,9 @@ def test_the_chargers_own_limit(simulator: Simulator, goe: Goe, model: str) -> N
     box = simulator.add(Charger(model, variant=11))
     outcome = goe("set", box.address, "max-current", "20")
     assert outcome.status == 2
-    assert outcome.err == "goe-exporter: max-current: 6 to 16 A on this charger, not '20'\n"
+    assert outcome.err == (
+        "goe-exporter: max-current: this charger accepts 6 to 16 A in whole amperes, not '20'\n"
+    )
     assert box.requests > 0
     assert writes(box) == []
     assert goe("set", box.address, "max-current", "16").status == 0
@@ -173,7 +186,7 @@ def test_a_silent_refusal_of_api_v1(simulator: Simulator, goe: Goe) -> None:
     assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err == (
         "goe-exporter: max-current-temporary did not change:"
-        " the charger accepted the request but still reports no value\n"
+        " the charger accepted the request but still reports max-current 16 A\n"
     )
     assert writes(box) == ["/mqtt?payload=amx=10"]
 
@@ -250,6 +263,8 @@ def test_a_v2_channel_on_a_v1_charger(simulator: Simulator, goe: Goe, channel: s
     text = "off" if channel == "force-state" else "1"
     outcome = goe("set", box.address, channel, text)
     message = f"{channel} cannot be written through API v1, only through API v2"
+    if channel == "force-state":
+        message += "; use charging-allowed (off or on) instead"
     assert outcome == (2, "", f"goe-exporter: {message}\n")
     assert writes(box) == []
 
@@ -257,12 +272,56 @@ def test_a_v2_channel_on_a_v1_charger(simulator: Simulator, goe: Goe, channel: s
 def test_a_v1_channel_on_a_v2_charger(simulator: Simulator, goe: Goe) -> None:
     """A channel of API v1 is rejected too, unless `--api 1` selects the legacy API."""
     box = simulator.add(Charger("V3"))
-    outcome = goe("set", box.address, "maxCurrentTemp", "10")
-    message = "max-current-temporary cannot be written through API v2, only through API v1"
+    outcome = goe("set", box.address, "charging-allowed", "on")
+    message = (
+        "charging-allowed cannot be written through API v2, only through API v1;"
+        " use force-state (neutral, off or on) instead"
+    )
     assert outcome == (2, "", f"goe-exporter: {message}\n")
     assert writes(box) == []
-    assert goe("set", "--api", "1", box.address, "maxCurrentTemp", "10").status == 0
-    assert box.charger.amx == 10
+    assert goe("set", "--api", "1", box.address, "allowCharging", "off").status == 0
+    assert box.charger.force == 1
+
+
+def test_a_temporary_current_on_v2_hardware(simulator: Simulator, goe: Goe) -> None:
+    """V2 hardware shows the temporary current as max-current (docs/protocol.md §5.1)."""
+    box = simulator.add(Charger("V2", firmware="041.0"))
+    outcome = goe("set", f"garage={box.address}", "max-current-temporary", "10")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.startswith(
+        "garage: max-current-temporary is now 10 A (reported by the charger as max-current after "
+    )
+    assert outcome.out.endswith(" s, API v1)\n")
+    assert (box.charger.amp, box.charger.amx) == (16, 10)
+
+
+def test_a_temporary_current_above_the_current(simulator: Simulator, goe: Goe) -> None:
+    """With 042, max-current bounds the temporary current; the output says so."""
+    charger = Charger("V2", firmware="042.0")
+    charger.amp = 6
+    box = simulator.add(charger)
+    outcome = goe("set", f"garage={box.address}", "max-current-temporary", "10")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.startswith("garage: max-current-temporary is now 10 A (reported by")
+    assert outcome.out.endswith(" s, API v1); max-current still limits the current to 6 A\n")
+
+
+def test_a_temporary_current_of_api_v2(simulator: Simulator, goe: Goe) -> None:
+    """With API v2 the temporary current expires; the output says so."""
+    box = simulator.add(Charger("PRO"))
+    outcome = goe("set", box.address, "max-current-temporary", "8")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.endswith(
+        " s, API v2); it expires after 10 minutes unless it is set again, then max-current"
+        " applies\n"
+    )
+    assert box.charger.allowed_a is None or box.charger.allowed_a <= 8
+    refused = goe("set", simulator.add(Charger("V3", "055.7")).address, "maxCurrentTemp", "8")
+    assert refused.status == 1
+    assert refused.err.endswith(
+        "refused tcl=8: 'tcl: tried to set api key without setter (8)';"
+        " use max-current (6 to 16 A in whole amperes) instead\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -271,25 +330,36 @@ def test_a_v1_channel_on_a_v2_charger(simulator: Simulator, goe: Goe) -> None:
         ("power", "1", "power is read-only; writable channels: session-energy-limit, "),
         ("powerAll", "1", "power is read-only; writable channels: session-energy-limit, "),
         ("nosuch", "1", "unknown channel 'nosuch'; writable channels: session-energy-limit, "),
-        ("max-current", "NaN", "max-current: 6 to 32 A, not 'NaN'\n"),
-        ("max-current", "10 bananas", "max-current: 6 to 32 A, not '10 bananas'\n"),
-        ("max-current", "33", "max-current: 6 to 32 A, not '33'\n"),
-        ("max-current", "", "max-current: 6 to 32 A, not ''\n"),
-        ("max-current", "-6", "max-current: 6 to 32 A, not '-6'\n"),
-        ("force-state", "\x1b[31mon", "force-state: neutral, off or on, not '\\x1b[31mon'\n"),
-        ("phases", "2", "phases: auto, 1 or 3, not '2'\n"),
+        ("maxcurrent", "1", "unknown channel 'maxcurrent'; did you mean max-current?; writable "),
+        ("max-current", "NaN", f"{MAX_CURRENT}, not 'NaN'\n"),
+        ("max-current", "10 bananas", f"{MAX_CURRENT}, not '10 bananas'\n"),
+        ("max-current", "33", f"{MAX_CURRENT}, not '33'\n"),
+        ("max-current", "", f"{MAX_CURRENT}, not ''\n"),
+        ("max-current", "-6", f"{MAX_CURRENT}, not '-6'\n"),
+        (
+            "force-state",
+            "\x1b[31mon",
+            "force-state: this charger accepts neutral, off or on, not '\\x1b[31mon'\n",
+        ),
+        ("phases", "2", "phases: this charger accepts auto, 1 or 3, not '2'\n"),
+        (
+            "access",
+            "scheduler",
+            "access: this charger accepts open, wait or evcms, not 'scheduler'\n",
+        ),
+        ("access", "closed", "access: this charger accepts open, wait or evcms, not 'closed'\n"),
     ],
 )
 def test_a_value_that_no_charger_accepts(
     simulator: Simulator, goe: Goe, channel: str, text: str, message: str
 ) -> None:
-    """A value that no charger accepts is exit 2 and one line, without any request."""
+    """A value that this charger does not accept is exit 2 and one line, without a write."""
     box = simulator.add(Charger("V3"))
     outcome = goe("set", box.address, channel, text)
     assert (outcome.status, outcome.out) == (2, "")
     assert outcome.err.startswith(f"goe-exporter: {message}")
     assert outcome.err.count("\n") == 1
-    assert box.requests == 0
+    assert writes(box) == []
 
 
 @pytest.mark.parametrize(
@@ -330,7 +400,8 @@ def test_dry_run_of_a_bad_value(simulator: Simulator, goe: Goe) -> None:
     """A dry run rejects the same values."""
     box = simulator.add(Charger("V3"))
     outcome = goe("set", box.address, "max-current", "33", "--dry-run")
-    assert outcome == (2, "", "goe-exporter: max-current: 6 to 32 A, not '33'\n")
+    assert outcome.status == 2
+    assert outcome.err == "goe-exporter: max-current: 6 to 32 A in whole amperes, not '33'\n"
     outcome = goe("set", box.address, "phases", "1", "--api", "1", "--dry-run")
     assert outcome.status == 2
     assert box.requests == 0

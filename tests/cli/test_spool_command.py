@@ -178,7 +178,7 @@ def test_drain_with_a_rejected_line(goe: Goe, influxdb: InfluxDB, tmp_path: Path
     assert (outcome.status, outcome.err) == (0, "")
     assert outcome.out.endswith(
         "6 points delivered, 0 rejected\n"
-        "1 parked after a rejection; the agent sends them again minutes later\n"
+        "1 parked after a rejection: drain again in two minutes, or start the exporter\n"
     )
     assert len(influxdb.points()) == 6
     status = goe("spool", "status", "--config", config).out
@@ -317,7 +317,7 @@ def test_drain_with_a_clock_that_nobody_confirms(
     if not waits:
         pytest.skip("the kernel vouches for the clock of this machine")
     push_config(tmp_path, influxdb.url, {})
-    monkeypatch.setattr(clock.Timekeeper.__init__, "__defaults__", (
+    monkeypatch.setattr(clock.TrustedClock.__init__, "__defaults__", (
         lambda: 2_000_000_000.0, clock.uptime, lambda: False,
     ))  # fmt: skip
     outcome = goe("spool", "drain", "--config", str(config))

@@ -27,7 +27,7 @@ with atheris.instrument_imports(
 from tests.fuzz import corpus
 
 BUILD = Path("build/fuzz")
-MOST_KEPT = 60
+MAX_KEPT = 60
 LONGEST_KEPT = 400
 
 
@@ -69,7 +69,7 @@ def keep(name: str) -> None:
     )
     reaching = sorted((path.read_bytes() for path in smallest.iterdir()), key=len)
     breaking = [path.read_bytes() for path in BUILD.glob(f"{name}-crash-*")]
-    found = [*breaking, *reaching[:MOST_KEPT]]
+    found = [*breaking, *reaching[:MAX_KEPT]]
     corpus.keep(name, [data for data in found if len(data) <= LONGEST_KEPT])
 
 

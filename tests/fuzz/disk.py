@@ -12,7 +12,7 @@ import tempfile
 import zlib
 from pathlib import Path
 
-from goe_exporter.durable.clock import EARLIEST, Timekeeper
+from goe_exporter.durable.clock import EARLIEST, TrustedClock
 from goe_exporter.errors import UsageError
 from goe_exporter.influx import dead_letters, line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters
@@ -194,7 +194,7 @@ def clock(data: bytes) -> None:
     (folder / "clock").write_bytes(data)
     for wall in _WALLS[:2]:
         try:
-            keeper = Timekeeper(
+            keeper = TrustedClock(
                 folder / "clock",
                 _BOOT,
                 lambda: wall,  # noqa: B023
@@ -233,12 +233,13 @@ def held(data: bytes) -> None:
             place = source.below(len(raw) + 1)
             raw = raw[:place] + source.take(20) + raw[place + source.below(20) :]
         stored.append(raw.replace(b"\0", b"0"))
-    keeper = Timekeeper(folder / "clock", _BOOT, lambda: _NOW, lambda: 5000.0, lambda: True)
+    keeper = TrustedClock(folder / "clock", _BOOT, lambda: _NOW, lambda: 5000.0, lambda: True)
     opened = UnstampedPoints(folder / "held", LIMIT, keeper, 0.0)
     try:
         opened.spool.extend(stored)
         found, end = opened.stamped()
-        assert opened.done(end)
+        opened.done(end)
+        assert opened.spool.pending == 0
     finally:
         opened.spool.close()
     assert len(found.lines) + len(found.untimed) == len(stored)
@@ -268,7 +269,7 @@ def letters(data: bytes) -> None:
     stored = [letter.replace(b"\0", b"0") for letter in stored]
     (folder / "dead" / "000000000001.log").write_bytes(b"".join(map(segments.record, stored)))
     for shown in dead_letters.letters(folder / "dead"):
-        assert isinstance(shown.words, str)
+        assert isinstance(shown.message, str)
         assert isinstance(shown.line, str)
         shown.line.encode("utf-8", "backslashreplace")
     queue = Spool(folder / "queue", LIMIT)

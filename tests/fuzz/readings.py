@@ -139,12 +139,12 @@ def outputs(data: bytes) -> None:
     readings = decode(status, api).readings
     time = source.below(65_536) * 1e6 + source.byte() / 7
     snapshot = Snapshot(name, api, time, 0.0, readings)
-    cycle = Poll(name, source.text(12), time, snapshot if source.below(8) else None)
-    _check_line(cycle, tags)
+    poll = Poll(name, source.text(12), time, snapshot if source.below(8) else None)
+    _check_line(poll, tags)
     view = ChargerView(name, "h", PollStats(up=True), snapshot, 0.0)
     json.loads(json.dumps(json_api.as_json(view), allow_nan=False).encode("ascii"))
     past = History()
-    past.take(cycle)
+    past.take(poll)
     timeline = past.timeline(name, 60, 5.0)
     json.dumps(json_api.history_json(view, 60, timeline), allow_nan=False)
     dear = source.below(8)  # these are the most expensive
@@ -157,28 +157,28 @@ def outputs(data: bytes) -> None:
         assert pages.overview([view], Locale("en")).encode()
 
 
-def _check_line(cycle: Poll, tags: dict[str, str]) -> None:
-    raw = line_protocol.line(cycle, tags).encode()
+def _check_line(poll: Poll, tags: dict[str, str]) -> None:
+    raw = line_protocol.line(poll, tags).encode()
     assert b"\n" not in raw
     assert b"\0" not in raw
     point = parsed(raw.decode())
     assert point.measurement == "goe_charger"
     assert (
         point.stamp
-        == line_protocol.milliseconds(cycle.time)
+        == line_protocol.milliseconds(poll.time)
         == round((line_protocol.timestamp(raw) or 0.0) * 1000)
     )
-    allowed = {"charger": cycle.charger, "serial": cycle.serial, **tags}
+    allowed = {"charger": poll.charger, "serial": poll.serial, **tags}
     for key, text in point.tags.items():
         assert any(
             line_protocol.tag_text(other) == key and line_protocol.tag_text(value) == text
             for other, value in allowed.items()
         ), (key, text)
-    assert ("charger" in point.tags) == (line_protocol.tag_text(cycle.charger) != "")
-    wanted: dict[str, object] = {"up": cycle.snapshot is not None}
-    if line_protocol.tag_text(cycle.charger) != cycle.charger:
-        wanted["charger_name"] = _kept(cycle.charger)
-    for reading in cycle.snapshot.readings if cycle.snapshot else ():
+    assert ("charger" in point.tags) == (line_protocol.tag_text(poll.charger) != "")
+    wanted: dict[str, object] = {"up": poll.snapshot is not None}
+    if line_protocol.tag_text(poll.charger) != poll.charger:
+        wanted["charger_name"] = _kept(poll.charger)
+    for reading in poll.snapshot.readings if poll.snapshot else ():
         channel, value = reading.channel, reading.value
         field = channel.field(reading.label if channel.label else "")
         if channel.kind is Kind.TEXT:

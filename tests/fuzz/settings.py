@@ -248,8 +248,7 @@ def values(data: bytes) -> None:
     limit = source.json(1) if source.below(4) == 0 else None
     text = source.text() if source.below(4) == 0 else source.rest().decode("utf-8", "replace")
     try:
-        write = writable.parse(channel, text, CHANNELS).through(api)
-        write.check_limit({"ama": limit})
+        write = writable.parse(channel, text).through(api, {"ama": limit})
     except UsageError as error:
         assert str(error).isprintable(), error
         return

@@ -209,6 +209,19 @@ def test_rate(folder: Path, text: str, seconds: float) -> None:
     assert WebSettings(str(path)).config.rate_limit.interval == pytest.approx(seconds)
 
 
+@pytest.mark.parametrize("name", ["cert_file", "key_file", "client_ca_file"])
+def test_fifo(folder: Path, name: str) -> None:
+    """A FIFO is refused at once; to open it would wait for a writer."""
+    os.mkfifo(folder / "fifo")
+    files = {"cert_file": "both.pem", "key_file": "both.pem", "client_ca_file": "both.pem"}
+    section = "".join(f"  {key}: {file}\n" for key, file in (files | {name: "fifo"}).items())
+    path = written(
+        folder, f"tls_server_config:\n  client_auth_type: RequireAndVerifyClientCert\n{section}"
+    )
+    with pytest.raises(ConfigError, match=r"fifo: not a regular file"):
+        WebSettings(str(path))
+
+
 @pytest.mark.parametrize("text", ["5", "-1s", "1d", "true", "s", "''"])
 def test_bad_rate(folder: Path, text: str) -> None:
     """Anything else is rejected."""

@@ -63,14 +63,14 @@ NAMES = [
 ]
 
 
-def cycle(
+def poll(
     *readings: Reading, name: str = "garage", serial: str = "012345", time: float = STAMP
 ) -> Poll:
     return Poll(name, serial, time, Snapshot(name, 2, time, 0.0, readings))
 
 
 def fields(*readings: Reading) -> dict[str, float | bool | str]:
-    return parsed(line_protocol.line(cycle(*readings), {})).fields
+    return parsed(line_protocol.line(poll(*readings), {})).fields
 
 
 def number(value: float, name: str = "power") -> Reading:
@@ -177,7 +177,7 @@ def test_kinds_and_types() -> None:
 )
 def test_numbers(value: float, text: str) -> None:
     """A number is a float with a point or an exponent, exact to the last bit."""
-    line = line_protocol.point(cycle(number(value)), {})
+    line = line_protocol.point(poll(number(value)), {})
     assert line.endswith(f",power_w={text}")
     assert fields(number(value))["power_w"] == value
 
@@ -195,14 +195,14 @@ def test_flags() -> None:
     """A flag is an unquoted true or false."""
     for value in (True, False):
         reading = Reading(ROWS["charging_allowed"], "", value)
-        assert line_protocol.point(cycle(reading), {}).endswith(
+        assert line_protocol.point(poll(reading), {}).endswith(
             f",charging_allowed={str(value).lower()}"
         )
 
 
 def test_states() -> None:
     """A state is its name and, as a second field, its code as a float."""
-    line = line_protocol.point(cycle(Reading(ROWS["car_state"], "", "charging", 2)), {})
+    line = line_protocol.point(poll(Reading(ROWS["car_state"], "", "charging", 2)), {})
     assert line.endswith(' up=true,car_state="charging",car_state_code=2.0')
 
 
@@ -217,7 +217,7 @@ def test_texts() -> None:
 
 def test_absent_is_no_field() -> None:
     """A snapshot without readings has only the field `up`."""
-    assert line_protocol.line(cycle(), {}) == (
+    assert line_protocol.line(poll(), {}) == (
         "goe_charger,charger=garage,serial=012345 up=true 1780000000123"
     )
 
@@ -250,7 +250,7 @@ def test_charger_that_never_answered() -> None:
 def test_whole_line() -> None:
     """A complete line, typed by hand."""
     found = line_protocol.line(
-        cycle(
+        poll(
             Reading(ROWS["phase_voltage"], "L1", 230.0),
             Reading(ROWS["phase_current"], "L1", 15.9),
             Reading(ROWS["energy"], "", 1_234_567.0),
@@ -281,8 +281,8 @@ def test_whole_line() -> None:
 def test_timestamps(seconds: float, stamp: int) -> None:
     """A timestamp is a whole number of ms, or of ns for Telegraf, rounded to ms in both."""
     assert line_protocol.milliseconds(seconds) == stamp
-    assert parsed(line_protocol.line(cycle(time=seconds), {})).stamp == stamp
-    line = line_protocol.line(cycle(time=seconds), {}, nanoseconds=True)
+    assert parsed(line_protocol.line(poll(time=seconds), {})).stamp == stamp
+    line = line_protocol.line(poll(time=seconds), {}, nanoseconds=True)
     assert parsed(line).stamp == stamp * 1_000_000
 
 
@@ -297,8 +297,8 @@ def stored(text: str) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_names_come_back(name: str) -> None:
     """A charger's name can be read back: from the tag if it can hold it, else from a field."""
-    point = parsed(line_protocol.line(cycle(number(1.0), name=name), {}))
-    assert "\n" not in line_protocol.line(cycle(number(1.0), name=name), {})
+    point = parsed(line_protocol.line(poll(number(1.0), name=name), {}))
+    assert "\n" not in line_protocol.line(poll(number(1.0), name=name), {})
     assert point.fields.get("charger_name", point.tags.get("charger")) == stored(name)
     assert point.fields["power_w"] == 1.0
     assert point.measurement == "goe_charger"
@@ -321,7 +321,7 @@ def test_names_come_back(name: str) -> None:
 )
 def test_escapes(name: str, tag: str) -> None:
     """A tag's value as it is written in the line."""
-    line = line_protocol.line(cycle(name=name), {})
+    line = line_protocol.line(poll(name=name), {})
     assert line.startswith(f"goe_charger,charger={tag},serial=")
     assert ("charger_name=" in line) == (line_protocol.tag_text(name) != name)
 
@@ -329,7 +329,7 @@ def test_escapes(name: str, tag: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_tags_are_safe_everywhere(name: str) -> None:
     """No tag has a backslash that only some servers read as an escape."""
-    point = parsed(line_protocol.line(cycle(name=name, serial=name), {"site": name, name: "x"}))
+    point = parsed(line_protocol.line(poll(name=name, serial=name), {"site": name, name: "x"}))
     for text in (*point.tags, *point.tags.values()):
         assert not re.search(r"\\([\\ ,=]|$)", text)
         assert text.isprintable()
@@ -338,7 +338,7 @@ def test_tags_are_safe_everywhere(name: str) -> None:
 
 def test_name_that_leaves_no_tag() -> None:
     """A name without any character for a tag is in the field only."""
-    point = parsed(line_protocol.line(cycle(name="\\"), {}))
+    point = parsed(line_protocol.line(poll(name="\\"), {}))
     assert "charger" not in point.tags
     assert point.fields["charger_name"] == "\\"
 
@@ -346,7 +346,7 @@ def test_name_that_leaves_no_tag() -> None:
 def test_tags_of_the_configuration() -> None:
     """Configured tags follow in order; one with an empty name or value is omitted."""
     tags = {"site": "Hof 3", "a": "x,y", "empty": "", "\n": "nameless", "z=z": "1"}
-    point = parsed(line_protocol.line(cycle(), tags))
+    point = parsed(line_protocol.line(poll(), tags))
     assert point.tags == {
         "a": "x,y", "charger": "garage", "serial": "012345", "site": "Hof 3", "z=z": "1"
     }  # fmt: skip
@@ -358,7 +358,7 @@ def test_any_text(name: str, text: str, tags: dict[str, str]) -> None:
     """Any name, text and tags give one valid, encodable line, and can be read back."""
     kept = {key: value for key, value in tags.items() if key and line_protocol.tag_text(key) == key}
     kept = {key: kept[key] for key in kept if key not in ("charger", "serial")}
-    line = line_protocol.line(cycle(Reading(ROWS["device_name"], "", text), name=name), kept)
+    line = line_protocol.line(poll(Reading(ROWS["device_name"], "", text), name=name), kept)
     point = parsed(line.encode().decode())
     sound = text.encode("utf-8", "replace").decode()
     assert point.fields["device_name"] == stored(sound)
@@ -371,7 +371,7 @@ def test_any_text(name: str, text: str, tags: dict[str, str]) -> None:
 @given(st.text(alphabet=st.sampled_from(list('\\ ,="a\n\t🚗')), max_size=12))
 def test_any_treacherous_name(name: str) -> None:
     """Any sequence of special characters can be read back."""
-    point = parsed(line_protocol.line(cycle(name=name), {"site": name}))
+    point = parsed(line_protocol.line(poll(name=name), {"site": name}))
     assert point.fields.get("charger_name", point.tags.get("charger", "")) == stored(name)
     for text in point.tags.values():
         assert not re.search(r"\\([\\ ,=]|$)", text)
@@ -380,7 +380,7 @@ def test_any_treacherous_name(name: str) -> None:
 @pytest.mark.parametrize("text", ["\ud83d", "\udc00\ud800", "ok \udcff"])
 def test_half_a_surrogate_pair(text: str) -> None:
     """A name from arguments that are not UTF-8 does not end the export."""
-    line = line_protocol.line(cycle(Reading(ROWS["model"], "", text), name=text), {"site": text})
+    line = line_protocol.line(poll(Reading(ROWS["model"], "", text), name=text), {"site": text})
     assert parsed(line.encode().decode()).measurement == "goe_charger"
 
 
@@ -411,7 +411,7 @@ def test_any_numbers(chance: random.Random, api: int) -> None:
 
 def _check_status(status: dict[str, object], api: int) -> None:
     readings = decode(status, api).readings
-    line = line_protocol.line(cycle(*readings), {})
+    line = line_protocol.line(poll(*readings), {})
     point = parsed(line.encode().decode())
     golden = json.loads(GOLDEN.read_text())
     assert all(golden[name] == kind for name, kind in types(point.fields).items())

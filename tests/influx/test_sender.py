@@ -169,7 +169,7 @@ def in_order(taken: Sequence[bytes]) -> list[bytes]:
 
 
 def words(dead: DeadLetters) -> list[tuple[object, object]]:
-    return [(letter.line, letter.words) for letter in letters(dead.spool.directory)]
+    return [(letter.line, letter.message) for letter in letters(dead.spool.directory)]
 
 
 def refused(dead: DeadLetters) -> list[bytes]:
@@ -901,7 +901,7 @@ def test_dead_letters_are_bounded(tmp_path: Path) -> None:
         dead.put(line(number), f"no {number}")
     size = sum(path.stat().st_size for path in (tmp_path / "dead").iterdir())
     assert 48 * 1024 < size <= 64 * 1024 + 100
-    kept = [letter.words for letter in letters(tmp_path / "dead")]
+    kept = [letter.message for letter in letters(tmp_path / "dead")]
     assert kept == [f"no {number}" for number in range(dead.spool.dropped, 2000)]
     assert 200 < len(kept) < 1000
     dead.close()
@@ -925,7 +925,7 @@ def test_dead_letters_hold_anything(dead: DeadLetters) -> None:
     dead.put(b"\xff\xfe", "")
     first, second = letters(dead.spool.directory)
     assert first.line == 'm x="ä\n🚗" 1'
-    assert first.words == 'say "no"\n\x1b[31m'
+    assert first.message == 'say "no"\n\x1b[31m'
     assert before <= first.time <= time.time()
     assert second.line == "\N{REPLACEMENT CHARACTER}" * 2
 

@@ -133,6 +133,7 @@ def test_password_in_a_url(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
         ({"spool_limit": "1000KiB"},
          "spool_limit: must be a size of 1MiB or more, such as 512MiB, not '1000KiB'"),
         ({"batch": 5001}, "batch: must be 5000 or less, not 5001"),
+        ({"batch": True}, "batch: must be a whole number, not true"),
     ],
 )  # fmt: skip
 def test_a_bad_section(section: dict[str, object], message: str) -> None:
@@ -167,4 +168,13 @@ def test_a_bad_ca_file(tmp_path: Path, content: str | None, reason: str) -> None
         path.write_text(content)
     assert refusal(ca_file=str(path)) == (
         f"config.yaml: influxdb.ca_file: cannot use {path}: {reason}"
+    )
+
+
+def test_a_ca_file_that_is_a_fifo(tmp_path: Path) -> None:
+    """It is refused at once; to open it would wait for a writer."""
+    path = tmp_path / "ca.pem"
+    os.mkfifo(path)
+    assert refusal(ca_file=str(path)) == (
+        f"config.yaml: influxdb.ca_file: cannot use {path}: not a regular file"
     )

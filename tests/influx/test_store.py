@@ -21,12 +21,12 @@ NOW = 1_780_000_000_000
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """Yield a store whose clock is not confirmed."""
-    keeper = store_module.Timekeeper
+    keeper = store_module.TrustedClock
 
     def unconfirmed(*args: object, **options: object) -> object:
         return keeper(*args, synchronised=lambda: False, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(store_module, "Timekeeper", unconfirmed)
+    monkeypatch.setattr(store_module, "TrustedClock", unconfirmed)
     opened = Store(tmp_path / "spool", LIMIT)
     yield opened
     opened.close()

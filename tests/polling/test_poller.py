@@ -24,7 +24,7 @@ from goe_exporter.simulator import Box, Car, Charger, Simulator
 SLOW_KEYS = {
     *("ama", "adi", "typ", "var", "fna", "acs", "lmo", "awp", "fup", "rbc", "cards", "rev", "styp"),
     *("c0e", "c1e", "c2e", "c3e", "c4e", "c5e", "c6e", "c7e", "c8e", "c9e"),
-    *("whs", "whg", "whb", "who", "eto_mid", "wh_mid", "cert", "cll"),
+    *("whs", "whg", "whb", "who", "eto_mid", "wh_mid", "cert", "cll", "tcl"),
 }
 LIVE_KEYS = {"nrg", "eto", "wh", "dwo", "car", "err", "alw", "frc", "amp", "acu", "tma", "sse"}
 ONLY_V2 = {"model", "device_name", "grid_frequency", "wifi_signal", "force_state", "pv_power"}

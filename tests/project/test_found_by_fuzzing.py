@@ -23,7 +23,7 @@ from goe_exporter.charger.client import Client
 from goe_exporter.charger.connection import connection
 from goe_exporter.charger.write import write
 from goe_exporter.config import strict_yaml, values
-from goe_exporter.durable.clock import Timekeeper
+from goe_exporter.durable.clock import TrustedClock
 from goe_exporter.errors import ConfigError, RefusedError, TransportError
 from goe_exporter.http_server.web_config import WebConfig
 from goe_exporter.influx import line_protocol
@@ -194,16 +194,16 @@ def test_timestamp_beyond_all_measure(digits: int) -> None:
 
 def test_tags_that_differ_only_in_what_no_tag_holds() -> None:
     """A server rejects a line with a duplicate tag; the charger's own has precedence."""
-    cycle = Poll("garage", "1", NOW, None)
-    point = line_protocol.point(cycle, {"charger ": "x", "site": "a", "site\\": "b", "site\n": "c"})
+    poll = Poll("garage", "1", NOW, None)
+    point = line_protocol.point(poll, {"charger ": "x", "site": "a", "site\\": "b", "site\n": "c"})
     assert point == "goe_charger,charger=garage,serial=1,site=a up=false"
 
 
 # influx: unstamped; durable: clock
 
 
-def _keeper(file: Path) -> Timekeeper:
-    return Timekeeper(file, "boot-2", lambda: NOW, lambda: 5000.0, lambda: True)
+def _keeper(file: Path) -> TrustedClock:
+    return TrustedClock(file, "boot-2", lambda: NOW, lambda: 5000.0, lambda: True)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,8 @@ def test_held_record_without_a_time(tmp_path: Path, record: bytes) -> None:
     found, end = held.stamped()
     assert found.lines == [b"p f=2 1799999000000"]
     assert len(found.untimed) == 1
-    assert held.done(end)
+    held.done(end)
+    assert held.spool.pending == 0
     held.spool.close()
 
 

@@ -89,7 +89,7 @@ class Canned:
 def test_poll(update_golden: bool) -> None:
     """Calls of decoding a status and keeping the snapshot."""
     poller = Poller("garage", "192.0.2.7", Canned())
-    check("refresh cycle", calls(poller.poll), update_golden)
+    check("poll", calls(poller.poll), update_golden)
 
 
 def test_request(speak: Callable[..., Speaker], update_golden: bool) -> None:

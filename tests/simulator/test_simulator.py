@@ -168,6 +168,63 @@ def test_temporary_current_is_forgotten() -> None:
     assert (charger.allowed_a, status_v1(charger)["amx"]) == (16, "16")
 
 
+def test_temporary_current_of_old_hardware() -> None:
+    """V2 hardware shows `amx` as `amp` until a reboot, and has no key `amx` (protocol §5.1)."""
+    charger = charging("V2")
+    answer = set_v1(charger, "amx=10")
+    assert (answer["amp"], "amx" in answer) == ("10", False)
+    assert status_v1(charger)["amp"] == "16"
+    charger.advance(10)
+    assert (charger.allowed_a, charger.amp) == (10, 16)
+    assert status_v1(charger)["amp"] == "10"
+    assert "amx" not in status_v1(charger)
+    charger.reboot()
+    charger.advance(10)
+    assert (charger.allowed_a, status_v1(charger)["amp"]) == (16, "16")
+
+
+@pytest.mark.parametrize(("amx", "amperes"), [(8, 8), (16, 10)])
+def test_temporary_current_since_042(amx: int, amperes: int) -> None:
+    """Since 042 `amx` cannot raise the current above `amp` (docs/protocol.md §5.1)."""
+    charger = Charger("V2", "042.0")
+    charger.amp = 10
+    charger.plug(Car(max_current_a=32, soc=0.1))
+    charger.advance(60)
+    set_v1(charger, f"amx={amx}")
+    charger.advance(10)
+    assert charger.allowed_a == amperes
+    assert status_v1(charger)["amp"] == "10"
+
+
+def test_temporary_limit_of_api_v2() -> None:
+    """`tcl` limits the current for ten minutes and does not touch `amp` (protocol §5.1)."""
+    charger = Charger("V4", "59.4")
+    charger.plug(Car(max_current_a=32, soc=0.1, battery_wh=90_000))
+    assert set_v2(charger, "tcl=8") == (200, {"tcl": True})
+    charger.advance(60)
+    assert (charger.allowed_a, status_v2(charger, ["amp", "tcl"])) == (8, {"amp": 16, "tcl": 8})
+    assert set_v2(charger, "tcl=20") == (200, {"tcl": True})
+    charger.advance(60)
+    assert charger.allowed_a == 16
+    charger.advance(600)
+    assert status_v2(charger, ["tcl"]) == {"tcl": None}
+    assert set_v2(charger, "tcl=8")[0] == 200
+    charger.advance(2)
+    assert set_v2(charger, "tcl=null")[0] == 200
+    charger.advance(2)
+    assert (charger.allowed_a, status_v2(charger, ["tcl"])) == (16, {"tcl": None})
+
+
+def test_temporary_limit_before_59() -> None:
+    """Before 59.4 `tcl` is null and has no setter."""
+    charger = Charger("V4", "56.9")
+    assert status_v2(charger, ["tcl"]) == {"tcl": None}
+    assert set_v2(charger, "tcl=8") == (
+        500,
+        {"tcl": "tcl: tried to set api key without setter (8)"},
+    )
+
+
 def test_variant_limits_the_current() -> None:
     """An 11 kW charger allows 16 A, a 22 kW charger 32 A, and refuses higher settings."""
     assert Charger("V4", variant=11).ama == 16

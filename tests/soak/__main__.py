@@ -1,4 +1,4 @@
-"""`python -m tests.soak --cycles N --seed S`: run, compare the counts, exit 1 if they differ."""
+"""`python -m tests.soak --polls N --seed S`: run, compare the counts, exit 1 if they differ."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Soak:
             seed, self.exporter, self.stations, self.guest, self.bucket, pause
         )
 
-    def run(self, cycles: int, told: Callable[[int], None]) -> list[Check]:
+    def run(self, polls: int, told: Callable[[int], None]) -> list[Check]:
         """Run, and return the results of the comparison."""
         self.exporter.configure(self.stations)
         self.exporter.start()
         try:
             _wait_for(self._all_up, "the first polls")
-            self.conductor.run(cycles, told)
+            self.conductor.run(polls, told)
             calm = self._calm()
             frozen = self._frozen()
         finally:
@@ -156,7 +156,7 @@ def _wait_for(condition: Callable[[], bool], what: str) -> None:
 def main() -> int:
     """Run the soak test with the options of the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("--cycles", type=int, default=500_000)
+    parser.add_argument("--polls", type=int, default=500_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pause", type=float, default=4.0, help="seconds between two faults")
     parser.add_argument("--folder", type=Path, help="keep spool and log in this directory")
@@ -167,7 +167,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         soak = Soak(folder, simulator, given.seed, given.pause)
         begun = time.monotonic()
-        found = soak.run(given.cycles, _told)
+        found = soak.run(given.polls, _told)
         print(f"\n{time.monotonic() - begun:.0f} s, seed {given.seed}\n")
     print("| event | count |\n|---|---|")
     for what, times in sorted(soak.conductor.counted().items()):
@@ -181,8 +181,8 @@ def main() -> int:
     return 0 if all(check.kept for check in found) else 1
 
 
-def _told(cycles: int) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {cycles} polls", file=sys.stderr, flush=True)
+def _told(polls: int) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {polls} polls", file=sys.stderr, flush=True)
 
 
 sys.exit(main())

@@ -79,9 +79,9 @@ class Conductor:
         self.not_applied: list[str] = []
         self._cards = _shuffled(CHARGER_EVENTS, random.Random(f"{seed} cards"))
         self._dealt: list[str] = []
-        self._cycles = 0
+        self._polls = 0
 
-    def run(self, cycles: int, on_progress: Callable[[int], None] = lambda _polls: None) -> None:
+    def run(self, number: int, on_progress: Callable[[int], None] = lambda _polls: None) -> None:
         """Cause events; `on_progress` receives the number of polls now and then."""
         tasks = [self._charger(index, each) for index, each in enumerate(self._stations)]
         tasks += [self._server(), self._clock(), self._reloads()]
@@ -89,7 +89,7 @@ class Conductor:
         begun = time.monotonic()
         due = [(begun + next(task), order) for order, task in enumerate(tasks)]
         heapq.heapify(due)
-        while self._exporter.running and not (self._cycles >= cycles and self._all_happened()):
+        while self._exporter.running and not (self._polls >= number and self._all_happened()):
             moment, order = heapq.heappop(due)
             time.sleep(max(moment - time.monotonic(), 0))
             heapq.heappush(due, (time.monotonic() + next(tasks[order]), order))
@@ -224,9 +224,9 @@ class Conductor:
     def _scrapes(self, on_progress: Callable[[int], None]) -> Task:
         while True:
             yield SCRAPE_SECONDS
-            before, self._cycles = self._cycles, polls(self._exporter.metrics())
-            if self._cycles // PROGRESS_POLLS > before // PROGRESS_POLLS:
-                on_progress(self._cycles)
+            before, self._polls = self._polls, polls(self._exporter.metrics())
+            if self._polls // PROGRESS_POLLS > before // PROGRESS_POLLS:
+                on_progress(self._polls)
 
     def _visits(self) -> Task:
         while True:

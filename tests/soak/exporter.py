@@ -71,7 +71,7 @@ def compress(wall: Callable[[], float]) -> None:
     for module, name in SHORTENED:
         setattr(modules[module], name, getattr(modules[module], name) / FACTOR)
     store, reload = modules["influx.store"], modules["service.reload"]
-    store.Timekeeper = partial(store.Timekeeper, wall=wall, synchronised=lambda: False)
+    store.TrustedClock = partial(store.TrustedClock, wall=wall, synchronised=lambda: False)
     reload.Poller = partial(reload.Poller, wall=wall)
     connection = modules["charger.connection"]
     connection.Client = partial(connection.Client, deadline_seconds=DEADLINE_SECONDS)

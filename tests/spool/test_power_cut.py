@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from power import WAYS, Disk
 
-from goe_exporter.durable.clock import Timekeeper
+from goe_exporter.durable.clock import TrustedClock
 from goe_exporter.influx import store as store_module
 from goe_exporter.influx.agent import Agent
 from goe_exporter.influx.dead_letters import DeadLetters, letters
@@ -187,12 +187,12 @@ def test_held_points(watch: Watch, folder: Path, monkeypatch: pytest.MonkeyPatch
     """A point that waits for the clock is always unstamped or in the queue, and in order."""
     clock = {"wall": 100.0, "up": 10.0}
     keeper = functools.partial(
-        Timekeeper,
+        TrustedClock,
         wall=lambda: clock["wall"],
         since_boot=lambda: clock["up"],
         synchronised=lambda: False,
     )
-    monkeypatch.setattr(store_module, "Timekeeper", keeper)
+    monkeypatch.setattr(store_module, "TrustedClock", keeper)
     monkeypatch.setattr(store_module, "boot", lambda: "boot-1")
     names: list[bytes] = []
 

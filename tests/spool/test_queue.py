@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from servers import PATIENCE_SECONDS, wait_for
 
 from goe_exporter.errors import UsageError
+from goe_exporter.spool import availability
 from goe_exporter.spool import queue as spool_module
 from goe_exporter.spool.queue import MAX_LINE_BYTES, Spool
 from goe_exporter.spool.segments import stored_cursor, stored_dropped, survey
@@ -88,6 +89,11 @@ def drained(spool: Spool, most: int = 1000) -> list[bytes]:
         spool.commit(batch.end)
     spool.commit(batch.end)
     return found
+
+
+def in_order(found: list[bytes]) -> list[bytes]:
+    """Return lines in the order of their timestamps, each once: a repetition does no harm."""
+    return sorted({*found}, key=lambda each: int(each.rpartition(b" ")[2]))
 
 
 def segments(folder: Path) -> list[Path]:
@@ -875,6 +881,26 @@ def test_another_disk_is_mounted(small_disk: Path) -> None:
 
 
 @pytest.mark.system
+def test_disk_that_is_mounted_late(tmp_path: Path, small_disk: Path) -> None:
+    """A file system mounted below the old one is used: it was mounted after the start."""
+    place = tmp_path / "data"
+    place.mkdir()
+    spool = Spool(place / "spool", SMALL)
+    fill(spool, 0, 10)
+    mount("--bind", str(small_disk), str(place))
+    try:
+        fill(spool, 10, 20)
+        assert (spool.unavailable, spool.dropped) == ("", 0)
+        assert survey(small_disk / "spool").pending == 10
+    finally:
+        umount(place)
+    fill(spool, 20, 30)
+    assert "nothing is mounted on" in spool.unavailable
+    spool.close()
+    assert survey(place / "spool").pending == 10
+
+
+@pytest.mark.system
 def test_memory_is_bounded(
     opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
 ) -> None:
@@ -1128,38 +1154,134 @@ def test_directory_in_place_of_a_segment(opened: Open, folder: Path) -> None:
     assert drained(opened(SMALL)) == lines(0, 10)
 
 
-def test_sync_that_fails(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line that was written but not synced still waits, so it is not counted as dropped."""
+@pytest.mark.parametrize("call", ["write", "fdatasync"])
+def test_disk_that_fails(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]], call: str
+) -> None:
+    """Lines wait in memory and are delivered from there; the disk is tried again a minute later."""
     spool = opened(SMALL)
     fill(spool, 0, 3)
     with monkeypatch.context() as patch:
+        patch.setattr(os, call, denied)
+        fill(spool, 3, 20)
+        assert spool.unavailable == f"cannot use the spool {spool.directory}: Input/output error"
+        batch = spool.read(10)
+        assert batch.lines == lines(3, 13)
+        spool.commit(batch.end)
+        assert survey(spool.directory).pending == 3
+    fill(spool, 20, 21)
+    assert (spool.pending, spool.dropped) == (8, 0)  # the minute has not passed
+    assert said() == ["spool unavailable, points wait in memory"]
+    monkeypatch.setattr(spool._availability, "_retry_at", 0.0)
+    fill(spool, 21, 22)
+    assert said() == ["spool available again"]
+    assert (spool.unavailable, spool.dropped) == ("", 0)
+    spool.close()
+    assert in_order(drained(opened(SMALL))) == lines(0, 3) + lines(13, 22)
+
+
+def test_disk_that_fails_again(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fails whenever it is tried costs no line."""
+    monkeypatch.setattr(availability, "RETRY_SECONDS", 0.0)
+    spool = opened(SMALL)
+    with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", denied)
-        with pytest.raises(OSError, match="Input/output"):
-            spool.append(line(3))
-    fill(spool, 4, 6)
+        for number in range(50):
+            fill(spool, number, number + 1)
+            assert spool.unavailable
     assert spool.dropped == 0
-    assert drained(spool) == lines(0, 6)
+    assert in_order(drained(spool)) == lines(0, 50)
+
+
+def test_commit_on_a_disk_that_fails(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was delivered is delivered again when the disk can be used; nothing is raised."""
+    spool = opened(SMALL)
+    fill(spool, 0, 10)
+    end = spool.read(5).end
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", denied)
+        spool.commit(end)
+        assert spool.unavailable
+        fill(spool, 10, 12)
+    spool.close()
+    assert drained(opened(SMALL)) == lines(0, 12)
 
 
 def test_next_segment_that_cannot_be_begun(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Failing syncs leave no descriptor and no file behind."""
+    """Failing syncs leave no descriptor behind, and lose nothing."""
+    monkeypatch.setattr(availability, "RETRY_SECONDS", 0.0)
     spool = opened(SMALL)
     fill(spool, 0, 3)
     before = len([*Path("/proc/self/fd").iterdir()])
-    for failing in ("fdatasync", "fsync"):
+    for first, failing in ((3, "fdatasync"), (23, "fsync")):
         spool._storage.segment_bytes = 1
         with monkeypatch.context() as patch:
             patch.setattr(os, failing, denied)
-            for number in range(20):
-                with contextlib.suppress(OSError):
-                    spool.append(line(number))
+            fill(spool, first, first + 20)
         assert len([*Path("/proc/self/fd").iterdir()]) <= before
     spool._storage.segment_bytes = 4096
-    waiting = spool.pending
-    fill(spool, 30, 40)
-    found = drained(opened(SMALL))
-    assert found[-10:] == lines(30, 40)
-    assert len(found) == waiting + 10
+    fill(spool, 43, 50)
+    assert spool.dropped == 0
+    assert in_order(drained(opened(SMALL))) == lines(0, 50)
+
+
+def test_no_right_to_read_a_segment(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    """Rights that were taken away are no damage: nothing is set aside, and the lines wait."""
+    spool = opened(SMALL)
+    fill(spool, 0, 100)
+
+    def forbidden(*_args: object, **_options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", forbidden)
+        assert spool.read(10).lines == []
+        fill(spool, 100, 110)
+        assert "Permission denied" in spool.unavailable
+        assert spool.read(10).lines == lines(100, 110)
+    assert (spool.damaged, spool.dropped, [*folder.glob("*.bad")]) == (0, 0, [])
+    monkeypatch.setattr(spool._availability, "_retry_at", 0.0)
+    assert in_order(drained(spool)) == lines(0, 110)
+
+
+def test_stale_descriptors(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network file system that has lost the directory is an unmounted one."""
+    spool = opened(SMALL)
+    fill(spool, 0, 10)
+
+    def stale(*_args: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", stale)
+        patch.setattr(Path, "stat", stale)
+        fill(spool, 10, 20)
+        assert spool.pending == 10
+        assert "Stale file handle" in spool.unavailable
+    spool.close()
+    assert (spool.dropped, drained(opened(SMALL))) == (0, lines(0, 20))
+
+
+def test_full_disk_when_the_spool_is_back(
+    opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines stay in memory until the disk has room for them."""
+    spool = opened(SMALL)
+    folder.rename(folder.with_name("elsewhere"))
+    folder.write_text("in the way")
+    fill(spool, 0, 50)
+    folder.unlink()
+    usage = shutil.disk_usage(folder.parent)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=100))
+        fill(spool, 50, 60)
+        assert spool.unavailable == f"cannot use the spool {folder}: No space left on device"
+        assert (spool.pending, spool.dropped) == (60, 0)
+    fill(spool, 60, 61)
+    assert spool.unavailable == ""
+    assert drained(opened(SMALL)) == lines(0, 61)
 
 
 def test_nothing_changes_after_the_close(opened: Open, folder: Path) -> None:
@@ -1247,25 +1369,6 @@ def test_full_disk_with_nothing_to_give(opened: Open, monkeypatch: pytest.Monkey
     assert drained(spool) == lines(8, 20)
     fill(spool, 20, 30)
     assert drained(opened()) == lines(20, 30)
-
-
-def test_other_failures_of_the_disk_are_raised(
-    opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A failing disk is not a full one: the error is raised, and only this line is dropped."""
-    spool = opened()
-    fill(spool, 0, 5)
-
-    def write(_descriptor: int, _content: bytes) -> int:
-        raise OSError(errno.EIO, "Input/output error")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", write)
-        with pytest.raises(OSError, match="Input/output"):
-            spool.append(line(5))
-    assert spool.dropped == 1
-    fill(spool, 6, 8)
-    assert drained(spool) == lines(0, 5) + lines(6, 8)
 
 
 def test_cursor_on_a_full_disk(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:

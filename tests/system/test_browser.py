@@ -66,20 +66,20 @@ class Garage:
         self.simulator = simulator
         self.box = simulator.add(self.charger)
         self.history = History()
-        self.collector = Poller(
+        self.poller = Poller(
             name,
             self.box.address,
             Client(self.box.address),
             INTERVAL_SECONDS,
             sink=self.history.take,
         )
-        self.schedule = Scheduler([self.collector])
+        self.scheduler = Scheduler([self.poller])
         self.looks = 0
 
     def views(self) -> list[ChargerView]:
         """Return what the page shows, and count the calls."""
         self.looks += 1
-        return [self.collector.view()]
+        return [self.poller.view()]
 
     def site(self, port: int = 0) -> Site:
         return Site(self.views, self.history, port)
@@ -95,9 +95,9 @@ class Garage:
 def garage(simulator: Simulator) -> Iterator[Garage]:
     """Yield a charger that is polled."""
     running = Garage(simulator)
-    running.schedule.start()
+    running.scheduler.start()
     yield running
-    running.schedule.stop(2)
+    running.scheduler.stop(2)
 
 
 def shown(name: str, status: dict[str, object] | None, *, age: float | None = 1.0) -> ChargerView:
@@ -215,7 +215,7 @@ def test_a_hidden_page_sends_no_requests(browser: Browser, garage: Garage) -> No
         other = browser.driver.current_window_handle
         try:
             wait_for(lambda: not _grows(garage, 3), "a page without requests")
-            polls = garage.collector.view().stats.polls
+            polls = garage.poller.view().stats.polls
             browser.driver.close()
         finally:
             browser.driver.switch_to.window(page)
@@ -227,8 +227,8 @@ def test_a_hidden_page_sends_no_requests(browser: Browser, garage: Garage) -> No
 
 def _grows(garage: Garage, cycles: int) -> bool:
     """Return whether a page was requested during a number of polls."""
-    looks, polls = garage.looks, garage.collector.view().stats.polls
-    wait_for(lambda: garage.collector.view().stats.polls >= polls + cycles, "polls")
+    looks, polls = garage.looks, garage.poller.view().stats.polls
+    wait_for(lambda: garage.poller.view().stats.polls >= polls + cycles, "polls")
     return garage.looks > looks
 
 
@@ -241,12 +241,10 @@ def test_pages_cost_the_charger_nothing(browser: Browser, garage: Garage) -> Non
         for _window in range(2):
             browser.driver.switch_to.new_window("window")
             browser.open(site.url)
-        began, started = time.monotonic(), garage.collector.view().stats.polls
+        began, started = time.monotonic(), garage.poller.view().stats.polls
         looks = garage.looks
         wait_for(
-            lambda: (
-                garage.collector.view().stats.polls >= started + 12 and garage.looks >= looks + 12
-            ),
+            lambda: garage.poller.view().stats.polls >= started + 12 and garage.looks >= looks + 12,
             "twelve polls and pages",
         )
         seen, cycles = garage.looks - looks, (time.monotonic() - began) / INTERVAL_SECONDS
@@ -255,7 +253,7 @@ def test_pages_cost_the_charger_nothing(browser: Browser, garage: Garage) -> Non
                 browser.driver.switch_to.window(window)
                 browser.driver.close()
         browser.driver.switch_to.window(first)
-    assert garage.box.requests - garage.collector.view().stats.polls in (0, 1)
+    assert garage.box.requests - garage.poller.view().stats.polls in (0, 1)
     assert garage.box.max_concurrent == 1
     # Per poll each window requests the page and its history, with at most two early retries.
     assert seen <= 3 * 4 * cycles + 12

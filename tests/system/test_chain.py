@@ -238,18 +238,18 @@ class Chain:
         self.port = port
         self.agent = agent
         self.influx = influx
-        self.collectors: list[Poller] = []
+        self.pollers: list[Poller] = []
 
     def become(self, state: State) -> None:
         """Put the charger into a state, and poll it until the snapshot is complete."""
         self.box.charger = charger_of(state)
         self.edited.state = state
         client = Client(self.box.address, state.api)
-        collector = Poller(state.name, self.box.address, client, 60.0, sink=self.agent.take)
-        while not collector.complete:
-            collector.poll()
-            assert collector.view().stats.up, collector.view().stats.message
-        self.collectors[:] = [collector]
+        poller = Poller(state.name, self.box.address, client, 60.0, sink=self.agent.take)
+        while not poller.complete:
+            poller.poll()
+            assert poller.view().stats.up, poller.view().stats.message
+        self.pollers[:] = [poller]
 
     def whole_status(self, api: int) -> dict[str, Any]:
         """Return the response to the test's own request."""
@@ -314,7 +314,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 
 
 def _views(chain: Chain) -> list[Any]:
-    return [collector.view() for collector in chain.collectors]
+    return [poller.view() for poller in chain.pollers]
 
 
 # Each output read back

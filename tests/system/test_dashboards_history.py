@@ -89,7 +89,7 @@ def share(minutes: float) -> float:
     return min(max(minutes / 60, 0), 1)
 
 
-def cycles() -> Iterator[Poll]:
+def polls() -> Iterator[Poll]:
     """Yield the polls of the exporter, by the project's own decoder."""
     before_wh, time = 500_000.0, FIRST
     while time <= LAST:
@@ -106,12 +106,12 @@ def cycles() -> Iterator[Poll]:
 def samples() -> Iterator[Sample]:
     """Yield the history as Prometheus would have scraped it."""
     scraped = {"job": "goe", "instance": "localhost:10332"}
-    for cycle in cycles():
-        view = ChargerView(cycle.charger, "", PollStats(), cycle.snapshot, 0.0)
+    for poll in polls():
+        view = ChargerView(poll.charger, "", PollStats(), poll.snapshot, 0.0)
         for family in families([view]):
             for name, labels, value, *_rest in family.samples:
                 if name in KEPT or (name == "goe_car_state" and labels["state"] in STATES):
-                    yield Sample(name, scraped | labels, value, cycle.time)
+                    yield Sample(name, scraped | labels, value, poll.time)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 @pytest.fixture(scope="module")
 def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDB]:
     """Yield an InfluxDB with the history."""
-    lines = [line(cycle, {}) for cycle in cycles()]
+    lines = [line(poll, {}) for poll in polls()]
     with InfluxDB(tmp_path_factory.mktemp("history")).up() as server:
         for begin in range(0, len(lines), 5000):
             server.write("\n".join(lines[begin : begin + 5000]))

@@ -87,7 +87,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("live")
     new, old, pro, broken = map(charging, ("V4", "V2", "PRO", "V3"))
     new.load_limit_a = 10
-    old.amx = 12
+    new.tcl, new.tcl_until_s = 12, math.inf
     old._grid_v = [230.0, 0.0, 0.0, 1.5]
     pro.inject(8)
     broken.board_c = -16_843.0

@@ -321,7 +321,7 @@ def test_a_type_conflict(
     drained.stop(0)
     found = list(letters(folder / "dead"))
     assert len(found) == refused.requests
-    assert all("field type conflict" in letter.words for letter in found)
+    assert all("field type conflict" in letter.message for letter in found)
     assert all("charger=garage" in letter.line for letter in found)
     assert len(influxdb.points("carport")) == silent.requests
 

@@ -388,6 +388,15 @@ def test_push_by_itself_listens_nowhere(
     assert agent.end(signal.SIGTERM).status == 0
 
 
+@pytest.mark.parametrize("given", [("--web.config.file", "web.yml"), ("--web.open-health",)])
+def test_web_options_without_an_address(goe: Goe, tmp_path: Path, given: tuple[str, ...]) -> None:
+    """Options of a web server that is not started are an error, not ignored."""
+    config = str(push_config(tmp_path, "http://127.0.0.1:1", {"garage": "127.0.0.1:1"}))
+    outcome = goe("push", "--config", config, *given)
+    assert outcome.status == 2
+    assert outcome.err == f"goe-exporter: {given[0]} requires --web.listen-address\n"
+
+
 # A spool that has disappeared
 
 

@@ -161,6 +161,17 @@ def test_read(
         nothing_in(outcome[1:])
 
 
+@pytest.mark.parametrize("name", ["good", *ECHOES])
+def test_capture(goe: Goe, fakes: Fakes, token: str, name: str) -> None:
+    """A capture is meant to be published: it shows no name either."""
+    charger = fakes({"good": good, **ECHOES}[name])
+    outcome = goe("capture", charger.host, "--token-file", token)
+    assert outcome.status == (0 if name in ("good", "wrong") else 1), outcome
+    shown = {**V1, **V2} if name in ("good", "wrong") else {}
+    names = [str(shown[key]) for key in ("fna", "sse", "rna", "rnm") if shown.get(key)]
+    nothing_in(outcome[1:], [*OURS, *TEXTS, *names])
+
+
 @pytest.mark.parametrize("name", [name for name in ECHOES if name != "wrong"])
 def test_set(goe: Goe, fakes: Fakes, token: str, name: str) -> None:
     """A refusal has the charger's message, without a secret in it, whole or cut."""

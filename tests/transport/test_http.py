@@ -185,6 +185,22 @@ def test_ipv6_address(simulator: Simulator) -> None:
     assert said(transport(box.address), "/api/status?filter=amp") == (200, b'{"amp":16}')
 
 
+@pytest.mark.parametrize(
+    ("host", "port"), [("[::1]", 80), ("http://[::1]", 80), ("https://[::1]", 443)]
+)
+def test_ipv6_address_without_a_port(monkeypatch: pytest.MonkeyPatch, host: str, port: int) -> None:
+    """Without a port the address is whole: its last group is not the port."""
+    asked: list[object] = []
+
+    def resolve(name: object, number: object, *_args: object) -> None:
+        asked.append((name, number))
+        raise OSError
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    failure(host)
+    assert asked == [("::1", port)]
+
+
 # What fails, and why
 
 

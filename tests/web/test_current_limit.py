@@ -26,7 +26,7 @@ ALL = {
         ({"adapter_connected": True}, 16, ("adapter",)),
         ({"absolute_max_current": 16.0}, 16, ("charger",)),
         ({"max_current_temporary": 10.0}, 10, ("set_temporary",)),
-        ({"max_current_temporary": 24.0}, 24, ("set_temporary",)),
+        ({"max_current_temporary": 24.0}, 20, ("set",)),  # docs/protocol.md §5.1
         ({"cable_current": 20.0}, 20, ("set", "cable")),
         ({"adapter_connected": True, "absolute_max_current": 16.0}, 16, ("adapter", "charger")),
     ],

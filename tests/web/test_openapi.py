@@ -59,7 +59,7 @@ def site() -> Iterator[Site]:
     """Yield a site of simulated chargers with hostile names, one down, one not polled yet."""
     history = History()
     with Simulator(speed=20) as simulator:
-        collectors = []
+        pollers = []
         for model, name in zip(("V2", "V3", "V4", "PRO", "V4", "V4"), NAMES, strict=True):
             charger = Charger(model)
             charger.plug(Car(wait_s=1))
@@ -68,12 +68,12 @@ def site() -> Iterator[Site]:
             one = Poller(name, box.address, Client(box.address), sink=history.take)
             while not one.complete:
                 one.poll()
-            collectors.append(one)
+            pollers.append(one)
             if name == "%2F":
                 box.close()
                 one.poll()
-        collectors.append(Poller("new", "192.0.2.1", Client("192.0.2.1")))
-        with Site(lambda: [one.view() for one in collectors], history) as running:
+        pollers.append(Poller("new", "192.0.2.1", Client("192.0.2.1")))
+        with Site(lambda: [one.view() for one in pollers], history) as running:
             yield running
 
 
