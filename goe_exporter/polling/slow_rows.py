@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import Channel
+from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.snapshot import Answer, Reading
 
 SLOW_SECONDS = 60.0
@@ -21,7 +21,8 @@ class SlowRows:
 
     def __init__(self, channels: tuple[Channel, ...]) -> None:
         self._channels = channels
-        self.keys = keys_of(channels)
+        # What the device is comes first.
+        self.keys = keys_of(sorted(channels, key=lambda channel: channel.kind is not Kind.TEXT))
         self.forget()
 
     def forget(self) -> None:

@@ -497,8 +497,8 @@ def test_rejection_is_logged(
     assert begun == ["lines parked", "lines rejected", "no more lines parked"] + [
         "lines parked", "no more lines parked"
     ] * 4  # fmt: skip
-    assert vars(events[0])["values"] == {"words": "HTTP 400: field type conflict"}
-    assert vars(events[1])["values"] == {"words": "HTTP 400: field type conflict"}
+    assert vars(events[0])["values"] == {"message": "HTTP 400: field type conflict"}
+    assert vars(events[1])["values"] == {"message": "HTTP 400: field type conflict"}
     assert vars(events[2])["values"] == {"times": 10}
     events.clear()
     sender._rejected_at -= delivery.QUIET_SECONDS

@@ -162,6 +162,13 @@ def test_slow_keys_are_requested_within_two_minutes(
         assert 60 <= min(gaps) <= max(gaps) <= 120, key
 
 
+def test_identity_comes_first(box: Box, clock: Clock, wall: Clock) -> None:
+    """The first poll already shows the name and the model."""
+    polled = poller(box, clock, wall, 1)
+    polled.poll()
+    assert {"model", "variant", "device_name"} <= values(polled).keys()
+
+
 def test_completeness(box: Box, clock: Clock, wall: Clock) -> None:
     """A poller is complete once every slow key was requested."""
     polled = poller(box, clock, wall)
