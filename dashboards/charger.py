@@ -244,7 +244,8 @@ def _bounds(queries: Queries, age: Panel) -> list[Panel]:
         ),
         bar_gauge(
             title="Temperatures",
-            description="Temperature inside the charger. Hardware V1 and V2 has 0 or 1 sensors.",
+            description="Temperature inside the charger. The board sensor of hardware V1 and V2 "
+            "is inaccurate; V2 has four others.",
             targets=queries.temperatures, unit="celsius", width=6, height=6, time_from=fresh,
             thresholds=looks.TEMPERATURE, overrides=looks.SENSOR_NAMES,
             defaults={"min": 0, "max": 90, "noValue": "No sensor"},

@@ -39,6 +39,10 @@ SENSORS = {
     "current_sensor": GREEN,
     "type2_terminals": YELLOW,
     "mid_meter": GREY,
+    "internal_1": ORANGE,
+    "internal_2": PURPLE,
+    "internal_3": GREEN,
+    "internal_4": YELLOW,
 }
 
 SENSOR_NAMES = [override(name, displayName=_TEXTS[f"sensor.{name}"]) for name in SENSORS]

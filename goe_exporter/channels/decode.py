@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeGuard
 
 from goe_exporter.channels.codes import firmware_major
 from goe_exporter.channels.model import Channel, Kind
+from goe_exporter.channels.quirks import corrected
 from goe_exporter.channels.snapshot import Reading, Status
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import UnreadableError
@@ -31,6 +32,8 @@ class Decoded(NamedTuple):
 class _Context(NamedTuple):
     api: int
     firmware: int | None
+    boot_time: float | None
+    uptime: object
 
 
 _Decoder = Callable[[Channel, str, object, _Context], Reading | None]
@@ -40,13 +43,21 @@ _reading = partial(tuple.__new__, Reading)
 """Creates a reading at half the cost of calling the class, which dominates decoding."""
 
 
-def decode(status: Status, api: int, channels: tuple[Channel, ...] = CHANNELS) -> Decoded:
+def decode(
+    status: Status,
+    api: int,
+    channels: tuple[Channel, ...] = CHANNELS,
+    boot_time: float | None = None,
+) -> Decoded:
     """Return the readings of `status`, which is in v2's terms and was returned by API `api`.
 
     Units are those of the rows. The name of an error depends on the API and on the firmware in
-    `fwv` (docs/protocol.md §2).
+    `fwv` (docs/protocol.md §2). `boot_time` is the Unix time in seconds at which the charger
+    started; without it, moments are absent. Zeros that were never measured are absent and count as
+    failures.
     """
-    context = _Context(api, firmware_major(status.get("fwv")))
+    status, unmeasured = corrected(status)
+    context = _Context(api, firmware_major(status.get("fwv")), boot_time, status.get("rbt"))
     readings: list[Reading] = []
     failed: set[str] = set()
     for channel, label, places, decoder in _plan(channels):
@@ -68,7 +79,7 @@ def decode(status: Status, api: int, channels: tuple[Channel, ...] = CHANNELS) -
             if reading is not None:
                 readings.append(reading)
             break
-    return Decoded(tuple(readings), frozenset(failed))
+    return Decoded(tuple(readings), unmeasured | failed)
 
 
 _Place = tuple[str, int, tuple[str | int, ...]]
@@ -141,6 +152,18 @@ def _count(channel: Channel, label: str, raw: object, context: _Context) -> Read
     return _number(channel, label, raw, context)
 
 
+def _moment(channel: Channel, label: str, raw: object, context: _Context) -> Reading | None:
+    """Decode milliseconds since the charger started as a Unix time in seconds."""
+    uptime = context.uptime
+    if type(raw) is not float and type(raw) is not int:
+        raise UnreadableError
+    if context.boot_time is None or (type(uptime) is not float and type(uptime) is not int):
+        return None
+    if not 0 <= raw <= uptime:
+        raise UnreadableError
+    return _reading((channel, label, context.boot_time + raw / 1000, None))
+
+
 def _flag(channel: Channel, label: str, raw: object, _context: _Context) -> Reading:
     if raw is not True and raw is not False:
         raise UnreadableError
@@ -176,6 +199,7 @@ _DECODERS: dict[Kind, _Decoder] = {
     Kind.GAUGE: _number,
     Kind.COUNTER: _number,
     Kind.COUNT: _count,
+    Kind.MOMENT: _moment,
     Kind.FLAG: _flag,
     Kind.STATE: _state,
     Kind.REASON: _state,

@@ -21,6 +21,7 @@ class Kind(Enum):
     COUNTER = "counter"
     FLAG = "flag"
     COUNT = "count"
+    MOMENT = "moment"
     STATE = "state"
     REASON = "reason"
     TEXT = "text"

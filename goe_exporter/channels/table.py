@@ -16,7 +16,7 @@ from goe_exporter.channels.model import Channel, Choices, Kind, Part, Range, Uni
 V = Unit("V", "volts", "v", 0, 1_000)
 A = Unit("A", "amperes", "a", -1_000, 1_000)
 W = Unit("W", "watts", "w", -1e7, 1e7)
-WH = Unit("Wh", "joules", "wh", -1, 1e12, factor=3600)
+WH = Unit("Wh", "joules", "wh", -1, 1e9, factor=3600)
 CELSIUS = Unit("°C", "celsius", "c", -60, 200)
 HZ = Unit("Hz", "hertz", "hz", 0, 1_000)
 S = Unit("s", "seconds", "s", 0, 1e12)
@@ -25,13 +25,23 @@ CT = Unit("ct", "cents", "ct", -10_000, 10_000)
 RATIO = Unit("", "ratio", "ratio", -2, 2)
 NONE = Unit("", "", "", 0, 65_535)
 
-GAUGE, COUNTER, FLAG, COUNT = Kind.GAUGE, Kind.COUNTER, Kind.FLAG, Kind.COUNT
+GAUGE, COUNTER, FLAG, COUNT, MOMENT = Kind.GAUGE, Kind.COUNTER, Kind.FLAG, Kind.COUNT, Kind.MOMENT
 STATE, REASON, TEXT = Kind.STATE, Kind.REASON, Kind.TEXT
 
 
 def items(**indices: int) -> Callable[[str], tuple[Part, ...]]:
     """Pick elements of an array by index, each with its label."""
     return lambda key: tuple(Part(label, ((key, index),)) for label, index in indices.items())
+
+
+def keys(**labels: str) -> Callable[[str], tuple[Part, ...]]:
+    """Pick the values of several keys, each with its label."""
+    return lambda _key: tuple(Part(label, ((key,),)) for label, key in labels.items())
+
+
+def members(**labels: str) -> Callable[[str], tuple[Part, ...]]:
+    """Pick members of an object, each with its label."""
+    return lambda key: tuple(Part(label, ((key, name),)) for label, name in labels.items())
 
 
 def cards(_key: str) -> tuple[Part, ...]:
@@ -65,11 +75,11 @@ PRICE = Range(-50, 400, step=0.1)
 CHANNELS: tuple[Channel, ...] = (
     # Power
     Channel("nrg", "phase_voltage", "Voltage.", V, pick=phases(0, "L1 L2 L3 N"), label="phase", openhab="voltageL1 voltageL2 voltageL3"),
-    Channel("nrg", "phase_current", "Current.", A, pick=phases(4, "L1 L2 L3"), label="phase", openhab="currentL1 currentL2 currentL3"),
-    Channel("nrg", "phase_power", "Active power.", W, pick=phases(7, "L1 L2 L3 N"), label="phase", openhab="powerL1 powerL2 powerL3"),
+    Channel("nrg", "phase_current", "Current.", A, pick=phases(4, "L1 L2 L3"), label="phase", low=-50, high=50, openhab="currentL1 currentL2 currentL3"),
+    Channel("nrg", "phase_power", "Active power.", W, pick=phases(7, "L1 L2 L3 N"), label="phase", low=-15_000, high=15_000, openhab="powerL1 powerL2 powerL3"),
     Channel("nrg", "phase_power_factor", "Power factor.", RATIO, pick=phases(12, "L1 L2 L3 N"), label="phase", divide=100),
-    Channel("nrg", "power", "Active power of all phases.", W, pick=element(11), openhab="powerAll"),
-    Channel("tpa", "power_average", "Mean power over the last 30 seconds.", W, apis=(2,)),
+    Channel("nrg", "power", "Active power of all phases.", W, pick=element(11), low=-45_000, high=45_000, openhab="powerAll"),
+    Channel("tpa", "power_average", "Mean power over the last 30 seconds.", W, low=-45_000, high=45_000, apis=(2,)),
     Channel("fhz", "grid_frequency", "Grid frequency.", HZ, absent=0, apis=(2,)),
     # Energy
     Channel("eto", "energy", "Energy charged over the lifetime of the charger; a firmware update may reset it.", WH, COUNTER, low=0, openhab="totalChargedEnergy"),
@@ -77,6 +87,7 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("dwo", "session_energy_limit", "Energy limit of the session; absent without a limit.", WH, write={1: ENERGY_V1, 2: ENERGY_V2}, openhab="sessionChargeEnergyLimit"),
     # States
     Channel("car", "car_state", "State of the car.", NONE, STATE, label="state", states=codes.CAR, openhab="pwmSignal"),
+    Channel("lccfi", "plug_in_timestamp", "Unix time at which a car was last plugged in; absent until that happens after a start of the charger.", S, MOMENT, apis=(2,)),
     Channel("err", "error", "Error reported by the charger, or none.", NONE, STATE, label="error", states=codes.ERROR, openhab="error"),
     Channel("modelStatus", "charging_reason", "Reason why the charger charges or does not charge.", NONE, REASON, label="reason", states=codes.CHARGING_REASON, apis=(2,)),
     Channel("alw", "charging_allowed", "Whether the car may charge now.", NONE, FLAG, write={1: ON_OFF}, openhab="allowCharging", instead="force_state"),
@@ -97,7 +108,7 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("ama", "absolute_max_current", "Highest charging current that can be configured on this charger.", A, slow=True, instead="max_current"),
     Channel("adi", "adapter_connected", "Whether the 16 A adapter is plugged in.", NONE, FLAG, slow=True),
     # Device
-    Channel("tma", "temperature", "Temperature inside the charger.", CELSIUS, pick=items(type2_port=0, board=1, grid_connector=2, current_sensor=3, type2_terminals=4, mid_meter=5), label="sensor", openhab="temperatureType2Port temperature"),
+    Channel("tma", "temperature", "Temperature inside the charger.", CELSIUS, pick=items(type2_port=0, board=1, grid_connector=2, current_sensor=3, type2_terminals=4, mid_meter=5, internal_1=6, internal_2=7, internal_3=8, internal_4=9), label="sensor", openhab="temperatureType2Port temperature"),
     Channel("rbt", "uptime", "Time since the charger started.", S, divide=1000),
     Channel("rssi", "wifi_signal", "Wi-Fi signal strength.", DBM, apis=(2,)),
     Channel("fwv", "firmware", "Firmware version.", NONE, TEXT, label="firmware", openhab="firmware"),
@@ -118,5 +129,11 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("fup", "pv_surplus_enabled", "Whether charging with photovoltaic surplus is enabled.", NONE, FLAG, slow=True, apis=(2,)),
     Channel("rbc", "reboots", "Reboots of the charger.", NONE, COUNTER, high=1e9, slow=True),
     Channel("c0e c1e c2e c3e c4e c5e c6e c7e c8e c9e cards", "card_energy", "Energy charged with an RFID card.", WH, COUNTER, low=0, pick=cards, label="card", slow=True),
+    # Limits, sources and the MID meter, requested every 60 s
+    Channel("whs whg whb who", "session_source_energy", "Energy charged since the car was plugged in, by source.", WH, pick=keys(solar="whs", grid="whg", battery="whb", other="who"), label="source", slow=True, apis=(2,)),
+    Channel("eto_mid", "mid_energy", "Energy counted by the MID meter over its lifetime.", WH, COUNTER, low=0, slow=True, apis=(2,)),
+    Channel("wh_mid", "mid_session_energy", "Energy counted by the MID meter since the car was plugged in.", WH, slow=True, apis=(2,)),
+    Channel("cert", "meter_certification", "Certification of the meter.", NONE, STATE, label="state", states=codes.CERTIFICATION, slow=True, apis=(2,)),
+    Channel("cll", "current_limit", "Charging current that each limit allows, 0 if it forbids charging.", A, pick=members(requested="requestedCurrent", maximum="currentLimitMax", minimum="minChargingCurrent", temperature="temperatureCurrentLimit", adapter="adapterCurrentLimit", cable="cableCurrentLimit", load="loadLimit", unbalanced="unsymetryCurrentLimit", awattar="awattar", access="accessControl"), label="limit", low=0, slow=True, apis=(2,)),
 )  # fmt: skip
 """All channels, in the order of `/metrics`, `read` and the documentation."""

@@ -15,6 +15,11 @@ from goe_exporter.errors import UsageError
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _CARDS = ("eca", "ecr", "ecd", "ec4", "ec5", "ec6", "ec7", "ec8", "ec9", "ec1")
 _NO_SENSOR = (0, -15)
+_FILLER_C = (-0.13, -0.12)
+_INTERNAL_SENSORS = 4
+_NOMINAL_VOLTS = 230
+_UNSCALED_RATIO = 30
+_MAX = 1e15
 _Convert = Callable[[object], object]
 
 
@@ -64,7 +69,7 @@ def _times(factor: float) -> _Convert:
 
 
 def _scaled(value: object, factor: float, divisor: float) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e15:
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _MAX:
         return value
     return value * factor / divisor
 
@@ -92,26 +97,58 @@ def _bits(raw: object) -> object:
 
 
 def _nrg(raw: object) -> object:
-    """Scale the array: 0.1 A, 0.1 kW per phase, 0.01 kW in total, for integers and floats."""
-    if not isinstance(raw, list):
+    """Scale the array: 0.1 A, 0.1 kW per phase, 0.01 kW in total, for integers and floats.
+
+    Firmware 052.2 sends A and W (docs/protocol.md §5.2).
+    """
+    if not isinstance(raw, list) or _is_unscaled(raw):
         return raw
     scales = [(1, 1)] * 4 + [(1, 10)] * 3 + [(100, 1)] * 4 + [(10, 1)] + [(1, 1)] * 4
     return [_scaled(value, *scale) for value, scale in zip(raw, scales, strict=False)]
 
 
-def _temperatures(v1: Mapping[str, object]) -> object:
-    """Return v2's `tma`: type 2 port, board.
+def _is_unscaled(nrg: list[object]) -> bool:
+    """Return whether the array is in A and W.
 
-    V3 and later send exactly that. V2 hardware sends four or six sensors in an undocumented order,
-    and `tmp`, which stays at 0 or -15 without a sensor (docs/protocol.md §2).
+    Where current flows, power is about voltage times current. Taken for scaled values, the powers
+    of the phases would be a thousand times as much, and their total a hundred times.
+    """
+    volt_amperes = _NOMINAL_VOLTS * _sum(nrg[4:7]) / 10
+    watts = max(_sum(nrg[7:10]) * 100, _sum(nrg[11:12]) * 10)
+    return volt_amperes > 0 and watts > _UNSCALED_RATIO * volt_amperes
+
+
+def _sum(values: list[object]) -> float:
+    return sum(
+        abs(value)
+        for value in values
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MAX
+    )
+
+
+def _temperatures(v1: Mapping[str, object]) -> object:
+    """Return v2's `tma`: type 2 port, board; and after its six, the sensors of V2 hardware.
+
+    V3 and later send the first two. V2 hardware sends four sensors in an undocumented order,
+    sometimes with two more entries, and the uncalibrated `tmp`, which stays at 0 or -15 without a
+    sensor (docs/protocol.md §5.2).
     """
     tma = v1.get("tma")
-    if "tmp" not in v1:
-        return tma if not isinstance(tma, list) or len(tma) <= 2 else None
-    board = _number(v1["tmp"])
+    sensors = tma if isinstance(tma, list) else []
+    if "tmp" not in v1 and (len(sensors) <= 2 or sensors[:2] == [None, None]):
+        return tma
+    board = _number(v1.get("tmp"))
     if isinstance(tma, list) and board in _NO_SENSOR:
-        return None
-    return [None, board]
+        board = None
+    if len(sensors) <= 2:
+        return [None, board]
+    return [None, board, None, None, None, None, *map(_internal, sensors[:_INTERNAL_SENSORS])]
+
+
+def _internal(celsius: object) -> object:
+    """Return a sensor's temperature, None for the filler of a missing sensor."""
+    low, high = _FILLER_C
+    return None if isinstance(celsius, float) and low <= celsius <= high else celsius
 
 
 def _as_is(raw: object) -> object:

@@ -25,6 +25,7 @@ Api = Literal["auto", "1", "2"]
 OLD_FILTER_KEYS = 10
 ANSWERS_BEFORE_V2_IS_TRIED = 100
 HTTP_ACCEPTED = 202
+MAX_INTEGER_CHARACTERS = 300
 _COUNTED = re.compile(r"[1-9][0-9]* succeeded and 0 failed\.?")
 _NOT_FOUND = (b"Not found:", b"This URI does not exist")
 
@@ -229,19 +230,35 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
 
 
+def _integer(text: str) -> float:
+    return int(text) if len(text) <= MAX_INTEGER_CHARACTERS else float(text)
+
+
 _DECODE: Callable[[str], object] = json.JSONDecoder(parse_constant=_no_constant).decode
+_DECODE_LONG: Callable[[str], object]
+_DECODE_LONG = json.JSONDecoder(parse_constant=_no_constant, parse_int=_integer).decode
+"""Also reads integers that are too long for Python's `int`, but is slower."""
 
 
 def _parse(body: bytes) -> object:
     """Parse JSON strictly; the text "not found" means that the charger lacks the API."""
     try:
-        return _DECODE(body.decode())
+        return _decoded(body.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         if body.startswith(_NOT_FOUND):
             raise ChargerError("not_found", _summary(body)) from error
         if not body:
             raise ChargerError("truncated", "empty answer") from error
         raise ChargerError("not_json", f"not JSON: {_summary(body)}") from error
+
+
+def _decoded(text: str) -> object:
+    try:
+        return _DECODE(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        return _DECODE_LONG(text)
 
 
 def _as_object(answer: object) -> dict[str, object]:

@@ -1,8 +1,9 @@
-"""The section `chargers` of the configuration."""
+"""The sections `chargers` and `cards` of the configuration."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -10,13 +11,15 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.connection import Connection, charger_name
 from goe_exporter.config import values
-from goe_exporter.config.quoting import shown
+from goe_exporter.config.quoting import shape, shown
 from goe_exporter.config.strict_yaml import Strict
 from goe_exporter.config.values import read_token
 
+CARDS = 10
 MAX_LABELS = 16
 MAX_LABEL_CHARACTERS = 200
 
+_CARD_NUMBERS = {str(number) for number in range(1, CARDS + 1)}
 _LABEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _SERIAL = re.compile(r"[A-Za-z0-9]{1,32}")
 _RESERVED = {
@@ -56,6 +59,27 @@ def _labels(labels: dict[str, str]) -> dict[str, str]:
                 f" {len(value)}"
             )
     return labels
+
+
+def _cards(cards: object) -> object:
+    """Return the names of cards by number; raises `ValueError`."""
+    if not isinstance(cards, Mapping):
+        raise ValueError(f"must be a mapping such as {{1: Anna}}, not {shape(cards)}")  # noqa: TRY004, pydantic's
+    for card, name in cards.items():
+        number = str(card) if type(card) in (int, str) else ""
+        if number not in _CARD_NUMBERS:
+            raise ValueError(f"a card number must be 1 to {CARDS}, not {shown(card)}")
+        if not isinstance(name, str):
+            raise ValueError(f"{number}: must be text, not {shown(name)}")  # noqa: TRY004, pydantic's
+        if not name.strip() or len(name) > MAX_LABEL_CHARACTERS:
+            raise ValueError(
+                f"{number}: must be 1 to {MAX_LABEL_CHARACTERS} characters, not {shown(name)}"
+            )
+    return {str(card): name for card, name in cards.items()}
+
+
+CardNames = Annotated[dict[str, str], BeforeValidator(_cards)]
+"""The names of RFID cards by number, "1" to "10"."""
 
 
 class ChargerConfig(Strict):

@@ -17,7 +17,9 @@ from goe_exporter.channels.writable import Change, Write, instead, same, written
 from goe_exporter.charger.client import Client
 from goe_exporter.errors import ChargerError, RefusedError, UsageError
 
-READ_BACK_SECONDS = 5.0
+READ_BACK_SECONDS = 10.0
+"""Firmware 050 shows a written `alw` after 7 s (docs/protocol.md §5.2)."""
+
 CLOUD_READ_BACK_SECONDS = 15.0
 READ_BACK_PAUSE_SECONDS = 0.5
 
@@ -43,7 +45,7 @@ def write(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Written:
-    """Write a change, and wait up to 5 s (15 s over the cloud) until the charger reports the value.
+    """Write a change, and wait 10 s (15 s over the cloud) for the charger to report the value.
 
     The charger's own limit is read first. Raises `UsageError`, before anything is written, if the
     charger's API or its limit does not allow the value, or if it has no such setting, also if no

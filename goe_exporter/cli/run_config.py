@@ -35,4 +35,5 @@ def run_config(
         refresh_interval or loaded.refresh_interval,
         environment_proxies or loaded.environment_proxies,
         loaded.influxdb,
+        loaded.cards,
     )

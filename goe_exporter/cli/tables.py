@@ -42,6 +42,7 @@ def print_channels(rows: Sequence[Row]) -> None:
     table = _table(
         "channel, openHAB", "metric, InfluxDB field, allowed values", "unit", "API", first=26
     )
+    table.collapse_padding = True  # the longest metric just fits into 80 columns
     for row in rows:
         setting = f"set to {row.writable}" if row.writable else ""
         names = "\n".join(filter(None, (row.metric, row.field, setting)))

@@ -6,6 +6,7 @@ value by key.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -14,16 +15,21 @@ from typing import NamedTuple, Protocol
 
 from goe_exporter.channels.decode import Decoded, decode
 from goe_exporter.channels.model import Channel, Kind
-from goe_exporter.channels.snapshot import Answer, Reading, Snapshot
+from goe_exporter.channels.snapshot import Answer, Reading, Snapshot, Status
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import ChargerError
 from goe_exporter.logs import logger
-from goe_exporter.polling.slow_rows import SLOW_SECONDS, SlowRows, keys_of
+from goe_exporter.polling.meters import MAX_UPTIME_MS, Meters
+from goe_exporter.polling.slow_rows import SlowRows, keys_of
 from goe_exporter.polling.view import ChargerView, Poll, PollStats
 
 MAX_FILTER_KEYS = 35
 """Some firmware resets the connection on longer filters (docs/protocol.md §1)."""
 
+MAX_SLOW_SECONDS = 120.0
+"""Longest time between two requests of a slow key while polls succeed."""
+
+SAME_BOOT_SECONDS = 5.0
 STALE_INTERVALS = 3
 FAILURES_BEFORE_BACK_OFF = 3
 MAX_BACK_OFF_SECONDS = 60.0
@@ -83,6 +89,8 @@ class Poller:
         self._live = tuple(channel for channel in channels if not channel.slow)
         self._live_keys = keys_of(self._live)
         self._slow = SlowRows(tuple(channel for channel in channels if channel.slow))
+        self._meters = Meters(channels)
+        self._boot_time = 0.0
         self._state = _State(PollStats(), None)
         self._sink = sink
         self._device: tuple[int, object] | None = None
@@ -103,15 +111,18 @@ class Poller:
     def _request(self, started: float) -> tuple[Answer, tuple[str, ...]]:
         """Return the charger's answer, and the slow keys that were requested with the live ones.
 
-        With a long interval, a second request fetches the slow keys that do not fit into the first.
+        With a long interval, further requests fetch the slow keys that do not fit into the first.
         """
         due, fitting = self._slow.due(started), MAX_FILTER_KEYS - len(self._live_keys)
         answer, rest = self.client.status(self._live_keys + due[:fitting]), due[fitting:]
-        if not rest or answer.complete or self.interval_seconds < SLOW_SECONDS:
+        polls = math.ceil(len(self._slow.keys) / fitting)
+        if answer.complete or polls * self.interval_seconds <= MAX_SLOW_SECONDS:
             return answer, due[:fitting]
-        more = self.client.status(rest)
-        age = max(answer.age_seconds, more.age_seconds)
-        return answer._replace(status=answer.status | more.status, age_seconds=age), due
+        for start in range(0, len(rest), MAX_FILTER_KEYS):
+            more = self.client.status(rest[start : start + MAX_FILTER_KEYS])
+            age = max(answer.age_seconds, more.age_seconds)
+            answer = answer._replace(status=answer.status | more.status, age_seconds=age)
+        return answer, due
 
     @property
     def complete(self) -> bool:
@@ -158,11 +169,14 @@ class Poller:
         device = (answer.api, answer.status.get("sse"))
         if self.view().snapshot is None or device != self._device:
             self._slow.forget()
+            self._meters.forget()
         self._device = device
         self._complete_answer = answer.complete
+        received = self._wall()
+        measured = received - answer.age_seconds
+        self._note_boot_time(answer.status, measured)
         readings, failed = self._decode(answer, slow_keys, now)
-        received, age = self._wall(), answer.age_seconds
-        snapshot = Snapshot(self.name, answer.api, received - age, now, readings, age)
+        snapshot = Snapshot(self.name, answer.api, measured, now, readings, answer.age_seconds)
         before = self._state.stats
         failures = before.decode_failures
         stats = replace(
@@ -184,12 +198,23 @@ class Poller:
 
     def _decode(self, answer: Answer, slow_keys: tuple[str, ...], now: float) -> Decoded:
         """Decode the live rows of this answer, and the slow rows of the last minute's answers."""
+        answer, implausible = self._meters.check(answer, now)
+        channels = self._channels if answer.complete else self._live
+        readings, failed = decode(answer.status, answer.api, channels, self._boot_time)
         if answer.complete:
-            return decode(answer.status, answer.api, self._channels)
-        readings, failed = decode(answer.status, answer.api, self._live)
+            return Decoded(readings, failed | implausible)
         if slow_keys:
             failed |= self._slow.take(slow_keys, answer, now)
-        return Decoded(readings + self._slow.readings, failed)
+        return Decoded(readings + self._slow.readings, failed | implausible)
+
+    def _note_boot_time(self, status: Status, measured: float) -> None:
+        """Note when the charger started; the jitter of the answers is ignored."""
+        uptime = status.get("rbt")
+        if type(uptime) not in (int, float) or not 0 <= uptime <= MAX_UPTIME_MS:  # type: ignore[operator]
+            return
+        boot_time = measured - uptime / 1000  # type: ignore[operator]
+        if abs(boot_time - self._boot_time) > SAME_BOOT_SECONDS:
+            self._boot_time = boot_time
 
     def _identity(
         self, answer: Answer, readings: tuple[Reading, ...], now: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.model import Channel
+from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.snapshot import Answer, Reading
 
 SLOW_SECONDS = 60.0
@@ -17,18 +17,19 @@ def keys_of(channels: Iterable[Channel]) -> tuple[str, ...]:
 
 
 class SlowRows:
-    """Requests each key of `channels` every 60 s, and keeps the readings in the meantime."""
+    """Requests the `keys` of `channels` every 60 s, and keeps the readings in the meantime."""
 
     def __init__(self, channels: tuple[Channel, ...]) -> None:
         self._channels = channels
-        self._keys = keys_of(channels)
+        # What the device is comes first.
+        self.keys = keys_of(sorted(channels, key=lambda channel: channel.kind is not Kind.TEXT))
         self.forget()
 
     def forget(self) -> None:
         """Drop the answers of another charger, or of this one before an outage."""
         self.readings: tuple[Reading, ...] = ()
         self._status: dict[str, object] = {}
-        self._requested = dict.fromkeys(self._keys, float("-inf"))
+        self._requested = dict.fromkeys(self.keys, float("-inf"))
 
     def due(self, now: float) -> tuple[str, ...]:
         """Return the keys to request now, the least recently requested first."""
@@ -40,10 +41,11 @@ class SlowRows:
     def take(self, keys: Iterable[str], answer: Answer, now: float) -> frozenset[str]:
         """Decode the answer for `keys`, and return those whose values could not be decoded.
 
-        A key that the answer lacks becomes absent.
+        A key that the answer lacks becomes absent. The meaning of some values depends on the live
+        rows' keys.
         """
         for key in keys:
             self._requested[key] = now
             self._status[key] = answer.status.get(key)
-        self.readings, failed = decode(self._status, answer.api, self._channels)
+        self.readings, failed = decode(answer.status | self._status, answer.api, self._channels)
         return failed & answer.status.keys()

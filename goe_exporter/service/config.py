@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
-from goe_exporter.charger.settings import ChargerConfig
+from goe_exporter.charger.settings import CardNames, ChargerConfig
 from goe_exporter.config import strict_yaml
 from goe_exporter.config.strict_yaml import Strict
 from goe_exporter.config.values import interval
@@ -17,12 +19,14 @@ from goe_exporter.influx.settings import InfluxSettings
 class Config(Strict):
     """The configuration file; `refresh_interval` is in seconds once loaded.
 
-    With `environment_proxies`, requests to chargers use the proxy in the environment.
+    With `environment_proxies`, requests to chargers use the proxy in the environment. `cards` holds
+    the names of RFID cards by number.
     """
 
     refresh_interval: Annotated[float, BeforeValidator(interval)] = 5.0
     environment_proxies: bool = False
     chargers: tuple[ChargerConfig, ...] = Field(default=())
+    cards: CardNames = Field(default_factory=dict)
     influxdb: InfluxSettings | None = None
 
 
@@ -33,6 +37,7 @@ class RunConfig(NamedTuple):
     interval_seconds: float
     environment_proxies: bool = False
     influxdb: InfluxSettings | None = None
+    cards: Mapping[str, str] = MappingProxyType({})
 
 
 def load(path: str) -> Config:

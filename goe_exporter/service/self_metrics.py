@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.prometheus.families import (
     Family,
     Provider,
+    Sample,
     family,
     histogram,
     info,
@@ -29,9 +30,14 @@ def providers(
     scheduler: Scheduler,
     last_reload: Callable[[], Reload],
     delivery: Callable[[], DeliveryStats] | None = None,
+    card_names: Callable[[], Mapping[str, str]] = dict,
 ) -> list[Provider]:
     """Return the providers of a service's parts; `delivery` is None without InfluxDB."""
-    found: list[Provider] = [partial(polling, scheduler), lambda: configuration(last_reload())]
+    found: list[Provider] = [
+        partial(polling, scheduler),
+        lambda: configuration(last_reload()),
+        lambda: cards(card_names()),
+    ]
     if delivery is not None:
         found.append(lambda: influx(delivery()))
     return found
@@ -64,6 +70,14 @@ def configuration(reload: Reload) -> Iterator[Family]:
         "Unix time of the last successful reload of the configuration.",
         reload.last_success,
     )
+
+
+def cards(names: Mapping[str, str]) -> Iterator[Family]:
+    """Yield the names of RFID cards in the configuration, if there are any."""
+    if names:
+        labels = ({"card": card, "name": name} for card, name in names.items())
+        samples = [Sample("goe_card_info", each, 1) for each in labels]
+        yield Family("goe_card_info", "Names of RFID cards in the configuration.", "gauge", samples)
 
 
 def influx(stats: DeliveryStats) -> Iterator[Family]:

@@ -87,7 +87,12 @@ class Service:
             delivery = self._agent.stats if self._agent is not None else None
             self._server.run(
                 application(
-                    self._scheduler, lambda: self._last_reload, delivery, self._history, self.fault
+                    self._scheduler,
+                    lambda: self._last_reload,
+                    delivery,
+                    self._history,
+                    self.fault,
+                    lambda: self._config.cards,
                 )
             )
         self._stop(stops.get() + STOP_SECONDS)

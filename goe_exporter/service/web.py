@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 from goe_exporter.http_server.server import Limits, Server
@@ -34,12 +34,13 @@ def application(
     delivery: Callable[[], DeliveryStats] | None,
     history: History | None,
     fault: Callable[[], str],
+    card_names: Callable[[], Mapping[str, str]] = dict,
 ) -> app.Application:
     """Return the web application of a service's parts; `delivery` is None without InfluxDB."""
 
     def views() -> list[ChargerView]:
         return [each.view() for each in scheduler.pollers]
 
-    own = [*providers(scheduler, last_reload, delivery), process_metrics()]
+    own = [*providers(scheduler, last_reload, delivery, card_names), process_metrics()]
     influx = None if delivery is None else lambda: asdict(delivery())
     return app.application(views, Exposition(views, own), history, influx, fault)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from .hardware import version
 from .logic import amx_limits
 from .settings import RefusedError, change
-from .state import State
+from .state import WRITE_DELAY_S, State
 
 SWITCHED_ON = datetime(2025, 6, 1, 6, 0, tzinfo=UTC)
 WRAP_MS = 2**32
@@ -17,6 +17,9 @@ CARD_NAMES = ("a", "m", "e", "4", "5", "6", "7", "8", "9", "1")
 LIMIT_ON = 2
 MAX_LIMIT = 65535
 MAX_DIGITS = 10
+SLOW_ALW_S = 7.0
+FILLER_C = -0.13
+FILLERS_SINCE = (41,)
 
 
 def phase_bits(charger: State) -> list[bool]:
@@ -104,10 +107,11 @@ def _hardware(charger: State) -> dict[str, object]:
         eighths = [round(value * 8) / 8 for value in (type2, board)]
         single = str(int(charger.phase_mode == 1))
         return {"amx": str(charger.amx or charger.amp), "fsp": single, "tma": eighths}
-    sensors = [board, board - 0.75, board - 1.25, type2]
+    sensors = [round(value * 8) / 8 for value in (board, board - 0.75, board - 1.25, type2)]
+    fillers = [FILLER_C] * 2 if version(charger.firmware) >= FILLERS_SINCE else []
     status: dict[str, object] = {
         "tmp": str(int(board)),
-        "tma": [round(value, 2) for value in sensors],
+        "tma": [*(round(value, 2) for value in sensors), *fillers],
         "amt": str(charger.temperature_limit_a),
         "txi": "0",
         "lon": 0,
@@ -186,13 +190,19 @@ def _write(charger: State, key: str, number: int) -> bool:
         return _write_limit(charger, key, number)
     if key == "amx" and not charger.hardware.v2 and version(charger.firmware) < (40,):
         return False
+    delay_s = SLOW_ALW_S if key == "alw" and _is_launch_firmware(charger) else WRITE_DELAY_S
     names = {"amp": "amp", "amx": "amx", "alw": "frc", "ast": "acs", "ust": "ust", "lbr": "lbr"}
     value = _force(charger, number) if key == "alw" else number
     try:
-        charger.schedule(change(charger, names.get(key, ""), value))
+        charger.schedule(change(charger, names.get(key, ""), value), delay_s)
     except RefusedError:
         return False
     return True
+
+
+def _is_launch_firmware(charger: State) -> bool:
+    """Return whether it has firmware 050, which shows `alw` late (docs/protocol.md §5.2)."""
+    return version(charger.firmware)[:1] == (50,)
 
 
 def _force(charger: State, allow: int) -> int:

@@ -13,13 +13,16 @@ from .api_v1 import SWITCHED_ON, phase_bits
 from .hardware import Model, version
 from .padding import PADDING
 from .settings import SETTINGS, RefusedError, change
-from .state import CARDS, State
+from .state import CARDS, SOURCES, State
 
 Build = Callable[[State], object]
 
 COMMA_FILTER_SINCE = (51, 4)
 CARD_KEYS_SINCE = (60,)
 REVISION_KEYS_SINCE = (60, 4)
+LIMITS_SINCE = (56,)
+SOURCES_SINCE = (59, 4)
+MID_KEYS_SINCE = (60, 3)
 OLD_FILTER_KEYS = 10
 LOCAL_OFFSET = timedelta(hours=2)
 
@@ -94,7 +97,7 @@ def _market(charger: State) -> dict[str, object]:
 READINGS: dict[str, Build] = {
     "acs": lambda charger: charger.access,
     "acu": lambda charger: charger.allowed_a,
-    "adi": lambda charger: charger.adapter,
+    "adi": lambda charger: charger.adapter or not charger.hardware.knows_cable,
     "alw": lambda charger: charger.allowed,
     "ama": lambda charger: charger.ama,
     "amp": lambda charger: charger.amp,
@@ -118,6 +121,7 @@ READINGS: dict[str, Build] = {
     "fwv": lambda charger: charger.firmware,
     "host": lambda charger: f"go-echarger_{charger.serial}",
     "ids": lambda _: None,
+    "lccfi": lambda charger: None if charger.left_idle_ms is None else int(charger.left_idle_ms),
     "lbr": lambda charger: charger.brightness,
     "lmo": lambda charger: charger.logic_mode,
     "lmsc": lambda charger: int(charger.uptime_ms),
@@ -161,6 +165,18 @@ REVISION_READINGS: dict[str, Build] = {
 }
 
 
+SOURCE_READINGS: dict[str, Build] = {
+    f"wh{source[0]}": (lambda charger, name=source: _single(charger.source_wh[name]))  # type: ignore[misc]
+    for source in SOURCES
+}
+
+MID_READINGS: dict[str, Build] = {
+    "cert": lambda charger: charger.hardware.mid,
+    "eto_mid": lambda charger: int(charger.energy_wh),
+    "wh_mid": lambda charger: _single(sum(charger.source_wh.values())),
+}
+
+
 @lru_cache
 def _builders(hardware: Model, firmware: tuple[int, ...]) -> dict[str, Build]:
     """Return the builders of all keys of this hardware and firmware."""
@@ -170,8 +186,15 @@ def _builders(hardware: Model, firmware: tuple[int, ...]) -> dict[str, Build]:
         keys |= CARD_READINGS
     if firmware >= REVISION_KEYS_SINCE:
         keys |= REVISION_READINGS
+    if firmware >= LIMITS_SINCE:
+        keys["cll"] = logic.limits_a
+    if firmware >= SOURCES_SINCE:
+        keys |= SOURCE_READINGS
+    if firmware >= MID_KEYS_SINCE and hardware.mid is not None:
+        keys |= MID_READINGS
     if not hardware.knows_cable:
-        del keys["cbl"]
+        for key in ("cbl", "cus", "ust"):
+            del keys[key]
     return keys
 
 

@@ -6,13 +6,13 @@ import math
 
 from . import logic, settings
 from .car import Car
-from .state import State
+from .state import SOURCES, State
 
 STEP_S = 1.0
 RAMP_A_PER_S = 4.0
 REBOOT_S = 3.0
 RESUME_S = 2.0
-PHASE_SWITCH_S = 5.0
+PHASE_SWITCH_S = 10.0
 DRAW_RATIO = 0.97
 SAG_V_PER_A = 0.1
 ROUNDING_S = 1e-6
@@ -66,18 +66,25 @@ class Charger(State):
         self.car = car
         self.cable_a = car.cable_a
         self.session_wh = 0.0
+        self.source_wh = dict.fromkeys(SOURCES, 0.0)
+        self.left_idle_ms = self.uptime_ms
         self.charging_s = 0.0
         self.has_charged = False
         self._wake_s = car.wait_s
         self._decide()
 
     def unplug(self) -> None:
-        """Unplug the car and its cable; the session's energy is kept until the next car."""
+        """Unplug the car and its cable; the session's energy is kept until the next car.
+
+        It also ends a forced state (docs/protocol.md §5.3).
+        """
         self._open_contactor()
         self.car = None
         self.cable_a = None
         self.transaction = None
         self._switching_s = 0.0
+        if self.hardware.v2:
+            self.force = 0
         self._decide()
 
     def inject(self, error_code: int) -> None:
@@ -98,6 +105,7 @@ class Charger(State):
         self._switching_s = 0.0
         self._pending.clear()
         self.amx = 0
+        self.left_idle_ms = None
         self._decide()
 
     def write(self, key: str, value: object) -> None:
@@ -109,7 +117,7 @@ class Charger(State):
 
     def _apply_due_writes(self) -> None:
         while self._pending and self._pending[0][0] <= self.time_s + ROUNDING_S:
-            self._pending.popleft()[1](self)
+            self._pending.pop(0)[1](self)
             self._decide()
 
     def _tick(self) -> None:
@@ -187,6 +195,8 @@ class Charger(State):
         energy_wh = self.power_w * STEP_S / 3600.0
         self.energy_wh += energy_wh
         self.session_wh += energy_wh
+        for source, share in logic.sources(self).items():
+            self.source_wh[source] += energy_wh * share
         self.recent_power_w.append(self.power_w)
         if self.transaction:
             self.card_wh[self.transaction - 1] += energy_wh

@@ -12,9 +12,10 @@ class Model:
 
     `firmware` is a typical version, `type_name` the value of the key `typ`, `variant` the usual
     rating in kW (11 or 22). With `fine_meter`, `nrg` has decimals; with `noise`, phases without a
-    load show 0.04 to 0.08 A (docs/protocol.md §3.2). `sensors` is the length of `tma`. With
-    `strict_filter`, an unknown key leads to HTTP 400 (docs/protocol.md §1). Without `knows_cable`,
-    the key `cbl` is absent.
+    load show 0.04 to 0.08 A (docs/protocol.md §3.2). `sensors` is the number of temperature
+    sensors. With `strict_filter`, an unknown key leads to HTTP 400 (docs/protocol.md §1). Without
+    `knows_cable`, the keys `cbl`, `cus` and `ust` are absent, and `adi` is always true
+    (docs/protocol.md §5.2). `mid` is the certification of a MID meter (`cert`), None without one.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Model:
     noise: bool = False
     strict_filter: bool = False
     knows_cable: bool = True
+    mid: int | None = None
 
 
 MODELS: dict[str, Model] = {
@@ -45,6 +47,7 @@ MODELS: dict[str, Model] = {
             fine_meter=True,
             strict_filter=True,
             knows_cable=False,
+            mid=1,
         ),
     )
 }

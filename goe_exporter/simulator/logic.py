@@ -15,6 +15,7 @@ AMX_LIMITS_SINCE = (42,)
 HOT_C = 70.0
 DERATING_A_PER_C = 2.0
 MARKET_PRICE_CT = 8.745
+IDLE_WHILE_SWITCHING_S = 3.0
 
 CAR_IDLE, CAR_CHARGING, CAR_WAITING, CAR_COMPLETE, CAR_ERROR, CAR_INITIALIZING = range(1, 7)
 
@@ -54,6 +55,37 @@ def allowance_a(charger: State) -> int:
         limits.append(charger.load_limit_a)
     lowest = min(limits)
     return lowest if lowest >= MIN_CURRENT_A else 0
+
+
+def limits_a(charger: State) -> dict[str, int]:
+    """Return `cll`: the current (A) that each limit allows, 0 if it forbids charging."""
+    limits = {
+        "requestedCurrent": configured_a(charger),
+        "currentLimitMax": charger.ama,
+        "minChargingCurrent": MIN_CURRENT_A,
+        "temperatureCurrentLimit": charger.temperature_limit_a,
+        "unsymetryCurrentLimit": NOMINAL_TEMPERATURE_LIMIT_A,
+    }
+    if charger.adapter:
+        limits["adapterCurrentLimit"] = ADAPTER_LIMIT_A
+    if charger.cable_a is not None and charger.hardware.knows_cable:
+        limits["cableCurrentLimit"] = charger.cable_a
+    if charger.load_limit_a is not None:
+        limits["loadLimit"] = charger.load_limit_a
+    if charger.model_status == PRICE_HIGH:
+        limits["awattar"] = 0
+    if charger.model_status == ACCESS_WAIT:
+        limits["accessControl"] = 0
+    return limits
+
+
+def sources(charger: State) -> dict[str, float]:
+    """Return the share of each source in the power: grid, unless the surplus values say more."""
+    if not charger.power_w or charger.time_s >= charger.pv_until_s:
+        return {"grid": 1.0}
+    grid = min(max(charger.pv_w.get("pGrid", 0.0) / charger.power_w, 0.0), 1.0)
+    battery = min(max(charger.pv_w.get("pAkku", 0.0) / charger.power_w, 0.0), 1.0 - grid)
+    return {"grid": grid, "battery": battery, "solar": 1.0 - grid - battery}
 
 
 def reason(charger: State) -> int:
@@ -96,10 +128,19 @@ def car_state(charger: State) -> int:
         return CAR_IDLE
     if charger.contactor_phases:
         return CAR_CHARGING
-    if charger.car.full:
-        return CAR_COMPLETE
-    waiting = charger.allowed or charger.switching_phases or not charger.has_charged
-    return CAR_WAITING if waiting else CAR_COMPLETE
+    return _car_without_power(charger)
+
+
+def _car_without_power(charger: State) -> int:
+    """Return `car` with a car while the contactor is open.
+
+    While the phases are switched, it is 4, and 1 for some seconds (docs/protocol.md §5.3).
+    """
+    if charger.switching_phases and charger.switching_left_s <= IDLE_WHILE_SWITCHING_S:
+        return CAR_IDLE
+    waiting = charger.allowed or not charger.has_charged
+    ended = charger.car is None or charger.car.full or charger.switching_phases
+    return CAR_WAITING if waiting and not ended else CAR_COMPLETE
 
 
 def cable_lock(charger: State) -> int:

@@ -41,7 +41,7 @@ def _schedule() -> dict[str, object]:
 
 
 _NULLS = (
-    "atp ccd cmp ctrls evt fwc inva lbp lccfc lccfi lcctc lfspt lmr lrc lri lrr mcca mcpea mlr "
+    "atp ccd cmp ctrls evt fwc inva lbp lccfc lcctc lfspt lmr lrc lri lrr mcca mcpea mlr "
     "mlra ocppaa ocppca ocpple ocpplea ocppti rdbfe rdbse rdefe rdese rdple rdree smd tls tsi "
     "wfb"
 )

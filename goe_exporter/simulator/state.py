@@ -10,6 +10,7 @@ from .car import Car
 from .hardware import MODELS, Model
 
 CARDS = 10
+SOURCES = ("solar", "grid", "battery", "other")
 WRITE_DELAY_S = 1.0
 CHARGING_REASONS = frozenset({3, *range(7, 16), 19, 20, 33})
 """The codes of `modelStatus` with which charging is allowed."""
@@ -29,12 +30,14 @@ class State:
 
     Measured: `power_w`, `phase_power_w` (W; L1 L2 L3 N), `phase_voltage_v` (V; L1 L2 L3 N),
     `phase_current_a` (A; L1 L2 L3), `power_factor` (0 to 1; L1 L2 L3 N), `frequency_hz`,
-    `energy_wh` (the total, `eto`), `session_wh` (`wh`), `card_wh` (per RFID card), `board_c`,
-    `type2_c` (°C), `temperature_limit_a` (`amt`, A).
+    `energy_wh` (the total, `eto`), `session_wh` (`wh`), `source_wh` (since the car was plugged in,
+    by source: solar, grid, battery, other), `card_wh` (per RFID card), `board_c`, `type2_c` (°C),
+    `temperature_limit_a` (`amt`, A).
 
     State: `car` (None if none is plugged in), `cable_a` (A, None = no cable), `car_state`, `error`,
     `model_status`, `contactor_phases` (0 = open), `allowed_a` (`acu`, None = not allowed),
-    `reboots`, `time_s` (simulated seconds since its creation), `charging_s`.
+    `reboots`, `time_s` (simulated seconds since its creation), `charging_s`, `left_idle_ms`
+    (`lccfi`, ms since the last start; None until a car is plugged in).
     """
 
     def __init__(
@@ -93,7 +96,7 @@ class State:
         self._ticks = 0
         self._booted_s = 0.0
         self._initializing_s = self._switching_s = self._wake_s = 0.0
-        self._pending: deque[tuple[float, Callable[[State], None]]] = deque()
+        self._pending: list[tuple[float, Callable[[State], None]]] = []
         self.ambient_c: float = 18.0
         self.board_c: float = self.ambient_c + 5.0
         self.type2_c: float = self.ambient_c + 2.0
@@ -106,6 +109,8 @@ class State:
         self.has_charged: bool = False
         self.energy_wh: float = 0.0
         self.session_wh: float = 0.0
+        self.source_wh: dict[str, float] = dict.fromkeys(SOURCES, 0.0)
+        self.left_idle_ms: float | None = None
         self.card_wh: list[float] = [0.0] * CARDS
         self.recent_power_w: deque[float] = deque([0.0] * 30, maxlen=30)
         self.temperature_limit_a: int = 0
@@ -151,6 +156,12 @@ class State:
         """Whether the contactor is open to change the number of phases."""
         return self._switching_s > 0
 
-    def schedule(self, change: Callable[[State], None]) -> None:
-        """Apply a change of the settings one simulated second from now."""
-        self._pending.append((self.time_s + WRITE_DELAY_S, change))
+    @property
+    def switching_left_s(self) -> float:
+        """Time (s) until the phases have been changed."""
+        return self._switching_s
+
+    def schedule(self, change: Callable[[State], None], delay_s: float = WRITE_DELAY_S) -> None:
+        """Apply a change of the settings `delay_s` simulated seconds from now."""
+        self._pending.append((self.time_s + delay_s, change))
+        self._pending.sort(key=lambda pending: pending[0])

@@ -164,7 +164,10 @@ def _read(raw: http.client.HTTPResponse) -> bytes:
     """Read a body of at most `MAX_BODY_BYTES` bytes; a truncated one raises."""
     if len(set(raw.headers.get_all("Content-Length", ()))) > 1:
         raise http.client.HTTPException("contradictory lengths")
-    body = raw.read(MAX_BODY_BYTES + 1)
+    try:
+        body = raw.read(MAX_BODY_BYTES + 1)
+    except ValueError as error:  # a chunk of negative size
+        raise http.client.IncompleteRead(b"") from error
     if len(body) > MAX_BODY_BYTES:
         raise too_large()
     if raw.length:

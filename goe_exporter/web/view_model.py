@@ -10,11 +10,14 @@ from urllib.parse import quote
 from goe_exporter.channels.model import Kind
 from goe_exporter.channels.snapshot import Reading
 from goe_exporter.polling.view import ChargerView
+from goe_exporter.web.advice import SILENT, TOPICS
 from goe_exporter.web.current_limit import current_limit
 from goe_exporter.web.locale import NO_BREAK_SPACE, Locale
 from goe_exporter.web.units import ABSENT, Quantity, duration, energy, power
 
 GOOD_WIFI_DBM, FAIR_WIFI_DBM = -67, -78
+IN_USE_AMPERES = 0.5
+"""More than a phase without a load shows."""
 
 SENSORS = (
     "board",
@@ -23,6 +26,10 @@ SENSORS = (
     "current_sensor",
     "type2_terminals",
     "mid_meter",
+    "internal_1",
+    "internal_2",
+    "internal_3",
+    "internal_4",
 )
 """Temperature sensors in the page's order."""
 
@@ -122,7 +129,7 @@ def view_model(view: ChargerView, locale: Locale) -> ChargerViewModel:
         session=energy(values.number("session_energy"), locale).text,
         error=error,
         advice=tuple(_advice(values, view)) if condition in ("unreachable", "never") else (),
-        tiles=tuple(_tiles(values)),
+        tiles=tuple(_tiles(values, view.snapshot.api if view.snapshot else 0)),
         phases=tuple(_phases(values)),
         temperatures=tuple(_temperatures(values)),
         facts=tuple(_facts(values, view)),
@@ -221,12 +228,12 @@ def _fault(values: _Values) -> Fault | None:
 
 
 def _advice(values: _Values, view: ChargerView) -> Iterator[Advice]:
-    for topic in _ADVICE.get(view.stats.reason, _SILENT):
+    for topic in TOPICS.get(view.stats.reason, SILENT):
         help_text = values.text(f"advice_help.{topic}").format(view.host)
         yield Advice(values.text(f"advice.{topic}"), help_text)
 
 
-def _tiles(values: _Values) -> Iterator[Tile]:
+def _tiles(values: _Values, api: int) -> Iterator[Tile]:
     text, locale = values.text, values.locale
     session, limit = values.number("session_energy"), values.number("session_energy_limit")
     note, share = (text("label.no_limit") if session is not None else ""), None
@@ -243,11 +250,23 @@ def _tiles(values: _Values) -> Iterator[Tile]:
     allowed = values.get("charging_allowed")
     blocked = allowed is not None and allowed.value is False
     yield Tile(text("label.current_then" if blocked else "label.current"), current, limited_by)
-    yield Tile(
-        text("label.phases"), values.measured("phases"), values.state(values.get("phase_mode"))
-    )
+    yield _phase_tile(values, api)
     total = energy(values.number("energy"), locale).text
     yield Tile(text("label.total"), total, text("label.total_help") if total != ABSENT else "")
+
+
+def _phase_tile(values: _Values, api: int) -> Tile:
+    """Return the number of phases in use.
+
+    API v1 only tells which phases are connected to the car; the currents show which it uses.
+    """
+    label, connected = values.text("label.phases"), values.number("phases")
+    amperes = [values.number("phase_current", phase) for phase in ("L1", "L2", "L3")]
+    measured = [current for current in amperes if current is not None]
+    if api != 1 or not connected or not measured:
+        return Tile(label, values.measured("phases"), values.state(values.get("phase_mode")))
+    used = sum(current >= IN_USE_AMPERES for current in measured)
+    return Tile(label, str(used), values.text("label.phases_in_use").format(connected, used))
 
 
 def _phases(values: _Values) -> Iterator[Phase]:
@@ -298,6 +317,7 @@ _DETAILS: dict[str, Callable[[_Values, Reading], str]] = {
     "cable_lock": _Values.state,
     "access": _Values.state,
     "logic_mode": _Values.state,
+    "meter_certification": _Values.state,
     "wifi_signal": _wifi,
     "grid_frequency": lambda values, reading: values.quantity(reading, 2),
     "device_name": _plain,
@@ -309,24 +329,5 @@ _DETAILS: dict[str, Callable[[_Values, Reading], str]] = {
 }
 """Channel → the text of its value under the details, in the page's order."""
 
-_SILENT = ("power", "wifi", "api")
-_CLOUD = ("power", "wifi", "cloud")
-_ADVICE = {
-    "dns": ("address", "power", "wifi"),
-    "refused": ("api", "address"),
-    "not_found": ("api", "address"),
-    "wrong_device": ("device",),
-    "busy": ("busy",),
-    "tls": ("address",),
-    "http_status": ("address", "busy"),
-    "too_large": ("address",),
-    "not_json": ("address",),
-    "not_an_object": ("address",),
-    "unauthorized": ("token",),
-    "offline": _CLOUD,
-    "outdated": _CLOUD,
-}
-"""Reason of the last failed poll → what to check, if that is not `_SILENT`."""
-
-_HIDDEN = {"force_state": "neutral"}
+_HIDDEN = {"force_state": "neutral", "meter_certification": "none"}
 """Channel → the value that is not shown."""

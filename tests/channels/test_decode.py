@@ -25,7 +25,7 @@ BY_NAME = {row.name: row for row in CHANNELS}
 V2_KEYS = """
 nrg tpa fhz eto wh dwo car err modelStatus alw frc psm cus trx pnp pha amp acu cbl amt loa ama adi
 tcl tma rbt rssi fwv sse pgrid ppv pakku typ var fna rev styp acs lmo awp fup rbc
-c0e c1e c2e c3e c4e c5e c6e c7e c8e c9e cards
+c0e c1e c2e c3e c4e c5e c6e c7e c8e c9e cards whs whg whb who eto_mid wh_mid cert cll lccfi
 """.split()
 V1_KEYS = """
 version rbc rbt car amp amx err ast alw stp cbl pha tmp tma dws dwo adi uby eto nrg fwv sse ama amt
@@ -59,7 +59,7 @@ def test_null_is_absent(key: str) -> None:
     assert decode({key: None}, 2) == Decoded((), frozenset())
 
 
-@pytest.mark.parametrize("key", V2_KEYS)
+@pytest.mark.parametrize("key", [key for key in V2_KEYS if key != "cll"])
 def test_object_is_unreadable(key: str) -> None:
     """A value of a wrong type has no reading, and its key is returned."""
     assert decode({key: {"no": "charger"}}, 2) == Decoded((), frozenset({key}))
@@ -172,10 +172,10 @@ def test_no_number(key: str, raw: object) -> None:
     ("key", "lowest", "highest", "step"),
     [
         ("amp", -1000, 1000, 0.01),
-        ("tpa", -1e7, 1e7, 1),
+        ("tpa", -45_000, 45_000, 1),
         ("fhz", 0.1, 1000, 0.1),
-        ("eto", 0, 1e12, 1),
-        ("wh", -1, 1e12, 1),
+        ("eto", 0, 1e9, 1),
+        ("wh", -1, 1e9, 1),
         ("rbt", 0, 1e15, 1),
         ("rssi", -200, 50, 1),
         ("awp", -10_000, 10_000, 1),
@@ -190,6 +190,117 @@ def test_range(key: str, lowest: float, highest: float, step: float) -> None:
     assert decode({key: highest + step}, 2) == Decoded((), frozenset({key}))
     if key != "fhz":  # whose 0 means unknown
         assert decode({key: lowest - step}, 2) == Decoded((), frozenset({key}))
+
+
+def test_current_limits() -> None:
+    """Each known member of `cll` is a part; 0 forbids charging; others are ignored."""
+    limits = {
+        "requestedCurrent": 13,
+        "currentLimitMax": 32,
+        "minChargingCurrent": 6,
+        "loadLimit": 10,
+        "temperatureCurrentLimit": 32,
+        "adapterCurrentLimit": 16,
+        "cableCurrentLimit": 20,
+        "unsymetryCurrentLimit": 31.5,
+        "awattar": 0,
+        "accessControl": None,
+        "new": 7,
+    }
+    assert values({"cll": limits}) == {
+        "current_limit.requested": 13.0,
+        "current_limit.maximum": 32.0,
+        "current_limit.minimum": 6.0,
+        "current_limit.temperature": 32.0,
+        "current_limit.adapter": 16.0,
+        "current_limit.cable": 20.0,
+        "current_limit.load": 10.0,
+        "current_limit.unbalanced": 31.5,
+        "current_limit.awattar": 0.0,
+    }
+    assert failed({"cll": limits}) == set()
+
+
+@pytest.mark.parametrize("odd", ["16", True, -1, 1e6, [], {}])
+def test_a_bad_limit_costs_itself(odd: object) -> None:
+    """The others stay, and `cll` is counted."""
+    decoded = decode({"cll": {"requestedCurrent": odd, "loadLimit": 10}}, 2)
+    assert [(label, value) for _, label, value, _ in decoded.readings] == [("load", 10.0)]
+    assert decoded.failed == {"cll"}
+
+
+def test_energy_by_source() -> None:
+    """`whs`, `whg`, `whb` and `who` are the session's energy from each source."""
+    got = values({"whs": 3000.5, "whg": 2000.25, "whb": 100, "who": 0})
+    assert got == {
+        "session_source_energy.solar": 3000.5,
+        "session_source_energy.grid": 2000.25,
+        "session_source_energy.battery": 100.0,
+        "session_source_energy.other": 0.0,
+    }
+    assert failed({"whs": "x", "whg": 1}) == {"whs"}
+
+
+@pytest.mark.parametrize(
+    ("code", "state"),
+    [(0, "none"), (1, "mid"), (2, "mid_and_calibration_law"), (3, "unknown")],
+)
+def test_mid_meter(code: int, state: str) -> None:
+    """The MID meter's total, its session, and its certification."""
+    status = {"eto_mid": 998_877, "wh_mid": 5100.5, "cert": code}
+    assert [(row.name, value, code) for row, _, value, code in decode(status, 2).readings] == [
+        ("mid_energy", 998_877.0, None),
+        ("mid_session_energy", 5100.5, None),
+        ("meter_certification", state, code),
+    ]
+
+
+BOOT = 1_750_000_000.0
+
+
+def plugged_in(**status: object) -> Decoded:
+    return decode(status, 2, CHANNELS, BOOT)
+
+
+def test_time_of_plug_in() -> None:
+    """`lccfi` is in ms since the charger started; the reading is a Unix time."""
+    row = BY_NAME["plug_in_timestamp"]
+    for lccfi in (3_600_250, 3_600_250.0):
+        found = plugged_in(lccfi=lccfi, rbt=7_200_000)
+        assert (row, "", 1_750_003_600.25, None) in found.readings
+    assert not plugged_in(lccfi=None, rbt=7_200_000).failed
+
+
+def test_time_of_plug_in_needs_the_start() -> None:
+    """Without the uptime or the time of the start, it is absent."""
+    assert (
+        plugged_in(lccfi=3_600_000) == decode({"lccfi": 3_600_000}, 2) == Decoded((), frozenset())
+    )
+    assert plugged_in(lccfi=3_600_000, rbt="x").failed == {"rbt"}
+
+
+@pytest.mark.parametrize("lccfi", [-1, 7_200_001, math.nan, math.inf, HUGE, True, "1", [], {}])
+def test_a_bad_time_of_plug_in(lccfi: object) -> None:
+    """A car was plugged in after the start and before now."""
+    found = plugged_in(lccfi=lccfi, rbt=7_200_000)
+    assert [reading.channel.name for reading in found.readings] == ["uptime"]
+    assert found.failed == {"lccfi"}
+
+
+@pytest.mark.parametrize(
+    ("index", "highest", "beyond"),
+    [(0, 290, 1001), (4, 50, 50.1), (7, 15_000, 15_001), (11, 45_000, 45_001)],
+)
+def test_range_of_the_meter(index: int, highest: float, beyond: float) -> None:
+    """No phase has more than 50 A or 15 kW, no charger 45 kW; 290 V is a broken neutral."""
+    nrg: list[object] = [None] * 16
+    nrg[index] = highest
+    assert list(values({"nrg": nrg}).values()) == [highest]
+    nrg[index] = beyond
+    assert decode({"nrg": nrg}, 2) == Decoded((), frozenset({"nrg"}))
+    if index:
+        nrg[index] = -beyond
+        assert decode({"nrg": nrg}, 2) == Decoded((), frozenset({"nrg"}))
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ goe_phase_voltage_volts{phase} goe_phase_current_amperes{phase} goe_phase_power_
 goe_phase_power_factor_ratio{phase} goe_power_watts goe_power_average_watts goe_grid_frequency_hertz
 goe_energy_joules_total goe_session_energy_joules goe_session_energy_limit_joules
 goe_card_energy_joules_total{card}
+goe_session_source_energy_joules{source} goe_mid_energy_joules_total goe_mid_session_energy_joules
+goe_meter_certification{state} goe_current_limit_amperes{limit} goe_plug_in_timestamp_seconds
 goe_max_current_amperes goe_max_current_temporary_amperes goe_absolute_max_current_amperes
 goe_allowed_current_amperes goe_cable_current_amperes goe_temperature_current_limit_amperes
 goe_load_balancing_current_amperes goe_adapter_connected
@@ -94,9 +96,14 @@ WRITABLE = {
 LABELS = {
     "phase": {"L1", "L2", "L3", "N"},
     "sensor": set(
-        "board type2_port grid_connector current_sensor type2_terminals mid_meter".split()
+        "board type2_port grid_connector current_sensor type2_terminals mid_meter"
+        " internal_1 internal_2 internal_3 internal_4".split()
     ),
     "card": set("1 2 3 4 5 6 7 8 9 10".split()),
+    "source": {"solar", "grid", "battery", "other"},
+    "limit": set(
+        "requested maximum minimum temperature adapter cable load unbalanced awattar access".split()
+    ),
 }
 
 SUFFIXES = {
@@ -313,6 +320,28 @@ def test_parts_of_the_labelled_rows() -> None:
             ("current_sensor", ("tma", 3)),
             ("type2_terminals", ("tma", 4)),
             ("mid_meter", ("tma", 5)),
+            ("internal_1", ("tma", 6)),
+            ("internal_2", ("tma", 7)),
+            ("internal_3", ("tma", 8)),
+            ("internal_4", ("tma", 9)),
+        ],
+        "session_source_energy": [
+            ("solar", ("whs",)),
+            ("grid", ("whg",)),
+            ("battery", ("whb",)),
+            ("other", ("who",)),
+        ],
+        "current_limit": [
+            ("requested", ("cll", "requestedCurrent")),
+            ("maximum", ("cll", "currentLimitMax")),
+            ("minimum", ("cll", "minChargingCurrent")),
+            ("temperature", ("cll", "temperatureCurrentLimit")),
+            ("adapter", ("cll", "adapterCurrentLimit")),
+            ("cable", ("cll", "cableCurrentLimit")),
+            ("load", ("cll", "loadLimit")),
+            ("unbalanced", ("cll", "unsymetryCurrentLimit")),
+            ("awattar", ("cll", "awattar")),
+            ("access", ("cll", "accessControl")),
         ],
         "card_energy": [
             ("1", ("c0e",)),

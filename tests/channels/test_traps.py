@@ -150,24 +150,57 @@ def test_trap_4_six_entries_of_the_pro() -> None:
     assert decoded.failed == frozenset()
 
 
-@pytest.mark.parametrize(
-    "tma", [[20.5, 20.63, 20.5, 21], [6.5, 5.63, 5.63, 5.63, -0.13, -0.13], None, []]
-)
-def test_trap_4_v2_hardware_has_its_board_alone(tma: object) -> None:
-    """On V1 and V2 hardware `tmp` is the board; their `tma`, of unknown order, is unused."""
+@pytest.mark.parametrize("tma", [None, [], [20.5], [20.5, 21]])
+def test_trap_4_v1_hardware_has_its_board_alone(tma: object) -> None:
+    """On V1 and V2 hardware `tmp` is the board; fewer than four entries have no known meaning."""
     assert v1(tmp="28", tma=tma) == {"temperature.board": 28.0}
 
 
-@pytest.mark.parametrize("tma", [[20.5, 20.63, 20.5, 21], [6.5, 5.63, 5.63, 5.63, 8.5, 9.0]])
-def test_trap_4_an_order_nobody_knows(tma: object) -> None:
-    """Four or six entries on v1 are never taken for port and board, not even without `tmp`."""
-    assert v1(tma=tma) == {}
+@pytest.mark.parametrize("more", [[], [8.5, 9.0], [-0.13, -0.13]])
+def test_trap_4_v2_hardware_has_four_sensors(more: list[float]) -> None:
+    """Four or six entries on v1 are sensors without a known place, never port and board."""
+    internal = {
+        "temperature.internal_1": 6.5,
+        "temperature.internal_2": 5.63,
+        "temperature.internal_3": -12.0,
+        "temperature.internal_4": 78.12,
+    }
+    tma = [6.5, 5.63, -12, 78.12, *more]
+    assert v1(tmp="28", tma=tma) == {"temperature.board": 28.0} | internal
+    assert v1(tma=tma) == internal
+
+
+@pytest.mark.parametrize("filler", [-0.13, -0.125, -0.12])
+def test_trap_4_a_filler_is_no_temperature(filler: float) -> None:
+    """The filler of a sensor that is not there is absent; the others keep their numbers."""
+    decoded = decode(api_v1.status({"tma": [filler, 22.5, 23.13, filler, filler, filler]}), 1)
+    assert {reading.label: reading.value for reading in decoded.readings} == {
+        "internal_2": 22.5,
+        "internal_3": 23.13,
+    }
+    assert decoded.failed == frozenset()
+
+
+def test_trap_4_a_glitch_of_v2_hardware() -> None:
+    """A glitch costs one of the four sensors and is counted."""
+    decoded = decode(api_v1.status({"tmp": "20", "tma": [-16_843.01, 22.5, 23, None]}), 1)
+    assert [reading.label for reading in decoded.readings] == ["board", "internal_2", "internal_3"]
+    assert decoded.failed == frozenset({"tma"})
+
+
+def test_trap_4_the_pro_over_the_legacy_api() -> None:
+    """Six entries that begin with two nulls are those of PRO on v1, too."""
+    got = v1(tma=[None, None, 30.25, 31.5, 29, 33.75])
+    assert got == v2(tma=[None, None, 30.25, 31.5, 29, 33.75])
+    assert got["temperature.mid_meter"] == 33.75
 
 
 @pytest.mark.parametrize("tmp", ["0", "-15", 0])
 def test_trap_4_a_sensor_that_is_not_there(tmp: object) -> None:
     """On some V2 hardware `tmp` is always 0 or -15: no reading."""
-    assert v1(tmp=tmp, tma=[6.5, 5.63, 5.63, 5.63, 8.5, 9.0]) == {}
+    got = v1(tmp=tmp, tma=[6.5, 5.63, 5.63, 5.63, 8.5, 9.0])
+    assert "temperature.board" not in got
+    assert got["temperature.internal_1"] == 6.5
 
 
 def test_trap_4_a_cold_v1() -> None:

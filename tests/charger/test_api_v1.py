@@ -111,6 +111,66 @@ def test_array_of_any_length(length: int) -> None:
     assert got == [10, 10, 10, 10, 1, 1, 1, 1000, 1000, 1000, 1000, 100, 10, 10, 10, 10][:length]
 
 
+def scaled(*nrg: object) -> list[object]:
+    """Return the currents and powers that an array means: L1 to L3, L1 to L3, all."""
+    found = api_v1.status({"nrg": [*nrg]})["nrg"]
+    assert isinstance(found, list)
+    return [*found[4:10], *found[11:12]]
+
+
+@pytest.mark.parametrize(
+    ("nrg", "meant"),
+    [
+        # 052.2 at 15 A on three phases, at 6 A on one, in standby, and without the total
+        (
+            (219, 225, 222, 1, 15.1, 15.2, 15.1, 3300, 3400, 3400, 0, 10300),
+            [15.1, 15.2, 15.1, 3300, 3400, 3400, 10300],
+        ),
+        ((230, 0, 0, 0, 6, 0, 0, 1380, 0, 0, 0, 1380), [6, 0, 0, 1380, 0, 0, 1380]),
+        ((230, 230, 230, 0, 0.3, 0, 0, 40, 0, 0, 0, 40), [0.3, 0, 0, 40, 0, 0, 40]),
+        ((230, 230, 230, 0, 16, 16, 16, 3600, 3650, 3580), [16, 16, 16, 3600, 3650, 3580]),
+        # only the total
+        ((0, 0, 0, 0, 16, 16, 16, None, None, None, None, 10800), [16, 16, 16, *[None] * 3, 10800]),
+    ],
+)
+def test_array_in_amperes_and_watts(nrg: tuple[object, ...], meant: list[object]) -> None:
+    """Firmware 052.2 does not scale the array; where current flows, its power shows that."""
+    assert scaled(*nrg) == meant
+
+
+@pytest.mark.parametrize(
+    ("nrg", "meant"),
+    [
+        # 022.1, 01 and 051.4, from captures
+        ((224, 226, 222, 1, 101, 1, 1, 23, 0, 0, 0, 232), [10.1, 0.1, 0.1, 2300, 0, 0, 2320]),
+        (
+            (226, 226, 227, 2, 93, 92, 92, 17, 17, 17, 0, 516),
+            [9.3, 9.2, 9.2, 1700, 1700, 1700, 5160],
+        ),
+        ((226, 227, 226, 1, 58, 0, 0, 13, 0, 0, 0, 134), [5.8, 0, 0, 1300, 0, 0, 1340]),
+        # the least that the meter shows, and a lagging current
+        ((230, 230, 230, 0, 1, 0, 0, 1, 0, 0, 0, 5), [0.1, 0, 0, 100, 0, 0, 50]),
+        ((230, 230, 230, 0, 3, 3, 3, 1, 1, 1, 0, 21), [0.3, 0.3, 0.3, 100, 100, 100, 210]),
+        # L and N swapped, a broken neutral, and noise on V4
+        ((15, 0, 0, 220, 150, 0, 0, 33, 0, 0, 0, 330), [15, 0, 0, 3300, 0, 0, 3300]),
+        ((290, 180, 230, 60, 160, 0, 0, 46, 0, 0, 0, 464), [16, 0, 0, 4600, 0, 0, 4640]),
+        ((236.35, 0, 0, 0, 0.4, 0.6, 0.5, 0, 0, 0, 0, 0), [0.04, 0.06, 0.05, 0, 0, 0, 0]),
+        # without a current, nothing shows the form
+        ((230, 230, 230, 0, 0, 0, 0, 0, 0, 0, 0, 0), [0, 0, 0, 0, 0, 0, 0]),
+        ((230, 230, 230, 0, None, None, None, 36, 0, 0, 0, 360), [*[None] * 3, 3600, 0, 0, 3600]),
+    ],
+)
+def test_array_in_tenths(nrg: tuple[object, ...], meant: list[object]) -> None:
+    """All other firmware scales it: 0.1 A, 0.1 kW per phase, 0.01 kW in total."""
+    assert scaled(*nrg) == pytest.approx(meant)
+
+
+def test_array_with_odd_elements() -> None:
+    """What is no number does not decide which form an array has."""
+    nrg = [230, 230, 230, 0, 160, True, "x", 36, 10**400, [], 0, 360]
+    assert scaled(*nrg) == [16, True, "x", 3600, 10**400, [], 3600]
+
+
 def test_junk_stays_junk() -> None:
     """A value that cannot be translated is passed on, so that decoding rejects and counts it."""
     junk = {"amp": "sixteen", "eto": [1], "alw": "yes", "pha": "64", "nrg": "x", "dws": True}

@@ -16,6 +16,7 @@ from paths import FIXTURES
 from servers import PATIENCE_SECONDS, returned, wait_for
 from speaker import Speak, Speaker
 
+from goe_exporter.channels.decode import decode
 from goe_exporter.channels.snapshot import Answer
 from goe_exporter.charger.client import Client, write_targets
 from goe_exporter.errors import ChargerError, RefusedError, UsageError
@@ -120,8 +121,8 @@ def test_charger_off_is_refused(box: Box) -> None:
         (200, b"", "truncated"),
         (200, b"{", "not_json"),
         (200, b'{"car":1}}', "not_json"),
-        (200, b"\xef\xbb\xbf{}", "not_json"),
-        (200, b'{"car":' + b"1" * 5000 + b"}", "not_json"),
+        (200, b"\xef\xbb\xbf\xef\xbb\xbf{}", "not_json"),
+        (200, b'{"car":' + b"1" * 5000 + b"}}", "not_json"),
         (200, b"true", "not_an_object"),
         (200, b'{"error":"not authenticated"}', "wrong_device"),
         (200, b"{}", "wrong_device"),
@@ -204,6 +205,24 @@ def test_switching_protocols_is_a_failure(speak: Speak) -> None:
     with pytest.raises(ChargerError) as caught:
         client(speak(b'HTTP/1.1 101 X\r\n\r\n{"car":1}'), "2").status(["car"])
     assert caught.value.reason == "http_status"
+
+
+@pytest.mark.parametrize("api", ["1", "2"])
+def test_byte_order_mark(speak: Speak, api: str) -> None:
+    """A byte order mark before the JSON, which a proxy may add, is not part of it."""
+    speaker = speak(b'HTTP/1.1 200 OK\r\n\r\n\xef\xbb\xbf{"amp":16}')
+    assert client(speaker, api).status(("amp",)).status["amp"] == 16
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+@pytest.mark.parametrize("digits", [4300, 4301, 5000, 100_000])
+def test_integer_of_any_length(speak: Speak, digits: int, sign: str) -> None:
+    """An integer with more digits than Python reads costs its key, not the poll."""
+    body = f'{{"amp":16,"wh":{sign}{"9" * digits},"nrg":[230,{"9" * digits}]}}'
+    speaker = speak(f"HTTP/1.1 200 OK\r\n\r\n{body}".encode())
+    found = decode(client(speaker, "2").status(("amp", "wh", "nrg")).status, 2)
+    assert [reading.value for reading in found.readings] == [230.0, 16.0]
+    assert found.failed == {"wh", "nrg"}
 
 
 def test_chunked_answer(speak: Speak) -> None:

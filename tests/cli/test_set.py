@@ -77,6 +77,19 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write, "READ_BACK_SECONDS", 0.5)
 
 
+def test_alw_on_launch_firmware(
+    simulator: Simulator, goe: Goe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Firmware 050 shows `alw` after 7 s, which `set` waits for (here 350 ms)."""
+    monkeypatch.undo()
+    assert write.READ_BACK_SECONDS > 7
+    monkeypatch.setattr(write, "READ_BACK_PAUSE_SECONDS", 0.02)
+    box = simulator.add(Charger("V3", firmware="050"), api="1")
+    outcome = goe("set", "--api", "1", box.address, "charging-allowed", "off")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert box.charger.allowed is False
+
+
 def contrary(model: str, firmware: str | None = None) -> Charger:
     """Return a charger with other settings than those that the tests write."""
     charger = Charger(model, firmware)

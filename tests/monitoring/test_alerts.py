@@ -546,7 +546,7 @@ def test_every_section_of_the_runbook_says_what_to_do() -> None:
         name, _, body = section.partition("\n")
         severity = RULES[name]["labels"]["severity"]
         parts = re.findall(r"(?m)^\*\*(.+?)\.\*\*", body)
-        assert parts == ["What it means", "Why it matters", "Look at", "Do"], name
+        assert parts == ["What it means", "Why it matters", "Check", "Do"], name
         assert body.split("\n\n")[0].strip() == f"Severity: {severity}."
 
 

@@ -89,6 +89,13 @@ def test_a_badwrite(path: Path) -> None:
     assert refused.value.exit_status == 2
 
 
+def test_names_of_cards(write: Write) -> None:
+    """`cards` holds the names of RFID cards by number, quoted or not."""
+    loaded = config.load(str(write('cards: {1: Anna, "10": "Büro, oben"}'.encode())))
+    assert loaded.cards == {"1": "Anna", "10": "Büro, oben"}
+    assert config.load(str(write(b""))).cards == {}
+
+
 def test_unambiguous_values(write: Write) -> None:
     """Quoted and tagged values and plain spellings are accepted."""
     text = """

@@ -46,6 +46,21 @@ def test_reload_of_the_configuration(successful: bool, number: int) -> None:
     assert moment == 1_750_000_000.5
 
 
+def test_names_of_cards() -> None:
+    """Each card in the configuration has a series; without cards there is no such metric."""
+    cards = {"1": "Anna", "10": 'Büro "2"\n'}
+    own = providers(Scheduler(()), lambda: Reload(True, 0.0), None, lambda: cards)
+    shown = Exposition(tuple, own).render()[0].decode("utf-8")
+    lines = [line for line in shown.splitlines() if "goe_card_info" in line]
+    assert lines == [
+        "# HELP goe_card_info Names of RFID cards in the configuration.",
+        "# TYPE goe_card_info gauge",
+        'goe_card_info{card="1",name="Anna"} 1.0',
+        'goe_card_info{card="10",name="Büro \\"2\\"\\n"} 1.0',
+    ]
+    assert "goe_card_info" not in text()
+
+
 def test_histograms() -> None:
     """Poll durations and lateness are cumulative histograms over all chargers, unlabelled."""
     shown = found()

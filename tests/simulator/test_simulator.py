@@ -357,6 +357,27 @@ def test_phase_switch() -> None:
     assert 3300 < charger.power_w < 3700
 
 
+def test_phase_switch_takes_ten_seconds() -> None:
+    """Meanwhile `car` is 4, and 1 at the end (docs/protocol.md §5.3)."""
+    charger = charging("V3")
+    charger.write("psm", 1)
+    charger.advance(2)
+    states = []
+    while charger.switching_phases:
+        states.append(charger.car_state)
+        charger.advance(1)
+    assert states == [*(4,) * 6, *(1,) * 3]
+    assert charger.car_state == 3
+
+
+def test_unplugging_ends_a_forced_state() -> None:
+    """`frc` is 0 after the car was unplugged (docs/protocol.md §5.3)."""
+    charger = charging("V4")
+    charger.force = 2
+    charger.unplug()
+    assert status_v2(charger, ["frc", "car"]) == {"frc": 0, "car": 1}
+
+
 def test_noise_on_unused_phases() -> None:
     """On V4, phases without a load show 0.04 to 0.08 A while charging, and 0 otherwise."""
     for model, noisy in (("V4", True), ("V3", False)):
@@ -507,6 +528,19 @@ def test_v1_allow() -> None:
         assert charger.force == on
 
 
+def test_launch_firmware_shows_alw_late() -> None:
+    """Firmware 050 shows a written `alw` after 7 s; other writes still take one."""
+    charger = Charger("V3", firmware="050")
+    set_v1(charger, "alw=0")
+    set_v1(charger, "amp=8")
+    charger.advance(1)
+    assert (status_v1(charger)["alw"], status_v1(charger)["amp"]) == ("1", "8")
+    charger.advance(5.9)
+    assert status_v1(charger)["alw"] == "1"
+    charger.advance(0.1)
+    assert status_v1(charger)["alw"] == "0"
+
+
 def test_surplus_is_forgotten() -> None:
     """The PV powers are null unless written in the last 6 s."""
     charger = Charger("V4")
@@ -544,7 +578,7 @@ def test_v1_scalings_on_old_hardware() -> None:
     assert shown["eto"] == "1230"
     assert shown["pha"] == "63"
     assert shown["tmp"] == "31"
-    assert len(shown["tma"]) == 4  # type: ignore[arg-type]
+    assert shown["tma"] == [31.25, 30.5, 30.0, 27.62, -0.13, -0.13]
     assert (shown["stp"], shown["dwo"], shown["amt"]) == ("0", "0", "32")
     assert shown["fwv"] == "041.0"
 
@@ -584,14 +618,71 @@ def test_v2_scalings() -> None:
 
 
 def test_pro_has_other_keys() -> None:
-    """PRO has no `cbl`, six temperatures with two nulls, and card energies beside `cards`."""
+    """PRO has no cable, six temperatures with two nulls, and card energies beside `cards`."""
     shown = status_v2(Charger("PRO"))
-    assert "cbl" not in shown
+    assert not {"cbl", "cus", "ust"} & set(shown)
+    assert shown["adi"] is True
+    assert set_v2(Charger("PRO"), "ust=1")[0] == 500
     assert [value is None for value in shown["tma"]] == [  # type: ignore[attr-defined]
         *(True, True, False, False, False, False)
     ]
     assert {"c0e", "c9e", "c0n", "c9n", "cards"} <= set(shown)
     assert "c0e" not in status_v2(Charger("V4"))
+
+
+def test_pro_has_a_mid_meter() -> None:
+    """A certified meter counts the same energy, by session and in total; others have none."""
+    charger = charging("PRO")
+    shown = status_v2(charger, ["eto", "eto_mid", "wh", "wh_mid", "cert"])
+    assert shown["eto_mid"] == shown["eto"] == int(charger.energy_wh)
+    assert shown["wh_mid"] == pytest.approx(shown["wh"])
+    assert shown["cert"] == 1
+    assert status_v2(charging("V4", firmware="60.5"), ["eto_mid", "wh_mid", "cert"]) == {}
+
+
+def test_energy_by_source() -> None:
+    """Since 59.4 a session is split; it is grid energy unless surplus values are written."""
+    charger = charging("V4", firmware="59.4")
+    grid = charger.session_wh
+    charger.write("ids", {"pGrid": 0, "pPv": 8000, "pAkku": 1000})
+    charger.advance(5)
+    shown = status_v2(charger, ["whs", "whg", "whb", "who"])
+    assert shown["whg"] == pytest.approx(grid, rel=0.1)
+    assert shown["whs"] == pytest.approx(8 * shown["whb"], rel=0.2)  # type: ignore[operator]
+    assert shown["who"] == 0
+    assert sum(map(float, shown.values())) == pytest.approx(charger.session_wh)  # type: ignore[arg-type]
+    assert status_v2(charging("V4", firmware="58.0"), ["whs"]) == {}
+
+
+def test_plug_in_time() -> None:
+    """`lccfi` is null after a start, then the uptime at which the last car was plugged in."""
+    charger = Charger("V4")
+    assert status_v2(charger, ["lccfi"]) == {"lccfi": None}
+    charger.advance(30)
+    charger.plug(Car())
+    charger.advance(30)
+    charger.unplug()
+    assert status_v2(charger, ["lccfi", "rbt"]) == {"lccfi": 30_000, "rbt": 60_000}
+    charger.reboot()
+    assert status_v2(charger, ["lccfi"]) == {"lccfi": None}
+
+
+def test_current_limits() -> None:
+    """`cll` names each limit that applies, 0 A for one that forbids charging."""
+    charger = Charger("V4", firmware="56.9")
+    charger.load_limit_a, charger.access, charger.amp = 10, 1, 13
+    charger.plug(Car(cable_a=20))
+    assert status_v2(charger, ["cll"])["cll"] == {
+        "requestedCurrent": 13,
+        "currentLimitMax": 32,
+        "minChargingCurrent": 6,
+        "temperatureCurrentLimit": 32,
+        "unsymetryCurrentLimit": 32,
+        "cableCurrentLimit": 20,
+        "loadLimit": 10,
+        "accessControl": 0,
+    }
+    assert status_v2(Charger("V3", firmware="055.7"), ["cll"]) == {}
 
 
 def test_full_status_is_large() -> None:

@@ -24,7 +24,7 @@ SHORTENED = (
     ("config.values", "MIN_INTERVAL_SECONDS"),
     ("polling.scheduler", "FIRST_SECONDS"),
     ("polling.slow_rows", "SLOW_SECONDS"),
-    ("polling.poller", "SLOW_SECONDS"),
+    ("polling.poller", "MAX_SLOW_SECONDS"),
     ("polling.poller", "MAX_BACK_OFF_SECONDS"),
     ("influx.sender", "MIN_WAIT_SECONDS"),
     ("influx.sender", "MAX_WAIT_SECONDS"),

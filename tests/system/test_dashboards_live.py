@@ -302,12 +302,12 @@ def test_a_dead_charger_is_unreachable(world: World) -> None:
 
 
 def test_a_charger_of_api_v1(world: World) -> None:
-    """It has a state and one sensor, but no charging reason and no Wi-Fi signal."""
+    """It has a state, its board's and four other sensors, but no reason and no Wi-Fi signal."""
     assert values(shown(world, "State", "old")) == [2]
     assert shown(world, "Charging reason", "old") == []
     assert shown(world, "Wi-Fi", "old") == []
-    (board_sensor,) = shown(world, "Temperatures", "old")
-    assert board_sensor.labels["sensor"] == "board"
+    sensors = [each.labels["sensor"] for each in shown(world, "Temperatures", "old")]
+    assert sorted(sensors) == ["board", *(f"internal_{number}" for number in range(1, 5))]
 
 
 def test_phases_that_are_not_connected_are_not_drawn(world: World) -> None:

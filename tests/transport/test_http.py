@@ -325,6 +325,8 @@ def test_text_that_can_be_no_host(host: str) -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n{", "truncated"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n{}", "truncated"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", "truncated"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n{}\r\n", "truncated"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n-1\r\n", "truncated"),
     ],
 )
 def test_answer_that_ends_too_soon(speak: Speak, piece: bytes, reason: str) -> None:

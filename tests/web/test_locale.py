@@ -12,7 +12,7 @@ import goe_exporter
 from goe_exporter.channels import codes
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import REASONS
-from goe_exporter.web import view_model
+from goe_exporter.web import advice, view_model
 from goe_exporter.web.locale import LANGUAGES, Locale, preferred, translations
 from goe_exporter.web.view_model import SENSORS
 
@@ -27,6 +27,7 @@ SETS = {
     "cable_lock": codes.CABLE_LOCK,
     "access": codes.ACCESS,
     "logic_mode": codes.LOGIC_MODE,
+    "meter_certification": codes.CERTIFICATION,
 }
 
 
@@ -122,9 +123,9 @@ def test_every_error_is_explained() -> None:
 
 def test_all_advice_has_a_text_and_a_reason() -> None:
     """Each topic of advice has a title and a help text, and belongs to a failed poll's reason."""
-    assert view_model._ADVICE.keys() <= set(REASONS)
-    topics = {topic for some in view_model._ADVICE.values() for topic in some}
-    topics |= set(view_model._SILENT)
+    assert advice.TOPICS.keys() <= set(REASONS)
+    topics = {topic for some in advice.TOPICS.values() for topic in some}
+    topics |= set(advice.SILENT)
     for group in ("advice", "advice_help"):
         assert {key for key in TEXTS if key.startswith(f"{group}.")} == {
             f"{group}.{topic}" for topic in topics

@@ -348,9 +348,48 @@ def test_no_advice_while_there_are_values() -> None:
 
 def test_zero_is_not_absent() -> None:
     """A reading of 0 is shown as 0, an absent one as a dash."""
-    assert shown(nrg=[0] * 16).power.text == "0\u00a0W"
+    assert shown(nrg=[230, *[0] * 15]).power.text == "0\u00a0W"
     assert shown(nrg=None).power.text == "–"
     assert shown(wh=0).session == "0\u00a0Wh"
+
+
+@pytest.mark.parametrize(
+    ("amperes", "value", "note"),
+    [
+        ((15.5, 0.1, 0.1), "1", "3 connected, 1 in use"),
+        ((15.5, 15.6, 15.5), "3", "3 connected, 3 in use"),
+        ((0, 0, 0), "0", "3 connected, 0 in use"),
+        ((None, None, None), "3", ""),
+    ],
+)
+def test_phases_of_api_v1(amperes: tuple[float | None, ...], value: str, note: str) -> None:
+    """API v1 tells the phases that are connected to the car; its currents tell which it uses."""
+    nrg = [229, 230, 231, 1, *amperes, 3480, 0, 0, 0, 3480]
+    status: Mapping[str, object] = V1 | {"nrg": nrg, "car": 2, "pha": [True] * 6}
+    (tile,) = (tile for tile in view_model(view(status, api=1), ENGLISH).tiles
+               if tile.label == "Phases")  # fmt: skip
+    assert (tile.value, tile.note) == (value, note)
+    (tile,) = (tile for tile in view_model(view(status, api=1), GERMAN).tiles
+               if tile.label == "Phasen")  # fmt: skip
+    assert tile.note == note.replace("connected", "verbunden").replace("in use", "genutzt")
+
+
+def test_phases_of_others() -> None:
+    """API v2 tells the phases in use itself, and on v1 an open contactor leaves none."""
+    tiles = {tile.label: tile for tile in shown(pnp=3, psm=0).tiles}
+    assert tiles["Phases"][1:3] == ("3", "Automatic")
+    closed: Mapping[str, object] = V1 | {"pha": [False] * 3 + [True] * 3}
+    tiles = {tile.label: tile for tile in view_model(view(closed, api=1), ENGLISH).tiles}
+    assert tiles["Phases"][1:3] == ("0", "")
+
+
+@pytest.mark.parametrize(
+    ("code", "text"), [(1, "MID"), (2, "MID and calibration law"), (9, "Unknown (9)"), (0, None)]
+)
+def test_certification_of_the_meter(code: int, text: str | None) -> None:
+    """A certified meter is among the details."""
+    facts = {fact.label: fact.value for fact in shown(cert=code).facts}
+    assert facts.get("Meter certification") == text
 
 
 # Numbers
