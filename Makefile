@@ -45,6 +45,7 @@ check: $(VENV)/tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
 	$(BIN)/goe-exporter channels --check docs/channels.md
 	$(BIN)/python -m docs.command_line --check
 	$(BIN)/python -m dashboards.build --check

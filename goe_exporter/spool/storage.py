@@ -24,7 +24,8 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TRANSIENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
 """Errors of the system that have nothing to do with a file."""
 
-UNREADABLE = (errno.EIO, errno.EISDIR, errno.ELOOP, errno.EUCLEAN, errno.EBADMSG)
+_EUCLEAN = getattr(errno, "EUCLEAN", errno.EIO)  # not on macOS
+UNREADABLE = (errno.EIO, errno.EISDIR, errno.ELOOP, errno.EBADMSG, _EUCLEAN)
 """Errors of one file, not of its directory or disk."""
 
 MIN_SEGMENT_BYTES = 4096
@@ -192,7 +193,7 @@ class Storage:
         """Sync and close the segment that is written to."""
         if self.descriptor is None:
             return
-        os.fdatasync(self.descriptor)
+        files.sync_data(self.descriptor)
         self.note_synced(self.written)
         os.close(self.descriptor)
         self.descriptor = None
