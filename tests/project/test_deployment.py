@@ -67,7 +67,9 @@ def last(instruction: str) -> str:
 
 def manifests() -> dict[str, dict[str, Any]]:
     """Return the Kubernetes objects by kind."""
-    documents = [yaml.safe_load(file.read_text()) for file in sorted(MANIFESTS.glob("*.yaml"))]
+    kustomization = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())
+    files = [MANIFESTS / name for name in kustomization["resources"]]
+    documents = [kustomization, *(yaml.safe_load(file.read_text()) for file in files)]
     return {document["kind"]: document for document in documents}
 
 
@@ -255,7 +257,7 @@ def test_unit_starts_the_exporter(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> 
     assert outcome.out == "the configuration is valid: 2 charger(s)\n", outcome
 
 
-@pytest.mark.parametrize("kind", ["ConfigMap", "Deployment", "Service"])
+@pytest.mark.parametrize("kind", ["Deployment", "Service"])
 def test_manifests_follow_the_schema(kind: str) -> None:
     """Kubernetes' own schema accepts every manifest, without unknown keys."""
     version = kubernetes_validate.latest_version()
@@ -263,10 +265,11 @@ def test_manifests_follow_the_schema(kind: str) -> None:
 
 
 def test_manifests_are_applied_together() -> None:
-    """The kustomization lists every manifest and the image of the Deployment."""
+    """The kustomization lists every file and the image of the Deployment."""
     kustomization = manifests()["Kustomization"]
     files = {file.name for file in MANIFESTS.glob("*.yaml")} - {"kustomization.yaml"}
-    assert set(kustomization["resources"]) == files
+    (configuration,) = kustomization["configMapGenerator"]
+    assert {*kustomization["resources"], *configuration["files"]} == files
     (image,) = kustomization["images"]
     assert f"{image['name']}:{image['newTag']}" == f"goe-exporter:{__version__}"
     assert pod()["containers"][0]["image"] == f"goe-exporter:{__version__}"
@@ -296,9 +299,20 @@ def test_references_of_the_manifests() -> None:
     assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
     (container,) = pod()["containers"]
     assert container["ports"] == [{"name": port["targetPort"], "containerPort": port["port"]}]
-    (volume,) = pod()["volumes"]
-    assert volume["configMap"]["name"] == found["ConfigMap"]["metadata"]["name"]
-    assert [mount["name"] for mount in container["volumeMounts"]] == [volume["name"]]
+    volume, temporary = pod()["volumes"]
+    (configuration,) = found["Kustomization"]["configMapGenerator"]
+    assert volume["configMap"]["name"] == configuration["name"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounts == {volume["name"]: "/etc/goe-exporter", temporary["name"]: "/tmp"}
+
+
+def test_a_changed_configuration_replaces_the_pod() -> None:
+    """The name of the ConfigMap is generated with a hash of its content."""
+    kustomization = manifests()["Kustomization"]
+    (configuration,) = kustomization["configMapGenerator"]
+    assert not configuration["options"].get("disableNameSuffixHash")
+    assert "generatorOptions" not in kustomization
+    assert configuration["options"]["labels"] == manifests()["Service"]["metadata"]["labels"]
 
 
 def test_pod_is_single_and_unprivileged() -> None:
@@ -328,8 +342,9 @@ def test_pod_is_single_and_unprivileged() -> None:
 def test_pod_starts_the_exporter(goe: Goe, tmp_path: Path) -> None:
     """The container's arguments and the ConfigMap are a valid configuration."""
     (container,) = pod()["containers"]
-    for name, text in manifests()["ConfigMap"]["data"].items():
-        (tmp_path / name).write_text(text)
+    (configuration,) = manifests()["Kustomization"]["configMapGenerator"]
+    for name in configuration["files"]:
+        shutil.copy(MANIFESTS / name, tmp_path)
     folder = container["volumeMounts"][0]["mountPath"]
     arguments = [argument.replace(folder, str(tmp_path)) for argument in container["args"]]
     assert f"--web.listen-address=:{PORTS['exporter']}" in arguments
