@@ -35,7 +35,8 @@ test: check servers
 unit: $(VENV)/tested
 	$(BIN)/python -m pytest -q -m "not system and not slow"
 
-test-slow: $(VENV)/tested servers
+test-slow: $(VENV)/tested
+	sh tests/install-servers image
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow
 
 test-oldest: $(OLDEST)/tested
@@ -45,6 +46,7 @@ check: $(VENV)/tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
 	$(BIN)/goe-exporter channels --check docs/channels.md
 	$(BIN)/python -m docs.command_line --check
 	$(BIN)/python -m dashboards.build --check

@@ -13,6 +13,7 @@ import ctypes
 import re
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -37,17 +38,23 @@ _VERSION = re.compile(r"v([0-9]{1,9})")
 TIME_ERROR = 5
 """What adjtimex(2) returns for a clock that is not synchronised."""
 
+_UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""On macOS, which has no CLOCK_BOOTTIME, CLOCK_MONOTONIC includes sleep."""
+
 _log = logger(__name__)
 
 
 def uptime() -> float:
     """Return the seconds since the machine booted, including sleep; never set or adjusted."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.clock_gettime(_UPTIME)
 
 
 def boot() -> str:
-    """Return the identifier of this boot of the machine."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    """Return the identifier of this boot of the machine; without /proc, one of this start."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return str(uuid.uuid4())
 
 
 def synchronised() -> bool:

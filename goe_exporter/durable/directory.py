@@ -79,8 +79,8 @@ class Directory:
         """Return a path that leads to the directory now, None if there is none."""
         try:
             path = Path(f"/proc/self/fd/{self._descriptor}").readlink()
-        except OSError:
-            return None
+        except OSError:  # no /proc, as on macOS
+            path = self.path
         return path if leads_to(path, self._descriptor) else None
 
 

@@ -55,9 +55,17 @@ def write(descriptor: int, content: bytes) -> None:
 def sync_and_close(descriptor: int) -> None:
     """Write a file's data to disk, and close it even if that fails."""
     try:
-        os.fdatasync(descriptor)
+        sync_data(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_data(descriptor: int) -> None:
+    """Write a file's data to disk."""
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(descriptor)
+    else:  # macOS
+        os.fsync(descriptor)
 
 
 def sync_directory(directory: Path) -> None:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 STOP_SECONDS = 3.0
 """Time limit from the signal until polls and delivery in progress are abandoned."""
 
+MACOS_OPEN_MAX = 10_240
+"""The most open files that macOS accepts, although it reports no maximum."""
+
 SWITCH_INTERVAL_SECONDS = 0.0005
 """A large scrape keeps the interpreter busy for a second or two; polls must run in between."""
 
@@ -193,6 +196,10 @@ def _set_limits() -> None:
     A core dump would hold the secrets in memory.
     """
     _soft, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for kind, number in ((resource.RLIMIT_NOFILE, maximum), (resource.RLIMIT_CORE, 0)):
+    for kind, soft, hard in (
+        (resource.RLIMIT_NOFILE, MACOS_OPEN_MAX, maximum),
+        (resource.RLIMIT_NOFILE, maximum, maximum),
+        (resource.RLIMIT_CORE, 0, 0),
+    ):
         with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(kind, (number, number))
+            resource.setrlimit(kind, (soft, hard))

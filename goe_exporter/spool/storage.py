@@ -24,7 +24,8 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TRANSIENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
 """Errors of the system that have nothing to do with a file."""
 
-UNREADABLE = (errno.EIO, errno.EUCLEAN, errno.EBADMSG)
+_EUCLEAN = getattr(errno, "EUCLEAN", errno.EIO)  # not on macOS
+UNREADABLE = (errno.EIO, errno.EBADMSG, _EUCLEAN)
 """Errors of a bad sector, or of a disk that fails for a while."""
 
 MISPLACED = (errno.EISDIR, errno.ELOOP)
@@ -213,7 +214,7 @@ class Storage:
         """Sync and close the segment that is written to."""
         if self.descriptor is None:
             return
-        os.fdatasync(self.descriptor)
+        files.sync_data(self.descriptor)
         self.note_synced(self.written)
         os.close(self.descriptor)
         self.descriptor = None

@@ -28,6 +28,13 @@ FIRST_ON_NODE_24 = {
 }
 """Action → its first major version whose `action.yml` says `using: node24`."""
 
+GRANTED = {
+    ("release", "publish"): {"id-token": "write"},
+    ("release", "image"): {"contents": "read", "packages": "write"},
+    ("release", "image-index"): {"packages": "write"},
+}
+"""Workflow and job → what it may do beyond reading."""
+
 
 def workflow(name: str) -> dict[str, Any]:
     """Return a workflow; YAML 1.1 reads its key `on` as True."""
@@ -47,15 +54,14 @@ def test_workflows_follow_the_schema() -> None:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_workflows_trust_nobody(path: Path) -> None:
-    """Actions are pinned to a commit; workflows have no write permission and no secrets."""
+    """Actions are pinned to a commit; only publishing jobs may write, and there are no secrets."""
     text, document = path.read_text(), workflow(path.stem)
     assert document["permissions"] == {"contents": "read"}
     assert "secrets" not in text
     for used in re.findall(r"uses: (\S+)", text):
         assert used.startswith("./") or re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", used), used
     for name, job in document["jobs"].items():
-        granted = {"id-token": "write"} if name == "publish" else None
-        assert job.get("permissions") == granted
+        assert job.get("permissions") == GRANTED.get((path.stem, name))
         for step in job.get("steps", []):
             assert "${{" not in step.get("run", "")
             if step.get("uses", "").startswith("actions/checkout@"):
@@ -119,6 +125,32 @@ def test_a_release_is_tested_built_and_published() -> None:
     assert jobs["publish"]["needs"] == ["test", "build"]
     assert jobs["publish"]["environment"] == "pypi"
     assert jobs["publish"]["steps"][-1]["with"] == {"attestations": True}
+    assert (jobs["image"]["needs"], jobs["image-index"]["needs"]) == ("publish", "image")
+
+
+def runs(name: str, job: str) -> list[str]:
+    """Return the commands of a job of a workflow."""
+    return [step["run"] for step in workflow(name)["jobs"][job]["steps"] if "run" in step]
+
+
+def test_the_image_is_built_and_run_before_a_release() -> None:
+    """CI builds the image with Docker and waits for the whole stack to be healthy."""
+    build, up, *_rest = runs("ci", "image")
+    assert (build, up) == (
+        "docker build .",
+        "docker compose --profile demo up --wait --wait-timeout 300",
+    )
+
+
+def test_a_released_image_has_the_name_of_its_version() -> None:
+    """The image is pushed for each processor, and one index names them all."""
+    matrix = workflow("release")["jobs"]["image"]["strategy"]["matrix"]["runner"]
+    assert matrix == ["ubuntu-24.04", "ubuntu-24.04-arm"]
+    tag = "$IMAGE:${GITHUB_REF_NAME#v}"
+    build, _login, push = runs("release", "image")
+    assert build == f'docker build --tag "{tag}-$RUNNER_ARCH" .'
+    assert push == f'docker push "{tag}-$RUNNER_ARCH"'
+    assert runs("release", "image-index")[-1].endswith(f' "{tag}-X64" "{tag}-ARM64"')
 
 
 @pytest.mark.system
