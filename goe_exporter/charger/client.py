@@ -122,7 +122,7 @@ class Client:
 
     def _with_identity(self, keys: Sequence[str]) -> tuple[str, ...]:
         """Return `keys` with those that tell whose status the answer is."""
-        own = ("car",) if device.WITNESSES.isdisjoint(keys) else ()
+        own = sorted(device.WITNESSES) if device.WITNESSES.isdisjoint(keys) else ()
         serial = ("sse",) if self.serial and "sse" not in keys else ()
         return (*keys, *own, *serial)
 

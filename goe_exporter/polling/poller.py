@@ -121,7 +121,8 @@ class Poller:
         for start in range(0, len(rest), MAX_FILTER_KEYS):
             more = self.client.status(rest[start : start + MAX_FILTER_KEYS])
             age = max(answer.age_seconds, more.age_seconds)
-            answer = answer._replace(status=answer.status | more.status, age_seconds=age)
+            # What tells whose answer it is was requested again; the first values count.
+            answer = answer._replace(status=more.status | answer.status, age_seconds=age)
         return answer, due
 
     @property
