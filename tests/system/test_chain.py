@@ -137,6 +137,9 @@ SURPLUS = st.fixed_dictionaries(
     {}, optional=dict.fromkeys(["pGrid", "pPv", "pAkku"], _numbers(-1e6, 1e6))
 )
 
+WITNESSES = {"car", "nrg", "eto", "amp"}
+"""A status without any of them is not that of a charger (docs/protocol.md §5.2)."""
+
 MISSING = st.sets(
     st.sampled_from(
         "car amp err nrg eto wh dws dwo stp alw pha pnp cbl acu ama amt tma tmp fwv fna sse typ var"
@@ -177,7 +180,7 @@ def states(draw: st.DrawFn) -> State:
         draw(
             st.fixed_dictionaries({"pv_w": SURPLUS, "pv_until_s": st.just(1)}, optional=ATTRIBUTES)
         ),
-        draw(MISSING.map(frozenset)),
+        draw(MISSING.filter(lambda keys: not keys >= WITNESSES).map(frozenset)),
         draw(MISSING.map(frozenset)),
         draw(st.fixed_dictionaries({}, optional=EDITS)),
         draw(st.sampled_from(["auto", "1"] if model == "V2" else ["auto", "1", "2"])),
