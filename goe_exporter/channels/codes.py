@@ -111,5 +111,6 @@ def firmware_major(text: object) -> int | None:
     """Return the major version of a firmware ("055.7" → 55, "020-rc1" → 20), None if unknown."""
     if not isinstance(text, str):
         return None
+    text = text.strip().removeprefix("V").removeprefix("v").lstrip()
     digits = text[: len(text) - len(text.lstrip("0123456789"))]
     return int(digits) if digits.isascii() and 0 < len(digits) <= 6 else None

@@ -21,6 +21,9 @@ from goe_exporter.errors import UnreadableError
 MAX_TEXT_LENGTH = 512
 """Maximum characters of a charger's text; a longer text is cut and ends in an ellipsis."""
 
+MAX_UPTIME_MS = 1e15
+"""A longer uptime is a glitch."""
+
 
 class Decoded(NamedTuple):
     """The readings of a status, in table order, and the keys whose values could not be decoded."""
@@ -159,7 +162,7 @@ def _moment(channel: Channel, label: str, raw: object, context: _Context) -> Rea
         raise UnreadableError
     if context.boot_time is None or (type(uptime) is not float and type(uptime) is not int):
         return None
-    if not 0 <= raw <= uptime:
+    if uptime > MAX_UPTIME_MS or not 0 <= raw <= uptime:
         raise UnreadableError
     return _reading((channel, label, context.boot_time + raw / 1000, None))
 

@@ -10,7 +10,7 @@ from goe_exporter.channels.snapshot import Status
 CAR_CHARGING = 2
 VOLTAGES = 3
 PRO_SENSORS = 6
-_PRO_TYPE = re.compile(r"phoenix|_(pro|core)\b", re.IGNORECASE)
+_PRO_TYPE = re.compile(r"phoenix|[ _](pro|core)", re.IGNORECASE)
 
 
 class Corrected(NamedTuple):
@@ -32,7 +32,7 @@ def corrected(status: Status) -> Corrected:
     nrg = status.get("nrg")
     if isinstance(nrg, list) and len(nrg) >= VOLTAGES and all(map(_is_zero, nrg[:VOLTAGES])):
         charging = status.get("car") == CAR_CHARGING
-        unmeasured = nrg if charging else nrg[:VOLTAGES]
+        unmeasured = nrg if charging else nrg[: VOLTAGES + 1]
         kept = [None if _is_zero(value) else value for value in unmeasured]
         changes["nrg"] = kept + nrg[len(kept) :]
         failed = frozenset({"nrg"})

@@ -144,7 +144,9 @@ def same(reported: object, value: object) -> bool:
     """Return whether a charger that reports one value has applied a write of the other."""
     if _is_number(reported) and _is_number(value):
         # A larger integer may not fit into a float.
-        return abs(reported) <= _MAX_NUMBER and math.isclose(reported, value, rel_tol=1e-5)
+        if abs(reported) > _MAX_NUMBER or (reported % 1 == 0 and value % 1 == 0):
+            return reported == value
+        return math.isclose(reported, value, rel_tol=1e-5)
     return reported is value
 
 
@@ -183,7 +185,9 @@ def _number(channel: Channel, text: str) -> float | None:
 
 def _is_allowed(spec: Range, value: float) -> bool:
     steps = value / spec.step
-    return spec.low <= value <= spec.high and math.isclose(steps, round(steps), abs_tol=1e-9)
+    return spec.low <= value <= spec.high and math.isclose(
+        steps, round(steps), rel_tol=0, abs_tol=1e-9
+    )
 
 
 def _limit(spec: Allowed, status: Status) -> float | None:

@@ -19,6 +19,8 @@ _FILLER_C = (-0.13, -0.12)
 _INTERNAL_SENSORS = 4
 _NOMINAL_VOLTS = 230
 _UNSCALED_RATIO = 30
+_MAX_RATIO = 1.5
+_SCALED_TOTAL = 3
 _MAX = 1e15
 _Convert = Callable[[object], object]
 
@@ -110,11 +112,16 @@ def _nrg(raw: object) -> object:
 def _is_unscaled(nrg: list[object]) -> bool:
     """Return whether the array is in A and W.
 
-    Where current flows, power is about voltage times current. Taken for scaled values, the powers
-    of the phases would be a thousand times as much, and their total a hundred times.
+    The total is then the sum of the phases, not ten times that. And where current flows, power is
+    about voltage times current: taken for scaled values, the powers of the phases would be a
+    thousand times as much, and their total a hundred times.
     """
     volt_amperes = _NOMINAL_VOLTS * _sum(nrg[4:7]) / 10
-    watts = max(_sum(nrg[7:10]) * 100, _sum(nrg[11:12]) * 10)
+    phases, total = _sum(nrg[7:10]), _sum(nrg[11:12])
+    if phases and total:
+        watts = min(phases * 100, total * 10)
+        return total < _SCALED_TOTAL * phases and watts > _MAX_RATIO * volt_amperes
+    watts = max(phases * 100, total * 10)
     return volt_amperes > 0 and watts > _UNSCALED_RATIO * volt_amperes
 
 
@@ -138,7 +145,7 @@ def _temperatures(v1: Mapping[str, object]) -> object:
     if "tmp" not in v1 and (len(sensors) <= 2 or sensors[:2] == [None, None]):
         return tma
     board = _number(v1.get("tmp"))
-    if isinstance(tma, list) and board in _NO_SENSOR:
+    if len(sensors) >= _INTERNAL_SENSORS and board in _NO_SENSOR:
         board = None
     if len(sensors) <= 2:
         return [None, board]

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from goe_exporter.channels.snapshot import Answer
 from goe_exporter.charger import api_v1, cloud, device
+from goe_exporter.charger.cloud import MAX_AGE_SECONDS
 from goe_exporter.errors import ChargerError, RefusedError, TransportError
 from goe_exporter.transport.http import HttpAnswer, Transport
 
@@ -61,6 +62,8 @@ class Client:
         self._v1_answers = 0
         self._until = 0.0
         self._age_seconds = 0.0
+        self._max_age_seconds = MAX_AGE_SECONDS
+        self._first = 2
         self.deadline_seconds = deadline_seconds
         self._lock = threading.Lock()
         self._transport = Transport(
@@ -80,14 +83,15 @@ class Client:
         """The API in use: the configured or detected one, None before the first answer."""
         return self._fixed or self._found
 
-    def status(self, keys: Sequence[str]) -> Answer:
+    def status(self, keys: Sequence[str], *, max_age_seconds: int = MAX_AGE_SECONDS) -> Answer:
         """Request `keys` (in v2's terms; v1 returns everything) and return the answer.
 
-        The answer also holds the keys that tell whose it is. Raises `ChargerError`, also for values
-        that are too old.
+        The answer also holds the keys that tell whose it is. The cloud is asked for values of at
+        most `max_age_seconds`. Raises `ChargerError`, also for values that are too old.
         """
         keys = self._with_identity(keys)
         with self._lock:
+            self._max_age_seconds = max_age_seconds
             self._until = time.monotonic() + self.deadline_seconds
             try:
                 if self._fixed:
@@ -104,11 +108,11 @@ class Client:
         which only a read-back shows.
         """
         for target in write_targets(api, key, value):
-            with self._lock:
+            with self._lock, self._transport.one_address():
                 try:
                     if self.serial:
                         self._until = time.monotonic() + self.deadline_seconds
-                        self._request(api, self._with_identity(()))
+                        self._request(api, self._with_identity(("typ",)))
                     status, answer, text = self._get_any(target)
                     if api == 1:
                         _as_object(answer)
@@ -137,7 +141,8 @@ class Client:
 
     def _detect(self, keys: Sequence[str]) -> Answer:
         """Request the API that answered last, first v2; if the charger lacks it, the other one."""
-        api = self._found or 2
+        api = self._found or self._first
+        self._first = 2
         if self._v1_answers >= ANSWERS_BEFORE_V2_IS_TRIED:
             api, self._v1_answers = 2, 0
         try:
@@ -147,6 +152,7 @@ class Client:
                 self._found = None  # the next answer may be of another charger, which has v2
             if error.reason != "not_found":
                 raise
+            self._first = 3 - api  # if the deadline leaves no time for it now
             return self._request(3 - api, keys)
 
     def _request(self, api: int, keys: Sequence[str]) -> Answer:
@@ -156,7 +162,7 @@ class Client:
         status = api_v1.status(raw) if api == 1 else raw
         self._found = api
         self._v1_answers = self._v1_answers + 1 if api == 1 else 0
-        if self._age_seconds > cloud.MAX_AGE_SECONDS:
+        if self._age_seconds > MAX_AGE_SECONDS:
             raise ChargerError("outdated", f"the values are {self._age_seconds:.0f} s old")
         return Answer(api, status, complete=api == 1, age_seconds=self._age_seconds)
 
@@ -174,7 +180,7 @@ class Client:
     @property
     def _age_limit(self) -> str:
         """The parameter with which the cloud returns values of this age, in seconds."""
-        return f"&age={cloud.MAX_AGE_SECONDS}" if self.cloud else ""
+        return f"&age={self._max_age_seconds}" if self.cloud else ""
 
     def _filtered(self, keys: Sequence[str]) -> dict[str, object]:
         return _as_object(self._get(f"/api/status?filter={','.join(keys)}{self._age_limit}"))
@@ -271,9 +277,11 @@ def _accepted(status: int, answer: object, text: str, key: str) -> bool:
     """Return whether a write was accepted; firmware before 051.4 only returns counts."""
     if isinstance(answer, dict):
         passed_on = cloud.passed_on(answer, key)
-        return (
-            answer.get(key) is True or status == HTTP_ACCEPTED if passed_on is None else passed_on
-        )
+        if passed_on is not None:
+            return passed_on
+        said = answer.get(key)
+        refused = said is False or isinstance(said, str) or answer.get("success") is False
+        return said is True or (status == HTTP_ACCEPTED and not refused)
     return status == HTTP_ACCEPTED or _COUNTED.fullmatch(text) is not None
 
 

@@ -18,6 +18,7 @@ MAX_LENGTH = 200
 SENTENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ,.:;'/_-]{0,79}")
 """Text that may be shown: others may contain keys and passwords (docs/protocol.md §3.13)."""
 
+_CHARGER = re.compile("go-?e.?charger", re.IGNORECASE)
 _MESSAGES = ("error", "message", "reason")
 
 
@@ -30,8 +31,10 @@ def check(
     "". `cleaned` removes secrets from a text before it is cut.
     """
     typ = status.get("typ")
-    if typ and type(typ) is str and "charger" not in typ.casefold():
-        raise ChargerError("wrong_device", f"not a go-eCharger but a {_shown(typ, cleaned)}")
+    name = typ.strip() if type(typ) is str else typ
+    if name and not (type(name) is str and _CHARGER.match(name)):
+        shown = _shown(str(name), cleaned)
+        raise ChargerError("wrong_device", f"not a go-eCharger but a {shown}")
     if WITNESSES.isdisjoint(status):
         what = object_with(status, cleaned)
         raise ChargerError("wrong_device", f"not the status of a go-eCharger but {what}")

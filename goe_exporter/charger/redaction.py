@@ -11,10 +11,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from goe_exporter.channels.table import CHANNELS
+
 MAX_NUMBER = 1e16
 
-_KEY = re.compile(r"[a-z][a-z0-9_]{0,8}")
-_MEMBER = re.compile(r"[a-z][A-Za-z0-9_]{0,39}")
+_KEY = re.compile(r"(?=.{2,8}$)[a-z]+[0-9]?[a-z_]*")
 _NUMERIC_TEXT = re.compile(r"-?[0-9]{1,10}(\.[0-9]{1,6})?")
 _COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
 _FIRMWARE = re.compile(
@@ -105,17 +106,19 @@ def _each(keep: Keep) -> Keep:
     return keep_items
 
 
-def _object(names: re.Pattern[str]) -> Keep:
-    """Keep the numbers of the members that are known to hold one."""
+def _object(names: re.Pattern[str], private: str = "") -> Keep:
+    """Keep the members `names`, if they hold a number, and the names of the `private` ones."""
+    removed_names = private.split()
 
     def keep(value: object, place: str, removed: list[str]) -> object:
         if not isinstance(value, dict):
             return _nothing(value, place, removed)
         kept: dict[str, object] = {}
         for name, member in value.items():
-            if _MEMBER.fullmatch(name):
-                only = _number if names.fullmatch(name) else _nothing
-                kept[name] = only(member, f"{place}.{name}", removed)
+            if names.fullmatch(name):
+                kept[name] = _number(member, f"{place}.{name}", removed)
+            elif name in removed_names:
+                kept[name] = _nothing(member, f"{place}.{name}", removed)
             else:
                 removed.append(f"{place}: a member with its value")
         return kept
@@ -144,6 +147,16 @@ rfb rmaf rmav rmif rmiv rsa rsre rsrr rssi scaa scas sdp sh shut simo sock spl3 
 tab tcl tds ten tlf tls tof tpa trx tse tsss txt ufa ufe ufm ufs upo ust uve uvs uvt var
 wb wbw wda wg wh wh_mid whb whg who whs wo ws wsc wsms wst zfo
 """
+_LIMITS = re.compile(
+    "|".join(
+        path[1]
+        for row in CHANNELS
+        if row.key == "cll"
+        for part in row.parts
+        for path in part.paths
+        if isinstance(path[1], str)
+    )
+)
 _PRICE = _object(re.compile("start|end|marketprice"))
 
 _KEPT: dict[str, Keep] = {
@@ -154,7 +167,7 @@ _KEPT: dict[str, Keep] = {
     "awcp": _PRICE,
     "awpl": _each(_PRICE),
     "cdi": _or_number(_object(re.compile("type|value")), dict),
-    "cll": _object(_MEMBER),
+    "cll": _object(_LIMITS),
     "lot": _or_number(_object(re.compile("amp|dyn|sta|ts")), dict),
     **dict.fromkeys(("cid", "cch", "cfi", "cwc"), _or_number(_text(_COLOR), str)),
     **dict.fromkeys(("utc", "loc"), _text(_TIME)),
@@ -164,7 +177,7 @@ _KEPT: dict[str, Keep] = {
     "typ": _text(re.compile(r"go-eCharger(_[A-Z][A-Za-z0-9]{1,11})?")),
     "oem": _text(re.compile(r"go-e")),
     "rev": _text(re.compile(r"V?[0-9]{1,2}(\.[0-9]{1,2}){0,2}")),
-    "cards": _each(_object(re.compile("energy"))),
+    "cards": _each(_object(re.compile("energy"), "name cardId")),
 }
 """Key → what of its value may be kept.
 

@@ -22,6 +22,8 @@ READ_BACK_SECONDS = 10.0
 
 CLOUD_READ_BACK_SECONDS = 15.0
 READ_BACK_PAUSE_SECONDS = 0.5
+READ_BACK_AGE_SECONDS = 1
+"""Maximum age of the values that the cloud returns for a read-back."""
 
 
 class Written(NamedTuple):
@@ -69,17 +71,23 @@ def write(
     started = clock()
     while True:
         try:
-            status = client.status(_after(chosen)).status
-            key = chosen.shown_by(status)
+            after = client.status(_after(chosen), max_age_seconds=READ_BACK_AGE_SECONDS)
+            status = after.status
+            key = chosen.shown_by(status) if answer.api == 1 else chosen.key
             # Only on API v1 does a missing key mean that the setting is off.
             reported = status.get(key, None if answer.api == 1 else ...)
-            if same(reported, chosen.value):
+            # The cloud may still return what was measured before the write.
+            if same(reported, chosen.value) and after.age_seconds <= clock() - started + 1:
                 shown_as = "" if key == chosen.key else _option(key)
                 notes = tuple(_notes(chosen, status))
                 return Written(answer.api, chosen, clock() - started, shown_as, notes)
             failure: Exception = RefusedError(_unchanged(chosen, status, key, reported))
         except ChargerError as error:
             failure = error
+            if error.reason == "wrong_device":
+                raise ChargerError(
+                    error.reason, f"{error}; it may have received the value"
+                ) from error
         if clock() - started > (CLOUD_READ_BACK_SECONDS if client.cloud else READ_BACK_SECONDS):
             raise failure
         sleep(READ_BACK_PAUSE_SECONDS)
@@ -87,7 +95,7 @@ def write(
 
 def _before(change: Change) -> tuple[str, ...]:
     """Return the keys that show whether the charger allows the change, through either API."""
-    keys = ["car"]
+    keys = ["car", "typ"]
     for spec in change.channel.write.values():
         keys.append(written_key(change.channel, spec))
         if isinstance(spec, Range):

@@ -58,9 +58,18 @@ def _poller(charger: Chosen) -> Poller:
     return poller
 
 
+MAX_POLLS = 5
+"""Maximum number of polls; a busy charger may answer without the slow channels each time."""
+
+
 def _poll_all(poller: Poller) -> ChargerError | None:
-    """Poll until the slow channels are complete too; return the error of a failed poll."""
-    while not poller.complete:
+    """Poll until the slow channels are complete too, if they can be read in a few polls.
+
+    Return the error of a failed poll.
+    """
+    for _ in range(MAX_POLLS):
+        if poller.complete:
+            break
         poller.poll()
         stats = poller.view().stats
         if not stats.up:

@@ -27,9 +27,15 @@ def chosen(
     """
     configured = {} if config_file is None else _configured(config_file)
     found = list(configured.values()) if not arguments else []
+    hosts = {each.connection.host: each for each in configured.values()}
     for text in arguments:
-        here = configured.get(text)
+        here = configured.get(text) or hosts.get(text)
         found.append(here or Chosen(connection(text, api, token_file), {}))
+        if here is None and (name := found[-1].connection.name) in configured:
+            raise UsageError(f"{name!r:.80} is a charger of {config_file}: give its name alone")
+    options_given = api != "auto" or token_file is not None
+    if options_given and found and all(each in configured.values() for each in found):
+        raise UsageError("--config: --api and --token-file are not allowed with it")
     if not found:
         raise UsageError("no charger: give [NAME=]HOST, or --config FILE with chargers")
     names = [each.connection.name for each in found]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from goe_exporter.channels.decode import MAX_UPTIME_MS
 from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.snapshot import Answer
 
@@ -18,9 +19,6 @@ STEP_WH = {1: 1000.0, 2: 0.0}
 """API → the energy by which a meter moves at once: V1 and V2 hardware counts whole kWh."""
 
 CONSISTENT_POLLS = 3
-
-
-MAX_UPTIME_MS = 1e15
 
 
 class _Seen(NamedTuple):
@@ -38,7 +36,8 @@ class Meters:
     """Checks the energy meters of one charger, the counters in Wh of `channels`.
 
     A meter may fall, because a firmware update or a repair may reset it. A value that rises too
-    fast is accepted once three polls in a row agree, because a meter may be corrected or replaced.
+    fast, or a fall to 0, is accepted once three polls in a row agree, because a meter may be
+    corrected or replaced.
     The charger's own clock counts too: that of a simulated charger may be faster.
     """
 
@@ -66,7 +65,7 @@ class Meters:
         """
         uptime = _uptime_seconds(answer.status.get("rbt"))
         if uptime is not None:
-            if self._uptime is not None and uptime < self._uptime:
+            if self._uptime is not None and _restarted(self._uptime, uptime):
                 self.forget()
             self._uptime = uptime
         rejected: dict[str, object] = {}
@@ -90,7 +89,8 @@ class Meters:
     def _accepts(self, key: str, seen: _Seen, api: int) -> bool:
         """Return whether the value is plausible, or else remember it as doubtful."""
         accepted = self._accepted.get(key)
-        if accepted is None or seen.value <= _highest(accepted, seen, api):
+        fallen_to_zero = accepted is not None and seen.value == 0 < accepted.value
+        if accepted is None or (not fallen_to_zero and seen.value <= _highest(accepted, seen, api)):
             return True
         doubtful = self._doubtful.get(key, [])
         if doubtful:
@@ -107,6 +107,10 @@ def _highest(before: _Seen, now: _Seen, api: int) -> float:
     if before.uptime is not None and now.uptime is not None:
         seconds = max(seconds, now.uptime - before.uptime)
     return before.value + STEP_WH[api] + MAX_WATTS * (seconds + LATE_SECONDS) / 3600
+
+
+def _restarted(before: float, now: float) -> bool:
+    return now < before - LATE_SECONDS or now < min(before, LATE_SECONDS)
 
 
 def _uptime_seconds(rbt: object) -> float | None:

@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
-from goe_exporter.channels.decode import Decoded, decode
+from goe_exporter.channels.decode import MAX_UPTIME_MS, Decoded, decode
 from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.snapshot import Answer, Reading, Snapshot, Status
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import ChargerError
 from goe_exporter.logs import logger
-from goe_exporter.polling.meters import MAX_UPTIME_MS, Meters
+from goe_exporter.polling.meters import Meters
 from goe_exporter.polling.slow_rows import SlowRows, keys_of
 from goe_exporter.polling.view import ChargerView, Poll, PollStats
 
@@ -90,7 +90,7 @@ class Poller:
         self._live_keys = keys_of(self._live)
         self._slow = SlowRows(tuple(channel for channel in channels if channel.slow))
         self._meters = Meters(channels)
-        self._boot_time = 0.0
+        self._boot_time: float | None = None
         self._state = _State(PollStats(), None)
         self._sink = sink
         self._device: tuple[int, object] | None = None
@@ -115,11 +115,18 @@ class Poller:
         """
         due, fitting = self._slow.due(started), MAX_FILTER_KEYS - len(self._live_keys)
         answer, rest = self.client.status(self._live_keys + due[:fitting]), due[fitting:]
+        if self._device not in (None, self._device_of(answer)) and "typ" not in answer.status:
+            self.client.status(("typ",))  # raises if it is no charger
         polls = math.ceil(len(self._slow.keys) / fitting)
         if answer.complete or polls * self.interval_seconds <= MAX_SLOW_SECONDS:
             return answer, due[:fitting]
         for start in range(0, len(rest), MAX_FILTER_KEYS):
-            more = self.client.status(rest[start : start + MAX_FILTER_KEYS])
+            try:
+                more = self.client.status(rest[start : start + MAX_FILTER_KEYS])
+            except ChargerError as error:
+                if error.reason == "wrong_device":
+                    raise
+                return answer, due[: fitting + start]  # the live values are there
             age = max(answer.age_seconds, more.age_seconds)
             # What tells whose answer it is was requested again; the first values count.
             answer = answer._replace(status=more.status | answer.status, age_seconds=age)
@@ -167,7 +174,7 @@ class Poller:
 
     def _succeeded(self, answer: Answer, slow_keys: tuple[str, ...], started: float) -> None:
         now = self._clock()
-        device = (answer.api, answer.status.get("sse"))
+        device = self._device_of(answer)
         if self.view().snapshot is None or device != self._device:
             self._slow.forget()
             self._meters.forget()
@@ -191,7 +198,7 @@ class Poller:
             last_success=received,
             last_duration=now - started,
         )
-        self._state = _State(stats, snapshot, self._identity(answer, readings, now))
+        self._state = _State(stats, snapshot, self._identity(readings))
         if before.up is False:
             _log.info("poll succeeded again", charger=self.name, failures=before.failures_in_row)
         for key in failed - failures.keys():
@@ -214,20 +221,24 @@ class Poller:
         if type(uptime) not in (int, float) or not 0 <= uptime <= MAX_UPTIME_MS:  # type: ignore[operator]
             return
         boot_time = measured - uptime / 1000  # type: ignore[operator]
-        if abs(boot_time - self._boot_time) > SAME_BOOT_SECONDS:
+        if self._boot_time is None or abs(boot_time - self._boot_time) > SAME_BOOT_SECONDS:
             self._boot_time = boot_time
 
-    def _identity(
-        self, answer: Answer, readings: tuple[Reading, ...], now: float
-    ) -> tuple[Reading, ...]:
+    def _device_of(self, answer: Answer) -> tuple[int, object]:
+        """Return the API and the serial number of an answer; without one it is the last one."""
+        serial = answer.status.get("sse")
+        if serial is None and self._device is not None:
+            serial = self._device[1]
+        return answer.api, serial
+
+    def _identity(self, readings: tuple[Reading, ...]) -> tuple[Reading, ...]:
         """Return the texts that name the device that answered.
 
-        Until all slow rows have been requested, they are completed by those of earlier answers.
+        Those that an answer of the same device lacks, such as slow rows, are the earlier ones.
         """
         texts = tuple([each for each in readings if each.channel.kind is Kind.TEXT])
         earlier = self._state.identity
-        known = answer.complete or not self._slow.due(now)
-        if known or _serial(texts) != _serial(earlier):
+        if _serial(texts) not in ("", _serial(earlier)):
             return texts
         found = {each.channel for each in texts}
         return (*texts, *(each for each in earlier if each.channel not in found))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import requests
@@ -90,6 +90,15 @@ class Transport:
             return self._send(request.prepare())
         except FAILURES as error:
             raise translated(error, self.host, DEADLINE.at) from error
+
+    @contextlib.contextmanager
+    def one_address(self) -> Iterator[None]:
+        """Connect to the same address of the host for all requests until the block ends."""
+        DEADLINE.keeps_address = True
+        try:
+            yield
+        finally:
+            DEADLINE.keeps_address, DEADLINE.address = False, None
 
     def _send(self, prepared: requests.PreparedRequest) -> HttpAnswer:
         """Send over a connection of its own.

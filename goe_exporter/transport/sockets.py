@@ -63,6 +63,8 @@ class _Deadline(threading.local):
     """The deadline of this thread's request, on the monotonic clock."""
 
     at = 0.0
+    keeps_address = False
+    address: Any = None
 
 
 DEADLINE = _Deadline()
@@ -103,14 +105,18 @@ def _open(host: str, port: int, connection: HTTPConnection) -> socket.socket:
     except (OSError, UnicodeError) as error:
         raise NameResolutionError(host, connection, socket.gaierror(str(error))) from error
     attempts: list[socket.socket] = []
+    addresses: list[tuple[int, Any]]
+    addresses = [(each[0], each[4]) for each in found if DEADLINE.address in (None, each[4])]
     try:
-        opened = _first_to_accept([(each[0], each[4]) for each in found], attempts)
+        opened = _first_to_accept(addresses, attempts)
     except OSError as error:
         # urllib3 would take a reset here for one after sending, and wait for an answer.
         raise NewConnectionError(connection, str(error)) from error
     finally:
         for attempt in attempts:
             attempt.close()
+    if DEADLINE.keeps_address:
+        DEADLINE.address = opened.getpeername()
     # The time left is for the TLS handshake, which has one timeout.
     opened.settimeout(max(DEADLINE.at - time.monotonic(), 0.001))
     return opened
@@ -132,7 +138,11 @@ def _first_to_accept(
                 break
             if addresses:
                 family, address = addresses.pop(0)
-                attempt = _Socket(family, socket.SOCK_STREAM)
+                try:
+                    attempt = _Socket(family, socket.SOCK_STREAM)
+                except OSError as error:  # such as IPv6 that is disabled
+                    failure = error
+                    continue
                 attempts.append(attempt)
                 attempt.setblocking(False)
                 if (code := attempt.connect_ex(address)) not in (0, errno.EINPROGRESS):

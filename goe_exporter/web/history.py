@@ -88,7 +88,8 @@ class History:
         if ring is None:
             ring = self._rings.setdefault(poll.charger, _Ring(self._spacing_seconds))
         readings = None if poll.snapshot is None else poll.snapshot.readings
-        ring.put(self._clock(), readings)
+        delay = poll.snapshot.age_seconds if poll.snapshot else 0.0
+        ring.put(self._clock() - delay, readings)
 
     def keep(self, chargers: Iterable[str]) -> None:
         """Delete the history of all chargers except these."""

@@ -35,7 +35,7 @@ def as_json(view: ChargerView) -> Json:
         "up": view.stats.up,
         "failure": view.stats.reason or None,
         "api": view.snapshot.api if view.snapshot else view.api,
-        "age_seconds": view.age,
+        "age_seconds": view.snapshot_age,
         "last_success_timestamp_seconds": view.stats.last_success,
         "readings": readings,
     }

@@ -844,3 +844,21 @@ def test_v1_has_no_words_for_everything(key: str) -> None:
     """A key that v1 cannot write is refused before anything is sent."""
     with pytest.raises(UsageError, match=key):
         write_targets(1, key, 1)
+
+
+def test_v1_that_needs_the_time_of_both_requests() -> None:
+    """A poll that ends between the APIs is continued by the next one with API v1."""
+    asker, tried = Client("box.example"), []
+
+    def request(api: int, _keys: object) -> Answer:
+        tried.append(api)
+        if tried == [2]:
+            raise ChargerError("not_found", "no v2")
+        if tried == [2, 1]:
+            raise ChargerError("timeout", "did not answer in time")
+        return Answer(1, {"car": 1}, complete=True)
+
+    asker._request = request  # type: ignore[method-assign, assignment]
+    assert reason(asker) == "timeout"
+    assert asker.status(KEYS).api == 1
+    assert tried == [2, 1, 1]

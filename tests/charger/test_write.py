@@ -23,6 +23,7 @@ class Scripted:
     """A client that answers by a script and records the calls."""
 
     cloud = False
+    age = 0.0
 
     def __init__(
         self, status: Callable[[Sequence[str]], Mapping[str, object]], api: int = 2
@@ -31,9 +32,9 @@ class Scripted:
         self._api = api
         self.calls: list[object] = []
 
-    def status(self, keys: Sequence[str]) -> SimpleNamespace:
+    def status(self, keys: Sequence[str], **_options: int) -> SimpleNamespace:
         self.calls.append(tuple(keys))
-        return SimpleNamespace(api=self._api, status=self._status(keys))
+        return SimpleNamespace(api=self._api, status=self._status(keys), age_seconds=self.age)
 
     def write(self, api: int, key: str, value: object) -> None:
         self.calls.append((api, key, value))
@@ -50,7 +51,7 @@ def test_a_write_is_confirmed_by_the_read_back() -> None:
     client = Scripted(lambda _keys: {"ama": 16, "amp": 10 if clock.now >= 101 else 16})
     done = written(client, "max-current", "10", clock)
     assert (done.api, done.write.value, done.seconds) == (2, 10, 1.0)
-    before, after = ("car", "amp", "ama"), ("car", "amp")
+    before, after = ("car", "typ", "amp", "ama"), ("car", "amp")
     assert client.calls == [before, (2, "amp", 10), after, after, after]
 
 
@@ -228,7 +229,7 @@ def test_a_text_that_no_charger_accepts(text: str) -> None:
         written(client, "max-current", text, Clock())
     words = f"max-current: this charger accepts 6 to 16 A in whole amperes, not {text!r}"
     assert str(refused.value) == words
-    assert client.calls == [("car", "amp", "ama")]
+    assert client.calls == [("car", "typ", "amp", "ama")]
 
 
 @pytest.mark.parametrize("text", ["33", "10"])
@@ -253,3 +254,28 @@ def test_the_chargers_own_limit(ama: object, accepted: bool) -> None:
     with contextlib.nullcontext() if accepted else pytest.raises(UsageError):
         written(client, "max-current", "20", Clock())
     assert ((2, "amp", 20) in client.calls) == accepted
+
+
+def test_a_value_that_was_measured_before_the_write() -> None:
+    """The cloud's old status that shows the value by chance confirms nothing."""
+    clock = Clock(100.0)
+    client = Scripted(lambda _keys: {"ama": 16, "amp": 10})
+    client.cloud, client.age = True, 30.0
+    with pytest.raises(RefusedError):
+        written(client, "max-current", "10", clock)
+
+
+def test_another_device_at_the_read_back() -> None:
+    """If the address has passed to another device, the error says what may have happened."""
+    clock = Clock(100.0)
+    client = Scripted(lambda _keys: {"ama": 16, "amp": 16})
+
+    def status(_keys: Sequence[str]) -> Mapping[str, object]:
+        if len(client.calls) > 1:
+            raise ChargerError("wrong_device", "another charger answered")
+        return {"ama": 16, "amp": 16}
+
+    client._status = status
+    with pytest.raises(ChargerError, match="another charger answered; it may have received"):
+        written(client, "max-current", "10", clock)
+    assert clock.now == 100.0

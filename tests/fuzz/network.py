@@ -141,6 +141,8 @@ def _odd(data: bytes) -> bool:
 class _Answers:
     """Stands for the transport: responses in turn, the last one repeatedly."""
 
+    one_address = contextlib.nullcontext
+
     def __init__(self, answers: list[HttpAnswer]) -> None:
         self._answers = answers
 

@@ -232,7 +232,7 @@ class _Shows:
         self._shown = shown
         self.sent: list[object] = []
 
-    def status(self, _keys: object) -> Answer:
+    def status(self, _keys: object, **_options: int) -> Answer:
         return Answer(self._api, self._shown.pop(0) if len(self._shown) > 1 else self._shown[0])
 
     def write(self, _api: int, _key: str, value: object) -> None:

@@ -57,6 +57,20 @@ def test_a_meter_may_fall() -> None:
     ]
 
 
+def test_a_meter_that_shows_zero() -> None:
+    """A zero is not believed for two polls: a counter that falls and rises is energy twice."""
+    assert checked(5_000_000, 0, 5_000_000) == [
+        *((5_000_000, False), (None, True), (5_000_000, False))
+    ]
+    assert [value for value, _new in checked(5_000_000, 0, 0, 0, 4)] == [
+        5_000_000,
+        None,
+        None,
+        0,
+        4,
+    ]
+
+
 @pytest.mark.parametrize(("api", "step"), [(1, 1000), (2, 1)])
 def test_the_steps_of_a_meter(api: int, step: int) -> None:
     """V1 and V2 hardware counts whole kWh, v2 single Wh."""

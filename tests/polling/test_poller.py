@@ -397,7 +397,6 @@ def test_identity_stays_while_the_charger_does_not_answer(
     [
         ({"sse": "222222", "fwv": "60.5"}, {"serial": "222222", "firmware": "60.5"}),
         ({"sse": "222222"}, {"serial": "222222"}),
-        ({"sse": None, "fwv": "60.5"}, {"firmware": "60.5"}),
     ],
 )
 def test_another_device_has_nothing_of_the_former_identity(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -58,6 +59,8 @@ def test_refusal_with_keys_that_cannot_be_printed() -> None:
     """A refusal is one line of text, whatever keys the response has."""
 
     class Answers:
+        one_address = contextlib.nullcontext
+
         def get(self, _target: str, _until: float | None = None) -> HttpAnswer:
             return HttpAnswer(200, {}, b'{"\\n\\ud800\\u001b[31m":1,"fna":2}')
 
@@ -390,7 +393,7 @@ class _Shows:
     def __init__(self, shown: dict[str, object]) -> None:
         self._shown = shown
 
-    def status(self, _keys: object) -> Answer:
+    def status(self, _keys: object, **_options: int) -> Answer:
         return Answer(2, self._shown)
 
     def write(self, _api: int, _key: str, _value: object) -> None: ...

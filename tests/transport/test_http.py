@@ -225,6 +225,40 @@ def addresses(monkeypatch: pytest.MonkeyPatch, *found: tuple[str, int]) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments: entries)
 
 
+def test_address_family_that_the_machine_lacks(
+    speak: Speak, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An IPv6 address on a machine without IPv6 does not hide the next address."""
+    good = speak(OK).address.rpartition(":")
+    entries = [
+        (socket.AF_X25, socket.SOCK_STREAM, 6, "", ("::1", 80)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (good[0], int(good[2]))),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments: entries)
+    assert said(transport("box.example"), "/") == (200, b"{}")
+
+
+def test_one_address_for_several_requests(speak: Speak, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within the block the first address is kept, though the name server turns them around."""
+    speakers = [speak(OK), speak(OK)]
+    hosts = [each.address.rpartition(":") for each in speakers]
+    order = [(host, int(port)) for host, _, port in hosts]
+
+    def resolve(*_arguments: object) -> list[object]:
+        order.reverse()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in order]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    asker = transport("box.example")
+    for _ in range(2):
+        with asker.one_address():
+            before = [each.accepted for each in speakers]
+            for _ in range(4):
+                assert said(asker, "/") == (200, b"{}")
+        grown = [each.accepted - count for each, count in zip(speakers, before, strict=True)]
+        assert sorted(grown) == [0, 4]
+
+
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
     """Return the sockets of all attempts to connect."""
