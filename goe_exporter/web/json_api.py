@@ -156,7 +156,7 @@ def _schemas(channels: Sequence[Channel]) -> Json:
         },
         "failure": {"enum": [*REASONS, None], "description": "Reason why the last poll failed."},
         "api": {"enum": [1, 2, None]},
-        "age_seconds": _nullable("Age of the last good answer in seconds."),
+        "age_seconds": _nullable("Seconds since the values were measured."),
         "last_success_timestamp_seconds": _nullable("Unix time of the last good answer."),
         "readings": _object({}, shown),
     }
