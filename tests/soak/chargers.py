@@ -202,13 +202,17 @@ def _form(book: Sequence[Request], at: int) -> tuple[str, bool, int]:
     entry, empty = book[at], book[at].empty
     old = "filter=%5B" in entry.target
     at += 1
-    while old and entry.outcome == ANSWERED and at < len(book) and _continues(book[at]):
+    while old and entry.outcome in JUDGED_LATER and at < len(book) and _continues(book[at]):
         entry = book[at]
         empty = empty and entry.empty
         at += 1
     if old and entry.outcome == ANSWERED and _cut_short(book[at - 1 : at + 1]):
         return REFUSED, empty, at
     return entry.outcome, empty, at
+
+
+JUDGED_LATER = (ANSWERED, "wrong_device")
+"""Outcomes of a request that do not end the poll: whose status it is shows the whole of it."""
 
 
 def _continues(entry: Request) -> bool:
