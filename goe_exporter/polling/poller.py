@@ -115,8 +115,9 @@ class Poller:
         """
         due, fitting = self._slow.due(started), MAX_FILTER_KEYS - len(self._live_keys)
         answer, rest = self.client.status(self._live_keys + due[:fitting]), due[fitting:]
-        if self._device not in (None, self._device_of(answer)) and "typ" not in answer.status:
-            self.client.status(("typ",))  # raises if it is no charger
+        before = None if self._device is None else self._device[1]
+        if before not in (None, self._device_of(answer)[1]) and "typ" not in answer.status:
+            self.client.status(("typ",))  # another serial; raises if it is no charger
         polls = math.ceil(len(self._slow.keys) / fitting)
         if answer.complete or polls * self.interval_seconds <= MAX_SLOW_SECONDS:
             return answer, due[:fitting]
