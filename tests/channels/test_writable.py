@@ -396,6 +396,8 @@ def test_same(shown: object, value: object) -> None:
     ("shown", "value"),
     [
         (9, 10),
+        (500_001, 500_000),
+        (1_000_000, 999_995),
         (None, 10),
         (10, None),
         (10**400, 10),

@@ -588,6 +588,23 @@ def test_read_a_configuration(goe: Goe, two: tuple[Box, Box, str]) -> None:
     assert carport.requests == asked + 2  # it was polled once, after API v2 was not found
 
 
+def test_read_by_host_what_a_configuration_has(goe: Goe, two: tuple[Box, Box, str]) -> None:
+    """A host of the configuration is its charger there, with its name, labels and serial."""
+    garage, _carport, path = two
+    found = json.loads(goe("read", garage.address, "--config", path, "--format", "json").out)
+    assert (found["name"], found["labels"]) == ("garage", {"site": "home"})
+    outcome = goe("read", f"garage={garage.address}", "--config", path)
+    assert (outcome.status, outcome.err) == (
+        2,
+        f"goe-exporter: 'garage' is a charger of {path}: give its name alone\n",
+    )
+    outcome = goe("read", "garage", "--config", path, "--api", "2")
+    assert (outcome.status, outcome.err) == (
+        2,
+        "goe-exporter: --config: --api and --token-file are not allowed with it\n",
+    )
+
+
 def test_read_several_of_which_some_fail(goe: Goe, two: tuple[Box, Box, str]) -> None:
     """A charger that fails does not hide the others: exit 1, with one line for all failures."""
     garage, carport, path = two

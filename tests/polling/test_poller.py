@@ -391,6 +391,18 @@ def test_identity_stays_while_the_charger_does_not_answer(
         assert names(polled) == before
 
 
+def test_identity_stays_after_an_answer_without_it(clock: Clock, wall: Clock) -> None:
+    """An answer without a serial number is not that of another device."""
+    whole = {"car": 1, "sse": "111111", "typ": "go-eCharger_V4", "fna": "garage", "fwv": "56.9"}
+    polled = poller(Script(whole, {"car": None}, {"car": None, "sse": None}), clock, wall)
+    polls(polled, clock, 1)
+    before = names(polled)
+    assert before["serial"] == "111111"
+    polls(polled, clock, 4)
+    assert names(polled) == before
+    assert polled.last_poll().serial == "111111"
+
+
 @pytest.mark.parametrize("outage", [0, 1, 10])
 @pytest.mark.parametrize(
     ("other", "expected"),
@@ -527,6 +539,20 @@ def test_snapshot_is_dropped_while_a_poll_hangs(clock: Clock, wall: Clock) -> No
     clock.now += 15.001
     assert polled.view().snapshot is None
     assert polled.view().stats.up is True
+
+
+def test_busy_second_request(clock: Clock, wall: Clock) -> None:
+    """At a long interval a second request fetches slow keys; its failure costs no live value."""
+
+    class Busy(Script):
+        def status(self, keys: tuple[str, ...]) -> Answer:
+            if "amp" not in keys:
+                raise ChargerError("busy", "couldn't take api lock")
+            return super().status(keys)
+
+    polled = poller(Busy({"car": 1, "amp": 16}), clock, wall, 60.0)
+    polls(polled, clock, 3)
+    assert (polled.view().stats.up, values(polled)["max_current"]) == (True, 16.0)
 
 
 def test_recovery(box: Box, clock: Clock, wall: Clock) -> None:
