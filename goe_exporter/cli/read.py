@@ -18,6 +18,8 @@ INTERVAL_SECONDS = 60.0
 """Long enough for the first poll to request every channel."""
 
 MAX_THREADS = 16
+MAX_POLLS = 5
+"""Maximum number of polls; a busy charger may answer without the slow channels each time."""
 
 
 @click.command("read")
@@ -56,10 +58,6 @@ def _poller(charger: Chosen) -> Poller:
     poller = Poller(place.name, place.host, place.client(), INTERVAL_SECONDS)
     poller.labels = charger.labels
     return poller
-
-
-MAX_POLLS = 5
-"""Maximum number of polls; a busy charger may answer without the slow channels each time."""
 
 
 def _poll_all(poller: Poller) -> ChargerError | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from goe_exporter.charger.client import Api
 from goe_exporter.charger.connection import Connection, connection
 from goe_exporter.errors import UsageError
+
+if TYPE_CHECKING:
+    from goe_exporter.charger.settings import ChargerConfig
+    from goe_exporter.service.config import Config
 
 
 class Chosen(NamedTuple):
@@ -22,20 +26,27 @@ def chosen(
 ) -> list[Chosen]:
     """Return the chargers of the arguments; without arguments, all of the configuration.
 
-    An argument is the name of a charger in the configuration, or `[NAME=]HOST`. Raises
+    An argument is the name or the host of a charger in the configuration, or `[NAME=]HOST`. Raises
     `UsageError` without a charger, and `ConfigError` for a bad configuration or argument.
     """
-    configured = {} if config_file is None else _configured(config_file)
-    found = list(configured.values()) if not arguments else []
-    hosts = {each.connection.host: each for each in configured.values()}
+    config = None if config_file is None else _loaded(config_file)
+    chargers = () if config is None else config.chargers
+    proxies = config is not None and config.environment_proxies
+    found = [Chosen(each.connection(proxies), each.labels) for each in chargers if not arguments]
+    elsewhere = False
     for text in arguments:
-        here = configured.get(text) or hosts.get(text)
-        found.append(here or Chosen(connection(text, api, token_file), {}))
-        if here is None and (name := found[-1].connection.name) in configured:
-            raise UsageError(f"{name!r:.80} is a charger of {config_file}: give its name alone")
-    options_given = api != "auto" or token_file is not None
-    if options_given and found and all(each in configured.values() for each in found):
-        raise UsageError("--config: --api and --token-file are not allowed with it")
+        if matching := _matching(chargers, text):
+            found.append(Chosen(matching[-1].connection(proxies), matching[-1].labels))
+            continue
+        place = connection(text, api, token_file)
+        if any(each.name == place.name for each in chargers):
+            raise UsageError(
+                f"{place.name!r:.80} is a charger of {config_file}: give its name alone"
+            )
+        elsewhere = True
+        found.append(Chosen(place, {}))
+    if found and not elsewhere:
+        _check_options(api, token_file)
     if not found:
         raise UsageError("no charger: give [NAME=]HOST, or --config FILE with chargers")
     names = [each.connection.name for each in found]
@@ -45,13 +56,34 @@ def chosen(
     return found
 
 
-def _configured(config_file: str) -> dict[str, Chosen]:
-    """Return the chargers of a configuration file by name."""
+def configured(text: str, config_file: str, api: Api, token_file: str | None) -> Connection:
+    """Return the connection to the charger with this name or host in the configuration.
+
+    Raises `UsageError` unless it is exactly one, and `ConfigError` for a bad configuration.
+    """
+    _check_options(api, token_file)
+    config = _loaded(config_file)
+    found = _matching(config.chargers, text)
+    if len(found) != 1:
+        names = ", ".join(repr(each.name) for each in config.chargers) or "no chargers"
+        raise UsageError(f"{config_file}: no charger {text!r:.80}; it has {names}")
+    return found[0].connection(config.environment_proxies)
+
+
+def _loaded(config_file: str) -> Config:
     # Imported here: without a configuration, pydantic is not needed, and start-up is fast.
     from goe_exporter.service.config import load  # noqa: PLC0415
 
-    config = load(config_file)
-    return {
-        charger.name: Chosen(charger.connection(config.environment_proxies), charger.labels)
-        for charger in config.chargers
-    }
+    return load(config_file)
+
+
+def _matching(chargers: Sequence[ChargerConfig], text: str) -> list[ChargerConfig]:
+    """Return the charger with a name, else those with a host."""
+    return [each for each in chargers if each.name == text] or [
+        each for each in chargers if each.host == text
+    ]
+
+
+def _check_options(api: Api, token_file: str | None) -> None:
+    if api != "auto" or token_file is not None:
+        raise UsageError("--config: --api and --token-file are not allowed with it")

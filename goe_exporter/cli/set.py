@@ -8,12 +8,12 @@ from goe_exporter.channels.table import CHANNELS
 from goe_exporter.channels.writable import find, parse
 from goe_exporter.charger import api_v1
 from goe_exporter.charger.client import Api, write_targets
-from goe_exporter.charger.connection import Connection, connection
+from goe_exporter.charger.connection import connection
 from goe_exporter.charger.write import write
 from goe_exporter.cli import options
 from goe_exporter.cli.options import option
 from goe_exporter.cli.printable import printable
-from goe_exporter.errors import UsageError
+from goe_exporter.cli.selection import configured
 
 
 @click.command("set", context_settings={"ignore_unknown_options": True})
@@ -41,7 +41,7 @@ def command(
     """
     change = parse(find(CHANNELS, channel, api_v1.KEYS), value)
     if config_file:
-        place = _configured(config_file, host, api, token_file)
+        place = configured(host, config_file, api, token_file)
     else:
         place = connection(host, api, token_file)
     if dry_run:
@@ -62,20 +62,3 @@ def command(
         f" after {written.seconds:.1f} s, API v{written.api})"
     )
     click.echo("; ".join((report, *written.notes)))
-
-
-def _configured(config_file: str, host: str, api: Api, token_file: str | None) -> Connection:
-    """Return the connection to the charger with this name or host in the configuration."""
-    # Imported here: without a configuration, `set` starts faster.
-    from goe_exporter.service.config import load  # noqa: PLC0415
-
-    if api != "auto" or token_file is not None:
-        raise UsageError("--config: --api and --token-file are not allowed with it")
-    config = load(config_file)
-    found = [each for each in config.chargers if each.name == host] or [
-        each for each in config.chargers if each.host == host
-    ]
-    if len(found) != 1:
-        names = ", ".join(repr(each.name) for each in config.chargers) or "no chargers"
-        raise UsageError(f"{config_file}: no charger {host!r:.80}; it has {names}")
-    return found[0].connection(config.environment_proxies)

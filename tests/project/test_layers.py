@@ -66,8 +66,8 @@ DOORS = {
     "uvicorn": "http_server.server http_server.connection",
     "yaml": "config.strict_yaml",
 }
-"""Library → the rooms or modules that may import it. Of the standard library those that reach the
-network; others of it are free, but for the pure room `channels`."""
+"""Library → the rooms or modules that may import it. Of the standard library, only modules that
+reach the network are listed. Any room except `channels` may import the others."""
 
 PURE = {
     *("__future__", "collections", "dataclasses", "datetime", "difflib", "enum", "functools"),
