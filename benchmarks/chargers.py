@@ -40,6 +40,24 @@ def one() -> Iterator[Poller]:
         yield poller
 
 
+class Steady:
+    """A poller of `host` on simulated time: each call polls once, five seconds after the last.
+
+    So polls that follow each other at once request the slow rows as often as in operation.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._now = 0.0
+        self.poller = Poller("one", host, Client(host), clock=lambda: self._now)
+        while not self.poller.complete:
+            self()
+
+    def __call__(self) -> None:
+        """Poll once."""
+        self._now += self.poller.interval_seconds
+        self.poller.poll()
+
+
 def fleet(view: ChargerView, count: int) -> list[ChargerView]:
     """Return `count` chargers like `view`, each with its own name and numbers."""
     return [_like(view, f"charger-{number}", 1 + number / 7919) for number in range(count)]

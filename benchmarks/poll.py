@@ -14,7 +14,6 @@ from benchmarks import chargers
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
-from goe_exporter.polling.poller import Poller
 from goe_exporter.polling.slow_rows import keys_of
 
 BASELINE = "baseline: http.client and json.loads"
@@ -33,9 +32,7 @@ def measure() -> Iterator[tuple[str, str, str]]:
 
 
 def _measure(host: str) -> Iterator[tuple[str, str, str]]:
-    poller = Poller("one", host, Client(host))
-    while not poller.complete:
-        poller.poll()
+    poll = chargers.Steady(host)
     client = Client(host)
     live_keys = keys_of(channel for channel in CHANNELS if not channel.slow)
     answer = client.status(live_keys)
@@ -51,10 +48,10 @@ def _measure(host: str) -> Iterator[tuple[str, str, str]]:
         BASELINE: baseline,
         "request and parse": lambda: client.status(live_keys),
         "decode": lambda: decode(answer.status, 2),
-        "poll": poller.poll,
+        "poll": poll,
     }
     costs = side_by_side(work)
-    readings = len(poller.view().snapshot.readings)  # type: ignore[union-attr]
+    readings = len(poll.poller.view().snapshot.readings)  # type: ignore[union-attr]
     for name, seconds in costs.items():
         what = f"{name} ({readings} readings)" if name == "poll" else name
         yield what, f"{seconds * 1e6:.0f} µs", f"{seconds / costs[BASELINE]:.2f} × baseline"
