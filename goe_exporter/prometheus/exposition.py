@@ -17,7 +17,8 @@ from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.errors import REASONS
 from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.families import Family, Provider
-from goe_exporter.prometheus.text_format import TEXT, Format, escaped, negotiated, number, series
+from goe_exporter.prometheus.negotiation import negotiated
+from goe_exporter.prometheus.text_format import TEXT, Format, escaped, number, series
 
 DEVICE_LABELS = ("serial", "model", "variant", "firmware", "name", "revision", "style")
 
