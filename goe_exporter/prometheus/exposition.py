@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from goe_exporter.polling.view import ChargerView
 from goe_exporter.prometheus.families import Family, Provider
+from goe_exporter.prometheus.negotiation import negotiated
 from goe_exporter.prometheus.prepared import Head, Lines, Prepared
-from goe_exporter.prometheus.text_format import TEXT, Format, negotiated, number, series
+from goe_exporter.prometheus.text_format import TEXT, Format, number, series
 
 
 class Exposition:

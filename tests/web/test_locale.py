@@ -50,7 +50,7 @@ SETS = {
         ("de;q=2, en", "en"),
         ("de;level=1", "en"),
         ("<script>,;;=,de", "de"),
-        ("DE;Q=1", "en"),
+        ("EN;Q=0.5, DE;Q=1", "de"),
         ("x" * 100_000, "en"),
     ],
 )

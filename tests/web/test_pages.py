@@ -490,6 +490,10 @@ def test_unchanged_page_is_not_sent_again() -> None:
         assert (same.status, same.body, same.headers["ETag"]) == (304, b"", tag)
         assert site.ask("/", If_None_Match=tag, Accept_Language="de").status == 200
         assert site.ask("/charger/garage", If_None_Match=f'"x", {tag}').status == 304
+        assert same.headers["Vary"] == "Accept-Language, Accept-Encoding"
+        for condition in (tag.removeprefix("W/"), "*"):
+            assert site.ask("/", If_None_Match=condition).status == 304
+        assert site.ask("/", If_None_Match=tag.replace('"', "")).status == 200
         views[0] = view(None)
         assert site.ask("/", If_None_Match=tag).status == 200
 
