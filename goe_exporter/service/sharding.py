@@ -7,8 +7,8 @@ With one more process, only the chargers that it takes over move.
 from __future__ import annotations
 
 import hashlib
+import platform
 import re
-import socket
 from typing import NamedTuple
 
 MAX_SHARDS = 1024
@@ -46,7 +46,7 @@ def shard(text: object) -> Shard:
         raise ValueError(f"COUNT must be 1 to {MAX_SHARDS}, not {count}")
     if match[1] != "auto":
         return _checked(int(match[1]), count, f"{text!r}")
-    host = socket.gethostname().partition(".")[0]
+    host = platform.node().partition(".")[0]
     ordinal = _ORDINAL.search(host)
     if ordinal is None:
         raise ValueError(f"auto: the host name {host!r:.80} does not end with a number")
