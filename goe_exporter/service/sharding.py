@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 
 MAX_SHARDS = 1024
 
@@ -17,7 +17,8 @@ _SHARD = re.compile(r"(auto|[0-9]{1,4})/([0-9]{1,4})")
 _ORDINAL = re.compile(r"[0-9]{1,9}$")
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True)
+class Shard:
     """Process `number` of `count`, from 0."""
 
     number: int

@@ -46,7 +46,7 @@ def test_the_shard_of_a_name_is_fixed() -> None:
 )
 def test_a_shard_by_number(text: str, expected: tuple[int, int]) -> None:
     """NUMBER/COUNT counts from 0."""
-    assert shard(text) == expected
+    assert shard(text) == Shard(*expected)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_shard_by_number(text: str, expected: tuple[int, int]) -> None:
 def test_a_shard_by_host_name(host: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With auto the number is at the end of the host name."""
     monkeypatch.setattr("platform.node", lambda: host)
-    assert shard("auto/8") == (number, 8)
+    assert shard("auto/8") == Shard(number, 8)
 
 
 @pytest.mark.parametrize(
