@@ -535,6 +535,14 @@ def test_answers_that_overlap(charts: Browser) -> None:
     assert _merged(charts, first, second) == [1000, 1001, 1002, 1003.1, 1004.1]
 
 
+@pytest.mark.parametrize(("minutes", "span"), [(1, 2), (12, 15), (16, 20), (59, 60)])
+def test_the_axis_is_filled(charts: Browser, minutes: int, span: int) -> None:
+    """The time axis is not much longer than the history."""
+    now = 1_000_000.0
+    _merged(charts, _powers([now - 60 * minutes, now], now, 5))
+    assert charts.run("past.now - charts[0].start") == 60 * span
+
+
 @pytest.mark.parametrize(
     ("interval", "silence", "gap"), [(1, 14, False), (1, 16, True), (10, 29, False), (10, 31, True)]
 )
