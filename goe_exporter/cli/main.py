@@ -18,7 +18,7 @@ from goe_exporter.errors import GoeExporterError
 COMMANDS = {
     "capture": "Write the complete status of a charger without private values.",
     "channels": "List the channels with their metrics, fields, units and writable values.",
-    "demo": "Run the exporter on a simulated charger.",
+    "demo": "Run the exporter on simulated chargers.",
     "push": "Poll chargers and push their readings to InfluxDB.",
     "read": "Poll chargers once and print their readings.",
     "serve": "Poll chargers and serve their metrics.",

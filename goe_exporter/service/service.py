@@ -80,7 +80,7 @@ class Service:
             signal.signal(number, stop)
         if reload_on_sighup:
             signal.signal(signal.SIGHUP, lambda *_: self._hangups.put(None))
-        _set_limits()
+        set_limits()
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         self._start()
         if self._server is not None:
@@ -190,7 +190,7 @@ class Service:
         systemd.notify("READY=1", f"STATUS=polls {len(self._config.chargers)} charger(s)")
 
 
-def _set_limits() -> None:
+def set_limits() -> None:
     """Raise the limit of open files to the maximum (1024 are few), and disable core dumps.
 
     A core dump would hold the secrets in memory.

@@ -25,6 +25,7 @@ from goe_exporter.web import json_api, pages
 from goe_exporter.web.history import MAX_MINUTES, History
 from goe_exporter.web.locale import Locale, preferred
 from goe_exporter.web.methods import METHODS, ReadOnlyRoute, options_of_server
+from goe_exporter.web.overview import ALL_CHARGERS, Selection, selection
 from goe_exporter.web.representation import chosen_encoding, combined, is_current
 
 Application = Starlette
@@ -111,7 +112,13 @@ class _Handlers:
         """Return the overview, or the charger's page if there is only one charger."""
         views = self.views()
         if len(views) != 1:
-            return _page(request, views, lambda locale: pages.overview(views, locale))
+            selected = selection(request.query_params)
+            return _page(
+                request,
+                views,
+                lambda locale: pages.overview(views, locale, selected),
+                selected,
+            )
         return _page(
             request,
             views,
@@ -173,7 +180,10 @@ class _Handlers:
 
 
 def _page(
-    request: Request, views: Sequence[ChargerView], render: Callable[[Locale], str]
+    request: Request,
+    views: Sequence[ChargerView],
+    render: Callable[[Locale], str],
+    selected: Selection = ALL_CHARGERS,
 ) -> Response:
     """Return a page in the reader's locale, or 304 if the client has it already.
 
@@ -181,7 +191,7 @@ def _page(
     that sends the tag, such as the page's script, keeps counting the ages itself.
     """
     locale = _locale(request)
-    tag = pages.fingerprint(views, locale)
+    tag = pages.fingerprint(views, locale, selected)
     headers = {
         "Cache-Control": NO_STORE,
         "Content-Language": locale.tag,
