@@ -4,7 +4,7 @@
     log.warning("poll failed", charger="garage", reason="timeout")
 
 Values with special characters are quoted as JSON strings, so that text from a charger can neither
-forge a line nor send escape codes to a terminal.
+forge a line nor send escape codes to a terminal. On a terminal, warnings are yellow and errors red.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import re
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TextIO
 
 LogFormat = Literal["logfmt", "json"]
 
+_COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m"}
+_NO_COLOUR = "\x1b[0m"
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@+-]+")
 LINE_SECONDS = 60.0
 """Least time between two lines about a fault that comes and goes."""
@@ -218,6 +221,12 @@ def logger(name: str) -> Log:
     return Log(logging.getLogger(name))
 
 
+def coloured(stream: TextIO) -> bool:
+    """Return whether to write colours: to a terminal that has them, unless NO_COLOR is set."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not plain
+
+
 def configure(log_format: LogFormat, level: str) -> None:
     """Send all events of `level` ("debug", "info", "warning") and above to stderr.
 
@@ -225,7 +234,7 @@ def configure(log_format: LogFormat, level: str) -> None:
     Python's warnings and asyncio's errors are formatted like all other events.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter(log_format))
+    handler.setFormatter(_Formatter(log_format, colours=coloured(sys.stderr)))
     logging.captureWarnings(True)
     for name, minimum in (
         (_ROOT, level.upper()),
@@ -240,9 +249,10 @@ def configure(log_format: LogFormat, level: str) -> None:
 
 
 class _Formatter(logging.Formatter):
-    def __init__(self, log_format: LogFormat) -> None:
+    def __init__(self, log_format: LogFormat, *, colours: bool = False) -> None:
         super().__init__()
         self._json = log_format == "json"
+        self._colours = _COLOURS if colours and not self._json else {}
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line."""
@@ -256,7 +266,9 @@ class _Formatter(logging.Formatter):
             values["traceback"] = self.formatException(record.exc_info)
         if self._json:
             return json.dumps(values, default=str)
-        return " ".join(f"{key}={_quoted(value)}" for key, value in values.items())
+        line = " ".join(f"{key}={_quoted(value)}" for key, value in values.items())
+        colour = self._colours.get(record.levelname)
+        return f"{colour}{line}{_NO_COLOUR}" if colour else line
 
 
 def _quoted(value: object) -> str:

@@ -105,4 +105,7 @@ def _run() -> int:
 
 
 def _report(message: str) -> None:
-    click.echo(f"goe-exporter: {printable(' '.join(message.split()), max_length=1000)}", err=True)
+    from goe_exporter.logs import coloured  # noqa: PLC0415, only errors need it
+
+    text = f"goe-exporter: {printable(' '.join(message.split()), max_length=1000)}"
+    click.echo(click.style(text, fg="red") if coloured(sys.stderr) else text, err=True)
