@@ -18,7 +18,7 @@ from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.snapshot import Answer, Reading, Snapshot, Status
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import ChargerError
-from goe_exporter.logs import logger
+from goe_exporter.polling.charger_log import ChargerLog
 from goe_exporter.polling.meters import Meters
 from goe_exporter.polling.slow_rows import SlowRows, keys_of
 from goe_exporter.polling.view import ChargerView, Poll, PollStats
@@ -33,8 +33,6 @@ SAME_BOOT_SECONDS = 5.0
 STALE_INTERVALS = 3
 FAILURES_BEFORE_BACK_OFF = 3
 MAX_BACK_OFF_SECONDS = 60.0
-
-_log = logger(__name__)
 
 
 class StatusClient(Protocol):
@@ -57,9 +55,9 @@ class Poller:
 
     `serial` is the serial number that the client checks, or ""; `deadline_seconds` is the client's
     time limit for a status. `channels` is the table of the device; `clock` is monotonic, `wall`
-    returns the Unix time. `sink` takes every poll, failed ones too. The interval, the client and
-    the labels may be replaced at any time. Only one thread at a time may call `poll`; any thread
-    may call `view`.
+    returns the Unix time. `sink` takes every poll, failed ones too. `log` is that of an earlier
+    poller of the same name. The interval, the client and the labels may be replaced at any time.
+    Only one thread at a time may call `poll`; any thread may call `view`.
     """
 
     def __init__(
@@ -73,6 +71,7 @@ class Poller:
         deadline_seconds: float = 4.0,
         channels: tuple[Channel, ...] = CHANNELS,
         sink: Callable[[Poll], None] | None = None,
+        log: ChargerLog | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -83,6 +82,7 @@ class Poller:
         self.serial = serial
         self._deadline_seconds = deadline_seconds
         self.labels: Mapping[str, str] = {}
+        self.log = log or ChargerLog(name, clock)
         self._clock = clock
         self._wall = wall
         self._channels = channels
@@ -200,10 +200,7 @@ class Poller:
             last_duration=now - started,
         )
         self._state = _State(stats, snapshot, self._identity(readings))
-        if before.up is False:
-            _log.info("poll succeeded again", charger=self.name, failures=before.failures_in_row)
-        for key in failed - failures.keys():
-            _log.warning("value could not be decoded", charger=self.name, key=key)
+        self.log.succeeded(failed - failures.keys())
 
     def _decode(self, answer: Answer, slow_keys: tuple[str, ...], now: float) -> Decoded:
         """Decode the live rows of this answer, and the slow rows of the last minute's answers."""
@@ -260,8 +257,7 @@ class Poller:
             last_duration=duration_seconds,
         )
         self._state = _State(stats, snapshot, identity)
-        if before.up is not False:
-            _log.warning("poll failed", charger=self.name, reason=error.reason, error=str(error))
+        self.log.failed(error)
 
 
 def _serial(identity: tuple[Reading, ...]) -> str:

@@ -15,9 +15,9 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from goe_exporter.logs import logger
+from goe_exporter.logs import Pace, logger
 from goe_exporter.polling.poller import Poller
 
 MAX_WORKERS = 256
@@ -93,7 +93,9 @@ class Scheduler:
             new = [each for each in pollers if each not in self._turns]
             for index, poller in enumerate(new):
                 share, interval = index / len(new), poller.interval_seconds
-                self._turns[poller] = turn = _Turn(poller, now + share * interval)
+                self._turns[poller] = turn = _Turn(
+                    poller, now + share * interval, Pace(self._clock)
+                )
                 soon = now + share * min(interval, FIRST_SECONDS)
                 self._due.append((soon, next(self._numbers), turn))
             self._turns = {each: self._turns[each] for each in pollers}
@@ -147,7 +149,11 @@ class Scheduler:
         except Exception:  # noqa: BLE001, the top of a thread
             with self._changed:
                 self.internal_errors += 1
-            _log.exception("poll aborted by an internal error", charger=poller.name)
+            turn.aborted += 1
+            if turn.pace.take():
+                _log.exception(
+                    "poll aborted by an internal error", charger=poller.name, times=turn.aborted
+                )
         ended = self._clock()
         interval = poller.interval_seconds
         # With a long interval, the first poll precedes the offset.
@@ -165,11 +171,14 @@ class Scheduler:
                 self._changed.notify_all()
 
 
-class _Turn(NamedTuple):
-    """A poller, and a moment of the monotonic clock on its grid."""
+@dataclass(eq=False)
+class _Turn:
+    """A poller, a moment of the monotonic clock on its grid, and its polls that a bug aborted."""
 
     poller: Poller
     offset: float
+    pace: Pace
+    aborted: int = 0
 
 
 def next_tick(due: float, now: float, interval: float, wait: float) -> float:
