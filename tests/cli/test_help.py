@@ -17,7 +17,12 @@ LOG = {"--log-format": "logfmt", "--log-level": "info"}
 DEFAULTS: Mapping[str, Mapping[str, str]] = {
     "capture": {"--api": "auto", "--output": "standard output"},
     "channels": {"--format": "table"},
-    "demo": {"--web.listen-address": "127.0.0.1:10332", "--speed": "60", **LOG},
+    "demo": {
+        "--web.listen-address": "127.0.0.1:10332",
+        "--chargers": "3",
+        "--speed": "5",
+        **LOG,
+    },
     "push": {
         "--refresh-interval": "5s",
         "--api": "auto",
