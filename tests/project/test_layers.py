@@ -46,7 +46,7 @@ agree with a wrong simulator.
 """
 
 DOORS = {
-    "asyncio": "http_server simulator",
+    "asyncio": "http_server simulator web.renderer",
     "bcrypt": "http_server.auth",
     "click": "cli",
     "h11": "http_server",
