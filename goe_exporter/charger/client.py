@@ -19,7 +19,8 @@ from goe_exporter.channels.snapshot import Answer
 from goe_exporter.charger import api_v1, cloud, device
 from goe_exporter.charger.cloud import MAX_AGE_SECONDS
 from goe_exporter.errors import ChargerError, RefusedError, TransportError
-from goe_exporter.transport.http import HttpAnswer, Transport
+from goe_exporter.transport.answer import HttpAnswer
+from goe_exporter.transport.http import Transport
 
 Api = Literal["auto", "1", "2"]
 

@@ -12,7 +12,7 @@ import contextlib
 import http.client
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import requests
 import urllib3
@@ -23,19 +23,12 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import SKIP_HEADER, parse_url
 
 from goe_exporter.errors import UsageError
+from goe_exporter.transport.answer import MAX_BODY_BYTES, HttpAnswer, content_length, too_large
 from goe_exporter.transport.failures import FAILURES, translated
-from goe_exporter.transport.sockets import DEADLINE, MAX_BODY_BYTES, pool, pools, too_large
+from goe_exporter.transport.sockets import DEADLINE, pool, pools
 
 _MAX_PREPARED = 16
 _OMITTED = {"User-Agent": SKIP_HEADER, "Accept-Encoding": SKIP_HEADER}
-
-
-class HttpAnswer(NamedTuple):
-    """Status code, headers and body of an answer."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class Transport:
@@ -171,12 +164,8 @@ class _ProxyAdapter(HTTPAdapter):
 
 def _read(raw: http.client.HTTPResponse) -> bytes:
     """Read a body of at most `MAX_BODY_BYTES` bytes; a truncated one raises."""
-    if len(set(raw.headers.get_all("Content-Length", ()))) > 1:
-        raise http.client.HTTPException("contradictory lengths")
-    try:
-        body = raw.read(MAX_BODY_BYTES + 1)
-    except ValueError as error:  # a chunk of negative size
-        raise http.client.IncompleteRead(b"") from error
+    content_length(raw.headers.get_all("Content-Length", ()))
+    body = raw.read(MAX_BODY_BYTES + 1)
     if len(body) > MAX_BODY_BYTES:
         raise too_large()
     if raw.length:

@@ -21,7 +21,7 @@ from goe_exporter.channels.snapshot import Answer
 from goe_exporter.charger.client import Client, write_targets
 from goe_exporter.errors import ChargerError, RefusedError, UsageError
 from goe_exporter.simulator import FAULTS, Box, Car, Charger, Simulator
-from goe_exporter.transport.http import HttpAnswer
+from goe_exporter.transport.answer import HttpAnswer
 
 KEYS = ("car", "amp", "nrg")
 
