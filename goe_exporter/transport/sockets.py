@@ -113,7 +113,7 @@ class Race:
     """
 
     def __init__(self, addresses: list[Address]) -> None:
-        self._addresses = addresses
+        self._addresses = list(addresses)
         self.attempts: list[socket.socket] = []
         self.failure: OSError = TimeoutError("deadline passed")
 
