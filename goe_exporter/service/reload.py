@@ -43,6 +43,7 @@ def pollers(
                 serial=charger.serial,
                 deadline_seconds=client.deadline_seconds,
                 sink=sink,
+                sink_waits=config.influxdb is not None,  # each point is synchronised to disk
             )
         poller.client = client
         poller.interval_seconds = charger.refresh_interval or config.interval_seconds

@@ -29,6 +29,11 @@ Exchange = Generator[Request, HttpAnswer, Result]
 """Steps that yield requests; one that fails raises its `TransportError` there."""
 
 
+def sent(request: Request) -> HttpAnswer:
+    """Make a request and wait for its answer; raises `TransportError`."""
+    return request.transport.get(request.target, request.until)
+
+
 def answered(
     steps: Generator[Asked, Answered, Result],
     answer: Callable[[Asked], Answered],
