@@ -276,8 +276,10 @@ class Poller:
 
         Those that an answer of the same device lacks, such as slow rows, are the earlier ones.
         """
-        texts = tuple([each for each in readings if each.channel.kind is Kind.TEXT])
-        earlier = self._state.identity
+        text, earlier = Kind.TEXT, self._state.identity
+        texts = tuple([each for each in readings if each.channel.kind is text])
+        if texts == earlier:
+            return earlier
         if _serial(texts) not in ("", _serial(earlier)):
             return texts
         found = {each.channel for each in texts}

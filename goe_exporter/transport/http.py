@@ -13,6 +13,7 @@ import http.client
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import requests
@@ -26,7 +27,7 @@ from urllib3.util import SKIP_HEADER, parse_url
 from goe_exporter.errors import UsageError
 from goe_exporter.transport.answer import MAX_BODY_BYTES, HttpAnswer, content_length, too_large
 from goe_exporter.transport.failures import FAILURES, translated
-from goe_exporter.transport.sockets import DEADLINE, pool, pools
+from goe_exporter.transport.sockets import DEADLINE, Address, addresses, pool, pools
 
 _MAX_PREPARED = 16
 _OMITTED = {"User-Agent": SKIP_HEADER, "Accept-Encoding": SKIP_HEADER}
@@ -72,6 +73,17 @@ class Transport:
     def direct(self) -> bool:
         """Whether requests go over plain HTTP to `place` (host, port), as a `Loop` sends them."""
         return self._pool.scheme == "http" and self._proxy is None
+
+    @cached_property
+    def address(self) -> Address | None:
+        """The address of a host in numbers, None for a name that must be looked up."""
+        host, port = self.place
+        if "%" in host:  # the number of the interface behind it may change
+            return None
+        try:
+            return addresses(host, port, numeric=True)[0]
+        except socket.gaierror:
+            return None
 
     def request(self, target: str) -> bytes:
         """Return the bytes of the GET request that `get` sends; raises one of `FAILURES`."""

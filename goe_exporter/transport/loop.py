@@ -21,13 +21,14 @@ from typing import Any, cast
 from goe_exporter.transport.answer import AnswerReader, HttpAnswer
 from goe_exporter.transport.failures import FAILURES, translated
 from goe_exporter.transport.resolver import Found, Resolver
-from goe_exporter.transport.sockets import Race, addresses
+from goe_exporter.transport.sockets import Race
 from goe_exporter.transport.steps import Exchange, Request
 
 RECEIVE_BYTES = 64 * 1024
 MILLISECOND = 0.001
 
 Done = Callable[[Any, Exception | None], None]
+Work = Callable[..., HttpAnswer | None]
 
 
 class Loop:
@@ -72,13 +73,13 @@ class Loop:
                 with contextlib.suppress(BlockingIOError):
                     ready.recv(RECEIVE_BYTES)
             elif ready.fileno() >= 0:  # not closed since: it may have lost its race
-                self._handle(key.data, partial(self._ready, key.data, ready))
+                self._handle(key.data, self._ready, ready)
         while self._calls:
             self._calls.popleft()()
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
             progress = heapq.heappop(self._timers)[2]
-            self._handle(progress, partial(self._expired, progress, now))
+            self._handle(progress, self._expired, now)
 
     def close(self) -> None:
         """Release the selector; no exchange is in progress."""
@@ -114,15 +115,15 @@ class Loop:
         else:
             progress = _Progress(exchange, done, request)
             self._at(request.until, progress)
-            self._handle(progress, partial(self._begin, progress))
+            self._handle(progress, self._begin)
 
-    def _handle(self, progress: _Progress, work: Callable[[], HttpAnswer | None]) -> None:
+    def _handle(self, progress: _Progress, work: Work, *arguments: Any) -> None:
         """Do some work of a request, and end the request if that returns an answer or raises."""
         if progress.ended:
             return
         answer: HttpAnswer | Exception | None
         try:
-            answer = work()
+            answer = work(progress, *arguments)
         except BlockingIOError:
             return
         except Exception as error:  # noqa: BLE001, raised again in the exchange
@@ -150,15 +151,10 @@ class Loop:
     def _begin(self, progress: _Progress) -> None:
         transport, target, _until = progress.request
         progress.unsent = transport.request(target)
-        try:
-            found = addresses(*transport.place, numeric=True)
-        except socket.gaierror:
-            self._resolver.find(transport.place, partial(self._resolved, progress))
+        if transport.address is not None:
+            self._connect(progress, [transport.address])
         else:
-            self._connect(progress, found)
-
-    def _resolved(self, progress: _Progress, found: Found) -> None:
-        self._handle(progress, partial(self._connect, progress, found))
+            self._resolver.find(transport.place, partial(self._handle, progress, self._connect))
 
     def _connect(self, progress: _Progress, found: Found) -> None:
         if isinstance(found, OSError):

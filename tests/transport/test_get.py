@@ -159,22 +159,30 @@ def silent() -> Iterator[tuple[str, int]]:
         yield address
 
 
-def addresses(monkeypatch: pytest.MonkeyPatch, *found: tuple[str, int]) -> None:
+def addresses(
+    monkeypatch: pytest.MonkeyPatch,
+    *found: tuple[str, int],
+    families: tuple[int, ...] = (socket.AF_INET,) * 9,
+) -> None:
     """Let every host name have these addresses, in this order."""
-    entries = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in found]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments: entries)
+
+    def resolve(*arguments: object) -> list[object]:
+        if arguments[-1] == socket.AI_NUMERICHOST:
+            raise socket.gaierror
+        return [
+            (family, socket.SOCK_STREAM, 6, "", address)
+            for family, address in zip(families, found, strict=False)
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
 
 def test_address_family_that_the_machine_lacks(
     speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An IPv6 address on a machine without IPv6 does not hide the next address."""
-    good = speak(OK).address.rpartition(":")
-    entries = [
-        (socket.AF_X25, socket.SOCK_STREAM, 6, "", ("::1", 80)),
-        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (good[0], int(good[2]))),
-    ]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments: entries)
+    families = (socket.AF_X25, socket.AF_INET)
+    addresses(monkeypatch, ("::1", 80), speak(OK).server_address, families=families)
     assert said(transport("box.example"), "/") == (200, b"{}")
 
 
