@@ -78,7 +78,8 @@ class Scheduler:
         self._due: list[tuple[float, int, _Turn]] = []
         self._turns: dict[Poller, _Turn] = {}
         self._numbers = itertools.count()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._stopping = False
         self._running = 0
         self._last_progress = clock()
@@ -127,7 +128,7 @@ class Scheduler:
 
     def is_stalled(self) -> bool:
         """Return whether polls are due or in progress, but none has started or ended for long."""
-        with self._changed:
+        with self._lock:
             latest = self._clock() - STALL_SECONDS
             pending = self._running or (self._due and self._due[0][0] < latest)
             return bool(pending) and self._last_progress < latest
@@ -146,7 +147,7 @@ class Scheduler:
                     self._begin(loop, moment, turn)
                 loop.turn(wait)
             except Exception:  # noqa: BLE001, the top of a thread
-                with self._changed:
+                with self._lock:
                     self.internal_errors += 1
                 _log.exception("polling loop continued after an internal error")
         loop.close()
@@ -154,7 +155,7 @@ class Scheduler:
     def _now_due(self) -> tuple[list[tuple[float, _Turn]], float]:
         """Return some turns that are due, and the seconds until the next one."""
         due: list[tuple[float, _Turn]] = []
-        with self._changed:
+        with self._lock:
             now = self._clock()
             while self._due and not self._stopping and len(due) < MAX_BEGUN:
                 if self._due[0][0] > now:
@@ -195,7 +196,7 @@ class Scheduler:
         self._ended(poll)
 
     def _note_error(self, poll: _InProgress) -> None:
-        with self._changed:
+        with self._lock:
             self.internal_errors += 1
         _log.exception("poll aborted by an internal error", charger=poll.turn.poller.name)
 
@@ -207,7 +208,7 @@ class Scheduler:
         # With a long interval, the first poll precedes the offset.
         due = turn.offset + math.floor((poll.due - turn.offset) / interval + 1e-6) * interval
         tick = next_tick(due, ended, interval, poller.wait_seconds)
-        with self._changed:
+        with self._lock:
             self.lateness.observe(poll.started - poll.due)
             self.duration.observe(ended - poll.started)
             self._running -= 1
