@@ -14,7 +14,7 @@ RELEASE := .venv-release
 .PHONY: demo test unit test-slow test-oldest check audit dist bench soak fuzz servers clean help
 
 help:
-	@echo "make demo   run the exporter on a simulated charger"
+	@echo "make demo   run the exporter on three simulated chargers"
 	@echo "make test   checks and all tests (as root also installs the servers they talk to)"
 	@echo "make unit   the tests that need no other process (a minute of CPU)"
 	@echo "make test-slow  the tests that take minutes, not part of make test"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import math
 import statistics
 import subprocess
 import sys
@@ -15,9 +14,7 @@ from benchmarks import chargers
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
-from goe_exporter.polling.poller import Poller
 from goe_exporter.polling.slow_rows import keys_of
-from goe_exporter.transport.loop import Loop
 
 BASELINE = "baseline: http.client and json.loads"
 ROUNDS = 15
@@ -35,14 +32,11 @@ def measure() -> Iterator[tuple[str, str, str]]:
 
 
 def _measure(host: str) -> Iterator[tuple[str, str, str]]:
-    poller = Poller("one", host, Client(host))
-    while not poller.complete:
-        poller.poll()
+    poll = chargers.Steady(host)
     client = Client(host)
     live_keys = keys_of(channel for channel in CHANNELS if not channel.slow)
     answer = client.status(live_keys)
     target = f"/api/status?filter={','.join(live_keys)}"
-    loop = Loop()
 
     def baseline() -> None:
         connection = http.client.HTTPConnection(host, timeout=4)
@@ -50,21 +44,15 @@ def _measure(host: str) -> Iterator[tuple[str, str, str]]:
         json.loads(connection.getresponse().read())
         connection.close()
 
-    def poll_in_the_loop() -> None:
-        ended: list[object] = []
-        loop.run(poller.exchange(poller.steps()), lambda *result: ended.append(result))
-        while not ended:
-            loop.turn(math.inf)
-
     work: dict[str, Callable[[], object]] = {
         BASELINE: baseline,
         "request and parse": lambda: client.status(live_keys),
         "decode": lambda: decode(answer.status, 2),
-        "poll": poll_in_the_loop,
-        "poll that waits": poller.poll,
+        "poll": poll,
+        "poll that waits": poll.wait,
     }
     costs = side_by_side(work)
-    readings = len(poller.view().snapshot.readings)  # type: ignore[union-attr]
+    readings = len(poll.poller.view().snapshot.readings)  # type: ignore[union-attr]
     for name, seconds in costs.items():
         what = f"{name} ({readings} readings)" if name.startswith("poll") else name
         yield what, f"{seconds * 1e6:.0f} µs", f"{seconds / costs[BASELINE]:.2f} × baseline"

@@ -42,16 +42,14 @@ def measure() -> Iterator[tuple[str, str, str]]:
 
 
 def _measure(python: str, host: str) -> Iterator[tuple[str, str, str]]:
-    from goe_exporter.charger.client import Client
-    from goe_exporter.polling.poller import Poller
-    from goe_exporter.prometheus.exposition import render_readings
+    from benchmarks.chargers import Steady
+    from goe_exporter.prometheus.exposition import Exposition
 
-    poller = Poller("one", host, Client(host))
-    while not poller.complete:
-        poller.poll()
+    poll = Steady(host)
+    exposition = Exposition(lambda: [poll.poller.view()])
 
     def scrape() -> str:
-        return render_readings([poller.view()])
+        return exposition.render()[0].decode()
 
     with subprocess.Popen(
         [python, __file__, host], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -61,7 +59,7 @@ def _measure(python: str, host: str) -> Iterator[tuple[str, str, str]]:
         series = {"ours": _series(scrape()), "theirs": int(rival.stdout.readline())}
         times: dict[tuple[str, str], list[float]] = {}
         for _round in range(ROUNDS):
-            for work, call in (("poll", poller.poll), ("scrape", scrape)):
+            for work, call in (("poll", poll), ("scrape", scrape)):
                 print(work, CALLS, file=rival.stdin, flush=True)
                 theirs = float(rival.stdout.readline())
                 times.setdefault(("theirs", work), []).append(theirs)

@@ -65,7 +65,7 @@ def _chargers(view: ChargerView) -> int:
 
 
 def _render(name: str, views: Sequence[ChargerView]) -> Iterator[tuple[str, str, str]]:
-    """Render chargers, without anything kept from an earlier rendering."""
+    """Render chargers whose lines are prepared, as from the second scrape on."""
     sys.path.append(str(Path(__file__).parent.parent / "tests" / "tools"))
     import by_library
     from by_library import encoded, families

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -20,13 +21,14 @@ from goe_exporter.influx.line_protocol import line
 from goe_exporter.influx.parked import ParkedLines
 from goe_exporter.influx.sender import Sender
 from goe_exporter.influx.write_api import Access, ServerV2
-from goe_exporter.polling.poller import Poller
 from goe_exporter.spool.queue import Spool
 
 APPENDS = 1000
 EIGHT_WEEKS = 1_000_000
 LIMIT_BYTES = 512 * 1024 * 1024
 DRAIN_LINES = 5000
+BATCH = 10
+CALLS = 50
 
 
 def measure() -> Iterator[tuple[str, str, str]]:
@@ -36,8 +38,16 @@ def measure() -> Iterator[tuple[str, str, str]]:
             yield from _append(Path(folder), line(poller.last_poll(), {}).encode())
         with tempfile.TemporaryDirectory() as folder:
             yield from _outage(Path(folder), line(poller.last_poll(), {}).encode())
-        with tempfile.TemporaryDirectory() as folder:
-            yield from _end_to_end(Path(folder), poller)
+    simulator = [sys.executable, "-m", "benchmarks.chargers", "1", "0"]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(simulator, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as charger,
+    ):
+        assert charger.stdout is not None
+        charger.stdout.readline()
+        poll = chargers.Steady(f"{chargers.address(0)}:{chargers.PORT}")
+        yield from _end_to_end(Path(folder), poll)
+        charger.communicate()
 
 
 def _append(folder: Path, point: bytes) -> Iterator[tuple[str, str, str]]:
@@ -86,8 +96,8 @@ def _outage(folder: Path, point: bytes) -> Iterator[tuple[str, str, str]]:
     yield "peak memory after the outage", f"{peak:.0f} MB", ""
 
 
-def _end_to_end(folder: Path, poller: Poller) -> Iterator[tuple[str, str, str]]:
-    """Push one point at a time, from the poll to the socket, against the poll itself."""
+def _end_to_end(folder: Path, poll: chargers.Steady) -> Iterator[tuple[str, str, str]]:
+    """Push points from the poll to the socket, alone and ten at a time, against the poll."""
     spool = Spool(folder / "spool", LIMIT_BYTES)
     command = [sys.executable, "-m", "benchmarks.sink"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -98,18 +108,22 @@ def _end_to_end(folder: Path, poller: Poller) -> Iterator[tuple[str, str, str]]:
         parked = ParkedLines(folder / "parked", LIMIT_BYTES // 16)
         sender = Sender(spool, target, dead, parked)
 
-        def push() -> None:
-            spool.append(line(poller.last_poll(), {}).encode())
+        def push(points: int) -> None:
+            for _point in range(points):
+                spool.append(line(poll.poller.last_poll(), {}).encode())
             assert sender.deliver_once() == 0
 
-        costs = side_by_side({"poll": poller.poll, "push": push})
+        work: dict[str, Callable[[], object]] = {
+            "poll": poll,
+            "alone": partial(push, 1),
+            "of ten": partial(push, BATCH),
+        }
+        costs = side_by_side(work, calls=CALLS)
         process.communicate()
     parked.close()
     dead.close()
     spool.close()
-    ratio = f"{costs['push'] / costs['poll']:.2f} × poll"
-    yield (
-        "CPU of pushing a point, from the poll to the socket",
-        f"{costs['push'] * 1e6:.0f} µs",
-        ratio,
-    )
+    for name, points in (("alone", 1), ("of ten", BATCH)):
+        cost = costs[name] / points
+        what = f"CPU of pushing a point {name}, from the poll to the socket"
+        yield what, f"{cost * 1e6:.0f} µs", f"{cost / costs['poll']:.2f} × poll"

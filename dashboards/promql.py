@@ -16,7 +16,8 @@ from goe_exporter.channels.table import CHANNELS
 from goe_exporter.influx.stats import DeliveryStats
 from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.polling.view import ChargerView, PollStats
-from goe_exporter.prometheus.exposition import DEVICE_LABELS, Exposition
+from goe_exporter.prometheus.exposition import Exposition
+from goe_exporter.prometheus.prepared import DEVICE_LABELS
 from goe_exporter.prometheus.process import process_metrics
 from goe_exporter.service.self_metrics import Reload, providers
 

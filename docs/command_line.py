@@ -1,6 +1,6 @@
-"""Generate the reference in docs/command-line.md from the commands.
+"""Generate the reference in docs/command-line.md, and the man page, from the commands.
 
-`python -m docs.command_line` writes it, `--check` fails if the page is outdated.
+`python -m docs.command_line` writes both, `--check` fails if one is outdated.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from docs import man_page
 from goe_exporter.cli.main import command
 
 PAGE = Path(__file__).parent / "command-line.md"
@@ -70,16 +71,26 @@ def _row(context: click.Context, parameter: click.Parameter) -> Iterator[str]:
     yield "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
 
 
+def generated() -> dict[Path, str]:
+    """Return what the generated files must contain."""
+    purpose = (command.help or "").rstrip(".")
+    return {
+        PAGE: current(PAGE.read_text("utf-8")),
+        man_page.PAGE: man_page.page(purpose[0].lower() + purpose[1:], commands()),
+    }
+
+
 def main() -> int:
-    """Write the page, or with `--check` compare it; return the exit status."""
-    page = PAGE.read_text("utf-8")
-    if sys.argv[1:] == ["--check"]:
-        if current(page) == page:
-            return 0
-        print("docs/command-line.md is outdated; run `python -m docs.command_line`")
-        return 1
-    PAGE.write_text(current(page), "utf-8")
-    return 0
+    """Write the files, or with `--check` compare them; return the exit status."""
+    status = 0
+    for path, text in generated().items():
+        if sys.argv[1:] != ["--check"]:
+            path.write_text(text, "utf-8")
+        elif not path.is_file() or path.read_text("utf-8") != text:
+            name = path.relative_to(PAGE.parents[1])
+            print(f"{name} is outdated; run `python -m docs.command_line`")
+            status = 1
+    return status
 
 
 if __name__ == "__main__":

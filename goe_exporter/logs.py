@@ -4,23 +4,31 @@
     log.warning("poll failed", charger="garage", reason="timeout")
 
 Values with special characters are quoted as JSON strings, so that text from a charger can neither
-forge a line nor send escape codes to a terminal.
+forge a line nor send escape codes to a terminal. On a terminal, warnings are yellow and errors red.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
+import os
 import re
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TextIO
 
 LogFormat = Literal["logfmt", "json"]
 
+_COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m"}
+_NO_COLOUR = "\x1b[0m"
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@+-]+")
+LINE_SECONDS = 60.0
+"""Least time between two lines about a fault that comes and goes."""
+
 HOUR_SECONDS = 3600.0
 _ROOT = "goe_exporter"
 
@@ -51,29 +59,125 @@ class Log:
         self._target.exception(event, extra={"values": values})
 
 
-class Incident:
-    """A fault that lasts: logged when it begins and when it ends, not each time it recurs.
+class Pace:
+    """Allows one line a minute, of everything that shares it."""
 
-    `count` is the number of occurrences so far, 0 without a fault.
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._next = -math.inf
+
+    def take(self) -> bool:
+        """Return whether a line may be logged now; if so, the next one may be in a minute."""
+        if self.wait_seconds():
+            return False
+        self._next = self._clock() + LINE_SECONDS
+        return True
+
+    def wait_seconds(self) -> float:
+        """Return the seconds until the next line may be logged."""
+        return max(self._next - self._clock(), 0.0)
+
+
+class Incident:
+    """A fault that lasts, or comes and goes: at most one line a minute, whatever it does.
+
+    A line is logged when the fault begins, when its reason changes, and when it ends. What happens
+    within a minute of a line is held back and counted: the next line says how often the fault
+    occurred (under the name `counted`) and ended (`recoveries`), and for which `reasons`, since the
+    last line with counts. So their sum over all lines is the number of occurrences.
+
+    `count` is the number of occurrences in a row, 0 without a fault. `values` are in every line.
     """
 
-    def __init__(self, log: Log, began: str, ended: str) -> None:
+    def __init__(
+        self,
+        log: Log,
+        began: str,
+        ended: str,
+        pace: Pace | None = None,
+        *,
+        counted: str = "times",
+        **values: object,
+    ) -> None:
+        self.count = 0
         self._log = log
         self._began = began
         self._ended = ended
-        self.count = 0
+        self._counted = counted
+        self._pace = pace or Pace()
+        self._values = values
+        self._lock = threading.Lock()
+        self._reason: str | None = None
+        self._latest: dict[str, object] = {}
+        self._untold = False
+        self._told: str | None = None
+        self._occurrences: Counter[str] = Counter()
+        self._recoveries = 0
 
-    def begins(self, **values: object) -> None:
-        """Count an occurrence; the first is logged as a warning."""
-        self.count += 1
-        if self.count == 1:
-            self._log.warning(self._began, **values)
+    def begins(self, reason: str = "", **values: object) -> None:
+        """Count an occurrence; the first, and one with another reason, is logged as a warning."""
+        with self._lock:
+            self.count += 1
+            self._occurrences[reason] += 1
+            self._latest = {"reason": reason, **values} if reason else values
+            self._becomes(reason)
 
     def ends(self) -> None:
         """Log the end of the fault, if there was one, with the number of occurrences."""
-        if self.count:
-            self._log.info(self._ended, times=self.count)
-        self.count = 0
+        with self._lock:
+            self._recoveries += self.count > 0
+            self.count = 0
+            self._becomes(None)
+
+    def tell(self) -> float | None:
+        """Log what is held back if its minute is over, else return the seconds left.
+
+        Returns None if nothing is held back.
+        """
+        with self._lock:
+            self._becomes(self._reason)
+            return self._pace.wait_seconds() if self._untold else None
+
+    def flush(self) -> None:
+        """Log what is held back now: nothing follows."""
+        with self._lock:
+            if self._untold:
+                self._write()
+
+    def _becomes(self, reason: str | None) -> None:
+        self._untold |= reason != self._reason
+        self._reason = reason
+        if self._untold and self._pace.take():
+            self._write()
+
+    def _write(self) -> None:
+        if self._reason is None:
+            # The only line about a fault is a warning, even if the fault is over.
+            log = self._log.warning if self._told is None else self._log.info
+            log(self._ended, **self._values, **self._counts(self._told, recoveries=1))
+        else:
+            first = self._occurrences.total() == 1 and not self._recoveries
+            counts = {} if first else self._counts(self._reason, recoveries=0)
+            self._log.warning(self._began, **self._values, **self._latest, **counts)
+        self._told, self._untold = self._reason, False
+
+    def _counts(self, reason: str | None, recoveries: int) -> dict[str, object]:
+        """Return the counts for a line, and begin again.
+
+        Of one reason, which the line or the last one names, and of the usual number of recoveries
+        it says nothing.
+        """
+        counts: dict[str, object] = {}
+        if self._occurrences:
+            counts[self._counted] = self._occurrences.total()
+        if self._recoveries > recoveries:
+            counts["recoveries"] = self._recoveries
+        if {*self._occurrences} - {reason, ""}:
+            found = self._occurrences.most_common()
+            counts["reasons"] = ", ".join(f"{name} {count}" for name, count in found)
+        self._occurrences.clear()
+        self._recoveries = 0
+        return counts
 
 
 class Losses:
@@ -117,6 +221,12 @@ def logger(name: str) -> Log:
     return Log(logging.getLogger(name))
 
 
+def coloured(stream: TextIO) -> bool:
+    """Return whether to write colours: to a terminal that has them, unless NO_COLOR is set."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not plain
+
+
 def configure(log_format: LogFormat, level: str) -> None:
     """Send all events of `level` ("debug", "info", "warning") and above to stderr.
 
@@ -124,7 +234,7 @@ def configure(log_format: LogFormat, level: str) -> None:
     Python's warnings and asyncio's errors are formatted like all other events.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter(log_format))
+    handler.setFormatter(_Formatter(log_format, colours=coloured(sys.stderr)))
     logging.captureWarnings(True)
     for name, minimum in (
         (_ROOT, level.upper()),
@@ -139,9 +249,10 @@ def configure(log_format: LogFormat, level: str) -> None:
 
 
 class _Formatter(logging.Formatter):
-    def __init__(self, log_format: LogFormat) -> None:
+    def __init__(self, log_format: LogFormat, *, colours: bool = False) -> None:
         super().__init__()
         self._json = log_format == "json"
+        self._colours = _COLOURS if colours and not self._json else {}
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line."""
@@ -155,7 +266,9 @@ class _Formatter(logging.Formatter):
             values["traceback"] = self.formatException(record.exc_info)
         if self._json:
             return json.dumps(values, default=str)
-        return " ".join(f"{key}={_quoted(value)}" for key, value in values.items())
+        line = " ".join(f"{key}={_quoted(value)}" for key, value in values.items())
+        colour = self._colours.get(record.levelname)
+        return f"{colour}{line}{_NO_COLOUR}" if colour else line
 
 
 def _quoted(value: object) -> str:

@@ -33,6 +33,7 @@ class Unit:
 
     `factor` converts a value into the metric's base unit. `low` and `high` bound plausible values
     in the row's unit; values outside are glitches, such as -16843 °C (docs/protocol.md §3.4).
+    `digits` are the decimals that people read; exports have all of them.
     """
 
     symbol: str
@@ -41,6 +42,7 @@ class Unit:
     low: float
     high: float
     factor: float = 1.0
+    digits: int = 0
 
 
 class Part(NamedTuple):

@@ -13,16 +13,16 @@ from collections.abc import Callable
 from goe_exporter.channels import codes
 from goe_exporter.channels.model import Channel, Choices, Kind, Part, Range, Unit, element, phases
 
-V = Unit("V", "volts", "v", 0, 1_000)
-A = Unit("A", "amperes", "a", -1_000, 1_000)
-W = Unit("W", "watts", "w", -1e7, 1e7)
-WH = Unit("Wh", "joules", "wh", -1, 1e9, factor=3600)
-CELSIUS = Unit("°C", "celsius", "c", -60, 200)
-HZ = Unit("Hz", "hertz", "hz", 0, 1_000)
+V = Unit("V", "volts", "v", 0, 1_000, digits=1)
+A = Unit("A", "amperes", "a", -1_000, 1_000, digits=2)
+W = Unit("W", "watts", "w", -1e7, 1e7, digits=1)
+WH = Unit("Wh", "joules", "wh", -1, 1e9, factor=3600, digits=1)
+CELSIUS = Unit("°C", "celsius", "c", -60, 200, digits=1)
+HZ = Unit("Hz", "hertz", "hz", 0, 1_000, digits=2)
 S = Unit("s", "seconds", "s", 0, 1e12)
 DBM = Unit("dBm", "dbm", "dbm", -200, 50)
-CT = Unit("ct", "cents", "ct", -10_000, 10_000)
-RATIO = Unit("", "ratio", "ratio", -2, 2)
+CT = Unit("ct", "cents", "ct", -10_000, 10_000, digits=2)
+RATIO = Unit("", "ratio", "ratio", -2, 2, digits=2)
 NONE = Unit("", "", "", 0, 65_535)
 
 GAUGE, COUNTER, FLAG, COUNT, MOMENT = Kind.GAUGE, Kind.COUNTER, Kind.FLAG, Kind.COUNT, Kind.MOMENT

@@ -22,7 +22,7 @@ from goe_exporter.errors import UsageError
 @options.api
 @options.token_file
 @option("--output", "path", command="capture", metavar="FILE",
-        help="File to write.  [default: standard output]")  # fmt: skip
+        help="File to write.", shown_default="standard output")  # fmt: skip
 def command(host: str, api: Api, token_file: str | None, path: str | None) -> None:
     """Write the complete status of a charger without private values.
 

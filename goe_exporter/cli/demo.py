@@ -1,8 +1,9 @@
-"""`goe-exporter demo`: run the exporter on a simulated charger."""
+"""`goe-exporter demo`: run the exporter on simulated chargers."""
 
 from __future__ import annotations
 
 import ipaddress
+import resource
 import sys
 from typing import Any
 
@@ -16,11 +17,14 @@ from goe_exporter.config import values
 from goe_exporter.errors import UsageError
 from goe_exporter.http_server.server import Server
 from goe_exporter.service.config import RunConfig
-from goe_exporter.service.service import Service
-from goe_exporter.web.history import History
+from goe_exporter.service.service import Service, set_limits
+from goe_exporter.web.history import SPACING_SECONDS, History
 
-SPACING_SECONDS = 0.9
-"""A second of the demo is a simulated minute, so the charts keep every poll, for 12 minutes."""
+POLLS_PER_SECOND = 100
+"""More chargers are polled less often, because the demo also does the work of the chargers."""
+
+FILES_PER_CHARGER, OTHER_FILES = 3, 100
+"""Open files: each charger listens, and a connection to it has two ends."""
 
 
 @click.command("demo")
@@ -29,30 +33,58 @@ SPACING_SECONDS = 0.9
     default="127.0.0.1:10332", show_default=True, callback=parsed(values.listen_address),
     help="Loopback address to listen on.",
 )  # fmt: skip
-@option("--speed", command="demo", type=FiniteRange(1, 1000), default=60, show_default=True,
+@option("--chargers", "number", command="demo", metavar="NUMBER", type=click.IntRange(1, 1000),
+        default=3, show_default=True, help="Number of simulated chargers.")  # fmt: skip
+@option("--speed", command="demo", type=FiniteRange(1, 1000), default=5, show_default=True,
         help="Simulated seconds per second.")  # fmt: skip
 @options.log_format
 @options.log_level
-def command(listen: tuple[str, int], speed: float, log_format: Any, log_level: str) -> None:
-    """Run the exporter on a simulated charger.
+def command(
+    listen: tuple[str, int], number: int, speed: float, log_format: Any, log_level: str
+) -> None:
+    """Run the exporter on simulated chargers.
 
-    A car is plugged in, charges, has a ground fault, charges until it is full, and is unplugged.
+    At first, one of the three charges, one is full and one has an error; then cars come and go. At
+    the default speed, the charts show a simulated hour after 12 minutes.
     """
     if not _on_loopback(listen[0]):
         raise UsageError("--web.listen-address: must be a loopback address")
+    set_limits()
+    _check_files(number)
     logs.configure(log_format, log_level)
     server = Server(*listen)
-    charger = simulator.Charger(model="V4", name="Demo charger", serial="123456")
-    with simulator.Simulator(speed=speed) as chargers:
-        box = chargers.add(charger, story=simulator.story(charger))
-        click.echo(f"Simulated charger:  http://{box.address}/api/status?filter=car,nrg")
+    with simulator.Simulator(speed=speed) as network:
+        config = RunConfig(_added(network, number), max(1.0, number / POLLS_PER_SECOND))
+        address = network.boxes[0].address
+        which = f" (the first of {number})" if number > 1 else ""
+        click.echo(f"Simulated charger:  http://{address}/api/status?filter=car,nrg{which}")
         click.echo(f"Page:               {server.url}")
         click.echo(f"Metrics:            {server.url}metrics")
         click.echo("Press Ctrl-C to stop.")
         sys.stdout.flush()
-        config = RunConfig((ChargerConfig(name="demo", host=box.address),), 1.0)
-        history = History(spacing_seconds=SPACING_SECONDS)
+        # Every poll has a row, so that the charts show fast motion in detail.
+        history = History(spacing_seconds=min(0.9 * config.interval_seconds, SPACING_SECONDS))
         Service(config, lambda: config, server, history).run(reload_on_sighup=False)
+
+
+def _added(network: simulator.Simulator, number: int) -> tuple[ChargerConfig, ...]:
+    """Add chargers to the network, and return how the exporter reaches them."""
+    added = []
+    for place, member in enumerate(simulator.fleet(number), 1):
+        box = network.add(member.charger, story=member.story)
+        box.fault = member.fault
+        name = f"demo-{place}" if place > 1 else "demo"
+        added.append(ChargerConfig(name=name, host=box.address))
+    return tuple(added)
+
+
+def _check_files(number: int) -> None:
+    """Raise `UsageError` if the process may not open enough files for so many chargers."""
+    allowed, _maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = (allowed - OTHER_FILES) // FILES_PER_CHARGER
+    if allowed != resource.RLIM_INFINITY and number > most:
+        rule = f"must be at most {most} with a limit of {allowed} open files"
+        raise UsageError(f"--chargers: {rule}, not {number}")
 
 
 def _on_loopback(host: str) -> bool:

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -15,10 +15,13 @@ from goe_exporter import __version__
 from goe_exporter.cli.printable import printable
 from goe_exporter.errors import GoeExporterError
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 COMMANDS = {
     "capture": "Write the complete status of a charger without private values.",
     "channels": "List the channels with their metrics, fields, units and writable values.",
-    "demo": "Run the exporter on a simulated charger.",
+    "demo": "Run the exporter on simulated chargers.",
     "push": "Poll chargers and push their readings to InfluxDB.",
     "read": "Poll chargers once and print their readings.",
     "serve": "Poll chargers and serve their metrics.",
@@ -58,6 +61,17 @@ class LazyGroup(click.Group):
             return None
         found: click.Command = importlib.import_module(f"goe_exporter.cli.{cmd_name}").command
         return found
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands, without importing them, and the options of the group."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415, only the shell needs it
+
+        found = [
+            CompletionItem(name, help=summary)
+            for name, summary in sorted(self._summaries.items())
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the list of commands without importing them."""
@@ -105,4 +119,7 @@ def _run() -> int:
 
 
 def _report(message: str) -> None:
-    click.echo(f"goe-exporter: {printable(' '.join(message.split()), max_length=1000)}", err=True)
+    from goe_exporter.logs import coloured  # noqa: PLC0415, only errors need it
+
+    text = f"goe-exporter: {printable(' '.join(message.split()), max_length=1000)}"
+    click.echo(click.style(text, fg="red") if coloured(sys.stderr) else text, err=True)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from goe_exporter.config import values
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 Command = Callable[..., Any]
 
@@ -29,15 +32,43 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+class _Option(click.Option):
+    """An option whose help shows `shown_default`, where the default is no value of the option."""
+
+    def __init__(self, *arguments: Any, shown_default: str = "", **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.shown_default = shown_default
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """Return what the help shows after the text."""
+        extra = super().get_help_extra(ctx)
+        if self.shown_default:
+            extra["default"] = self.shown_default
+        return extra
+
+
+def _file(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Let the shell complete the path of a file."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415, only the shell needs it
+
+    return [CompletionItem(incomplete, type="file")]
+
+
 def option(*names: str, command: str = "", **attributes: Any) -> Callable[[Command], Command]:
     """Return a click option that can also be set by the variable `GOE_EXPORTER_` and its name.
 
     `command` is a part of that name if other commands have an option of the same name.
+    `shown_default` describes a default that is no value of the option.
     """
+    if attributes.get("metavar") == "FILE":
+        attributes["shell_complete"] = _file
     long = next(name for name in names if name.startswith("--"))
     name = f"{command} {long.split('/')[0].lstrip('-')}".strip()
     variable = re.sub("[-. ]", "_", name).upper()
-    return click.option(*names, envvar=f"GOE_EXPORTER_{variable}", show_envvar=True, **attributes)
+    attributes |= {"cls": _Option, "envvar": f"GOE_EXPORTER_{variable}", "show_envvar": True}
+    return click.option(*names, **attributes)
 
 
 def parsed(parser: Callable[[object], Any]) -> Callable[..., Any]:
@@ -63,7 +94,7 @@ token_file = option(
 )
 refresh_interval = option(
     "--refresh-interval", metavar="DURATION", callback=parsed(values.interval),
-    help="Interval between polls of a charger.  [default: 5s]",
+    help="Interval between polls of a charger.", shown_default="5s",
 )  # fmt: skip
 web_config = option(
     "--web.config.file", "web_config", metavar="FILE",

@@ -27,7 +27,8 @@ from goe_exporter.service.service import Service
 @options.token_file
 @option("--web.listen-address", "listen", metavar="ADDR:PORT",
         callback=parsed(values.listen_address),
-        help="Address on which to serve metrics and health.  [default: no web server]")  # fmt: skip
+        shown_default="no web server",
+        help="Address on which to serve metrics and health.")  # fmt: skip
 @options.web_config
 @options.open_health
 @options.log_format

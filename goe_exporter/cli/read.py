@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import click
 
 from goe_exporter.charger.client import Api
-from goe_exporter.cli import options, output
+from goe_exporter.cli import completion, options, output
 from goe_exporter.cli.options import option
 from goe_exporter.cli.selection import Chosen, chosen
 from goe_exporter.errors import ChargerError, GoeExporterError
@@ -23,7 +23,7 @@ MAX_POLLS = 5
 
 
 @click.command("read")
-@click.argument("hosts", nargs=-1, metavar="[NAME=]HOST...")
+@click.argument("hosts", nargs=-1, metavar="[NAME=]HOST...", shell_complete=completion.chargers)
 @option("--config", "config_file", metavar="FILE",
         help="Configuration file (YAML) with chargers.")  # fmt: skip
 @options.api

@@ -10,16 +10,16 @@ from goe_exporter.charger import api_v1
 from goe_exporter.charger.client import Api, write_targets
 from goe_exporter.charger.connection import connection
 from goe_exporter.charger.write import write
-from goe_exporter.cli import options
+from goe_exporter.cli import completion, options
 from goe_exporter.cli.options import option
 from goe_exporter.cli.printable import printable
 from goe_exporter.cli.selection import configured
 
 
 @click.command("set", context_settings={"ignore_unknown_options": True})
-@click.argument("host")
-@click.argument("channel")
-@click.argument("value")
+@click.argument("host", shell_complete=completion.chargers)
+@click.argument("channel", shell_complete=completion.channels)
+@click.argument("value", shell_complete=completion.values)
 @options.api
 @options.token_file
 @option("--config", "config_file", metavar="FILE",

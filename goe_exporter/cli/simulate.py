@@ -19,7 +19,7 @@ from goe_exporter.errors import UsageError
 @option("--model", command="simulate", type=click.Choice(["V2", "V3", "V4", "PRO"]), default="V4",
         show_default=True, help="Hardware model.")  # fmt: skip
 @option("--firmware", command="simulate", metavar="VERSION",
-        help="Firmware version.  [default: a typical one of the model]")  # fmt: skip
+        help="Firmware version.", shown_default="a typical one of the model")  # fmt: skip
 @option("--speed", command="simulate", type=FiniteRange(0.01, 1000), default=1.0, show_default=True,
         help="Simulated seconds per second.")  # fmt: skip
 @option("--listen", command="simulate", metavar="ADDR:PORT", default="127.0.0.1:8080",

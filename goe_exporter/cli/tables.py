@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
+from typing import Literal
 
 import click
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from goe_exporter.channels.snapshot import Reading
 from goe_exporter.cli.channel_table import Row
 from goe_exporter.cli.printable import printable
+from goe_exporter.logs import coloured
 from goe_exporter.polling.view import ChargerView
 
 
@@ -30,11 +38,12 @@ def _print_readings(view: ChargerView) -> None:
     table = _table("channel", "reading", "unit")
     readings = view.snapshot.readings if view.snapshot else ()
     for channel, group in groupby(readings, key=lambda reading: reading.channel):
-        values = "  ".join(_value(reading) for reading in group)
-        table.add_row(channel.option, printable(values), channel.unit.symbol)
+        name = re.findall("[^-]+-?", channel.option)
+        values = [_value(reading) for reading in group]
+        table.add_row(_Pieces(name, ""), _Pieces(values, "  "), channel.unit.symbol)
     api = f"API v{view.snapshot.api}" if view.snapshot else ""
     click.echo(f"{printable(view.name)}  {api}")
-    _print(table)
+    _print(table, one_line=True)
 
 
 def print_channels(rows: Sequence[Row]) -> None:
@@ -54,7 +63,7 @@ def print_channels(rows: Sequence[Row]) -> None:
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[int], None]]:
     """Show a progress bar of `total` points; yields a function that sets the number done."""
-    with Progress() as bar:
+    with Progress(console=_console()) as bar:
         task = bar.add_task("delivering", total=total)
         yield lambda done: bar.update(task, completed=done)
 
@@ -64,11 +73,12 @@ def _value(reading: Reading) -> str:
     if isinstance(value, bool):
         text = "yes" if value else "no"
     elif isinstance(value, float):
-        text = f"{value:.10g}"
+        # Adding 0 turns -0.0 into 0.
+        text = f"{round(value, reading.channel.unit.digits) + 0.0:.15g}"
     elif reading.code is not None:
         text = f"{value} ({reading.code})"
     else:
-        text = value
+        text = printable(value)
     if not reading.label or not reading.channel.label:
         return text
     # "L1 230", but "1: 230", since "1 230" would read as two numbers.
@@ -84,5 +94,36 @@ def _table(*headers: str, first: int | None = None) -> Table:
     return table
 
 
-def _print(table: Table) -> None:
-    Console(highlight=False, markup=False, emoji=False).print(table)
+def _print(table: Table, *, one_line: bool = False) -> None:
+    """Print a table; with `one_line`, a row is broken only to fit a terminal, or COLUMNS."""
+    console = _console()
+    if one_line and not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        console.width = Measurement.get(console, console.options.update(width=10**6), table).maximum
+    console.print(table)
+
+
+def _console() -> Console:
+    colours: Literal["auto"] | None = "auto" if coloured(sys.stdout) else None
+    return Console(highlight=False, markup=False, emoji=False, color_system=colours)
+
+
+class _Pieces:
+    """A cell that is broken between its pieces, and inside one only if it is too long by itself."""
+
+    def __init__(self, pieces: Sequence[str], gap: str) -> None:
+        self._pieces = pieces
+        self._gap = gap
+
+    def __rich_measure__(self, _console: Console, _options: ConsoleOptions) -> Measurement:
+        longest = max(map(cell_len, self._pieces))
+        return Measurement(longest, cell_len(self._gap.join(self._pieces)))
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        line = ""
+        for piece in self._pieces:
+            longer = f"{line}{self._gap}{piece}" if line else piece
+            if line and cell_len(longer) > options.max_width:
+                yield Text(line, overflow="fold")
+                longer = piece
+            line = longer
+        yield Text(line, overflow="fold")

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from goe_exporter.durable import files
 from goe_exporter.durable.directory import refuse_newer
-from goe_exporter.logs import Incident, logger
+from goe_exporter.logs import Incident, Pace, logger
 
 EARLIEST = 1_767_225_600.0
 """2026-01-01, before the first release: a clock that shows an earlier time is wrong."""
@@ -110,7 +110,9 @@ class TrustedClock:
         self._may_save = may_save
         self._lock = threading.Lock()
         self._offset: float | None = None
-        self._apart = Incident(_log, "clock and server disagree", "clock and server agree")
+        self._apart = Incident(
+            _log, "clock and server disagree", "clock and server agree", Pace(since_boot)
+        )
         self._saved = self._read()
         if self._saved.boot == self.boot:
             saved = self._saved.wall - self._saved.since_boot

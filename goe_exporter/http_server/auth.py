@@ -86,7 +86,7 @@ class Authentication:
         """Return the response to a request that is not allowed, None for an allowed one."""
         now, rate = self._clock(), config.rate_limit
         if rate.interval and not self._requests.take("", rate.burst, rate.interval, now):
-            return _rejected(429, "too many requests", "Retry-After", "1")
+            return rejected(429, "too many requests", "Retry-After", "1")
         users = config.basic_auth_users
         if not users or scope["path"] in self._open_paths:
             return None
@@ -100,7 +100,7 @@ class Authentication:
                 address, MAX_FAILED_ATTEMPTS, SECONDS_PER_ATTEMPT, now
             ):
                 await self._pause(REJECTION_SECONDS)
-                return _rejected(429, "too many failed logins", "Retry-After", "10")
+                return rejected(429, "too many failed logins", "Retry-After", "10")
             allowed = await self._passwords.check(login, users)
             if allowed:
                 self._failures.give_back(address)
@@ -108,7 +108,7 @@ class Authentication:
             await self._pause(REJECTION_SECONDS)
         if allowed:
             return None
-        return _rejected(401, "unauthorized", "WWW-Authenticate", _CHALLENGE)
+        return rejected(401, "unauthorized", "WWW-Authenticate", _CHALLENGE)
 
 
 class _Passwords:
@@ -228,5 +228,6 @@ def _with_headers(send: Send, extra: Mapping[str, str]) -> Send:
     return sending
 
 
-def _rejected(status: int, text: str, header: str, value: str) -> PlainTextResponse:
+def rejected(status: int, text: str, header: str, value: str) -> PlainTextResponse:
+    """Return the response to a request that does not reach the application."""
     return PlainTextResponse(f"{text}\n", status, _REJECTION_HEADERS | {header: value})

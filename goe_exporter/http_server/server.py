@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from goe_exporter.config.values import not_listening
 from goe_exporter.http_server.auth import Authentication
+from goe_exporter.http_server.conformance import conforming
 from goe_exporter.http_server.connection import Listener, Protocol
 from goe_exporter.http_server.web_config import WebSettings
 
@@ -78,7 +79,9 @@ class Server:
     def run(self, app: ASGIApp) -> None:
         """Serve until `stop` is called; returns after the responses in progress are sent."""
         config = uvicorn.Config(
-            Authentication(app, lambda: self._settings.config, open_paths=self._open_paths),
+            conforming(
+                Authentication(app, lambda: self._settings.config, open_paths=self._open_paths)
+            ),
             http="h11",
             log_config=None,
             access_log=False,

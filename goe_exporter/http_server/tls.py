@@ -1,4 +1,8 @@
-"""Section `tls_server_config`: TLS versions, cipher suites, and certificates of both sides."""
+"""Section `tls_server_config`: TLS versions, cipher suites, and certificates of both sides.
+
+`docs/configuration.md` lists what exporter-toolkit accepts and this module rejects, with the
+reasons.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from goe_exporter.config.quoting import one_line, shown
+from goe_exporter.config.quoting import one_line, shape, shown
 from goe_exporter.config.strict_yaml import Strict
 from goe_exporter.config.values import check_regular
 from goe_exporter.errors import ConfigError
@@ -20,6 +24,7 @@ from goe_exporter.errors import ConfigError
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 _VERIFY = {
     "NoClientCert": ssl.CERT_NONE,
+    "RequestClientCert": ssl.CERT_NONE,
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
 }
@@ -30,8 +35,20 @@ _SUITES = {
     "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
     "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA": "ECDHE-RSA-AES128-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
+    "TLS_RSA_WITH_AES_128_GCM_SHA256": "AES128-GCM-SHA256",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384": "AES256-GCM-SHA384",
+    "TLS_RSA_WITH_AES_128_CBC_SHA": "AES128-SHA",
+    "TLS_RSA_WITH_AES_256_CBC_SHA": "AES256-SHA",
 }
-"""Secure cipher suites of TLS 1.2: Go's name → OpenSSL's."""
+"""Cipher suites of TLS 1.2 that promtool 2.42 accepts: Go's name → OpenSSL's.
+
+The last eight lack forward secrecy or authenticated encryption; only a file that names them
+enables them.
+"""
 
 _SUITES_13 = (
     "TLS_AES_128_GCM_SHA256",
@@ -39,6 +56,19 @@ _SUITES_13 = (
     "TLS_CHACHA20_POLY1305_SHA256",
 )
 """Cipher suites of TLS 1.3. A file may name them, but they are always enabled, as in Go."""
+
+_CURVES = {
+    "CurveP256": "prime256v1",
+    "CurveP384": "secp384r1",
+    "CurveP521": "secp521r1",
+    "X25519": "X25519",
+}
+"""Curves of the key exchange: Go's name → OpenSSL's."""
+
+_TEXTS = {
+    *("cert", "cert_file", "key", "key_file", "client_ca", "client_ca_file", "client_auth_type")
+}
+"""Keys for which an empty text is the same as no key, as in exporter-toolkit."""
 
 _NAME_KINDS = ("DNS", "email", "URI", "IP Address")
 """The kinds of subject alternative names that are compared, as Python calls them."""
@@ -50,6 +80,26 @@ def _suite(text: object) -> str:
     return str(text)
 
 
+def _list(value: object) -> list[object]:
+    if isinstance(value, list):
+        return value
+    raise ValueError(f"must be a list, not {shape(value)}")
+
+
+def _one_curve(value: object) -> list[object]:
+    """Reject several curves: Python's `ssl` restricts a context to one or to none."""
+    if len(curves := _list(value)) > 1:
+        raise ValueError(f"must be a list of one curve, not of {len(curves)}")
+    return curves
+
+
+def _names(value: object) -> object:
+    """Reject an empty list: it would allow every client, in exporter-toolkit none."""
+    if not _list(value):
+        raise ValueError("must not be empty; without it every verified client is allowed")
+    return value
+
+
 class TlsServer(Strict):
     """Section `tls_server_config`: the server's certificate, and requirements on clients."""
 
@@ -58,15 +108,31 @@ class TlsServer(Strict):
     cert: str | None = Field(default=None, repr=False)
     key: str | None = Field(default=None, repr=False)
     client_auth_type: Literal[
-        "NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"
+        "NoClientCert",
+        "RequestClientCert",
+        "VerifyClientCertIfGiven",
+        "RequireAndVerifyClientCert",
     ] = "NoClientCert"
     client_ca_file: str | None = None
     client_ca: str | None = None
-    client_allowed_sans: tuple[str, ...] = ()
+    client_allowed_sans: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
     min_version: Literal["TLS12", "TLS13"] = "TLS12"
     max_version: Literal["TLS12", "TLS13"] = "TLS13"
-    cipher_suites: tuple[Annotated[str, BeforeValidator(_suite)], ...] = ()
+    cipher_suites: Annotated[
+        tuple[Annotated[str, BeforeValidator(_suite)], ...], BeforeValidator(_list)
+    ] = ()
     prefer_server_cipher_suites: bool = True
+    curve_preferences: Annotated[
+        tuple[Literal["CurveP256", "CurveP384", "CurveP521", "X25519"], ...],
+        BeforeValidator(_one_curve),
+    ] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_texts(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            return given
+        return {key: value for key, value in given.items() if value != "" or key not in _TEXTS}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -78,11 +144,10 @@ class TlsServer(Strict):
                 raise ValueError(f"{name}_file must be a file name; use {name} for the content")
         if self.client_ca is not None and self.client_ca_file is not None:
             raise ValueError("client_ca and client_ca_file are mutually exclusive")
-        verifies = self.client_auth_type != "NoClientCert"
-        if verifies != (self.client_ca is not None or self.client_ca_file is not None):
-            rule = "is required with" if verifies else "is not allowed with"
+        has_authority = self.client_ca is not None or self.client_ca_file is not None
+        if has_authority and self.client_auth_type == "NoClientCert":
             raise ValueError(
-                f"client_ca_file or client_ca {rule} client_auth_type {self.client_auth_type}"
+                "client_ca_file or client_ca is not allowed with client_auth_type NoClientCert"
             )
         if self.client_allowed_sans and self.client_auth_type != "RequireAndVerifyClientCert":
             raise ValueError(
@@ -113,6 +178,9 @@ class TlsServer(Strict):
             context.minimum_version = ssl.TLSVersion.TLSv1_3
         if self.prefer_server_cipher_suites:
             context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+        for name in self.curve_preferences:
+            context.set_ecdh_curve(_CURVES[name])
+        part = "certificate and key"
         try:
             with (
                 _on_disk(self.cert_file, self.cert, directory) as cert,
@@ -120,12 +188,20 @@ class TlsServer(Strict):
             ):
                 # An empty password keeps OpenSSL from asking for one on the terminal.
                 context.load_cert_chain(cert, key, password=lambda: "")
-            if context.verify_mode is not ssl.CERT_NONE:
-                with _on_disk(self.client_ca_file, self.client_ca, directory) as authority:
-                    context.load_verify_locations(authority)
+            part = "client CA"
+            self._trust_clients(context, directory)
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{config_file}: tls_server_config: {_reason(error)}") from error
+            reason = _reason(part, error)
+            raise ConfigError(f"{config_file}: tls_server_config: {reason}") from error
         return context
+
+    def _trust_clients(self, context: ssl.SSLContext, directory: Path) -> None:
+        """Load the client CA, or those of the system, as Go does if there is none."""
+        if self.client_ca is not None or self.client_ca_file is not None:
+            with _on_disk(self.client_ca_file, self.client_ca, directory) as authority:
+                context.load_verify_locations(authority)
+        elif context.verify_mode is not ssl.CERT_NONE:
+            context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
 
     def files(self) -> list[str]:
         """Return the names of the files that the section refers to."""
@@ -165,10 +241,11 @@ def _on_disk(name: str | None, text: str | None, directory: Path) -> Iterator[st
         yield file.name
 
 
-def _reason(error: OSError | ValueError) -> str:
+def _reason(part: str, error: OSError | ValueError) -> str:
+    """Return why the certificate and key, or the client CA, cannot be used."""
     if isinstance(error, ssl.SSLError):
-        reason = str(error.reason or error).lower().replace("_", " ")
-        return f"certificate and key cannot be used: {reason}"
+        reason = error.reason.lower().replace("_", " ") if error.reason else "invalid PEM"
+        return f"{part} cannot be used: {reason}"
     name = getattr(error, "filename", None)
     reason = getattr(error, "strerror", None) or str(error)
     return f"{one_line(str(name))}: {reason}" if name else reason

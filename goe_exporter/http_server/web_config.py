@@ -42,13 +42,36 @@ def _interval(value: object) -> float:
     return seconds("0" if value == 0 and value is not False else value)
 
 
-class Headers(Strict):
+def _text(value: object) -> object:
+    """Return a whole number as text, as exporter-toolkit does."""
+    return str(value) if type(value) is int else value
+
+
+class _Section(Strict):
+    @model_validator(mode="before")
+    @classmethod
+    def _no_empty_values(cls, given: object) -> object:
+        """Reject a key without a value, which may be a limit on access that was never filled in."""
+        for name, field in cls.model_fields.items():
+            key = field.alias or name
+            if isinstance(given, dict) and given.get(key, "") is None:
+                raise ValueError(f"{key}: must not be empty; set it or remove it")
+        return given
+
+
+class Headers(_Section):
     """Section `http_server_config.headers`: headers that are added to every response."""
 
     content_security_policy: str = Field(default="", alias="Content-Security-Policy")
-    frame_options: Literal["", "deny", "sameorigin"] = Field(default="", alias="X-Frame-Options")
-    content_type_options: Literal["", "nosniff"] = Field(default="", alias="X-Content-Type-Options")
-    xss_protection: str = Field(default="", alias="X-XSS-Protection")
+    frame_options: Literal["deny", "sameorigin"] | None = Field(
+        default=None, alias="X-Frame-Options"
+    )
+    content_type_options: Literal["nosniff"] | None = Field(
+        default=None, alias="X-Content-Type-Options"
+    )
+    xss_protection: Annotated[str, BeforeValidator(_text)] = Field(
+        default="", alias="X-XSS-Protection"
+    )
     transport_security: str = Field(default="", alias="Strict-Transport-Security")
 
     @model_validator(mode="after")
@@ -63,7 +86,7 @@ class Headers(Strict):
         return {name: text for name, text in self.model_dump(by_alias=True).items() if text}
 
 
-class HttpServer(Strict):
+class HttpServer(_Section):
     """Section `http_server_config`; `http2` is accepted, but the server speaks only HTTP/1.1."""
 
     http2: bool = True
@@ -74,27 +97,18 @@ class RateLimit(Strict):
     """Section `rate_limit`: one request every `interval` seconds, `burst` of them at once."""
 
     interval: Annotated[float, BeforeValidator(_interval)] = 0.0
-    burst: int = Field(default=0, ge=0)
+    burst: int = Field(default=0, ge=0, strict=True)
 
 
-class WebConfig(Strict):
+class WebConfig(_Section):
     """The whole file; `basic_auth_users` holds bcrypt hashes by user."""
 
     tls_server_config: TlsServer | None = None
     http_server_config: HttpServer = HttpServer()
-    basic_auth_users: Mapping[str, Annotated[str, BeforeValidator(_hash)]] = Field(
-        default_factory=dict, repr=False
-    )
+    basic_auth_users: Mapping[
+        Annotated[str, BeforeValidator(_text)], Annotated[str, BeforeValidator(_hash)]
+    ] = Field(default_factory=dict, repr=False)
     rate_limit: RateLimit = RateLimit()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _not_empty(cls, given: object) -> object:
-        """Reject an empty section: the server would be open although access was to be limited."""
-        for name, section in given.items() if isinstance(given, dict) else ():
-            if section is None:
-                raise ValueError(f"{name}: must not be empty; add settings or remove the section")
-        return given
 
 
 class WebSettings:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 
-from goe_exporter.channels.model import Kind
+from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.snapshot import Reading
 from goe_exporter.polling.view import Poll
 
@@ -87,11 +88,16 @@ def _tag(text: str) -> str:
     return text.translate(_TAG_ESCAPES)
 
 
+@cache
+def _field_name(channel: Channel, part: str) -> str:
+    return channel.field(part)
+
+
 def _fields(reading: Reading) -> list[str]:
     channel, value = reading.channel, reading.value
     if channel.info_only:
         return []
-    name = channel.field(reading.label if channel.label else "")
+    name = _field_name(channel, reading.label if channel.label else "")
     if channel.kind is Kind.TEXT:
         return [] if channel.name == "serial" else [f"{channel.name}={string(str(value))}"]
     if isinstance(value, bool):

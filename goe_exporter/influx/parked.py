@@ -17,7 +17,7 @@ from pathlib import Path
 
 from goe_exporter.errors import UsageError
 from goe_exporter.influx.dead_letters import packed, unpacked
-from goe_exporter.logs import Incident, logger
+from goe_exporter.logs import Incident, Pace, logger
 from goe_exporter.spool.queue import Spool
 from goe_exporter.spool.segments import FRAME_BYTES
 
@@ -67,7 +67,9 @@ class ParkedLines:
         self._on_disk: deque[ParkedLine] = deque()
         self._decided: set[ParkedLine] = set()
         self._loaded = 0
-        self._failures = Incident(_log, "parked lines are in memory only", "parked lines on disk")
+        self._failures = Incident(
+            _log, "parked lines are in memory only", "parked lines on disk", Pace(clock)
+        )
         try:
             self._load()
         except OSError as error:
@@ -94,6 +96,7 @@ class ParkedLines:
 
     def due(self) -> list[ParkedLine]:
         """Return the lines to send again now, at most `MAX_BATCH_LINES`, the oldest first."""
+        self._failures.tell()
         self.spool.check_directory()
         if self.spool.opened != self._loaded:
             with contextlib.suppress(OSError):  # tried again the next time
@@ -133,6 +136,7 @@ class ParkedLines:
     def close(self) -> None:
         """Release the files; lines that cannot be put on disk are lost, and counted as dropped."""
         self._write_all()
+        self._failures.flush()
         if lost := sum(each.end is None for each in self._waiting):
             self.spool.dropped += lost
             _log.warning("parked lines lost", lost=lost)

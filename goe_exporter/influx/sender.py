@@ -18,7 +18,7 @@ from goe_exporter.influx.line_protocol import timestamp
 from goe_exporter.influx.parked import ParkedLines
 from goe_exporter.influx.trial import Trial, Undelivered
 from goe_exporter.influx.write_api import WriteResult, WriteServer
-from goe_exporter.logs import Incident, logger
+from goe_exporter.logs import Incident, Pace, logger
 from goe_exporter.spool.queue import Spool
 
 MAX_BATCH_LINES = 5000
@@ -61,6 +61,7 @@ class Sender:
         needs_answer: Callable[[], bool] = lambda: False,
         jitter: Callable[[], float] = random.random,
         toss: Callable[[int], int] = random.randrange,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.written = 0
         self.rejected = 0
@@ -77,12 +78,14 @@ class Sender:
         self._needs_answer = needs_answer
         self._jitter = jitter
         self._toss = toss
+        self._clock = clock
         self._new_lines = threading.Event()
         self._stopping = threading.Event()
         self._retry_now = threading.Event()
-        self._outage = Incident(_log, "delivery failed", "delivery recovered")
-        self._parkings = Incident(_log, "lines parked", "no more lines parked")
-        self._rejections = Incident(_log, "lines rejected", "no more lines rejected")
+        self._outage = Incident(_log, "delivery failed", "delivery recovered", Pace(clock))
+        self._parkings = Incident(_log, "lines parked", "no more lines parked", Pace(clock))
+        self._rejections = Incident(_log, "lines rejected", "no more lines rejected", Pace(clock))
+        self._incidents = (self._outage, self._parkings, self._rejections)
         self._rejected_at = 0.0
         self._consecutive_failures = 0
         self._last_accepted: bytes | None = None
@@ -109,6 +112,8 @@ class Sender:
         self._new_lines.set()
         if self._thread.is_alive():
             self._thread.join(grace_seconds)
+        for incident in self._incidents:
+            incident.flush()
 
     def change(self, server: WriteServer, max_batch_lines: int, timeout_seconds: float) -> None:
         """Deliver to another server from the next request on, without waiting for a retry."""
@@ -159,9 +164,14 @@ class Sender:
                 _log.exception("delivery failed (bug)")
                 wait = MAX_WAIT_SECONDS
             if wait is None:
-                self._new_lines.wait(self._parked.wait_seconds())
+                self._new_lines.wait(self._idle_seconds())
             elif wait and self._retry_now.wait(wait):
                 self._retry_now.clear()
+
+    def _idle_seconds(self) -> float | None:
+        """Return the seconds until a parked line or the log needs the thread; None if neither."""
+        needs = (self._parked.wait_seconds(), *(incident.tell() for incident in self._incidents))
+        return min((seconds for seconds in needs if seconds is not None), default=None)
 
     def _send_batch(self) -> float | None:
         """Deliver one batch; return as `deliver_once`, raise if the server accepts none now."""
@@ -222,9 +232,9 @@ class Sender:
     def _write(self, lines: Sequence[bytes]) -> WriteResult:
         if self._stopping.is_set():
             raise Stopped
-        begun = time.monotonic()
+        begun = self._clock()
         result = self._server.write(lines)
-        self._request_seconds = time.monotonic() - begun
+        self._request_seconds = self._clock() - begun
         self._on_answer(result)
         self._accepted_last = result.outcome == "written"
         if self._accepted_last:
@@ -303,12 +313,12 @@ class Sender:
         self._dead_letters.put(line, result.message)
         self.rejected += 1
         self._rejections.begins(message=result.message[:200])
-        self._rejected_at = time.monotonic()
+        self._rejected_at = self._clock()
 
     def _back_off(self, result: WriteResult) -> float:
         """Count a failure and return how long to wait."""
         self.failures[result.reason] += 1
-        self._outage.begins(reason=result.reason, message=result.message[:200])
+        self._outage.begins(result.reason, message=result.message[:200])
         if self._sent_lines and result.too_slow and self._too_slow:
             self._batch_lines = max(self._sent_lines // 2, 1)
         self.failing, self._too_slow = result.reason, result.too_slow
@@ -326,7 +336,7 @@ class Sender:
         self.failing, self._too_slow = "", False
         if self._request_seconds < self._timeout_seconds / 2:
             self._batch_lines = min(self._batch_lines * 2, self._max_batch_lines)
-        if time.monotonic() - self._rejected_at > QUIET_SECONDS:
+        if self._clock() - self._rejected_at > QUIET_SECONDS:
             self._rejections.ends()
 
 

@@ -18,7 +18,7 @@ from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.snapshot import Answer, Reading, Snapshot, Status
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import ChargerError
-from goe_exporter.logs import logger
+from goe_exporter.polling.charger_log import ChargerLog
 from goe_exporter.polling.meters import Meters
 from goe_exporter.polling.slow_rows import SlowRows, keys_of
 from goe_exporter.polling.view import ChargerView, Poll, PollStats
@@ -34,8 +34,6 @@ SAME_BOOT_SECONDS = 5.0
 STALE_INTERVALS = 3
 FAILURES_BEFORE_BACK_OFF = 3
 MAX_BACK_OFF_SECONDS = 60.0
-
-_log = logger(__name__)
 
 
 Keys = tuple[str, ...]
@@ -68,8 +66,9 @@ class Poller:
     `serial` is the serial number that the client checks, or ""; `deadline_seconds` is the client's
     time limit for a status. `channels` is the table of the device; `clock` is monotonic, `wall`
     returns the Unix time. `sink` takes every poll, failed ones too; with `sink_waits` it may wait,
-    for example for a disk. The interval, the client and the labels may be replaced at any time.
-    Only one poll may be in progress at a time; any thread may call `view`.
+    for example for a disk. `log` is that of an earlier poller of the same name. The interval, the
+    client and the labels may be replaced at any time. Only one poll may be in progress at a time;
+    any thread may call `view`.
     """
 
     def __init__(
@@ -84,6 +83,7 @@ class Poller:
         channels: tuple[Channel, ...] = CHANNELS,
         sink: Callable[[Poll], None] | None = None,
         sink_waits: bool = False,
+        log: ChargerLog | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -94,6 +94,7 @@ class Poller:
         self.serial = serial
         self._deadline_seconds = deadline_seconds
         self.labels: Mapping[str, str] = {}
+        self.log = log or ChargerLog(name, clock)
         self._clock = clock
         self._wall = wall
         self._channels = channels
@@ -239,10 +240,7 @@ class Poller:
             last_duration=now - started,
         )
         self._state = _State(stats, snapshot, self._identity(readings))
-        if before.up is False:
-            _log.info("poll succeeded again", charger=self.name, failures=before.failures_in_row)
-        for key in failed - failures.keys():
-            _log.warning("value could not be decoded", charger=self.name, key=key)
+        self.log.succeeded(failed - failures.keys())
 
     def _decode(self, answer: Answer, slow_keys: tuple[str, ...], now: float) -> Decoded:
         """Decode the live rows of this answer, and the slow rows of the last minute's answers."""
@@ -301,8 +299,7 @@ class Poller:
             last_duration=duration_seconds,
         )
         self._state = _State(stats, snapshot, identity)
-        if before.up is not False:
-            _log.warning("poll failed", charger=self.name, reason=error.reason, error=str(error))
+        self.log.failed(error)
 
 
 def _serial(identity: tuple[Reading, ...]) -> str:

@@ -15,10 +15,11 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from goe_exporter.logs import logger
+from goe_exporter.logs import Pace, logger
 from goe_exporter.polling.poller import Keys, Poller, Steps
 from goe_exporter.transport.loop import Loop
 from goe_exporter.transport.steps import answered
@@ -104,7 +105,9 @@ class Scheduler:
             new = [each for each in pollers if each not in self._turns]
             for index, poller in enumerate(new):
                 share, interval = index / len(new), poller.interval_seconds
-                self._turns[poller] = turn = _Turn(poller, now + share * interval)
+                self._turns[poller] = turn = _Turn(
+                    poller, now + share * interval, Pace(self._clock)
+                )
                 soon = now + share * min(interval, FIRST_SECONDS)
                 self._due.append((soon, next(self._numbers), turn))
             self._turns = {each: self._turns[each] for each in pollers}
@@ -140,6 +143,7 @@ class Scheduler:
 
     def _run(self, loop: Loop) -> None:
         """Begin each poll at its tick, and run the loop in between."""
+        pace = Pace(self._clock)
         while not (self._stopping and not self._running):
             try:
                 due, wait = self._now_due()
@@ -149,7 +153,8 @@ class Scheduler:
             except Exception:  # noqa: BLE001, the top of a thread
                 with self._lock:
                     self.internal_errors += 1
-                _log.exception("polling loop continued after an internal error")
+                if pace.take():
+                    _log.exception("polling loop continued after an internal error")
         loop.close()
 
     def _now_due(self) -> tuple[list[tuple[float, _Turn]], float]:
@@ -196,9 +201,15 @@ class Scheduler:
         self._ended(poll)
 
     def _note_error(self, poll: _InProgress) -> None:
+        """Count the exception that is being handled, and log it now and then."""
+        turn = poll.turn
         with self._lock:
             self.internal_errors += 1
-        _log.exception("poll aborted by an internal error", charger=poll.turn.poller.name)
+        turn.aborted += 1
+        if turn.pace.take():
+            _log.exception(
+                "poll aborted by an internal error", charger=turn.poller.name, times=turn.aborted
+            )
 
     def _ended(self, poll: _InProgress) -> None:
         """Put the charger's next tick on the heap."""
@@ -222,11 +233,14 @@ class Scheduler:
                 self._changed.notify_all()
 
 
-class _Turn(NamedTuple):
-    """A poller, and a moment of the monotonic clock on its grid."""
+@dataclass(eq=False)
+class _Turn:
+    """A poller, a moment of the monotonic clock on its grid, and its polls that a bug aborted."""
 
     poller: Poller
     offset: float
+    pace: Pace
+    aborted: int = 0
 
 
 class _InProgress(NamedTuple):

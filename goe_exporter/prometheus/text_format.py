@@ -1,21 +1,15 @@
-"""Prometheus' text formats, 0.0.4 and OpenMetrics 1.0, and their negotiation.
+"""Prometheus' text formats, 0.0.4 and OpenMetrics 1.0.
 
 Independent of chargers. The tests compare every byte with prometheus_client, which is slower, and
-whose versions differ in the format of large numbers and in the negotiation.
+whose versions differ in the format of large numbers.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 _INFINITY = float("inf")
-_ESCAPING = re.compile(r"allow-utf-8|underscores|values")
-"""The escapings of UTF-8 names that do not change the exporter's names, which are ASCII."""
-
-_FIRST_OR_LATER = re.compile(r"[1-9][0-9]*(\.[0-9]+)*")
-"""A version of 1.0 or higher."""
 
 
 class Format(NamedTuple):
@@ -42,31 +36,6 @@ class Format(NamedTuple):
 
 
 TEXT = Format("text/plain; version=0.0.4; charset=utf-8")
-
-
-def negotiated(accept: str) -> Format:
-    """Return the first supported format of an `Accept` header, else the text format 0.0.4."""
-    for item in accept.split(","):
-        media_type, *parameters = (part.strip() for part in item.split(";"))
-        options = dict(_pairs(parameters))
-        version = options.get("version", "")
-        current = _FIRST_OR_LATER.fullmatch(version) is not None
-        escaping = options.get("escaping", "")
-        escaping = escaping if _ESCAPING.fullmatch(escaping) else "underscores"
-        if media_type == "application/openmetrics-text" and (current or not version):
-            suffix = f"; escaping={escaping}" if version else ""
-            openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-            return Format(openmetrics + suffix, openmetrics=True)
-        if media_type == "text/plain" and current:
-            return Format(f"text/plain; version=1.0.0; charset=utf-8; escaping={escaping}")
-    return TEXT
-
-
-def _pairs(parameters: list[str]) -> Iterator[tuple[str, str]]:
-    for parameter in parameters:
-        name, separator, value = parameter.partition("=")
-        if separator:
-            yield name, value
 
 
 def number(value: float) -> str:

@@ -30,8 +30,13 @@ def pollers(
     current: Iterable[Poller],
     sink: Callable[[Poll], None],
 ) -> tuple[Poller, ...]:
-    """Return a poller per charger: the current one if name, host and serial are unchanged."""
+    """Return a poller per charger: the current one if name, host and serial are unchanged.
+
+    One that takes the place of another of the same name goes on with its log.
+    """
+    current = tuple(current)
     known = {(poller.name, poller.host, poller.serial): poller for poller in current}
+    logs = {poller.name: poller.log for poller in current}
     found = []
     for charger, client in zip(config.chargers, clients.values(), strict=True):
         poller = known.get((charger.name, charger.host, charger.serial))
@@ -44,6 +49,7 @@ def pollers(
                 deadline_seconds=client.deadline_seconds,
                 sink=sink,
                 sink_waits=config.influxdb is not None,  # each point is synchronised to disk
+                log=logs.get(charger.name),
             )
         poller.client = client
         poller.interval_seconds = charger.refresh_interval or config.interval_seconds

@@ -80,7 +80,7 @@ class Service:
             signal.signal(number, stop)
         if reload_on_sighup:
             signal.signal(signal.SIGHUP, lambda *_: self._hangups.put(None))
-        _set_limits()
+        set_limits()
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         self._start()
         if self._server is not None:
@@ -112,6 +112,8 @@ class Service:
     def _stop(self, deadline: float) -> None:
         systemd.notify("STOPPING=1")
         self._scheduler.stop(max(deadline - time.monotonic(), 0))
+        for poller in self._scheduler.pollers:
+            poller.log.flush()
         if self._agent is not None:
             self._agent.stop(max(deadline - time.monotonic(), 0))
         _log.info("stopped")
@@ -136,8 +138,11 @@ class Service:
         reload.check_restart_only(self._config.influxdb, config.influxdb)
         if self._agent is not None and config.influxdb is not None:
             self._agent.change(config.influxdb, open_server(config.influxdb))
-        pollers = reload.pollers(config, clients, self._scheduler.pollers, self._take)
+        before = self._scheduler.pollers
+        pollers = reload.pollers(config, clients, before, self._take)
         self._scheduler.replace(pollers)
+        for log in {poller.log for poller in before} - {poller.log for poller in pollers}:
+            log.flush()
         if self._history is not None:
             self._history.keep(charger.name for charger in config.chargers)
         self._config, self._clients = config, clients
@@ -190,7 +195,7 @@ class Service:
         systemd.notify("READY=1", f"STATUS=polls {len(self._config.chargers)} charger(s)")
 
 
-def _set_limits() -> None:
+def set_limits() -> None:
     """Raise the limit of open files to the maximum (1024 are few), and disable core dumps.
 
     A core dump would hold the secrets in memory.

@@ -3,7 +3,7 @@
 It implements docs/protocol.md and shares no code with the exporter, so that a wrong decoder cannot
 agree with a wrong simulator. `Charger` is the device, `Car` the car that it charges, `Simulator` a
 network of any number of chargers, each a `Box` with an address. `FAULTS` lists the faults that a
-box can simulate, and `story` is a scripted day for demonstrations:
+box can simulate, `story` is a scripted day and `fleet` any number of chargers for demonstrations:
 
     with Simulator(speed=60) as simulator:
         charger = Charger("V4")
@@ -15,8 +15,9 @@ from .box import Box
 from .car import Car
 from .charger import Charger
 from .faults import FAULTS
+from .fleet import fleet
 from .hardware import MODELS
 from .server import Simulator
 from .story import story
 
-__all__ = ["FAULTS", "MODELS", "Box", "Car", "Charger", "Simulator", "story"]
+__all__ = ["FAULTS", "MODELS", "Box", "Car", "Charger", "Simulator", "fleet", "story"]

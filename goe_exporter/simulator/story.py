@@ -37,14 +37,14 @@ def _eventful_charge(charger: Charger) -> Iterator[float]:
     charger.inject(GROUND_FAULT)
     yield 2 * MINUTE
     charger.clear_error()
-    yield from _until_full(charger)
+    yield from until_full(charger)
     charger.unplug()
 
 
 def _quick_charge(charger: Charger) -> Iterator[float]:
     """Charge a single-phase car until it is full."""
     charger.plug(Car(battery_wh=900.0, soc=0.4, phases=1, max_current_a=16.0, wait_s=20.0))
-    yield from _until_full(charger)
+    yield from until_full(charger)
     charger.unplug()
 
 
@@ -55,7 +55,7 @@ def _phases(charger: Charger, mode: int, seconds: float) -> Iterator[float]:
     yield seconds
 
 
-def _until_full(charger: Charger) -> Iterator[float]:
+def until_full(charger: Charger) -> Iterator[float]:
     """Wait until a minute after the car is full, or for at most 45 minutes."""
     for _ in range(MAX_WAITS):
         if charger.car_state == CAR_COMPLETE:

@@ -16,7 +16,6 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from goe_exporter.channels.table import CHANNELS
@@ -25,6 +24,9 @@ from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.web import json_api, pages
 from goe_exporter.web.history import MAX_MINUTES, History
 from goe_exporter.web.locale import Locale, preferred
+from goe_exporter.web.methods import METHODS, ReadOnlyRoute, options_of_server
+from goe_exporter.web.overview import ALL_CHARGERS, Selection, selection
+from goe_exporter.web.representation import chosen_encoding, combined, is_current
 
 Application = Starlette
 Views = Callable[[], Sequence[ChargerView]]
@@ -79,10 +81,12 @@ def application(
             "/api/v1/chargers/{name}/history": handlers.history_json,
         }
     app = Starlette(
-        routes=[Route(path, handler, methods=["GET"]) for path, handler in routes.items()],
+        routes=[ReadOnlyRoute(path, handler, methods=METHODS) for path, handler in routes.items()],
         middleware=[
             Middleware(_undecoded_path),
             Middleware(_security_headers),
+            Middleware(options_of_server),
+            Middleware(chosen_encoding),
             Middleware(GZipMiddleware, minimum_size=1024, compresslevel=4),
         ],
     )
@@ -108,7 +112,13 @@ class _Handlers:
         """Return the overview, or the charger's page if there is only one charger."""
         views = self.views()
         if len(views) != 1:
-            return _page(request, views, lambda locale: pages.overview(views, locale))
+            selected = selection(request.query_params)
+            return _page(
+                request,
+                views,
+                lambda locale: pages.overview(views, locale, selected),
+                selected,
+            )
         return _page(
             request,
             views,
@@ -127,8 +137,8 @@ class _Handlers:
         )
 
     def metrics(self, request: Request) -> Response:
-        body, content_type = self.exposition.render(request.headers.get("accept", ""))
-        return Response(body, headers={"Content-Type": content_type})
+        body, content_type = self.exposition.render(combined(request.headers, "accept"))
+        return Response(body, headers={"Content-Type": content_type, "Vary": "Accept"})
 
     def openapi(self, _request: Request) -> Response:
         return JSONResponse(json_api.openapi(CHANNELS))
@@ -170,7 +180,10 @@ class _Handlers:
 
 
 def _page(
-    request: Request, views: Sequence[ChargerView], render: Callable[[Locale], str]
+    request: Request,
+    views: Sequence[ChargerView],
+    render: Callable[[Locale], str],
+    selected: Selection = ALL_CHARGERS,
 ) -> Response:
     """Return a page in the reader's locale, or 304 if the client has it already.
 
@@ -178,20 +191,21 @@ def _page(
     that sends the tag, such as the page's script, keeps counting the ages itself.
     """
     locale = _locale(request)
-    tag = pages.fingerprint(views, locale)
+    tag = pages.fingerprint(views, locale, selected)
     headers = {
         "Cache-Control": NO_STORE,
         "Content-Language": locale.tag,
         "ETag": tag,
         "Vary": "Accept-Language",
     }
-    if tag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
+    if is_current(combined(request.headers, "if-none-match"), tag):
+        vary = "Accept-Language, Accept-Encoding"
+        return Response(status_code=304, headers=headers | {"Vary": vary})
     return HTMLResponse(render(locale), headers=headers)
 
 
 def _locale(request: Request) -> Locale:
-    return preferred(request.headers.get("accept-language", ""))
+    return preferred(combined(request.headers, "accept-language"))
 
 
 def _find(request: Request, views: Sequence[ChargerView]) -> ChargerView | None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from array import array
 from collections.abc import Callable, Iterable, Mapping
+from struct import Struct
 from typing import NamedTuple
 
 from goe_exporter.channels.snapshot import Reading
@@ -37,19 +37,18 @@ class Timeline(NamedTuple):
 
 
 class _Precision(NamedTuple):
-    """How a channel is stored: whole multiples of 1/`scale`, in an array of `typecode`."""
+    """How a channel is stored: whole multiples of 1/`scale`, as `typecode` of `struct`.
+
+    The lowest number that fits represents an absent value.
+    """
 
     typecode: str
     scale: int
-
-    @property
-    def absent(self) -> int:
-        """The number that represents an absent value: the lowest that fits into the array."""
-        return -(1 << (8 * array(self.typecode).itemsize - 1))
+    absent: int
 
 
-_TENTH_OF_A_WATT = _Precision("i", 10)
-_HUNDREDTH = _Precision("h", 100)
+_TENTH_OF_A_WATT = _Precision("i", 10, -(2**31))
+_HUNDREDTH = _Precision("h", 100, -(2**15))
 
 CHANNELS: Mapping[str, _Precision] = {
     "power": _TENTH_OF_A_WATT,
@@ -108,77 +107,83 @@ class History:
 
 
 class _Ring:
-    """The rows of one charger, as one array per channel and part."""
+    """The rows of one charger, packed: the time, and a number per channel and part.
+
+    A poll writes one row in one place of memory, which is cheap in a large fleet.
+    """
 
     def __init__(self, spacing_seconds: float) -> None:
         self._spacing_seconds = spacing_seconds
         self._lock = threading.Lock()
-        self._taken = array("d", [0.0]) * ROWS
-        self._columns: dict[tuple[str, str], array[int]] = {}
+        self._columns: dict[tuple[str, str], int] = {}
+        """The number that represents an absent value, by channel and part."""
+
+        self._row = Struct("=d")
+        self._rows = bytearray(ROWS * self._row.size)
         self._first = 0
         self._count = 0
+        self._latest = 0.0
 
     def put(self, moment: float, readings: Iterable[Reading] | None) -> None:
         """Add a row, or update the last one if it is recent; a failed poll updates nothing."""
         with self._lock:
-            if not self._count or moment - self._taken[self._last] >= self._spacing_seconds:
+            if not self._count or moment - self._latest >= self._spacing_seconds:
                 self._append(moment)
-            if readings is None:
+            elif readings is None:
                 return
-            self._clear()
-            for channel, label, value, _code in readings:
-                precision = CHANNELS.get(channel.name)
-                if precision is not None and label != _LEFT_OUT:
-                    column = self._column(channel.name, label, precision)
-                    number = round(value * precision.scale)  # type: ignore[arg-type]
-                    if abs(number) < -precision.absent:
-                        column[self._last] = number
+            numbers = _numbers(readings or ())
+            if not numbers.keys() <= self._columns.keys():
+                self._widen(numbers)
+            last = (self._first + self._count - 1) % ROWS * self._row.size
+            values = [numbers.get(column, absent) for column, absent in self._columns.items()]
+            self._row.pack_into(self._rows, last, self._latest, *values)
 
     def since(self, moment: float, gap: float) -> tuple[list[float], dict[str, dict[str, Values]]]:
         """Return the rows since `moment`, with an empty row wherever none was added for `gap`."""
         with self._lock:
-            rows = [(self._first + n) % ROWS for n in range(self._count)]
-            rows = [row for row in rows if self._taken[row] >= moment]
-            taken = [self._taken[row] for row in rows]
-            columns = {
-                (name, label): _values(column, rows, CHANNELS[name])
-                for (name, label), column in self._columns.items()
-            }
-        for place in range(len(taken) - 1, 0, -1):
-            if taken[place] - taken[place - 1] > gap:
-                taken.insert(place, (taken[place] + taken[place - 1]) / 2)
-                for values in columns.values():
-                    values.insert(place, None)
+            packed = [*self._row.iter_unpack(self._rows)]
+            columns = self._columns.copy()
+            rows = [packed[(self._first + n) % ROWS] for n in range(self._count)]
+        rows = [row for row in rows if row[0] >= moment]
+        empty = tuple(columns.values())
+        for place in range(len(rows) - 1, 0, -1):
+            before, after = rows[place - 1][0], rows[place][0]
+            if after - before > gap:
+                rows.insert(place, ((before + after) / 2, *empty))
         series: dict[str, dict[str, Values]] = {}
-        for (name, label), values in columns.items():
+        for place, ((name, label), absent) in enumerate(columns.items(), 1):
+            scale = CHANNELS[name].scale
+            values = [None if row[place] == absent else row[place] / scale for row in rows]
             if any(value is not None for value in values):
                 series.setdefault(name, {})[label] = values
-        return taken, series
-
-    @property
-    def _last(self) -> int:
-        return (self._first + self._count - 1) % ROWS
+        return [row[0] for row in rows], series
 
     def _append(self, moment: float) -> None:
         if self._count < ROWS:
             self._count += 1
         else:
             self._first = (self._first + 1) % ROWS
-        self._taken[self._last] = moment
-        self._clear()
+        self._latest = moment
 
-    def _clear(self) -> None:
-        for (name, _label), column in self._columns.items():
-            column[self._last] = CHANNELS[name].absent
+    def _widen(self, columns: Iterable[tuple[str, str]]) -> None:
+        """Add columns, without values in the earlier rows."""
+        earlier = [*self._row.iter_unpack(self._rows)]
+        new = {each: CHANNELS[each[0]].absent for each in columns if each not in self._columns}
+        self._columns |= new
+        codes = "".join(CHANNELS[name].typecode for name, _label in self._columns)
+        self._row = Struct(f"=d{codes}")
+        self._rows = bytearray(ROWS * self._row.size)
+        for place, row in enumerate(earlier):
+            self._row.pack_into(self._rows, place * self._row.size, *row, *new.values())
 
-    def _column(self, name: str, label: str, precision: _Precision) -> array[int]:
-        column = self._columns.get((name, label))
-        if column is None:
-            column = array(precision.typecode, [precision.absent]) * ROWS
-            self._columns[name, label] = column
-        return column
 
-
-def _values(column: array[int], rows: Iterable[int], precision: _Precision) -> Values:
-    absent, scale = precision.absent, precision.scale
-    return [None if column[row] == absent else column[row] / scale for row in rows]
+def _numbers(readings: Iterable[Reading]) -> dict[tuple[str, str], int]:
+    """Return the values to keep as whole multiples, by channel and part."""
+    numbers = {}
+    for channel, label, value, _code in readings:
+        precision = CHANNELS.get(channel.name)
+        if precision is not None and label != _LEFT_OUT:
+            number = round(value * precision.scale)  # type: ignore[arg-type]
+            if abs(number) < -precision.absent:
+                numbers[channel.name, label] = number
+    return numbers

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import NamedTuple
+
+from goe_exporter.prometheus.negotiation import choices
 
 LANGUAGES = ("en", "de")
 """Languages with a file of texts in `translations`."""
@@ -16,8 +18,7 @@ LANGUAGES = ("en", "de")
 NO_BREAK_SPACE = "\u00a0"
 MAX_HEADER_LENGTH = 1000
 
-_RANGE = re.compile(r"([A-Za-z]{2,3}|\*)(?:-[A-Za-z]{4})?(?:-([A-Za-z]{2}))?(?:-[A-Za-z0-9-]*)?")
-_QUALITY = re.compile(r"q=([01](?:\.\d{0,3})?)")
+_RANGE = re.compile(r"([a-z]{2,3})(?:-[a-z]{4})?(?:-([a-z]{2}))?(?:-[a-z0-9-]*)?")
 
 
 @cache
@@ -78,23 +79,11 @@ def preferred(accept_language: str) -> Locale:
 
     Of equal weights the first wins (RFC 9110 §12.5.4); a weight of 0 excludes a language.
     """
-    ranked = sorted(_ranges(accept_language), key=lambda found: -found[0])
-    for _quality, language, region in ranked:
-        if language == "*":
+    accepted = choices(accept_language[:MAX_HEADER_LENGTH])
+    for choice in sorted(accepted, key=lambda each: -each.weight):
+        if choice.name == "*" or not choice.weight:
             break
-        if language in LANGUAGES:
-            return Locale(f"{language}-{region}" if region else language)
+        found = None if choice.parameters else _RANGE.fullmatch(choice.name)
+        if found and found[1] in LANGUAGES:
+            return Locale(f"{found[1]}-{found[2].upper()}" if found[2] else found[1])
     return Locale("en")
-
-
-def _ranges(header: str) -> Iterator[tuple[float, str, str]]:
-    """Yield (quality, language, region) of each language range; skip malformed ones."""
-    for item in header[:MAX_HEADER_LENGTH].split(","):
-        tag, _semicolon, parameter = (part.strip() for part in item.partition(";"))
-        found = _RANGE.fullmatch(tag)
-        quality = _QUALITY.fullmatch(parameter) if parameter else None
-        if found is None or (parameter and quality is None):
-            continue
-        weight = float(quality[1]) if quality else 1.0
-        if weight:
-            yield weight, found[1].lower(), (found[2] or "").upper()

@@ -15,15 +15,18 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from goe_exporter import __version__
 from goe_exporter.polling.view import ChargerView
 from goe_exporter.web.locale import Locale
+from goe_exporter.web.overview import ALL_CHARGERS, Selection
+from goe_exporter.web.overview import overview as overview_model
 from goe_exporter.web.view_model import SENSORS, view_model
 
 CONTENT_TYPES = {
     "style.css": "text/css; charset=utf-8",
     "live.js": "text/javascript; charset=utf-8",
     "chart.js": "text/javascript; charset=utf-8",
+    "overview.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
-"""The static files that the page refers to."""
+"""The static files that the pages refer to."""
 
 MIN_DUE_SECONDS = 0.2
 MAX_DUE_SECONDS = 60.0
@@ -54,11 +57,13 @@ def assets() -> Mapping[str, Asset]:
     return {name: Asset(name, kind, _file("static", name)) for name, kind in CONTENT_TYPES.items()}
 
 
-def overview(views: Sequence[ChargerView], locale: Locale) -> str:
-    """Return the page with one row per charger."""
-    chargers = [view_model(view, locale) for view in views]
+def overview(
+    views: Sequence[ChargerView], locale: Locale, selection: Selection = ALL_CHARGERS
+) -> str:
+    """Return the page with a summary and one row per selected charger."""
     title = f"{locale.text('label.chargers')} – goe-exporter"
-    return _render("overview", locale, "", title, views, chargers=chargers)
+    shown = overview_model(views, locale, selection)
+    return _render("overview", locale, "", title, views, chargers=len(views), overview=shown)
 
 
 def charger(view: ChargerView, locale: Locale, *, root: str, several: bool) -> str:
@@ -83,13 +88,15 @@ def missing(locale: Locale) -> str:
     return _render("missing", locale, "../", locale.text("page.not_found"), [])
 
 
-def fingerprint(views: Sequence[ChargerView], locale: Locale) -> str:
+def fingerprint(
+    views: Sequence[ChargerView], locale: Locale, selection: Selection = ALL_CHARGERS
+) -> str:
     """Return an entity tag that changes whenever the page content changes; ages are ignored."""
     known = [
         (view.name, view.stats.up, view.stats.polls, view.age is None, view.snapshot is None)
         for view in views
     ]
-    text = repr((_process(), locale.tag, known))
+    text = repr((_process(), locale.tag, selection, known))
     return f'W/"{hashlib.blake2b(text.encode(errors="replace"), digest_size=9).hexdigest()}"'
 
 

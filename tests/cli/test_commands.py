@@ -58,6 +58,7 @@ VARIABLES = {
     },
     "demo": {
         "--web.listen-address": "DEMO_WEB_LISTEN_ADDRESS",
+        "--chargers": "DEMO_CHARGERS",
         "--speed": "DEMO_SPEED",
         "--log-format": "LOG_FORMAT",
         "--log-level": "LOG_LEVEL",
@@ -304,6 +305,9 @@ def test_wrong_usage(goe: Goe, arguments: list[str], message: str) -> None:
         (["simulate", "--speed", "0"], ["--speed", "0.0", "0.01<=x<=1000"]),
         (["simulate", "--speed", "nan", "--fault", "list"], ["--speed", "nan"]),
         (["demo", "--speed", "nan", "--web.listen-address", ":0"], ["--speed", "nan"]),
+        (["demo", "--chargers", "0"], ["--chargers", "0", "1<=x<=1000"]),
+        (["demo", "--chargers", "1001"], ["--chargers", "1001", "1<=x<=1000"]),
+        (["demo", "--chargers", "many"], ["--chargers", "'many'", "integer"]),
         (["serve", "a", "--log-level", "loud"], ["--log-level", "'loud'", "'debug'"]),
     ],
     ids=lambda value: " ".join(value[-2:]),
@@ -315,6 +319,19 @@ def test_a_wrong_choice(goe: Goe, arguments: list[str], names: list[str]) -> Non
     assert one_line(outcome.err)
     for name in names:
         assert name in outcome.err
+
+
+def test_a_demo_with_too_few_files(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A demo of more chargers than open files are allowed for is rejected with the most."""
+    monkeypatch.setattr("goe_exporter.cli.demo.set_limits", lambda: None)
+    monkeypatch.setattr("resource.getrlimit", lambda _kind: (256, 256))
+    rule = "must be at most 52 with a limit of 256 open files"
+    message = f"goe-exporter: --chargers: {rule}, not 53\n"
+    assert goe("demo", "--chargers", "53", "--web.listen-address", "127.0.0.1:0") == (
+        2,
+        "",
+        message,
+    )
 
 
 def test_an_internal_error_is_one_line(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,19 @@
-"""Output of the command line: within 80 columns, and without control sequences."""
+"""Output of the command line: rounded, within its columns, without control sequences."""
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import re
 import sys
 import unicodedata
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from captures import FULL, decoded, load
 from hypothesis import given
 from hypothesis import strategies as st
 from paths import ROOT
@@ -23,6 +28,7 @@ from goe_exporter.simulator import Charger, Simulator
 
 if TYPE_CHECKING:
     from commands import Goe
+    from speaker import Speak
 
 HOSTILE = [
     "\x1b]0;owned\x07\x1b[2J\x1b[31mred",
@@ -103,14 +109,15 @@ def test_a_hostile_name_in_json(goe: Goe, name: str) -> None:
     assert all(line.isascii() and line.isprintable() for line in outcome.out.split("\n"))
 
 
-def on_a_terminal(*arguments: str) -> bytes:
+def on_a_terminal(*arguments: str, **environment: str) -> bytes:
     """Return what a command writes to a terminal."""
+    kept = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
     terminal, line = pty.openpty()
     null = os.open(os.devnull, os.O_RDONLY)
     process = os.posix_spawn(
         sys.executable,
         [sys.executable, "-m", "goe_exporter.cli", *arguments],
-        {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "80"},
+        {**kept, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "80"} | environment,
         file_actions=[
             (os.POSIX_SPAWN_DUP2, null, 0),
             (os.POSIX_SPAWN_DUP2, line, 1),
@@ -162,12 +169,199 @@ def test_a_hostile_refusal(goe: Goe) -> None:
     assert outcome.err[:-1].isprintable()
 
 
+def view(status: Mapping[str, object], name: str = "garage") -> ChargerView:
+    """Return the view of a charger that has just answered with a status."""
+    snapshot = Snapshot(name, 2, 1.0, 1.0, decode(status, 2).readings)
+    return ChargerView(name, "192.0.2.1", PollStats(), snapshot, 0.0)
+
+
+def shown(capsys: pytest.CaptureFixture[str], *views: ChargerView) -> str:
+    """Return the table of chargers."""
+    capsys.readouterr()
+    print_readings(views)
+    return capsys.readouterr().out
+
+
+def rows(table: str) -> dict[str, str]:
+    """Return the readings of an unbroken table by channel, each with its unit."""
+    lines = [re.split(" {2,}", line.rstrip(), maxsplit=1) for line in table.splitlines()]
+    return {line[0]: line[1] for line in lines if len(line) == 2}
+
+
 def test_numbered_parts_have_a_colon(capsys: pytest.CaptureFixture[str]) -> None:
     """A card number has a colon, since "1 0" would read as two values; a phase needs none."""
     status = {"cards": [{"energy": 1500}, {"energy": 0}], "nrg": [230, 231, 229] + [0] * 13}
-    readings = decode(status, 2).readings
-    snapshot = Snapshot("garage", 2, 1.0, 1.0, readings)
-    print_readings([ChargerView("garage", "192.0.2.1", PollStats(), snapshot, 0.0)])
-    shown = capsys.readouterr().out
-    assert "1: 1500  2: 0" in shown
-    assert "L1 230  L2 231  L3 229" in shown
+    table = shown(capsys, view(status))
+    assert "1: 1500  2: 0" in table
+    assert "L1 230  L2 231  L3 229" in table
+
+
+PRECISE = {
+    "nrg": [
+        *(233.7412, 0.04999, 229.95, 0.02, 15.5449, 0.9902875, 16, 3497.5449, -0.04, 0.25, 0),
+        *(10_533.26, 99.02875, -98.6, 100, 0),
+    ],
+    "wh": 3200.825,
+    "eto": 1_234_567.89,
+    "tma": [29.875, 23.04],
+    "fhz": 49.84700012,
+    "rbt": 1_678_385_505,
+    "rssi": -61.4,
+    "awp": 3.456,
+}
+
+
+def test_rounded_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    """The table rounds to what people read of each unit, without trailing zeros or -0."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    found = rows(shown(capsys, view(PRECISE)))
+    expected = {
+        "phase-voltage": "L1 233.7  L2 0  L3 229.9  N 0   V",
+        "phase-current": "L1 15.54  L2 0.99  L3 16   A",
+        "phase-power": "L1 3497.5  L2 0  L3 0.2  N 0   W",
+        "power": "10533.3   W",
+        "phase-power-factor": "L1 0.99  L2 -0.99  L3 1  N 0",
+        "session-energy": "3200.8   Wh",
+        "energy": "1234567.9   Wh",
+        "temperature": "type2_port 29.9  board 23   °C",
+        "grid-frequency": "49.85   Hz",
+        "uptime": "1678386   s",
+        "wifi-signal": "-61   dBm",
+        "awattar-max-price": "3.46   ct",
+    }
+    squeezed = {name: " ".join(text.split()) for name, text in found.items()}
+    for name, text in expected.items():
+        assert squeezed[name] == " ".join(text.split()), name
+
+
+def test_other_formats_are_exact(goe: Goe, speak: Speak) -> None:
+    """JSON, metrics and line protocol have all digits."""
+    body = json.dumps({"car": 1, **PRECISE}).encode()
+    box = speak(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    place = ("read", f"garage={box.address}", "--api", "2", "--format")
+    readings = json.loads(goe(*place, "json").out)["readings"]
+    assert readings["phase_current"]["L2"] == 0.9902875
+    assert readings["grid_frequency"] == 49.84700012
+    assert 'phase_current_amperes{charger="garage",phase="L2"} 0.9902875\n' in (
+        goe(*place, "prometheus").out
+    )
+    assert "phase_current_l2_a=0.9902875," in goe(*place, "influx").out
+
+
+def pieces(table: str) -> list[str]:
+    """Return what two spaces separate in a table, in alphabetical order."""
+    return sorted(re.split(" {2,}|\n", table.replace("─", "")))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+@pytest.mark.parametrize("name", FULL)
+def test_captures_at_any_width(
+    captures_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    width: int,
+) -> None:
+    """The table of every capture fits its columns, and no label is left without its value."""
+    readings = decoded(name, load(captures_folder, name)).readings
+    snapshot = Snapshot("Büro", 2, 1.0, 1.0, readings)
+    seen = ChargerView("Büro", "192.0.2.1", PollStats(), snapshot, 0.0)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    piped = shown(capsys, seen)
+    monkeypatch.setenv("COLUMNS", str(width))
+    table = shown(capsys, seen)
+    assert max(map(columns, table.splitlines())) <= width
+    assert "…" not in table
+    assert re.findall(r"\d+:\s*(?:\n|$)", table) == []
+    if width >= 60:
+        assert [each for each in pieces(table) if each] == [each for each in pieces(piped) if each]
+
+
+def test_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names are broken at hyphens, texts at spaces; what is too long by itself is broken too."""
+    monkeypatch.setenv("COLUMNS", "40")
+    status = {"amt": 32, "nrg": [230] * 4, "tma": [20.5] * 5, "fna": "Ladesäule am Gartenhaus"}
+    lines = [line.rstrip() for line in shown(capsys, view(status)).splitlines()]
+    assert lines == [
+        "garage  API v2",
+        "channel           reading           unit",
+        "────────────────────────────────────────",
+        "phase-voltage     L1 230  L2 230    V",
+        "                  L3 230  N 230",
+        "temperature-      32                A",
+        "current-limit",
+        "temperature       type2_port 20.5   °C",
+        "                  board 20.5",
+        "                  grid_connector",
+        "                  20.5",
+        "                  current_sensor",
+        "                  20.5",
+        "                  type2_terminals",
+        "                  20.5",
+        "device-name       Ladesäule am",
+        "                  Gartenhaus",
+    ]
+
+
+def test_piped(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal, each channel is one line, whatever its length, without colours."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    cards = {f"c{number}e": 1_000_000 + number for number in range(10)}
+    limits = dict.fromkeys(
+        ("requestedCurrent", "currentLimitMax", "minChargingCurrent", "temperatureCurrentLimit",
+         "adapterCurrentLimit", "cableCurrentLimit", "loadLimit", "unsymetryCurrentLimit",
+         "awattar", "accessControl"), 16,
+    )  # fmt: skip
+    name = "Ladesäule Bürogebäude Süd, Außenstellplatz 7 (Gäste)"
+    table = shown(capsys, view(cards | {"cll": limits, "tma": [20] * 10, "fna": name}, name))
+    assert "\x1b" not in table
+    found = rows(table)
+    assert found["card-energy"].startswith("1: 1000000  2: 1000001  3: 1000002  4: 1000003  5: ")
+    assert re.search(r"  10: 1000009 +Wh$", found["card-energy"])
+    assert re.search(r"  awattar 16  access 16 +A$", found["current-limit"])
+    assert re.search(r"^type2_port 20 .* internal_4 20 +°C$", found["temperature"])
+    assert found["device-name"] == name
+    assert table.startswith(f"{name}  API v2\n")
+
+
+# Colours
+
+RED, YELLOW, NONE, BOLD = b"\x1b[31m", b"\x1b[33m", b"\x1b[0m", b"\x1b[1m"
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("environment", "coloured"),
+    [
+        ({}, True),
+        ({"NO_COLOR": ""}, True),
+        ({"NO_COLOR": "1"}, False),
+        ({"NO_COLOR": "0"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+    ids=["terminal", "empty", "1", "0", "dumb"],
+)
+def test_colours_on_a_terminal(environment: dict[str, str], coloured: bool) -> None:
+    """Errors are red and headings bold, unless NO_COLOR is not empty or the terminal has none."""
+    written = on_a_terminal("read", "a b", **environment)
+    words = b"goe-exporter: charger 'a b': host: must be a host name or address"
+    assert written.startswith(RED + words if coloured else words)
+    assert written.endswith(NONE + b"\r\n") == coloured
+    assert on_a_terminal("nosuch", **environment).startswith(RED) == coloured
+    with Simulator() as simulator:
+        box = simulator.add(Charger("V4"))
+        written = on_a_terminal("read", box.address, **environment)
+    assert (BOLD + b"channel" in written) == coloured
+    assert (b"\x1b" in written) == coloured
+
+
+def test_no_colours_without_a_terminal(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error into a file or a pipe has no colours, even if another program would force them."""
+    for name in ("FORCE_COLOR", "CLICOLOR_FORCE"):
+        monkeypatch.setenv(name, "1")
+    outcome = goe("read", "a b")
+    assert outcome.status == 2
+    assert "\x1b" not in outcome.err

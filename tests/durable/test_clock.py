@@ -163,6 +163,7 @@ def test_disagreement_is_logged_once(
     keeper = keep()
     for _ in range(5):
         keeper.compare(clocks.wall + 2 * DAY)
+    clocks.go(60)
     keeper.compare(clocks.wall)
     begun, ended = caplog.records
     assert (begun.levelname, begun.getMessage()) == ("WARNING", "clock and server disagree")
@@ -171,6 +172,28 @@ def test_disagreement_is_logged_once(
     }  # fmt: skip
     assert ended.getMessage() == "clock and server agree"
     assert keeper.disagreement is None
+
+
+def test_servers_that_disagree_in_turns(
+    keep: Keep, clocks: Clocks, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two servers behind one address, one of them days off: at most one line a minute."""
+    caplog.set_level(logging.INFO, "goe_exporter")
+    keeper = keep()
+    for _ in range(300):
+        keeper.compare(clocks.wall + 2 * DAY)
+        keeper.compare(clocks.wall)
+        clocks.go(1)
+    assert [each.getMessage() for each in caplog.records] == [
+        "clock and server disagree",
+        *["clock and server disagree"] * 4,
+    ]
+    assert vars(caplog.records[4])["values"] == {
+        "clock": "2026-05-28 20:30:40 UTC",
+        "server": "2026-05-30 20:30:40 UTC",
+        "times": 60,
+        "recoveries": 60,
+    }
 
 
 def test_stamp(keep: Keep, clocks: Clocks) -> None:

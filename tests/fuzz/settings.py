@@ -33,7 +33,7 @@ from goe_exporter.http_server.web_config import TlsServer, WebConfig
 from goe_exporter.influx import settings
 from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.influx.write_api import Access, ServerV1
-from goe_exporter.prometheus import text_format
+from goe_exporter.prometheus import negotiation
 from goe_exporter.service import config as service_config
 from goe_exporter.service.config import Config
 from goe_exporter.transport.http import Transport
@@ -348,4 +348,4 @@ def texts(data: bytes) -> None:
     assert given is None or all(isinstance(text.encode(), bytes) for text in given)
     header = raw.decode("latin-1")
     assert locale.preferred(header).tag[:2] in locale.LANGUAGES
-    assert text_format.negotiated(header)
+    assert negotiation.negotiated(header)

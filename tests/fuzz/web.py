@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import gzip
 import json
 import logging
 from typing import Any
@@ -15,6 +16,7 @@ from goe_exporter.channels import decode
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.http_server import server
 from goe_exporter.http_server.auth import Authentication
+from goe_exporter.http_server.conformance import conforming
 from goe_exporter.http_server.connection import Protocol
 from goe_exporter.http_server.server import MAX_HEAD_BYTES, Limits
 from goe_exporter.http_server.web_config import WebConfig, WebSettings
@@ -87,7 +89,7 @@ class _Transport(asyncio.Transport):
 
 
 _CONFIG = uvicorn.Config(
-    Authentication(_application(), WebConfig),
+    conforming(Authentication(_application(), WebConfig)),
     http="h11", log_config=None, access_log=False, server_header=False, proxy_headers=False,
     lifespan="off", ws="none", h11_max_incomplete_event_size=MAX_HEAD_BYTES,
 )  # fmt: skip
@@ -140,11 +142,14 @@ def _check(written: bytes, sent: bytes) -> None:
     body = b""
     head = client.next_event()
     assert isinstance(head, h11.Response), head
-    assert head.status_code in (200, 304, 400, 404, 405), head
+    assert head.status_code in (200, 204, 304, 400, 404, 405), head
     for name, text in head.headers:
         assert name.isascii()
         assert text.isascii() or name == b"content-language", text
     while isinstance(event := client.next_event(), h11.Data):
         body += event.data
-    if dict(head.headers).get(b"content-type") == b"application/json" and body:
+    headers = dict(head.headers)
+    if headers.get(b"content-encoding") == b"gzip" and body:
+        body = gzip.decompress(body)
+    if headers.get(b"content-type") == b"application/json" and body:
         json.loads(body)

@@ -15,6 +15,8 @@ from goe_exporter.http_server.web_config import WebSettings
 
 HASH = "$2b$10$VEuYi/A.UFkbPa/NNm9AWeWP4UdN161zXWdRQ2xT9nBW.EDEKxB1O"
 
+TLS = "tls_server_config:\n  cert_file: both.pem\n  key_file: both.pem\n"
+
 EXAMPLES = {
     "users": f"basic_auth_users:\n  alice: {HASH}\n",
     "tls": "tls_server_config: {cert_file: both.pem, key_file: both.pem, min_version: TLS13}\n",
@@ -67,11 +69,47 @@ BAD = {
     ),
     "unverified": (
         "tls_server_config: {cert_file: a, key_file: a, client_auth_type: RequireAnyClientCert}",
-        "tls_server_config.client_auth_type: must be 'NoClientCert', 'VerifyClientCertIfGiven'",
+        "tls_server_config.client_auth_type: must be 'NoClientCert', 'RequestClientCert', 'Verify",
     ),
-    "no_authority": (
-        "tls_server_config: {cert_file: a, key_file: a, client_auth_type: VerifyClientCertIfGiven}",
-        "tls_server_config: client_ca_file or client_ca is required with client_auth_type Verify",
+    "curves": (
+        "tls_server_config: {cert_file: a, key_file: a, curve_preferences: [X25519, CurveP256]}",
+        "tls_server_config.curve_preferences: must be a list of one curve, not of 2",
+    ),
+    "curve": (
+        "tls_server_config: {cert_file: a, key_file: a, curve_preferences: [P256]}",
+        "tls_server_config.curve_preferences[0]: must be 'CurveP256', 'CurveP384', 'CurveP521' or",
+    ),
+    "suites_no_list": (
+        "tls_server_config: {cert_file: a, key_file: a, cipher_suites: TLS_AES_128_GCM_SHA256}",
+        "tls_server_config.cipher_suites: must be a list, not a single value",
+    ),
+    "no_allowed_name": (
+        "tls_server_config: {cert_file: a, key_file: a, client_allowed_sans: []}",
+        "tls_server_config.client_allowed_sans: must not be empty; without it every verified cl",
+    ),
+    "empty_certificate": (
+        "tls_server_config: {cert_file: '', key_file: a}",
+        "tls_server_config: exactly one of cert and cert_file is required",
+    ),
+    "no_client_ca": (
+        f"{TLS}  client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: web.yaml",
+        "tls_server_config: client CA cannot be used: no certificate or crl found",
+    ),
+    "inline_no_pem": (
+        "tls_server_config: {cert: a, key: b}",
+        "tls_server_config: certificate and key cannot be used: invalid PEM",
+    ),
+    "empty_header": (
+        "http_server_config: {headers: {X-Frame-Options: ''}}",
+        "http_server_config.headers.X-Frame-Options: must be 'deny' or 'sameorigin', not ''",
+    ),
+    "null_header": (
+        "http_server_config: {headers: {X-Content-Type-Options: }}",
+        "http_server_config.headers: X-Content-Type-Options: must not be empty; set it or remove",
+    ),
+    "quoted_burst": (
+        "rate_limit: {interval: 1s, burst: '2'}",
+        "rate_limit.burst: must be a whole number, not '2'",
     ),
     "authority_alone": (
         "tls_server_config: {cert_file: a, key_file: a, client_ca_file: a}",
@@ -79,7 +117,11 @@ BAD = {
     ),
     "empty": (
         "basic_auth_users:",
-        "basic_auth_users: must not be empty; add settings or remove the",
+        "basic_auth_users: must not be empty; set it or remove it",
+    ),
+    "null_unknown": (
+        'http_server_config: {"\\x85": }',
+        "http_server_config.\\x85: unknown key; allowed are http2, headers",
     ),
     "sans_of_nobody": (
         "tls_server_config: {cert_file: a, key_file: a, client_allowed_sans: [b]}",
@@ -105,40 +147,42 @@ BAD = {
 }
 
 
-TLS = "tls_server_config:\n  cert_file: both.pem\n  key_file: both.pem\n"
-
 COMPARISONS = {
     "null_users": ("basic_auth_users:", True, False),  # otherwise the server would be open
     "null_tls": ("tls_server_config:", True, False),
     "empty_tls": ("tls_server_config: {}", True, False),
-    "curves": (
-        f"{TLS}  curve_preferences: [X25519]\n",
-        True,
-        False,
-    ),  # not in Python
+    "curve": (f"{TLS}  curve_preferences: [X25519]\n", True, True),
+    "curves": (f"{TLS}  curve_preferences: [CurveP384, X25519]\n", True, False),  # not in Python
+    "no_curve": (f"{TLS}  curve_preferences: [CurveP257]\n", False, False),
     "tls13_suite": (f"{TLS}  cipher_suites: [TLS_AES_128_GCM_SHA256]\n", True, True),
-    "cbc": (f"{TLS}  cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA]\n", True, False),
+    "cbc": (f"{TLS}  cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA]\n", True, True),
+    "rsa_exchange": (f"{TLS}  cipher_suites: [TLS_RSA_WITH_AES_256_GCM_SHA384]\n", True, True),
+    "insecure": (f"{TLS}  cipher_suites: [TLS_RSA_WITH_3DES_EDE_CBC_SHA]\n", False, False),
+    "cbc_sha256": (f"{TLS}  cipher_suites: [TLS_RSA_WITH_AES_128_CBC_SHA256]\n", False, False),
     "no_suite": (f"{TLS}  cipher_suites: [TLS_NONE]\n", False, False),
     "no_client": (f"{TLS}  client_auth_type: NoClientCert\n", True, True),
-    "request": (
-        f"{TLS}  client_auth_type: RequestClientCert\n",
-        True,
-        False,
-    ),  # no verification
+    "request": (f"{TLS}  client_auth_type: RequestClientCert\n", True, True),
     "any": (f"{TLS}  client_auth_type: RequireAnyClientCert\n", True, False),
     "if_given": (
         f"{TLS}  client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: both.pem\n",
         True,
         True,
     ),
-    "no_authority": (f"{TLS}  client_auth_type: VerifyClientCertIfGiven\n", True, False),
+    "no_authority": (f"{TLS}  client_auth_type: VerifyClientCertIfGiven\n", True, True),
+    "required": (f"{TLS}  client_auth_type: RequireAndVerifyClientCert\n", True, True),
+    "empty_texts": (f"{TLS}  client_auth_type: ''\n  client_ca_file: ''\n", True, True),
+    "empty_version": (f"{TLS}  min_version: ''\n", False, False),
+    "empty_file": ("tls_server_config: {cert_file: '', key_file: both.pem}", False, False),
     "bogus_auth": (f"{TLS}  client_auth_type: Bogus\n", False, False),
     "authority_alone": (f"{TLS}  client_ca_file: both.pem\n", False, False),
     "tls10": (f"{TLS}  min_version: TLS10\n", True, False),  # the minimum is TLS 1.2
     "tls14": (f"{TLS}  max_version: TLS14\n", False, False),
     "header_value": ("http_server_config: {headers: {X-Frame-Options: allow}}", False, False),
+    "header_number": ("http_server_config: {headers: {X-XSS-Protection: 1}}", True, True),
+    "header_empty": ("http_server_config: {headers: {X-Frame-Options: ''}}", False, False),
     "header_name": ("http_server_config: {headers: {X-Powered-By: me}}", False, False),
     "http2": ("http_server_config: {http2: true}", True, True),
+    "number": (f"basic_auth_users: {{1: {HASH}}}", True, True),
     "hash_2a": (f"basic_auth_users: {{a: {HASH.replace('2b', '2a')}}}", True, True),
     "hash_2y": (f"basic_auth_users: {{a: {HASH.replace('2b', '2y')}}}", True, True),
     "no_hash": ("basic_auth_users: {a: secret}", False, False),
@@ -150,8 +194,8 @@ COMPARISONS = {
 }
 """A file, whether `promtool check web-config` accepts it, and whether the exporter does.
 
-Where they differ the exporter is stricter. promtool 2.42 does not know `client_allowed_sans` and
-`rate_limit`.
+Where they differ the exporter is stricter, and `docs/configuration.md` has the reason. promtool
+2.42 does not know `cert`, `key`, `client_ca`, `client_allowed_sans` and `rate_limit`.
 """
 
 

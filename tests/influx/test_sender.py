@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
 import os
 import threading
@@ -113,8 +114,10 @@ def server() -> Scripted:
 
 
 @pytest.fixture
-def sender(spool: Spool, server: Scripted, dead: DeadLetters, parked: ParkedLines) -> Sender:
-    return Sender(spool, server, dead, parked, jitter=lambda: 1.0)
+def sender(
+    spool: Spool, server: Scripted, dead: DeadLetters, parked: ParkedLines, clock: Clock
+) -> Sender:
+    return Sender(spool, server, dead, parked, jitter=lambda: 1.0, clock=clock)
 
 
 @pytest.fixture
@@ -396,18 +399,76 @@ def test_retry_after_as_a_near_date(
 
 
 def test_one_line_when_it_begins_and_one_when_it_ends(
-    spool: Spool, server: Scripted, sender: Sender, events: list[logging.LogRecord]
+    spool: Spool, server: Scripted, sender: Sender, events: list[logging.LogRecord], clock: Clock
 ) -> None:
-    """An outage is logged at its beginning and end, even if the reason changes."""
+    """An outage is logged at its beginning and end."""
     fill(spool, 0, 3)
-    server.play(REFUSED, REFUSED, result(503, {}, ""), REFUSED, result(401, {}, ""), WRITTEN)
+    server.play(*[REFUSED] * 5, WRITTEN)
     for _ in range(7):
         sender.deliver_once()
+        clock.now += 12
     assert [event.getMessage() for event in events] == ["delivery failed", "delivery recovered"]
     first, last = (vars(event)["values"] for event in events)
     assert first["reason"] == "refused"
     assert last == {"times": 5}
     assert [event.levelname for event in events] == ["WARNING", "INFO"]
+
+
+def test_reason_changes(
+    spool: Spool, server: Scripted, sender: Sender, events: list[logging.LogRecord], clock: Clock
+) -> None:
+    """Another reason during an outage is logged, at most once a minute."""
+    fill(spool, 0, 3)
+    server.play(REFUSED, *[result(401, {}, "")] * 9, result(404, {}, ""), WRITTEN)
+    for _ in range(14):
+        sender.deliver_once()
+        clock.now += 20
+    sender.stop(0)
+    first, second, third, last = (vars(event)["values"] for event in events)
+    assert [event.getMessage() for event in events] == [
+        *["delivery failed"] * 3,
+        "delivery recovered",
+    ]
+    assert (first["reason"], first.get("times")) == ("refused", None)
+    assert (second["reason"], second["times"]) == ("unauthorized", 4)
+    assert second["reasons"] == "unauthorized 3, refused 1"
+    assert (third["reason"], third["times"]) == ("not_found", 7)
+    assert third["reasons"] == "unauthorized 6, not_found 1"
+    assert last == {}
+
+
+def test_server_that_fails_in_turns(
+    spool: Spool, server: Scripted, sender: Sender, events: list[logging.LogRecord], clock: Clock
+) -> None:
+    """Of a server that refuses every second request, a line a minute is logged, with counts."""
+    turns = itertools.cycle([REFUSED, WRITTEN])
+    server.rule = lambda _sent: next(turns)
+    for number in range(300):
+        fill(spool, number, number + 1)
+        assert sender.deliver_once() == (0.0 if number % 2 else 1.0)
+        clock.now += 1
+    assert [event.getMessage() for event in events] == ["delivery failed"] * 5
+    assert [vars(event)["values"].get("times") for event in events] == [None, 31, 30, 30, 30]
+    assert vars(events[1])["values"]["recoveries"] == 30
+    sender.stop(0)
+    assert events[-1].getMessage() == "delivery recovered"
+    assert vars(events[-1])["values"] == {"times": 29, "recoveries": 30}
+
+
+def test_recovery_is_logged_without_new_lines(
+    spool: Spool, server: Scripted, sender: Sender, events: list[logging.LogRecord], clock: Clock
+) -> None:
+    """The thread wakes up when the minute is over to log a recovery, even if nothing waits."""
+    fill(spool, 0, 3)
+    server.play(REFUSED, WRITTEN)
+    assert sender.deliver_once() == 1.0
+    clock.now += 5
+    deliver(sender)
+    assert len(events) == 1
+    assert sender._idle_seconds() == 55.0
+    clock.now += 55
+    assert sender._idle_seconds() is None
+    assert [event.getMessage() for event in events] == ["delivery failed", "delivery recovered"]
 
 
 def test_success_is_not_logged(
@@ -493,6 +554,7 @@ def test_rejection_is_logged(
         fill(spool, first, first + 10)
         fill(spool, 100 + first, 102 + first)
         decide(sender, clock)
+        clock.now += 60
     begun = [event.getMessage() for event in events]
     assert begun == ["lines parked", "lines rejected", "no more lines parked"] + [
         "lines parked", "no more lines parked"
@@ -683,6 +745,7 @@ def test_server_that_refuses_everything(
     server.play(WRITTEN)
     deliver(sender)
     assert server.taken[-count - 30 :] == lines(0, count + 30)
+    sender.stop(0)
     assert [event.getMessage() for event in events] == ["delivery failed", "delivery recovered"]
 
 
@@ -831,15 +894,13 @@ def test_one_timeout_halves_nothing(spool: Spool, server: Scripted, sender: Send
 
 
 def test_requests_grow_while_they_are_quick(
-    spool: Spool, server: Scripted, sender: Sender, monkeypatch: pytest.MonkeyPatch
+    spool: Spool, server: Scripted, sender: Sender, clock: Clock
 ) -> None:
     """Batches double up to the maximum, unless a request takes half of its time limit."""
-    now = [0.0]
-    monkeypatch.setattr(delivery.time, "monotonic", lambda: now[0])
     fill(spool, 0, 4000)
 
     def slow(sent: Sequence[bytes]) -> WriteResult:
-        now[0] += len(sent) / 10
+        clock.now += len(sent) / 10
         return TIMEOUT if len(sent) > 100 else WRITTEN
 
     server.rule = slow

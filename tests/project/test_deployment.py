@@ -147,7 +147,7 @@ def test_dockerignore_lets_the_package_through() -> None:
     ignore = (ROOT / ".dockerignore").read_text().split("\n")
     assert "*" in ignore
     assert {line[1:] for line in ignore if line.startswith("!")} == {
-        *("goe_exporter", "pyproject.toml", "LICENSE", "README.md"),
+        *("goe_exporter", "pyproject.toml", "LICENSE", "README.md", "share"),
     }
 
 

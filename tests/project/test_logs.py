@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
+import pty
 import re
 from collections.abc import Iterator
 
@@ -194,6 +197,49 @@ def test_events_are_not_written_twice(capsys: pytest.CaptureFixture[str]) -> Non
         logging.getLogger().removeHandler(handler)
     assert " event=once" in line(capsys)
     assert others == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "log_format", "begins"),
+    [
+        ({}, "logfmt", ["time=", "\x1b[33mtime=", "\x1b[31mtime="]),
+        ({"NO_COLOR": ""}, "logfmt", ["time=", "\x1b[33mtime=", "\x1b[31mtime="]),
+        ({"NO_COLOR": "1"}, "logfmt", ["time="] * 3),
+        ({"TERM": "dumb"}, "logfmt", ["time="] * 3),
+        ({}, "json", ['{"time": '] * 3),
+    ],
+    ids=["terminal", "empty", "NO_COLOR", "dumb", "json"],
+)
+def test_colours_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    log_format: logs.LogFormat,
+    begins: list[str],
+) -> None:
+    """On a terminal, warnings are yellow and errors red, each line for itself; JSON never."""
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    terminal, line = pty.openpty()
+    with open(line, "w", encoding="utf-8", buffering=1) as stderr:  # noqa: PTH123, a descriptor
+        monkeypatch.setattr("sys.stderr", stderr)
+        logs.configure(log_format, "info")
+        log = logs.logger("goe_exporter.test")
+        log.info("started")
+        log.warning("poll failed", charger="\x1b[31mgarage")
+        logging.getLogger("goe_exporter.test").error("poll aborted by an internal error")
+    read = bytearray()
+    with contextlib.suppress(OSError):  # Linux reports a terminal without a writer this way
+        while piece := os.read(terminal, 65536):
+            read += piece
+    os.close(terminal)
+    written = read.decode().splitlines()
+    assert len(written) == 3
+    for text, begin in zip(written, begins, strict=True):
+        assert text.startswith(begin)
+        assert text.endswith("\x1b[0m") == ("\x1b" in begin)
+        assert text.removeprefix(begin).removesuffix("\x1b[0m").isprintable()
 
 
 def test_web_server_errors_have_the_same_format(capsys: pytest.CaptureFixture[str]) -> None:

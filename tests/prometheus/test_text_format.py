@@ -1,4 +1,4 @@
-"""The text formats: byte for byte as prometheus_client writes them, and the negotiation."""
+"""The text formats: byte for byte as prometheus_client writes them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.exposition import Exposition, render_readings
 from goe_exporter.prometheus.families import Family, Sample
 from goe_exporter.prometheus.process import process_metrics
-from goe_exporter.prometheus.text_format import negotiated, number
+from goe_exporter.prometheus.text_format import number
 from goe_exporter.service.self_metrics import Reload, providers
 
 KEYS = sorted({key for row in CHANNELS for key in row.key.split()})
@@ -188,60 +188,6 @@ def test_any_number(value: float) -> None:
 
 
 # What a scraper asks for
-
-TEXT_0 = "text/plain; version=0.0.4; charset=utf-8"
-TEXT_1 = "text/plain; version=1.0.0; charset=utf-8; escaping="
-OPEN_1 = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-PROMETHEUS_3 = (
-    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
-    "application/openmetrics-text;version=0.0.1;q=0.5,"
-    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
-)
-
-
-@pytest.mark.parametrize(
-    ("accept", "content_type"),
-    [
-        ("", TEXT_0),
-        ("*/*", TEXT_0),
-        ("text/html,application/xhtml+xml", TEXT_0),
-        ("text/plain", TEXT_0),
-        ("text/plain;version=0.0.4", TEXT_0),
-        ("text/plain; version=1.0.0", f"{TEXT_1}underscores"),
-        ("text/plain;version=1.0.0;escaping=allow-utf-8", f"{TEXT_1}allow-utf-8"),
-        ("text/plain;version=1.0.0;escaping=values", f"{TEXT_1}values"),
-        ("text/plain;version=1.0.0;escaping=nonsense", f"{TEXT_1}underscores"),
-        ("application/openmetrics-text", OPEN_1),
-        ("application/openmetrics-text;version=0.0.1", TEXT_0),
-        ("application/openmetrics-text;version=0.0.1,text/plain;version=0.0.4", TEXT_0),
-        (OPENMETRICS, f"{OPEN_1}; escaping=underscores"),
-        (f"text/html, {OPENMETRICS};q=0.3", f"{OPEN_1}; escaping=underscores"),
-        (f"text/plain;version=0.0.4,{OPENMETRICS}", f"{OPEN_1}; escaping=underscores"),
-        (PROMETHEUS_3, f"{OPEN_1}; escaping=allow-utf-8"),
-    ],
-)
-def test_content_type(accept: str, content_type: str) -> None:
-    """The format is the first supported one; the content type has its version and escaping."""
-    form = negotiated(accept)
-    assert form.content_type == content_type
-    assert form.openmetrics is content_type.startswith("application/openmetrics-text")
-    assert negotiated(accept.replace(";", " ; ").replace(",", " , ")) == form
-
-
-@pytest.mark.parametrize(
-    ("accept", "content_type"),
-    [
-        ("text/plain;version=1.0.0;escaping=dots", f"{TEXT_1}underscores"),
-        (f"{OPENMETRICS};escaping=dots", f"{OPEN_1}; escaping=underscores"),
-        ("application/openmetrics-text;version=2.0.0", f"{OPEN_1}; escaping=underscores"),
-        ("application/openmetrics-text;version=abc", TEXT_0),
-        ("text/plain;version=", TEXT_0),
-        (";;;,=,;=", TEXT_0),
-    ],
-)
-def test_content_type_where_the_library_errs(accept: str, content_type: str) -> None:
-    """An unsupported escaping or version falls back instead of failing."""
-    assert negotiated(accept).content_type == content_type
 
 
 @pytest.mark.parametrize("escaping", ["", ";escaping=allow-utf-8", ";escaping=underscores"])

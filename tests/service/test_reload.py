@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,11 @@ from servers import InfluxDB, push_config, wait_for
 
 from goe_exporter.charger.client import Client
 from goe_exporter.charger.settings import ChargerConfig
+from goe_exporter.errors import ChargerError
 from goe_exporter.polling.poller import Poller
 from goe_exporter.service import reload
 from goe_exporter.service.config import RunConfig
+from goe_exporter.service.service import Service
 from goe_exporter.simulator import Box, Charger, Simulator
 
 SUCCESSFUL = "goe_config_last_reload_successful"
@@ -208,7 +211,6 @@ def test_delivery_moves_to_another_server(launch: Launch, tmp_path: Path) -> Non
             config.write_text(text.replace("http://127.0.0.1:1", influxdb.url))
             agent.process.send_signal(signal.SIGHUP)
             agent.line("configuration reloaded")
-            agent.line("delivery recovered")
             wait_for(lambda: len(influxdb.points("garage")) >= 4, "the points that waited")
             config.write_text(text.replace("spool:", "spool_limit: 7MiB\n  spool:"))
             agent.process.send_signal(signal.SIGHUP)
@@ -217,7 +219,9 @@ def test_delivery_moves_to_another_server(launch: Launch, tmp_path: Path) -> Non
             )
             polls = box.requests
             wait_for(lambda: box.requests > polls + 1, "two more polls")
-            assert agent.end(signal.SIGTERM).status == 0
+            outcome = agent.end(signal.SIGTERM)
+    assert outcome.status == 0
+    assert outcome.err.count("delivery failed") == outcome.err.count("delivery recovered") == 1
 
 
 # Without a process
@@ -240,3 +244,50 @@ def test_another_serial_number_is_another_charger() -> None:
     assert third != second
     assert isinstance(third[0].client, Client)
     assert third[0].client.serial == "222222"
+
+
+def test_reload_of_a_charger_that_flaps(records: list[logging.LogRecord]) -> None:
+    """Another host does not begin a charger's log again; a removed charger is logged at once."""
+
+    def config(**hosts: str) -> RunConfig:
+        chargers = [ChargerConfig(name=name, host=host) for name, host in hosts.items()]
+        return RunConfig(tuple(chargers), 1.0)
+
+    configs = [
+        config(garage="192.0.2.1", carport="192.0.2.9"),
+        *(config(garage=f"192.0.2.{number}", carport="192.0.2.9") for number in (2, 3, 4)),
+        config(carport="192.0.2.9"),
+    ]
+    service = Service(configs[0], lambda: configs.pop(0))
+    for _ in range(4):
+        service.reload()
+        garage = service._scheduler.pollers[0]
+        garage.log.failed(ChargerError("timeout", "no answer"))
+        garage.log.succeeded()
+    assert garage.host == "192.0.2.4"
+    events = [each.getMessage() for each in records if "reload" not in each.getMessage()]
+    assert events == ["poll failed"]
+    records.clear()
+    service.reload()
+    assert [(each.getMessage(), each.__dict__["values"]) for each in records] == [
+        ("poll succeeded again", {"charger": "garage", "failures": 4, "recoveries": 4}),
+        ("configuration reloaded", {"chargers": 1}),
+    ]
+
+
+def test_stop_of_a_charger_that_flaps(records: list[logging.LogRecord]) -> None:
+    """What is held back is logged before the exporter stops."""
+    charger = ChargerConfig(name="garage", host="192.0.2.1")
+    config = RunConfig((charger,), 1.0)
+    service = Service(config, lambda: config)
+    (garage,) = service._scheduler.pollers
+    for _ in range(3):
+        garage.log.failed(ChargerError("timeout", "no answer"))
+        garage.log.succeeded()
+    service._stop(0.0)
+    assert [each.getMessage() for each in records] == [
+        "poll failed",
+        "poll succeeded again",
+        "stopped",
+    ]
+    assert records[1].__dict__["values"] == {"charger": "garage", "failures": 3, "recoveries": 3}

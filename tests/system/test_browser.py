@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,17 +10,15 @@ from itertools import product
 from urllib.parse import quote
 
 import pytest
-from browsers import Browser, chromium
+from browsers import Browser
 from servers import wait_for
+from shown import BROKEN, CHARGING, HOSTILE, IDLE, an_hour, shown
 from sites import Site
 
-from goe_exporter.channels.decode import decode
-from goe_exporter.channels.snapshot import Snapshot
-from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
 from goe_exporter.polling.poller import Poller
 from goe_exporter.polling.scheduler import Scheduler
-from goe_exporter.polling.view import ChargerView, Poll, PollStats
+from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.simulator import Car, Charger, Simulator
 from goe_exporter.web import app, pages
 from goe_exporter.web.history import History
@@ -29,33 +26,6 @@ from goe_exporter.web.history import History
 pytestmark = pytest.mark.system
 
 INTERVAL_SECONDS = 0.5
-HOSTILE = "<img src=x onerror=alert(1)>\"'&" + "x" * 300
-CHARGING = {
-    "nrg": [229, 230, 231, 1, 15.5, 15.6, 15.4, 3480, 3580, 3470, 0, 10530, 99, 99, 99, 0],
-    "eto": 4321000,
-    "wh": 3220.5,
-    "dwo": 12000,
-    "car": 2,
-    "err": 0,
-    "modelStatus": 15,
-    "alw": True,
-    "pha": [True] * 6,
-    "amp": 16,
-    "acu": 16,
-    "cbl": 32,
-    "tma": [27.2, 28.6],
-    "fwv": "56.9",
-    "rssi": -61,
-}
-IDLE = CHARGING | {"car": 1, "nrg": [230, 230, 230, 1, *[0] * 12], "pha": [False] * 3 + [True] * 3}
-BROKEN = IDLE | {"car": 5, "err": 8, "modelStatus": 26, "alw": False, "acu": None}
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Yield a Chromium."""
-    with chromium(tmp_path_factory.mktemp("chromium")) as running:
-        yield running
 
 
 class Garage:
@@ -98,31 +68,6 @@ def garage(simulator: Simulator) -> Iterator[Garage]:
     running.scheduler.start()
     yield running
     running.scheduler.stop(2)
-
-
-def shown(name: str, status: dict[str, object] | None, *, age: float | None = 1.0) -> ChargerView:
-    """Return a charger as the page sees it: with a status, or without an answer for `age` s."""
-    if status is None:
-        stats = PollStats(up=False, reason="timeout", polls=9, failures_in_row=9)
-        return ChargerView(name, "192.0.2.1", stats, None, age)
-    snapshot = Snapshot(name, 2, 1_750_000_000.0, 0.0, decode(status, 2, CHANNELS).readings)
-    return ChargerView(name, "192.0.2.1", PollStats(up=True, polls=9), snapshot, age)
-
-
-def an_hour(names: Sequence[str]) -> History:
-    """Return a history with a full hour of noisy values and a gap in the middle."""
-    clock = [0.0]
-    history = History(clock=lambda: clock[0])
-    noise = random.Random(1)
-    for row in range(720):
-        for name in names:
-            nrg = [noise.gauss(value, value / 200) for value in CHARGING["nrg"]]  # type: ignore[attr-defined]
-            status = CHARGING | {"nrg": nrg, "tma": [27 + noise.random(), 29 + noise.random()]}
-            snapshot = Snapshot(name, 2, 0.0, 0.0, decode(status, 2, CHANNELS).readings)
-            history.take(Poll(name, "", 0.0, None if 350 < row < 360 else snapshot))
-        clock[0] += 5
-    clock[0] -= 2.5
-    return history
 
 
 FLEET = (
@@ -337,7 +282,8 @@ def test_another_kind_of_page(browser: Browser) -> None:
         views.append(shown("carport", IDLE))
         browser.wait("document.querySelectorAll('.overview tbody tr').length === 2")
         views.pop()
-        browser.wait("document.querySelector('.hero') && charts[0]?.figure.isConnected")
+        browser.wait("document.readyState === 'complete' && document.querySelector('.hero')")
+        browser.wait("charts[0]?.figure.isConnected")
 
 
 def test_a_removed_charger(browser: Browser) -> None:
@@ -587,6 +533,14 @@ def test_answers_that_overlap(charts: Browser) -> None:
     first = _powers([1000.0, 1001.0, 1002.0, 1003.1], 1003.2, 1)
     second = _powers([1002.0, 1003.1, 1004.1], 1004.2, 1)
     assert _merged(charts, first, second) == [1000, 1001, 1002, 1003.1, 1004.1]
+
+
+@pytest.mark.parametrize(("minutes", "span"), [(1, 2), (12, 15), (16, 20), (59, 60)])
+def test_the_axis_is_filled(charts: Browser, minutes: int, span: int) -> None:
+    """The time axis is not much longer than the history."""
+    now = 1_000_000.0
+    _merged(charts, _powers([now - 60 * minutes, now], now, 5))
+    assert charts.run("past.now - charts[0].start") == 60 * span
 
 
 @pytest.mark.parametrize(

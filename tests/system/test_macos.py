@@ -37,7 +37,7 @@ for call in (os.listdir, os.readlink, open):
 assert clock.uptime() > 0 and not clock.synchronised()
 assert len(clock.boot()) == 36 and clock.boot() != clock.boot()
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.RLIM_INFINITY))
-service._set_limits()
+service.set_limits()
 assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 256
 """
 
@@ -122,7 +122,7 @@ def test_read_and_set(start: Launch, simulator: Simulator) -> None:
 
 
 def test_demo(start: Launch) -> None:
-    """`demo` runs a simulated charger and serves it."""
+    """`demo` runs simulated chargers and serves them."""
     exporter = Exporter(start("demo", *LISTEN))
     exporter.wait('goe_up{charger="demo"}', 1)
     outcome = exporter.command.end(signal.SIGINT)

@@ -206,3 +206,28 @@ def test_demo(launch: Launch) -> None:
     outcome = running.end(signal.SIGINT)
     assert outcome.status == 0
     assert events(outcome.err) == ["started", "stopped"]
+
+
+def test_chargers_of_the_demo(launch: Launch) -> None:
+    """By default there are three chargers: one charges, one is full, and one has an error."""
+    exporter = Exporter(launch("demo", *LISTEN))
+    for name, state in (("demo", "charging"), ("demo-2", "complete"), ("demo-3", "error")):
+        exporter.wait(f'goe_car_state{{charger="{name}",state="{state}"}}', 1)
+    exporter.wait('goe_error{charger="demo-3",error="gnd_invalid"}', 1)
+    with urllib.request.urlopen(exporter.url, timeout=PATIENCE_SECONDS) as response:
+        page = response.read().decode()
+    assert page.count('<tr class="') == 3
+    assert page.index(">demo-3<") < page.index(">demo<") < page.index(">demo-2<")
+    assert exporter.command.end(signal.SIGINT).status == 0
+
+
+def test_a_demo_of_many_chargers(launch: Launch) -> None:
+    """`--chargers` says how many there are; all but those that do not answer are up."""
+    command = launch("demo", *LISTEN, "--chargers", "16")
+    command.line(r"Simulated charger: +http://127\.0\.0\.1:\S+ \(the first of 16\)$")
+    exporter = Exporter(command)
+    exporter.wait('goe_up{charger="demo-16"}', 1)
+    exporter.wait('goe_poll_failures_total{charger="demo-14",reason="not_found"}', 1)
+    assert exporter.value('goe_up{charger="demo-14"}') == 0
+    assert exporter.value('goe_up{charger="demo-17"}') is None
+    assert exporter.command.end(signal.SIGINT).status == 0

@@ -14,8 +14,8 @@ from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.snapshot import Reading, Snapshot
 from goe_exporter.errors import REASONS
 from goe_exporter.polling.view import ChargerView, PollStats
-from goe_exporter.prometheus.exposition import DEVICE_LABELS
 from goe_exporter.prometheus.families import Provider
+from goe_exporter.prometheus.prepared import DEVICE_LABELS
 
 _Families = dict[str, Metric]
 

@@ -13,10 +13,12 @@ from sites import Site
 
 from goe_exporter.charger.client import Client
 from goe_exporter.polling.poller import Poller
-from goe_exporter.simulator import Car, Charger, Simulator
+from goe_exporter.polling.view import ChargerView
+from goe_exporter.simulator import Car, Charger, Simulator, fleet
 from goe_exporter.web.history import History
 
 CYCLES = 700
+CHARGERS = 40
 FAILING = range(330, 342)
 
 
@@ -58,6 +60,21 @@ def take(browser: Browser, url: str, folder: Path) -> None:
         browser.picture(folder / f"{name}.png")
 
 
+def car_park(simulator: Simulator, clock: Clock) -> list[ChargerView]:
+    """Return the views of a fleet after a quarter of an hour."""
+    pollers = []
+    for place, member in enumerate(fleet(CHARGERS), 1):
+        box = simulator.add(member.charger, story=member.story)
+        box.fault = member.fault
+        name = f"Level {(place - 1) // 20 + 1}, bay {place}"
+        pollers.append(Poller(name, box.address, Client(box.address), clock=clock))
+    for seconds in (5, 900, 5):
+        clock.ahead += seconds
+        for poller in pollers:
+            poller.poll()
+    return [poller.view() for poller in pollers]
+
+
 def main(folder: Path) -> None:
     """Live through the hour and look at it."""
     clock = Clock()
@@ -73,6 +90,12 @@ def main(folder: Path) -> None:
             garage.poll()
         with Site(lambda: [garage.view()], past) as site, chromium(Path(profile)) as browser:
             take(browser, site.url, folder)
+            views = car_park(simulator, clock)
+            with Site(lambda: views) as overview:
+                browser.be(1280, height=1000)
+                browser.open(overview.url)
+                browser.wait("!document.querySelector('.search').hidden", "the search box")
+                browser.picture(folder / "page-overview.png")
 
 
 if __name__ == "__main__":

@@ -246,10 +246,16 @@ def _responds(url: str) -> bool:
     return True
 
 
-def self_signed(folder: Path, name: str = "prometheus.example") -> Path:
-    """Return a file with a new self-signed certificate for a name and 127.0.0.1, and its key."""
+EC_KEY = "ec -pkeyopt ec_paramgen_curve:prime256v1"
+
+
+def self_signed(folder: Path, name: str = "prometheus.example", kind: str = EC_KEY) -> Path:
+    """Return a file with a new self-signed certificate for a name and 127.0.0.1, and its key.
+
+    `kind` is openssl's name of the kind of key, such as `rsa:2048`.
+    """
     key, public, both = folder / "key.pem", folder / "certificate.pem", folder / "both.pem"
-    request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    request = f"req -x509 -newkey {kind} -nodes -days 2"
     subject = f"-subj /CN=test -addext subjectAltName=DNS:{name},IP:127.0.0.1"
     options = [*request.split(), *subject.split(), "-keyout", str(key), "-out", str(public)]
     subprocess.run([binary("openssl"), *options], check=True, capture_output=True)

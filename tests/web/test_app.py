@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import http.client
 import json
 import socket
 import threading
@@ -122,12 +124,22 @@ def test_head(site: Site, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", [*PATHS, *CHARGER_PATHS])
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "get"])
 def test_everything_is_read_only(site: Site, path: str, method: str) -> None:
     """No other method is allowed on any path, and the response lists the allowed ones."""
     reply = site.ask(path, method)
     assert reply.status == 405
-    assert set(reply.headers["Allow"].split(", ")) == {"GET", "HEAD"}
+    assert set(reply.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+
+
+@pytest.mark.parametrize("path", ["*", *PATHS, *CHARGER_PATHS])
+def test_options(site: Site, path: str) -> None:
+    """OPTIONS lists the methods of a path, and with `*` those of the server."""
+    reply = site.ask(path, "OPTIONS")
+    assert (reply.status, reply.body) == (204, b"")
+    assert reply.headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert reply.headers["X-Content-Type-Options"] == "nosniff"
+    assert reply.headers["Content-Length"] is None
 
 
 @pytest.mark.parametrize(
@@ -150,7 +162,7 @@ def test_everything_is_read_only(site: Site, path: str, method: str) -> None:
         "/openapi.json",
     ],
 )
-@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_other_paths_are_not_found(site: Site, path: str, method: str) -> None:
     """Any other path is 404: no redirects, no similar paths, no catch-all."""
     assert site.ask(path, method).status == 404
@@ -277,6 +289,25 @@ def test_gzip_when_accepted(path: str) -> None:
     assert b"garage" in unpacked
 
 
+@pytest.mark.parametrize(
+    ("accept_encoding", "expected"),
+    [
+        ("gzip", "gzip"),
+        ("x-gzip", "gzip"),
+        ("*", "gzip"),
+        ("gzip;q=0", None),
+        ("gzip;q=0, *", None),
+        ("*;q=0", None),
+        ("identity, gzip;q=0.5", None),
+    ],
+)
+def test_weights_of_encodings(site: Site, accept_encoding: str, expected: str | None) -> None:
+    """A client that prefers no compression gets none."""
+    reply = site.ask("/metrics", Accept_Encoding=accept_encoding)
+    assert reply.headers["Content-Encoding"] == expected
+    assert reply.headers["Vary"] == "Accept, Accept-Encoding"
+
+
 def test_small_page_is_not_compressed(site: Site) -> None:
     """A response of a few bytes is not compressed."""
     assert site.ask("/-/healthy", Accept_Encoding="gzip").headers["Content-Encoding"] is None
@@ -300,6 +331,22 @@ def test_metrics_format_by_accept(site: Site, accept: str, open_metrics: bool) -
     assert reply.body.endswith(b"# EOF\n") is open_metrics
     assert b'goe_up{charger="garage"} 1.0\n' in reply.body
     assert b'goe_up{charger="carport"} 0.0\n' in reply.body
+
+
+def test_headers_in_several_lines(site: Site) -> None:
+    """A list header may be sent in several lines."""
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=PATIENCE_SECONDS)
+    with contextlib.closing(connection):
+        connection.putrequest("GET", "/metrics", skip_accept_encoding=True)
+        for line in ("text/plain;q=0.1", OPEN_METRICS):
+            connection.putheader("Accept", line)
+        for line in ("br", "gzip"):
+            connection.putheader("Accept-Encoding", line)
+        connection.endheaders()
+        response = connection.getresponse()
+        body = gzip.decompress(response.read())
+    assert response.headers["Content-Type"].startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")
 
 
 # Hostile names

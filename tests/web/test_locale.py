@@ -14,6 +14,7 @@ from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import REASONS
 from goe_exporter.web import advice, view_model
 from goe_exporter.web.locale import LANGUAGES, Locale, preferred, translations
+from goe_exporter.web.overview import GROUPS
 from goe_exporter.web.view_model import SENSORS
 
 WEB = Path(goe_exporter.__file__).parent / "web"
@@ -50,7 +51,7 @@ SETS = {
         ("de;q=2, en", "en"),
         ("de;level=1", "en"),
         ("<script>,;;=,de", "de"),
-        ("DE;Q=1", "en"),
+        ("EN;Q=0.5, DE;Q=1", "de"),
         ("x" * 100_000, "en"),
     ],
 )
@@ -121,6 +122,12 @@ def test_every_error_is_explained() -> None:
     assert {f"sensor.{sensor}" for sensor in SENSORS} - TEXTS == set()
 
 
+def test_every_state_of_the_overview_has_a_text() -> None:
+    """Each group of states has a text, and no other group has one."""
+    texts = {key for key in TEXTS if key.startswith("group.")}
+    assert texts == {f"group.{group}" for group in ("all", *GROUPS)}
+
+
 def test_all_advice_has_a_text_and_a_reason() -> None:
     """Each topic of advice has a title and a help text, and belongs to a failed poll's reason."""
     assert advice.TOPICS.keys() <= set(REASONS)
@@ -145,6 +152,7 @@ def test_no_text_is_left_over() -> None:
         "condition",
         "error_help",
         "failure",
+        "group",
         "limit",
         "sensor",
         "wifi",

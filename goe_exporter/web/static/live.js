@@ -62,10 +62,13 @@ function patch(old, fresh) {
   for (const { name, value } of fresh.attributes) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
+  const keyed = keyedChildren(old, fresh);
   let present = old.firstChild;
   for (const child of [...fresh.childNodes]) {
-    const match = nextAlike(present, child);
-    while (match && present !== match) present = removed(present);
+    const known = keyed.get(keyOf(child));
+    if (known && known !== present) old.insertBefore(known, present);
+    const match = known ?? nextAlike(present, child);
+    while (!known && match && present !== match) present = removed(present);
     if (match) {
       patch(match, child);
       present = match.nextSibling;
@@ -74,6 +77,18 @@ function patch(old, fresh) {
     }
   }
   while (present) present = removed(present);
+}
+
+/* Returns the children of `old` that `fresh` has too, by key, and removes those that it has not. */
+function keyedChildren(old, fresh) {
+  const wanted = new Set([...fresh.children].map(keyOf));
+  const keyed = new Map();
+  for (const child of [...old.children]) {
+    const key = keyOf(child);
+    if (key && wanted.has(key)) keyed.set(key, child);
+    else if (key) child.remove();
+  }
+  return keyed;
 }
 
 /* Returns the first of `node` and its following siblings that corresponds to `fresh`. Text is not
@@ -179,7 +194,10 @@ function show(answer, text) {
   live.received = Date.now();
   live.failures = live.unchanged = 0;
   setText(document.querySelector("title"), fresh.title);
+  const focused = document.activeElement;
   patch(document.body, fresh.body);
+  // An element that is moved loses the focus.
+  if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
   document.dispatchEvent(new Event("refreshed"));
   // Spreads the requests of pages that were opened at the same time.
   const spread = Math.random() * Math.min(interval() / 10, 2);

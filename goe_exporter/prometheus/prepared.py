@@ -1,0 +1,229 @@
+"""The lines of one charger's series, prepared once: a scrape only adds the values.
+
+Rendering dominates the CPU time of a scrape, and the text of a series rarely changes. Only text is
+kept from one scrape to the next, never a value of a reading.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from operator import itemgetter
+from typing import NamedTuple
+
+from goe_exporter.channels.model import Channel, Kind
+from goe_exporter.channels.snapshot import Reading
+from goe_exporter.errors import REASONS
+from goe_exporter.polling.view import ChargerView, PollStats
+from goe_exporter.prometheus.text_format import escaped, number, series
+
+DEVICE_LABELS = ("serial", "model", "variant", "firmware", "name", "revision", "style")
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """The head of a family of the chargers; `name` is without a counter's `_total`."""
+
+    name: str
+    help: str
+    kind: str = "gauge"
+
+
+UP = Head("goe_up", "Whether the last poll of the charger succeeded.")
+LAST_SUCCESS = Head("goe_last_success_timestamp_seconds", "Unix time of the charger's last answer.")
+SNAPSHOT_AGE = Head(
+    "goe_snapshot_age_seconds", "Time since the values of the charger's last answer were measured."
+)
+LAST_DURATION = Head("goe_poll_duration_seconds", "Duration of the last poll.")
+POLLS = Head("goe_polls", "Polls of the charger.", "counter")
+FAILURES = Head("goe_poll_failures", "Failed polls by reason.", "counter")
+DECODE_FAILURES = Head(
+    "goe_decode_failures",
+    "Values that could not be decoded, by API v2 key.",
+    "counter",
+)
+DEVICE = Head("goe_device_info", "Device identity, firmware and API version.")
+
+Lines = defaultdict[Head, list[str]]
+"""The text of each family, in the order of the families' first samples."""
+
+_NAME = "\0"
+"""Placeholder for the charger's name in a prepared line; no other label contains it."""
+
+_SERIES = itemgetter(0, 1)
+"""Returns what the series of a reading depends on: its channel and its part."""
+
+
+class _Part(NamedTuple):
+    """Consecutive readings of one family: texts `start` to `stop`, or the state at `place`."""
+
+    family: Head
+    start: int
+    stop: int
+    place: int = -1
+    code_line: str = ""
+
+
+class _Plan(NamedTuple):
+    """How readings of this layout are written.
+
+    `numbers` holds the place among the readings, the factor and the line of each number, `texts`
+    the places of the texts, which are labels of the device.
+    """
+
+    layout: list[tuple[Channel, str]]
+    numbers: list[tuple[int, float, str]]
+    parts: list[_Part]
+    texts: list[int]
+
+
+class Prepared:
+    """The prepared lines of the charger `name`."""
+
+    def __init__(self, name: str) -> None:
+        self._charger = escaped(name)
+        self._single = [
+            (head, self._line(*_series(head)))
+            for head in (UP, LAST_SUCCESS, SNAPSHOT_AGE, LAST_DURATION, POLLS)
+        ]
+        self._failures: tuple[Mapping[str, int] | None, str] = (None, "")
+        self._plan = _Plan([], [], [], [])
+        self._states: dict[tuple[Channel, object], tuple[Head, str]] = {}
+        self._device: tuple[object, str] = (None, "")
+
+    def add_stats(self, lines: Lines, stats: PollStats, age: float | None) -> None:
+        """Add the statistics of the charger's polls."""
+        values = (stats.up, stats.last_success, age, stats.last_duration, stats.polls)
+        for (head, line), value in zip(self._single, values, strict=True):
+            if value is not None:
+                lines[head].append(f"{line}{number(value)}\n")
+        failures, text = self._failures
+        if failures is not stats.failures:
+            text = "".join(
+                f"{self._line(*_series(FAILURES, 'reason', reason))}"
+                f"{number(stats.failures.get(reason, 0))}\n"
+                for reason in REASONS
+            )
+            self._failures = stats.failures, text
+        lines[FAILURES].append(text)
+        for key, count in sorted(stats.decode_failures.items()):
+            line = self._line(*_series(DECODE_FAILURES, "key", key))
+            lines[DECODE_FAILURES].append(f"{line}{number(count)}\n")
+
+    def add_readings(self, lines: Lines, view: ChargerView) -> None:
+        """Add the readings, and the identity of the device that answered last.
+
+        The identity stays while the device does not answer.
+        """
+        snapshot = view.snapshot
+        readings = snapshot.readings if snapshot else ()
+        plan = self._plan_of(readings)
+        texts = [
+            # A call of `number` costs as much as the text of most numbers.
+            f"{line}{amount!r}\n"
+            if -1e6 < (amount := readings[place].value * factor) < 1e6  # type: ignore[operator]
+            else f"{line}{number(amount)}\n"
+            for place, factor, line in plan.numbers
+        ]
+        for family, start, stop, place, code_line in plan.parts:
+            if place < 0:
+                lines[family] += texts[start:stop]
+            else:
+                self._add_state(lines, readings[place], family, code_line)
+        api = snapshot.api if snapshot else view.api
+        if api is None:
+            return
+        key = api, view.identity, [readings[place] for place in plan.texts]
+        if self._device[0] != key:
+            self._device = key, _device_line(view, api)
+        lines[DEVICE].append(self._device[1])
+
+    def _plan_of(self, readings: Sequence[Reading]) -> _Plan:
+        """Return the plan of these readings: the last one, if the series are the same."""
+        layout = list(map(_SERIES, readings))
+        if layout != self._plan.layout:
+            self._plan = self._planned(layout)
+        return self._plan
+
+    def _planned(self, layout: list[tuple[Channel, str]]) -> _Plan:
+        plan = _Plan(layout, [], [], [])
+        for place, (channel, label) in enumerate(layout):
+            count = len(plan.numbers)
+            if channel.kind is Kind.TEXT:
+                plan.texts.append(place)
+            elif channel.states is not None:
+                code, before, after = _code(channel)
+                plan.parts.append(_Part(code, 0, 0, place, self._line(before, after)))
+            else:
+                family = _family(channel)
+                line = self._line(*_series(family, channel.label, label))
+                plan.numbers.append((place, channel.unit.factor, line))
+                start = count
+                if plan.parts and plan.parts[-1].family is family:
+                    start = plan.parts.pop().start
+                plan.parts.append(_Part(family, start, count + 1))
+        return plan
+
+    def _line(self, before: str, after: str) -> str:
+        """Return a line of the charger up to its value."""
+        return f"{before}{self._charger}{after} "
+
+    def _add_state(self, lines: Lines, state: Reading, code: Head, code_line: str) -> None:
+        channel, _label, present, number_of_state = state
+        found = self._states.get((channel, present))
+        if found is None:
+            family, pieces = _state_set(channel, str(present))
+            found = self._states[channel, present] = family, self._charger.join(pieces)
+        family, text = found
+        lines[family].append(text)
+        lines[code].append(f"{code_line}{number_of_state:.1f}\n")
+
+
+def _device_line(view: ChargerView, api: int) -> str:
+    labels = dict.fromkeys(DEVICE_LABELS, "")
+    for channel, _label, value, _code in view.readings:
+        if channel.kind is Kind.TEXT:
+            labels[channel.label] = str(value)
+    return f"{series(DEVICE.name, {'charger': view.name, **labels, 'api': str(api)})} 1.0\n"
+
+
+@cache
+def _series(family: Head, label: str = "", text: str = "") -> tuple[str, str]:
+    """Return the text of a series before and after the charger's name."""
+    name = f"{family.name}_total" if family.kind == "counter" else family.name
+    labels = {"charger": _NAME} | ({label: text} if label else {})
+    before, after = series(name, labels).split(_NAME)
+    return before, after
+
+
+@cache
+def _family(channel: Channel) -> Head:
+    kind = "counter" if channel.kind is Kind.COUNTER else "gauge"
+    return Head(channel.metric, channel.help, kind)
+
+
+@cache
+def _code(channel: Channel) -> tuple[Head, str, str]:
+    """Return the family of a state's code, and its series before and after the charger's name."""
+    help_text = f"{channel.help[:-1]} (numeric code)."
+    family = Head(f"goe_{channel.name}_code", help_text)
+    return family, *_series(family)
+
+
+@cache
+def _state_set(channel: Channel, present: str) -> tuple[Head, list[str]]:
+    """Return a state's family, and its lines, split where the charger's name belongs.
+
+    A state has one sample per name, 1 for the present one and 0 for the others; a reason has only
+    the sample of the present one.
+    """
+    assert channel.states is not None
+    family = _family(channel)
+    states = (present,) if channel.kind is Kind.REASON else channel.states.names
+    text = "".join(
+        f"{_NAME.join(_series(family, channel.label, state))} {float(state == present)}\n"
+        for state in states
+    )
+    return family, text.split(_NAME)
