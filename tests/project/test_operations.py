@@ -7,6 +7,7 @@ neither the machine nor a library's version matters; `pytest --update-golden` re
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from goe_exporter.polling.poller import Poller
 from goe_exporter.polling.slow_rows import keys_of
 from goe_exporter.prometheus import exposition
 from goe_exporter.prometheus.exposition import render_readings
+from goe_exporter.transport.loop import Loop
 
 RECORDED = GOLDEN / "operations.json"
 OURS = str(Path(goe_exporter.__file__).parent)
@@ -99,6 +101,32 @@ def test_request(speak: Callable[..., Speaker], update_golden: bool) -> None:
     client = Client(speak(head.encode() + body).address)
     keys = keys_of(channel for channel in CHANNELS if not channel.slow)
     check("request", calls(lambda: client.status(keys)), update_golden)
+
+
+def test_request_in_the_loop(speak: Callable[..., Speaker], update_golden: bool) -> None:
+    """Calls of the same in the polling loop, which makes nearly all requests of a fleet."""
+    body = json.dumps(status_of(FIXTURE)).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    client = Client(speak(head.encode() + body).address)
+    keys = keys_of(channel for channel in CHANNELS if not channel.slow)
+    loop = Loop()
+
+    def status() -> None:
+        found: list[object] = []
+        exchange = client.begin(keys)
+        assert exchange is not None
+        loop.run(exchange, lambda *result: found.append(result))
+        while not found:
+            loop.turn(math.inf)
+
+    counted = calls(status)
+    loop.close()
+    # How many turns it takes depends on the other side.
+    turns = {"loop.Loop.turn", "loop.Loop._wait"}
+    for name in list(counted):
+        if name.split(" ")[0] in turns:
+            del counted[name]
+    check("request in the loop", counted, update_golden)
 
 
 def test_render(update_golden: bool) -> None:
