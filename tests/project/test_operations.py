@@ -25,8 +25,8 @@ from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
 from goe_exporter.polling.poller import Poller
 from goe_exporter.polling.slow_rows import keys_of
-from goe_exporter.prometheus import exposition
-from goe_exporter.prometheus.exposition import render_readings
+from goe_exporter.prometheus import prepared
+from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.transport.loop import Loop
 
 RECORDED = GOLDEN / "operations.json"
@@ -129,21 +129,26 @@ def test_request_in_the_loop(speak: Callable[..., Speaker], update_golden: bool)
     check("request in the loop", counted, update_golden)
 
 
+def rendering() -> Counts:
+    """Return the calls of a rendering of chargers whose lines are prepared."""
+    shown = [view(FIXTURE, name) for name in CHARGERS]
+    endpoint = Exposition(lambda: shown)
+    endpoint.render()
+    return calls(endpoint.render)
+
+
 def test_render(update_golden: bool) -> None:
     """Calls of rendering chargers for a scrape."""
-    shown = [view(FIXTURE, name) for name in CHARGERS]
-    check("render", calls(lambda: render_readings(shown)), update_golden)
+    check("render", rendering(), update_golden)
 
 
 def test_a_further_call_per_reading_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     """The margin is below one more call per reading, and the message names it."""
-    number = exposition.number
-    code = compile("def checked(value): return number(value)", f"{OURS}/prometheus.py", "exec")
-    names: dict[str, Callable[[float], str]] = {"number": number}
+    code = compile("def checked(reading): return series(reading)", f"{OURS}/prometheus.py", "exec")
+    names: dict[str, Callable[[object], object]] = {"series": prepared._SERIES}
     exec(code, names)
-    monkeypatch.setattr(exposition, "number", names["checked"])
-    shown = [view(FIXTURE, name) for name in CHARGERS]
+    monkeypatch.setattr(prepared, "_SERIES", names["checked"])
     with pytest.raises(
         AssertionError, match=r"(?s)render: .*0 → \d+  prometheus\.checked\n.*golden"
     ):
-        check("render", calls(lambda: render_readings(shown)), update=False)
+        check("render", rendering(), update=False)
