@@ -20,8 +20,6 @@ from goe_exporter.channels.decode import decode
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
-from goe_exporter.errors import UsageError
-from goe_exporter.http_server.server import Server
 from goe_exporter.polling.poller import Poller
 from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.polling.view import ChargerView, PollStats
@@ -440,49 +438,3 @@ def test_clients_cost_the_charger_nothing(simulator: Simulator) -> None:
     assert stats.polls <= seconds / 0.1 + 1
     assert stats.failures == {}
     assert box.max_concurrent == 1
-
-
-# Listen address
-
-
-def test_port_in_use() -> None:
-    """A port in use is a `UsageError` that names the address."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(UsageError) as caught:
-            Server("127.0.0.1", port)
-    assert f"127.0.0.1:{port}" in str(caught.value)
-    assert "in use" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
-def test_foreign_address(host: str) -> None:
-    """An address of another host is a `UsageError` that names the address."""
-    with pytest.raises(UsageError, match=f"{host}:0"):
-        Server(host, 0)
-
-
-@pytest.mark.parametrize(
-    ("host", "url"), [("127.0.0.1", "http://127.0.0.1"), ("::1", "http://[::1]")]
-)
-def test_url(host: str, url: str) -> None:
-    """The URL holds the host and the actual port."""
-    try:
-        server = Server(host, 0)
-    except UsageError as error:
-        pytest.skip(f"no IPv6 here: {error}")
-    assert server.url == f"{url}:{server.port}/"
-    server._socket.close()
-
-
-def test_all_interfaces() -> None:
-    """An empty host listens on IPv4 and IPv6, and the URL names localhost."""
-    server = Server("", 0)
-    assert server.url == f"http://localhost:{server.port}/"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS):
-        pass
-    if socket.has_dualstack_ipv6():
-        with socket.create_connection(("::1", server.port), timeout=PATIENCE_SECONDS):
-            pass
-    server._socket.close()
