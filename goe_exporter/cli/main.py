@@ -112,7 +112,8 @@ def _run() -> int:
         _report(error.format_message())
         status = error.exit_code
     except GoeExporterError as error:
-        _report(str(error))
+        for line in error.lines:
+            _report(line)
         status = error.exit_status
     except (click.Abort, KeyboardInterrupt):
         status = 130

@@ -25,7 +25,7 @@ from goe_exporter.charger import write
 from goe_exporter.charger.connection import Connection, connection
 from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.cli import options
-from goe_exporter.config import strict_yaml
+from goe_exporter.config import strict_yaml, yaml_file
 from goe_exporter.config import values as grammar
 from goe_exporter.errors import ConfigError, GoeExporterError, UsageError
 from goe_exporter.http_server import auth
@@ -64,11 +64,12 @@ def _without_certificates() -> Iterator[None]:
 
 
 def _says(error: ConfigError) -> None:
-    """Assert that an error is one printable line without secrets."""
-    text = str(error)
-    assert text.isprintable(), text
-    assert len(text) < 3000, len(text)
-    assert SECRET not in text, text
+    """Assert that an error is a few printable lines without secrets."""
+    assert 1 <= len(error.lines) <= 21, len(error.lines)
+    for line in error.lines:
+        assert line.isprintable(), line
+        assert len(line) < 3000, len(line)
+        assert SECRET not in line, line
 
 
 def _write(data: bytes) -> None:
@@ -91,7 +92,7 @@ def web_config_file(data: bytes) -> None:
     """The same for TLS and passwords, whose secrets no error repeats."""
     _write(data)
     try:
-        found = strict_yaml.validated(WebConfig, strict_yaml.document(_FILE), _FILE)
+        found = strict_yaml.validated(WebConfig, *yaml_file.read(_FILE))
         _usable_web(found)
     except ConfigError as error:
         _says(error)
