@@ -12,6 +12,7 @@ import tempfile
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote, urljoin, urlsplit
 
 import bcrypt
 import click
@@ -299,6 +300,13 @@ def _listens(text: str) -> None:
     host.encode("idna")
 
 
+def _is_path(path: str) -> None:
+    """Assert that a path is itself for every client and proxy, and for Starlette's routes."""
+    assert path == urljoin("http://a/", path).removeprefix("http://a")
+    assert quote(path) == path
+    assert not path.endswith("/")
+
+
 _ARGUMENTS: tuple[Callable[[str], object], ...] = (
     lambda text: _usable_host(connection(text)),
     lambda text: _within(grammar.interval(text), 1, 86_400),
@@ -306,6 +314,9 @@ _ARGUMENTS: tuple[Callable[[str], object], ...] = (
     lambda text: _within(grammar.size(text), 1024 * 1024, 2**50),
     _listens,
     grammar.host,
+    lambda text: _is_path(grammar.path(text)),
+    lambda text: _is_path(f"{grammar.path_prefix(text)}/x"),
+    lambda text: _is_path(f"{urlsplit(grammar.external_url(text)).path}/x"),
     lambda text: writable.find(CHANNELS, text),
     lambda text: _within(options.FiniteRange(1, 1000).convert(text, None, None), 1, 1000),
 )
