@@ -112,8 +112,8 @@ def _config(numbers: Iterable[int]) -> str:
 
 def _serve(config: Path, port: int) -> list[str]:
     return [
-        *(sys.executable, "-m", "goe_exporter.cli", "serve", "--config", str(config)),
-        *("--web.listen-address", f"127.0.0.1:{port}", "--log-level", "warning"),
+        *(sys.executable, "-m", "goe_exporter.cli", "serve", "--config.file", str(config)),
+        *("--web.listen-address", f"127.0.0.1:{port}", "--log.level", "warning"),
     ]
 
 

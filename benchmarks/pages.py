@@ -74,7 +74,7 @@ def _exporter(simulator: Simulator) -> Iterator[_Exporter]:
     box = simulator.add(charger)
     command = [
         *(sys.executable, "-m", "goe_exporter.cli", "serve", f"garage={box.address}"),
-        *("--refresh-interval", f"{INTERVAL_SECONDS}s", "--log-level", "warning"),
+        *("--refresh-interval", f"{INTERVAL_SECONDS}s", "--log.level", "warning"),
         *("--web.listen-address", f"127.0.0.1:{PORT}"),
     ]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:

@@ -62,7 +62,7 @@ def _cpu_of(arguments: tuple[str, ...]) -> float:
 
 def _memory(host: str) -> tuple[str, str, str]:
     command = [
-        *(sys.executable, "-m", "goe_exporter.cli", "serve", host, "--log-level", "warning"),
+        *(sys.executable, "-m", "goe_exporter.cli", "serve", host, "--log.level", "warning"),
         *("--web.listen-address", f"127.0.0.1:{PORT}"),
         *("--refresh-interval", f"{INTERVAL_SECONDS}s"),
     ]

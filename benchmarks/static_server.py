@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from urllib.parse import urlsplit
 
 from benchmarks import chargers
 from goe_exporter.http_server.server import Server
@@ -24,8 +25,8 @@ def main(count: int) -> None:
         views = chargers.fleet(poller.view(), count)
     own = partial(polling, Scheduler(()))
     exposition = Exposition(lambda: views, [own, process_metrics()])
-    server = Server("127.0.0.1", 0)
-    print(server.port, flush=True)
+    server = Server([("127.0.0.1", 0)])
+    print(urlsplit(server.urls[0]).port, flush=True)
     server.run(application(lambda: views, exposition, History()))
 
 

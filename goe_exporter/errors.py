@@ -27,9 +27,17 @@ REASONS = (
 
 
 class GoeExporterError(Exception):
-    """Base of all errors shown to a user, as one line without a traceback."""
+    """Base of all errors shown to a user, without a traceback.
+
+    `lines` are shown on the terminal; the text, which is for the log, has them all in one line.
+    """
 
     exit_status = 1
+
+    def __init__(self, *lines: str) -> None:
+        """Keep the lines, mostly one."""
+        super().__init__("; ".join(lines))
+        self.lines = lines
 
 
 class TransportError(GoeExporterError):
@@ -62,7 +70,7 @@ class UsageError(GoeExporterError):
 
 
 class ConfigError(UsageError):
-    """A configuration is invalid; the text names the place and what is allowed there."""
+    """A configuration is invalid; each line names a place and what is allowed there."""
 
 
 class UnreadableError(ValueError):

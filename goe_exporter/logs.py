@@ -228,7 +228,7 @@ def coloured(stream: TextIO) -> bool:
 
 
 def configure(log_format: LogFormat, level: str) -> None:
-    """Send all events of `level` ("debug", "info", "warning") and above to stderr.
+    """Send all events of `level` ("debug", "info", "warn", "error") and above to stderr.
 
     The web server logs errors only: with a line per bad request, a client could fill the disk.
     Python's warnings and asyncio's errors are formatted like all other events.

@@ -12,7 +12,7 @@ from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.connection import Connection, charger_name
 from goe_exporter.config import values
 from goe_exporter.config.quoting import shape, shown
-from goe_exporter.config.strict_yaml import Strict
+from goe_exporter.config.strict_yaml import Strict, usable
 from goe_exporter.config.values import read_token
 
 CARDS = 10
@@ -43,42 +43,51 @@ def _serial(value: object) -> str:
 def _labels(labels: dict[str, str]) -> dict[str, str]:
     if len(labels) > MAX_LABELS:
         raise ValueError(f"must have at most {MAX_LABELS} labels, not {len(labels)}")
-    for name, value in labels.items():
-        if not _LABEL_NAME.fullmatch(name):
-            raise ValueError(
-                "a label name must have up to 63 letters, digits and _, and begin with a"
-                f" letter, not {shown(name)}"
-            )
-        if name.removesuffix("_code") in _RESERVED:
-            raise ValueError(f"the label name {name!r} is reserved")
-        if not value.strip():
-            raise ValueError(f"the label {name} must not be blank")
-        if len(value) > MAX_LABEL_CHARACTERS:
-            raise ValueError(
-                f"the label {name} must have at most {MAX_LABEL_CHARACTERS} characters, not"
-                f" {len(value)}"
-            )
     return labels
 
 
+def _label_name(name: str) -> str:
+    if not _LABEL_NAME.fullmatch(name):
+        raise ValueError(
+            "a label name must have up to 63 letters, digits and _, and begin with a letter,"
+            f" not {shown(name)}"
+        )
+    if name.removesuffix("_code") in _RESERVED:
+        raise ValueError("this label name is reserved")
+    return name
+
+
+def _label_value(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be blank")
+    if len(value) > MAX_LABEL_CHARACTERS:
+        raise ValueError(f"must have at most {MAX_LABEL_CHARACTERS} characters, not {len(value)}")
+    return value
+
+
 def _cards(cards: object) -> object:
-    """Return the names of cards by number; raises `ValueError`."""
     if not isinstance(cards, Mapping):
         raise ValueError(f"must be a mapping such as {{1: Anna}}, not {shape(cards)}")  # noqa: TRY004, pydantic's
-    for card, name in cards.items():
-        number = str(card) if type(card) in (int, str) else ""
-        if number not in _CARD_NUMBERS:
-            raise ValueError(f"a card number must be 1 to {CARDS}, not {shown(card)}")
-        if not isinstance(name, str):
-            raise ValueError(f"{number}: must be text, not {shown(name)}")  # noqa: TRY004, pydantic's
-        if not name.strip() or len(name) > MAX_LABEL_CHARACTERS:
-            raise ValueError(
-                f"{number}: must be 1 to {MAX_LABEL_CHARACTERS} characters, not {shown(name)}"
-            )
-    return {str(card): name for card, name in cards.items()}
+    return cards
 
 
-CardNames = Annotated[dict[str, str], BeforeValidator(_cards)]
+def _card_number(card: object) -> str:
+    number = str(card) if type(card) in (int, str) else ""
+    if number not in _CARD_NUMBERS:
+        raise ValueError(f"a card number must be 1 to {CARDS}, not {shown(card)}")
+    return number
+
+
+def _card_name(name: str) -> str:
+    if not name.strip() or len(name) > MAX_LABEL_CHARACTERS:
+        raise ValueError(f"must be 1 to {MAX_LABEL_CHARACTERS} characters, not {shown(name)}")
+    return name
+
+
+CardNames = Annotated[
+    dict[Annotated[str, BeforeValidator(_card_number)], Annotated[str, AfterValidator(_card_name)]],
+    BeforeValidator(_cards),
+]
 """The names of RFID cards by number, "1" to "10"."""
 
 
@@ -94,9 +103,15 @@ class ChargerConfig(Strict):
     host: Annotated[str, BeforeValidator(values.host)]
     api: Annotated[Literal["auto", "1", "2"], BeforeValidator(_api)] = "auto"
     refresh_interval: Annotated[float, BeforeValidator(values.interval)] | None = None
-    token_file: str | None = Field(default=None, repr=False)
+    token_file: Annotated[str | None, usable(read_token)] = Field(default=None, repr=False)
     serial: Annotated[str, BeforeValidator(_serial)] = ""
-    labels: Annotated[dict[str, str], AfterValidator(_labels)] = Field(default_factory=dict)
+    labels: Annotated[
+        dict[
+            Annotated[str, AfterValidator(_label_name)],
+            Annotated[str, AfterValidator(_label_value)],
+        ],
+        AfterValidator(_labels),
+    ] = Field(default_factory=dict)
 
     def connection(self, environment_proxies: bool = False) -> Connection:
         """Return how the charger is reached; raises `ConfigError` for its token file."""

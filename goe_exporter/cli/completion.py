@@ -15,7 +15,7 @@ from goe_exporter.errors import GoeExporterError
 def chargers(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Return the names of the chargers in the file of --config; none if it cannot be read."""
+    """Return the names of the chargers in the file of --config.file; none if it cannot be read."""
     config_file = context.params.get("config_file")
     if not config_file:
         return []

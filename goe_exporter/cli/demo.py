@@ -12,8 +12,7 @@ import click
 from goe_exporter import logs, simulator
 from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.cli import options
-from goe_exporter.cli.options import FiniteRange, option, parsed
-from goe_exporter.config import values
+from goe_exporter.cli.options import FiniteRange, option
 from goe_exporter.errors import UsageError
 from goe_exporter.http_server.server import Server
 from goe_exporter.service.config import RunConfig
@@ -28,11 +27,7 @@ FILES_PER_CHARGER, OTHER_FILES = 3, 100
 
 
 @click.command("demo")
-@option(
-    "--web.listen-address", "listen", command="demo", metavar="ADDR:PORT",
-    default="127.0.0.1:10332", show_default=True, callback=parsed(values.listen_address),
-    help="Loopback address to listen on.",
-)  # fmt: skip
+@options.listen_addresses("Loopback address to listen on", "127.0.0.1:10332", command="demo")
 @option("--chargers", "number", command="demo", metavar="NUMBER", type=click.IntRange(1, 1000),
         default=3, show_default=True, help="Number of simulated chargers.")  # fmt: skip
 @option("--speed", command="demo", type=FiniteRange(1, 1000), default=5, show_default=True,
@@ -40,26 +35,31 @@ FILES_PER_CHARGER, OTHER_FILES = 3, 100
 @options.log_format
 @options.log_level
 def command(
-    listen: tuple[str, int], number: int, speed: float, log_format: Any, log_level: str
+    listen: tuple[tuple[str, int], ...],
+    number: int,
+    speed: float,
+    log_format: Any,
+    log_level: str,
 ) -> None:
     """Run the exporter on simulated chargers.
 
     At first, one of the three charges, one is full and one has an error; then cars come and go. At
     the default speed, the charts show a simulated hour after 12 minutes.
     """
-    if not _on_loopback(listen[0]):
+    if not all(_on_loopback(host) for host, _port in listen):
         raise UsageError("--web.listen-address: must be a loopback address")
     set_limits()
     _check_files(number)
     logs.configure(log_format, log_level)
-    server = Server(*listen)
+    server = Server(listen)
+    url = server.urls[0]
     with simulator.Simulator(speed=speed) as network:
         config = RunConfig(_added(network, number), max(1.0, number / POLLS_PER_SECOND))
         address = network.boxes[0].address
         which = f" (the first of {number})" if number > 1 else ""
         click.echo(f"Simulated charger:  http://{address}/api/status?filter=car,nrg{which}")
-        click.echo(f"Page:               {server.url}")
-        click.echo(f"Metrics:            {server.url}metrics")
+        click.echo(f"Page:               {url}")
+        click.echo(f"Metrics:            {url}metrics")
         click.echo("Press Ctrl-C to stop.")
         sys.stdout.flush()
         # Every poll has a row, so that the charts show fast motion in detail.

@@ -31,6 +31,14 @@ COMMANDS = {
 }
 """Each command's module in this package, and the first line of its help."""
 
+FORMER_NAMES = {
+    "config": "config.file",
+    "log-format": "log.format",
+    "log-level": "log.level",
+    "warning": "warn",
+}
+"""Former names of options, and of the value of one, which are still accepted."""
+
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 success, 1 failure, 2 wrong usage, 130 interrupted."""
@@ -82,7 +90,11 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     summaries=COMMANDS,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "token_normalize_func": lambda name: FORMER_NAMES.get(name, name),
+    },
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def command() -> None:
@@ -100,7 +112,8 @@ def _run() -> int:
         _report(error.format_message())
         status = error.exit_code
     except GoeExporterError as error:
-        _report(str(error))
+        for line in error.lines:
+            _report(line)
         status = error.exit_status
     except (click.Abort, KeyboardInterrupt):
         status = 130

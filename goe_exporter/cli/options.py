@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from goe_exporter.config import values
+from goe_exporter.web import paths
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -33,11 +35,25 @@ class FiniteRange(click.FloatRange):
 
 
 class _Option(click.Option):
-    """An option whose help shows `shown_default`, where the default is no value of the option."""
+    """An option whose help shows `shown_default`, where the default is no value of the option.
 
-    def __init__(self, *arguments: Any, shown_default: str = "", **attributes: Any) -> None:
+    It can also be set by `former_variable`, which the help does not show.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        shown_default: str = "",
+        former_variable: str = "",
+        **attributes: Any,
+    ) -> None:
         super().__init__(*arguments, **attributes)
         self.shown_default = shown_default
+        self.former_variable = former_variable
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """Return the value of the variable, else of the former one."""
+        return super().resolve_envvar_value(ctx) or os.environ.get(self.former_variable) or None
 
     def get_help_extra(self, ctx: click.Context) -> Any:
         """Return what the help shows after the text."""
@@ -72,17 +88,53 @@ def option(*names: str, command: str = "", **attributes: Any) -> Callable[[Comma
 
 
 def parsed(parser: Callable[[object], Any]) -> Callable[..., Any]:
-    """Return a click callback that parses an option's value; `parser` raises `ValueError`."""
+    """Return a click callback that parses an option's value; `parser` raises `ValueError`.
 
-    def callback(_context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    The value of a repeatable option is a tuple, whose parts are parsed.
+    """
+
+    def callback(
+        _context: click.Context, parameter: click.Parameter, value: str | tuple[str, ...] | None
+    ) -> Any:
         if value is None:
             return None
         try:
-            return parser(value)
+            return tuple(map(parser, value)) if isinstance(value, tuple) else parser(value)
         except ValueError as error:
             raise click.UsageError(f"{parameter.opts[0]}: {error}") from None
 
     return callback
+
+
+def config_file(purpose: str, *, required: bool = False) -> Callable[[Command], Command]:
+    """Return the option for the configuration file, with its help."""
+    return option(
+        "--config.file", "config_file", metavar="FILE", required=required, help=purpose,
+        former_variable="GOE_EXPORTER_CONFIG",
+    )  # fmt: skip
+
+
+def listen_addresses(
+    purpose: str, default: str = "", *, command: str = ""
+) -> Callable[[Command], Command]:
+    """Return the option for the addresses of the web server: a tuple of (host, port)."""
+    return option(
+        "--web.listen-address", "listen", command=command, metavar="ADDR:PORT", multiple=True,
+        default=[default] if default else [], shown_default=default or "no web server",
+        callback=_distinct, help=f"{purpose}; repeatable.",
+    )  # fmt: skip
+
+
+def _distinct(
+    context: click.Context, parameter: click.Parameter, value: tuple[str, ...]
+) -> tuple[tuple[str, int], ...]:
+    addresses: tuple[tuple[str, int], ...] = parsed(values.listen_address)(
+        context, parameter, value
+    )
+    for index, (_host, port) in enumerate(addresses):
+        if port and addresses.index(addresses[index]) < index:
+            raise click.UsageError(f"{parameter.opts[0]}: {value[index]} is given twice")
+    return addresses
 
 
 api = option(
@@ -106,12 +158,26 @@ open_health = option(
     is_flag=True,
     help="Serve the health endpoints without authentication.",
 )
+telemetry_path = option(
+    "--web.telemetry-path", "telemetry_path", metavar="PATH",
+    callback=parsed(lambda text: paths.telemetry_path(values.path(text))),
+    help="Path of the metrics.", shown_default=paths.METRICS,
+)  # fmt: skip
+external_url = option(
+    "--web.external-url", "external_url", metavar="URL", callback=parsed(values.external_url),
+    help="URL under which the exporter is reached, such as that of a reverse proxy.",
+)  # fmt: skip
+route_prefix = option(
+    "--web.route-prefix", "route_prefix", metavar="PATH", callback=parsed(values.path_prefix),
+    help="Prefix of all paths; / behind a proxy that removes the path of the external URL.",
+    shown_default="path of --web.external-url",
+)  # fmt: skip
 log_format = option(
-    "--log-format", type=click.Choice(["logfmt", "json"]), default="logfmt", show_default=True,
-    help="Format of log lines.",
+    "--log.format", "log_format", type=click.Choice(["logfmt", "json"]), default="logfmt",
+    show_default=True, help="Format of log lines.",
 )  # fmt: skip
 log_level = option(
-    "--log-level", type=click.Choice(["debug", "info", "warning"]), default="info",
-    show_default=True, help="Minimum log level.",
+    "--log.level", "log_level", type=click.Choice(["debug", "info", "warn", "error"]),
+    default="info", show_default=True, help="Minimum log level.",
 )  # fmt: skip
 hosts = click.argument("hosts", nargs=-1, metavar="[NAME=]HOST...", envvar="GOE_EXPORTER_HOSTS")

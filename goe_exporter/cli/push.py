@@ -9,26 +9,24 @@ import click
 from goe_exporter import logs
 from goe_exporter.charger.client import Api
 from goe_exporter.cli import options
-from goe_exporter.cli.options import option, parsed
 from goe_exporter.cli.run_config import run_config
-from goe_exporter.config import values
 from goe_exporter.errors import UsageError
 from goe_exporter.http_server.web_config import WebSettings
 from goe_exporter.service.config import RunConfig, load
 from goe_exporter.service.service import Service
+from goe_exporter.web.paths import chosen
 
 
 @click.command("push")
 @options.hosts
-@option("--config", "config_file", metavar="FILE", required=True,
-        help="Configuration file (YAML) with an influxdb section.")  # fmt: skip
+@options.config_file("Configuration file (YAML) with an influxdb section.", required=True)
 @options.refresh_interval
 @options.api
 @options.token_file
-@option("--web.listen-address", "listen", metavar="ADDR:PORT",
-        callback=parsed(values.listen_address),
-        shown_default="no web server",
-        help="Address on which to serve metrics and health.")  # fmt: skip
+@options.listen_addresses("Address on which to serve metrics and health")
+@options.telemetry_path
+@options.external_url
+@options.route_prefix
 @options.web_config
 @options.open_health
 @options.log_format
@@ -39,7 +37,10 @@ def command(
     refresh_interval: float | None,
     api: Api,
     token_file: str | None,
-    listen: tuple[str, int] | None,
+    listen: tuple[tuple[str, int], ...],
+    telemetry_path: str | None,
+    external_url: str | None,
+    route_prefix: str | None,
     web_config: str | None,
     open_health: bool,
     log_format: Any,
@@ -57,15 +58,22 @@ def command(
             raise UsageError(f"{config_file} has no influxdb section")
         return run_config(config, hosts, api, token_file, refresh_interval)
 
-    if listen is None and (web_config is not None or open_health):
-        option = "--web.open-health" if web_config is None else "--web.config.file"
-        raise UsageError(f"{option} requires --web.listen-address")
+    for option, value in (
+        ("--web.config.file", web_config),
+        ("--web.open-health", open_health or None),
+        ("--web.telemetry-path", telemetry_path),
+        ("--web.external-url", external_url),
+        ("--web.route-prefix", route_prefix),
+    ):
+        if value is not None and not listen:
+            raise UsageError(f"{option} requires --web.listen-address")
     first = loaded()
+    paths = chosen(external_url, route_prefix, telemetry_path)
     server = None
-    if listen is not None:
+    if listen:
         # Imported here: without a web server the agent needs 9 MB less memory.
         from goe_exporter.service.web import open_server  # noqa: PLC0415
 
-        server = open_server(listen, WebSettings(web_config), open_health=open_health)
+        server = open_server(listen, WebSettings(web_config), paths, open_health=open_health)
     logs.configure(log_format, log_level)
-    Service(first, loaded, server).run()
+    Service(first, loaded, server, paths=paths).run()

@@ -24,8 +24,7 @@ MAX_POLLS = 5
 
 @click.command("read")
 @click.argument("hosts", nargs=-1, metavar="[NAME=]HOST...", shell_complete=completion.chargers)
-@option("--config", "config_file", metavar="FILE",
-        help="Configuration file (YAML) with chargers.")  # fmt: skip
+@options.config_file("Configuration file (YAML) with chargers.")
 @options.api
 @options.token_file
 @option(
@@ -37,8 +36,8 @@ def command(
 ) -> None:
     """Poll chargers once and print their readings.
 
-    With --config, HOST may also be the name of a charger in the configuration; without any HOST,
-    all of them are read. JSON is an object for a single HOST, else a list under "chargers".
+    With --config.file, HOST may also be the name of a charger in the configuration; without any
+    HOST, all of them are read. JSON is an object for a single HOST, else a list under "chargers".
     """
     chargers = chosen(hosts, config_file, api, token_file)
     pollers = [_poller(each) for each in chargers]

@@ -28,7 +28,7 @@ def run_config(
         ),
     )
     if not chargers:
-        raise UsageError("no charger: give [NAME=]HOST, or --config FILE with chargers")
+        raise UsageError("no charger: give [NAME=]HOST, or --config.file FILE with chargers")
     check_names(chargers, "chargers")
     return RunConfig(
         chargers,

@@ -48,7 +48,7 @@ def chosen(
     if found and not elsewhere:
         _check_options(api, token_file)
     if not found:
-        raise UsageError("no charger: give [NAME=]HOST, or --config FILE with chargers")
+        raise UsageError("no charger: give [NAME=]HOST, or --config.file FILE with chargers")
     names = [each.connection.name for each in found]
     for name in names:
         if names.count(name) > 1:
@@ -86,4 +86,4 @@ def _matching(chargers: Sequence[ChargerConfig], text: str) -> list[ChargerConfi
 
 def _check_options(api: Api, token_file: str | None) -> None:
     if api != "auto" or token_file is not None:
-        raise UsageError("--config: --api and --token-file are not allowed with it")
+        raise UsageError("--config.file: --api and --token-file are not allowed with it")

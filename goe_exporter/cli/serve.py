@@ -18,11 +18,12 @@ from goe_exporter.service.config import Config, RunConfig, load
 from goe_exporter.service.service import Service
 from goe_exporter.service.web import open_server
 from goe_exporter.web.history import History
+from goe_exporter.web.paths import chosen
 
 
 @click.command("serve")
 @options.hosts
-@option("--config", "config_file", metavar="FILE", help="Configuration file (YAML).")
+@options.config_file("Configuration file (YAML).")
 @option("--config.check", "check", is_flag=True, help="Check the configuration and exit.")
 @options.refresh_interval
 @options.api
@@ -31,10 +32,10 @@ from goe_exporter.web.history import History
     "--environment-proxies", is_flag=True,
     help="Use the proxy set in HTTP_PROXY, HTTPS_PROXY and NO_PROXY.",
 )  # fmt: skip
-@option(
-    "--web.listen-address", "listen", metavar="ADDR:PORT", default=":10332", show_default=True,
-    callback=parsed(values.listen_address), help="Address on which to serve metrics and the page.",
-)  # fmt: skip
+@options.listen_addresses("Address on which to serve metrics and the page", ":10332")
+@options.telemetry_path
+@options.external_url
+@options.route_prefix
 @options.web_config
 @options.open_health
 @option(
@@ -57,7 +58,10 @@ def command(
     api: Api,
     token_file: str | None,
     environment_proxies: bool,
-    listen: tuple[str, int],
+    listen: tuple[tuple[str, int], ...],
+    telemetry_path: str | None,
+    external_url: str | None,
+    route_prefix: str | None,
     web_config: str | None,
     open_health: bool,
     max_connections: int,
@@ -87,5 +91,6 @@ def command(
         return
     logs.configure(log_format, log_level)
     limits = Limits(max_connections, request_timeout)
-    server = open_server(listen, web, limits, open_health=open_health)
-    Service(first, loaded, server, History()).run()
+    paths = chosen(external_url, route_prefix, telemetry_path)
+    server = open_server(listen, web, paths, limits, open_health=open_health)
+    Service(first, loaded, server, History(), paths).run()

@@ -22,8 +22,7 @@ from goe_exporter.cli.selection import configured
 @click.argument("value", shell_complete=completion.values)
 @options.api
 @options.token_file
-@option("--config", "config_file", metavar="FILE",
-        help="Configuration file; HOST is then a charger's name or host there.")  # fmt: skip
+@options.config_file("Configuration file; HOST is then a charger's name or host there.")
 @option("--dry-run", is_flag=True, help="Print the request without sending it.")
 def command(
     host: str, channel: str, value: str, api: Api, token_file: str | None,
@@ -36,7 +35,7 @@ def command(
     (forceState 1, accessConfiguration RFID). `goe-exporter channels` lists the writable channels
     and their values.
 
-    With --config, the charger is reached as the configuration says. If it has a serial there,
+    With --config.file, the charger is reached as the configuration says. If it has a serial there,
     another charger is never written to.
     """
     change = parse(find(CHANNELS, channel, api_v1.KEYS), value)

@@ -22,15 +22,16 @@ from goe_exporter.errors import UsageError
         help="Firmware version.", shown_default="a typical one of the model")  # fmt: skip
 @option("--speed", command="simulate", type=FiniteRange(0.01, 1000), default=1.0, show_default=True,
         help="Simulated seconds per second.")  # fmt: skip
-@option("--listen", command="simulate", metavar="ADDR:PORT", default="127.0.0.1:8080",
-        show_default=True, callback=parsed(values.listen_address),
+@option("--listen", command="simulate", metavar="ADDR:PORT", multiple=True,
+        default=["127.0.0.1:8080"], show_default=True, callback=parsed(values.listen_address),
         help="Address to listen on.")  # fmt: skip
 @option("--fault", command="simulate", metavar="NAME[=EVERY]",
         help="Fault of every request, or of every EVERYth request; `list` lists all.")  # fmt: skip
 @option("--no-story", command="simulate", is_flag=True,
         help="Plug in no car, so that the charger stays idle.")  # fmt: skip
 def command(
-    api: str, model: str, firmware: str | None, speed: float, listen: tuple[str, int],
+    api: str, model: str, firmware: str | None, speed: float,
+    listen: tuple[tuple[str, int], ...],
     fault: str | None, no_story: bool,
 ) -> None:  # fmt: skip
     """Run a simulated charger, to test any client."""
@@ -41,11 +42,13 @@ def command(
     fault_name, every = _fault(fault)
     if api == "2" and not simulator.MODELS[model].v2:
         raise UsageError(f"--api: must be 1 for {model}, which has no API v2")
+    if len(listen) != 1:
+        raise UsageError("--listen: must be given once, as a charger has one address")
     charger = simulator.Charger(model=model, firmware=firmware)
     story = None if no_story else simulator.story(charger)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     with simulator.Simulator(speed=speed) as chargers:
-        host, port = listen
+        [(host, port)] = listen
         try:
             box = chargers.add(charger, host or "0.0.0.0", port, api=api, story=story)  # noqa: S104
         except OSError as error:

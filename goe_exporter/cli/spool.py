@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from goe_exporter.cli.options import option
+from goe_exporter.cli.options import config_file, option
 from goe_exporter.cli.printable import printable
 from goe_exporter.cli.tables import progress
 from goe_exporter.durable.clock import utc
@@ -19,7 +19,7 @@ from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.influx.store import Store, contents
 from goe_exporter.service import config
 
-_config = option("--config", "config_file", metavar="FILE", required=True, help="Configuration.")
+_config = config_file("Configuration.", required=True)
 
 
 @click.group("spool")

@@ -12,6 +12,7 @@ import os
 import re
 import stat
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from goe_exporter.config.quoting import one_line, os_reason, shown
 from goe_exporter.errors import ConfigError, UsageError
@@ -37,6 +38,7 @@ _HOST = re.compile(
 _URL = re.compile(
     rf"https?://(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]+)){_PORT}(?:/[^\s?#@]*)?"
 )
+_PATH = re.compile(r"(?:/[\w~-][\w.~-]*)+", re.ASCII)
 _LISTEN = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]*)):(?P<port>[0-9]{1,5})")
 _LOGIN = re.compile(r"(?:\w+://)?[^:/]*:(?![/0-9]|$)[^:]*$")
 """`USER:PASSWORD` in the place of `HOST:PORT`."""
@@ -92,6 +94,31 @@ def url(text: object) -> str:
         "must be a URL such as http://HOST:PORT or https://HOST",
         "user and password have their own keys",
     ).rstrip("/")
+
+
+def path(text: object) -> str:
+    """Return the path of a URL, such as `/metrics`: segments without escapes, none empty."""
+    if not isinstance(text, str) or not _PATH.fullmatch(text):
+        raise ValueError(
+            "must be a path such as /goe/metrics, of letters, digits, -, ., _ and ~, not"
+            f" {shown(text)}"
+        )
+    return text
+
+
+def path_prefix(text: object) -> str:
+    """Return a path that others begin with, `""` for `/`; a trailing slash is removed."""
+    if text == "/":
+        return ""
+    return path(text.removesuffix("/") if isinstance(text, str) else text)
+
+
+def external_url(text: object) -> str:
+    """Return the URL under which readers reach a server, without a trailing slash."""
+    rule = "must be a URL such as https://example.org/goe"
+    found = _checked(_URL, text, rule, "user, password and query are not allowed").rstrip("/")
+    path_prefix(urlsplit(found).path or "/")
+    return found
 
 
 def listen_address(text: object) -> tuple[str, int]:

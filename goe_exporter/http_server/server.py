@@ -1,4 +1,4 @@
-"""The web server: its socket, TLS, and limits against slow, idle and hostile clients.
+"""The web server: its sockets, TLS, and limits against slow, idle and hostile clients.
 
 uvicorn speaks HTTP. This module adds an absolute deadline for the TLS handshake, for receiving a
 request and for sending the response, and a maximum number of connections: beyond it the
@@ -12,13 +12,14 @@ import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from goe_exporter.config.values import not_listening
+from goe_exporter.errors import UsageError
 from goe_exporter.http_server.auth import Authentication
 from goe_exporter.http_server.conformance import conforming
 from goe_exporter.http_server.connection import Listener, Protocol
@@ -54,36 +55,49 @@ class Limits(NamedTuple):
 
 
 class Server:
-    """The web server on `host`:`port`; port 0 picks a free one, an empty host is all interfaces.
+    """The web server on all of `addresses` (host, port), and one limit on their connections.
 
-    The constructor binds the socket, so a port in use is a `UsageError` before anything starts.
-    `settings` are checked for changes every second. `open_paths` need no password.
+    Port 0 picks a free one, an empty host is all interfaces. The constructor binds the sockets, so
+    a port in use is a `UsageError` before anything starts. `settings` are checked for changes every
+    second. `open_paths` need no password. The page is at `home`.
     """
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        addresses: Iterable[tuple[str, int]],
         settings: WebSettings | None = None,
         limits: Limits | None = None,
         *,
         open_paths: Collection[str] = (),
+        home: str = "/",
     ) -> None:
-        self._socket = _bind(host, port)
         self._settings = settings or WebSettings(None)
         self._limits = limits or Limits()
         self._open_paths = open_paths
+        self._home = home
         self._running: _Uvicorn | None = None
         self._stopping = False
-        self.host = host or "localhost"
-        self.port: int = self._socket.getsockname()[1]
+        self._sockets: list[tuple[str, socket.socket]] = []
+        try:
+            for host, port in addresses:
+                self._sockets.append((host or "localhost", _bind(host, port)))
+        except UsageError:
+            self.close()
+            raise
 
     @property
-    def url(self) -> str:
-        """The URL of the page."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+    def urls(self) -> list[str]:
+        """The URLs of the page, in the order of the addresses."""
         scheme = "http" if self._settings.tls is None else "https"
-        return f"{scheme}://{host}:{self.port}/"
+        return [
+            f"{scheme}://{f'[{host}]' if ':' in host else host}:{each.getsockname()[1]}{self._home}"
+            for host, each in self._sockets
+        ]
+
+    def close(self) -> None:
+        """Close the sockets of a server that does not run."""
+        for _host, each in self._sockets:
+            each.close()
 
     def run(self, app: ASGIApp) -> None:
         """Serve until `stop` is called; returns within about 2 s of it, whatever clients do."""
@@ -106,7 +120,7 @@ class Server:
         asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # type: ignore[attr-defined]
         self._running = _Uvicorn(config, self._settings, self._limits)
         self._running.should_exit = self._stopping
-        self._running.run(sockets=[self._socket])
+        self._running.run(sockets=[each for _host, each in self._sockets])
 
     def stop(self) -> None:
         """Stop serving, or do not start; safe to call in a signal handler."""

@@ -12,11 +12,11 @@ import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator
 
-from goe_exporter.config import strict_yaml
+from goe_exporter.config import strict_yaml, yaml_file
 from goe_exporter.config.strict_yaml import Strict
 from goe_exporter.config.values import seconds
 from goe_exporter.errors import ConfigError
@@ -48,14 +48,12 @@ def _text(value: object) -> object:
 
 
 class _Section(Strict):
-    @model_validator(mode="before")
+    @field_validator("*", mode="before")
     @classmethod
-    def _no_empty_values(cls, given: object) -> object:
+    def _no_empty_value(cls, given: object) -> object:
         """Reject a key without a value, which may be a limit on access that was never filled in."""
-        for name, field in cls.model_fields.items():
-            key = field.alias or name
-            if isinstance(given, dict) and given.get(key, "") is None:
-                raise ValueError(f"{key}: must not be empty; set it or remove it")
+        if given is None:
+            raise ValueError("must not be empty; set it or remove it")
         return given
 
 
@@ -74,12 +72,12 @@ class Headers(_Section):
     )
     transport_security: str = Field(default="", alias="Strict-Transport-Security")
 
-    @model_validator(mode="after")
-    def _one_line(self) -> Self:
-        for name, text in self.by_name().items():
-            if not (text.isascii() and text.isprintable()):
-                raise ValueError(f"{name}: must be one line of ASCII text")
-        return self
+    @field_validator("*")
+    @classmethod
+    def _one_line(cls, text: str) -> str:
+        if not (text.isascii() and text.isprintable()):
+            raise ValueError("must be one line of ASCII text")
+        return text
 
     def by_name(self) -> dict[str, str]:
         """Return the headers that are set."""
@@ -142,7 +140,7 @@ class WebSettings:
             _log.info("web configuration reloaded")
 
     def _load(self, path: str) -> None:
-        found = strict_yaml.validated(WebConfig, strict_yaml.document(path), path)
+        found = strict_yaml.validated(WebConfig, *yaml_file.read(path))
         section = found.tls_server_config
         self.tls = None if section is None else section.context(path)
         self.config = found

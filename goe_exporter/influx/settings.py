@@ -6,13 +6,13 @@ import os
 import re
 import ssl
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from goe_exporter.config import values
 from goe_exporter.config.quoting import one_line, shown
-from goe_exporter.config.strict_yaml import Strict
+from goe_exporter.config.strict_yaml import Strict, checks_files, usable
 from goe_exporter.config.values import read_token
 from goe_exporter.errors import ConfigError
 
@@ -29,6 +29,15 @@ def _tag_name(text: object) -> str:
     if not isinstance(text, str) or not text or text in ("charger", "serial") or text[0] == "_":
         raise ValueError(f"must be a tag name other than charger, serial and _*, not {shown(text)}")
     return text
+
+
+def _check_certificates(name: str) -> None:
+    try:
+        values.check_regular(name)
+        ssl.create_default_context(cafile=name)
+    except OSError as error:
+        reason = "it holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError(f"cannot use {one_line(name)}: {reason}") from error
 
 
 def _influx_variables(environment: Mapping[str, str]) -> dict[str, object]:
@@ -77,16 +86,16 @@ class InfluxSettings(Strict):
     api: Literal["v2", "v1"] = "v2"
     org: str = ""
     bucket: str = Field(min_length=1)
-    token_file: str | None = Field(default=None, repr=False)
+    token_file: Annotated[str | None, usable(read_token)] = Field(default=None, repr=False)
     token_env: str | None = Field(default=None, repr=False)
     username: Annotated[str, AfterValidator(_user)] = ""
-    password_file: str | None = Field(default=None, repr=False)
+    password_file: Annotated[str | None, usable(read_token)] = Field(default=None, repr=False)
     spool: str = Field(default="/var/lib/goe-exporter/spool", min_length=1)
     spool_limit: Annotated[int, BeforeValidator(values.size)] = 512 * 1024 * 1024
     batch: int = Field(default=5000, ge=1, le=5000)
     timeout: Annotated[float, BeforeValidator(values.timeout_seconds)] = 10.0
     verify_tls: bool = True
-    ca_file: str | None = None
+    ca_file: Annotated[str | None, usable(_check_certificates)] = None
     tags: dict[Annotated[str, BeforeValidator(_tag_name)], str] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -108,7 +117,7 @@ class InfluxSettings(Strict):
         if self.token_env is not None and not os.environ.get(self.token_env):
             # It may be the token itself, by mistake, which is not repeated.
             name = self.token_env if _VARIABLE.fullmatch(self.token_env) else "named there"
-            raise ConfigError(f"influxdb.token_env: the variable {name} is not set")
+            raise ConfigError(f"token_env: the variable {name} is not set")
         variable = self.token_env or "INFLUXDB_V2_TOKEN"
         token = os.environ.get(variable, "")
         if token and not (token.isascii() and token.isprintable()):
@@ -116,7 +125,7 @@ class InfluxSettings(Strict):
             raise ConfigError(f"the token in {name} must be one line of ASCII text")
         if self.username and not token:
             if not self.username.isascii() and self.api == "v2":
-                raise ConfigError("influxdb.username must be ASCII text")
+                raise ConfigError("username must be ASCII text")
             return ":".join(self.login())
         return token
 
@@ -125,17 +134,12 @@ class InfluxSettings(Strict):
         password = read_token(self.password_file) if self.password_file is not None else ""
         return self.username, password
 
-    def check(self, source: str) -> None:
-        """Raise `ConfigError` for secrets or certificates that cannot be used."""
-        self.token()
-        self.login()
-        try:
-            if self.ca_file is not None:
-                values.check_regular(self.ca_file)
-            ssl.create_default_context(cafile=self.ca_file)
-        except OSError as error:
-            reason = (
-                "it holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
-            )
-            file = one_line(str(self.ca_file))
-            raise ConfigError(f"{source}: influxdb.ca_file: cannot use {file}: {reason}") from error
+    @model_validator(mode="after")
+    def _usable(self, info: ValidationInfo) -> Self:
+        """Reject a token that cannot be used."""
+        if checks_files(info):
+            try:
+                self.token()
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
+        return self

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
 from goe_exporter.charger.settings import CardNames, ChargerConfig
-from goe_exporter.config import strict_yaml
+from goe_exporter.config import strict_yaml, yaml_file
+from goe_exporter.config.mistakes import Mistake
+from goe_exporter.config.quoting import shown
 from goe_exporter.config.strict_yaml import Strict
 from goe_exporter.config.values import interval
+from goe_exporter.config.yaml_file import NOWHERE, Places
 from goe_exporter.errors import ConfigError
 from goe_exporter.influx.settings import InfluxSettings
 
@@ -41,22 +44,13 @@ class RunConfig(NamedTuple):
 
 
 def load(path: str) -> Config:
-    """Load a configuration file; raises `ConfigError` with the file, the place and the rule."""
-    return parse(strict_yaml.document(path), path)
+    """Load a configuration file; raises `ConfigError` with the place and rule of each mistake."""
+    return parse(*yaml_file.read(path))
 
 
-def parse(document: object, source: str) -> Config:
+def parse(document: object, source: str, places: Places = NOWHERE) -> Config:
     """Return the configuration of a parsed document; raises `ConfigError` naming `source`."""
-    config = strict_yaml.validated(Config, document, source)
-    check_names(config.chargers, source)
-    for index, charger in enumerate(config.chargers):
-        try:
-            charger.connection()
-        except ConfigError as error:
-            raise ConfigError(f"{source}: chargers[{index}].token_file: {error}") from error
-    if config.influxdb is not None:
-        config.influxdb.check(source)
-    return config
+    return strict_yaml.validated(Config, document, source, places, _names_given_twice(document))
 
 
 def check_names(chargers: tuple[ChargerConfig, ...], source: str) -> None:
@@ -66,3 +60,15 @@ def check_names(chargers: tuple[ChargerConfig, ...], source: str) -> None:
         if charger.name in seen:
             raise ConfigError(f"{source}: duplicate charger name {charger.name!r}")
         seen.add(charger.name)
+
+
+def _names_given_twice(document: object) -> Iterator[Mistake]:
+    """Yield the names in a document that an earlier charger has, even if others are invalid."""
+    chargers = document.get("chargers") if isinstance(document, dict) else None
+    seen: set[str] = set()
+    for index, charger in enumerate(chargers if isinstance(chargers, list) else ()):
+        name = charger.get("name") if isinstance(charger, dict) else None
+        if isinstance(name, str) and name in seen:
+            yield Mistake(("chargers", index, "name"), f": duplicate charger name {shown(name)}")
+        elif isinstance(name, str):
+            seen.add(name)

@@ -26,6 +26,7 @@ from goe_exporter.service import reload, systemd
 from goe_exporter.service.config import RunConfig
 from goe_exporter.service.self_metrics import Reload
 from goe_exporter.web.history import History
+from goe_exporter.web.paths import AT_ROOT, Paths
 
 if TYPE_CHECKING:
     from goe_exporter.http_server.server import Server
@@ -48,7 +49,7 @@ _log = logger(__name__)
 class Service:
     """Runs what `config` describes; `reload` changes it to what `load` returns then.
 
-    `server` serves the metrics, and with a `history` the page. Raises `ConfigError` or
+    `server` serves the metrics at `paths`, and with a `history` the page. Raises `ConfigError` or
     `UsageError`, as `load` may.
     """
 
@@ -58,11 +59,13 @@ class Service:
         load: Callable[[], RunConfig],
         server: Server | None = None,
         history: History | None = None,
+        paths: Paths = AT_ROOT,
     ) -> None:
         self._config = config
         self._load = load
         self._server = server
         self._history = history
+        self._paths = paths
         self._agent = open_agent(config.influxdb) if config.influxdb is not None else None
         self._clients = reload.clients(config, {})
         self._scheduler = Scheduler(reload.pollers(config, self._clients, (), self._take))
@@ -99,13 +102,16 @@ class Service:
                     self._history,
                     self.fault,
                     lambda: self._config.cards,
+                    self._paths,
                 )
             )
         self._stop(stops.get() + STOP_SECONDS)
 
     def _start(self) -> None:
-        url = self._server.url if self._server else None
-        _log.info("started", version=__version__, url=url, chargers=len(self._config.chargers))
+        urls = self._server.urls if self._server else [None]
+        _log.info("started", version=__version__, url=urls[0], chargers=len(self._config.chargers))
+        for url in urls[1:]:
+            _log.info("additional address", url=url)
         self._scheduler.start()
         if self._agent is not None:
             self._agent.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 
 from goe_exporter.http_server.server import Limits, Server
@@ -15,17 +15,20 @@ from goe_exporter.prometheus.process import process_metrics
 from goe_exporter.service.self_metrics import Reload, providers
 from goe_exporter.web import app
 from goe_exporter.web.history import History
+from goe_exporter.web.paths import AT_ROOT, Paths
 
 
 def open_server(
-    listen: tuple[str, int],
+    addresses: Iterable[tuple[str, int]],
     settings: WebSettings,
+    paths: Paths,
     limits: Limits | None = None,
     *,
     open_health: bool,
 ) -> Server:
-    """Return a server that listens on `listen`; with `open_health` health needs no password."""
-    return Server(*listen, settings, limits, open_paths=app.HEALTH_PATHS if open_health else ())
+    """Return a server that listens on `addresses`; with `open_health` health needs no password."""
+    open_paths = paths.health if open_health else ()
+    return Server(addresses, settings, limits, open_paths=open_paths, home=f"{paths.prefix}/")
 
 
 def application(
@@ -35,6 +38,7 @@ def application(
     history: History | None,
     fault: Callable[[], str],
     card_names: Callable[[], Mapping[str, str]] = dict,
+    paths: Paths = AT_ROOT,
 ) -> app.Application:
     """Return the web application of a service's parts; `delivery` is None without InfluxDB."""
 
@@ -43,4 +47,4 @@ def application(
 
     own = [*providers(scheduler, last_reload, delivery, card_names), process_metrics()]
     influx = None if delivery is None else lambda: asdict(delivery())
-    return app.application(views, Exposition(views, own), history, influx, fault)
+    return app.application(views, Exposition(views, own), history, influx, fault, paths)

@@ -14,7 +14,13 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from goe_exporter.channels.table import CHANNELS
@@ -27,13 +33,12 @@ from goe_exporter.web.history import MAX_MINUTES, History
 from goe_exporter.web.locale import Locale, preferred
 from goe_exporter.web.methods import METHODS, ReadOnlyRoute, options_of_server
 from goe_exporter.web.overview import ALL_CHARGERS, Selection, selection
+from goe_exporter.web.paths import AT_ROOT, HEALTH, Paths
 from goe_exporter.web.renderer import Renderer
 from goe_exporter.web.representation import combined, is_current
 
 Application = Starlette
 Views = Callable[[], Sequence[ChargerView]]
-
-HEALTH_PATHS = ("/-/healthy", "/-/ready")
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -56,23 +61,22 @@ def application(
     history: History | None = None,
     influx: Callable[[], Mapping[str, object]] | None = None,
     fault: Callable[[], str] = lambda: "",
+    paths: Paths = AT_ROOT,
 ) -> Application:
-    """Return the web application.
+    """Return the web application, which answers at `paths`.
 
     It shows the chargers that `views` returns, what `exposition` renders, the last hour from
     `history`, and with `influx` the state of the delivery to InfluxDB. Without a `history` there is
     no page and no API of the chargers. `fault` returns what is wrong with the exporter, "" if
     nothing is.
     """
-    handlers = _Handlers(views, exposition, history or History(), influx, fault)
-    healthy, ready = HEALTH_PATHS
+    handlers = _Handlers(views, exposition, history or History(), influx, fault, paths)
+    health = dict(zip(HEALTH, (handlers.healthy, handlers.ready), strict=True))
     shared = Renderer().shared
     routes = {
-        "/metrics": shared(handlers.metrics, _format),
+        paths.metrics: shared(handlers.metrics, _format),
         "/api/v1/influx": shared(handlers.influx_json),
-        healthy: handlers.healthy,
-        ready: handlers.ready,
-    }
+    } | health
     if history is not None:
         routes |= {
             "/": shared(handlers.root, _edition),
@@ -83,6 +87,9 @@ def application(
             "/api/v1/chargers/{name}": shared(handlers.charger_json),
             "/api/v1/chargers/{name}/history": shared(handlers.history_json),
         }
+    routes = {f"{paths.prefix}{path}": handler for path, handler in routes.items()} | health
+    if history is not None and paths.prefix:
+        routes = dict.fromkeys({"/", paths.prefix} - {paths.home}, handlers.redirect) | routes
     app = Starlette(
         routes=[ReadOnlyRoute(path, handler, methods=METHODS) for path, handler in routes.items()],
         middleware=[
@@ -107,6 +114,16 @@ class _Handlers:
     history: History
     influx: Callable[[], Mapping[str, object]] | None
     fault: Callable[[], str]
+    paths: Paths
+
+    @property
+    def _metrics(self) -> str:
+        """The path of the metrics relative to the root of the exporter."""
+        return self.paths.metrics.lstrip("/")
+
+    def redirect(self, _request: Request) -> Response:
+        """Redirect from outside the prefix to the page."""
+        return RedirectResponse(self.paths.home, 302)
 
     def root(self, request: Request) -> Response:
         """Return the overview, or the charger's page if there is only one charger."""
@@ -116,24 +133,28 @@ class _Handlers:
             return _page(
                 request,
                 views,
-                lambda locale: pages.overview(views, locale, selected),
+                lambda locale: pages.overview(views, locale, selected, self._metrics),
                 selected,
             )
         return _page(
             request,
             views,
-            lambda locale: pages.charger(views[0], locale, root="", several=False),
+            lambda locale: pages.charger(
+                views[0], locale, root="", several=False, metrics=self._metrics
+            ),
         )
 
     def charger(self, request: Request) -> Response:
         views = self.views()
         view = _find(request, views)
         if view is None:
-            return HTMLResponse(pages.missing(_locale(request)), 404)
+            return HTMLResponse(pages.missing(_locale(request), self._metrics), 404)
         return _page(
             request,
             [view],
-            lambda locale: pages.charger(view, locale, root="../", several=len(views) > 1),
+            lambda locale: pages.charger(
+                view, locale, root="../", several=len(views) > 1, metrics=self._metrics
+            ),
         )
 
     def metrics(self, request: Request) -> Response:
@@ -141,7 +162,9 @@ class _Handlers:
         return Response(body, headers={"Content-Type": content_type, "Vary": "Accept"})
 
     def openapi(self, _request: Request) -> Response:
-        return JSONResponse(json_api.openapi(CHANNELS))
+        return JSONResponse(
+            json_api.openapi(CHANNELS, self.paths.external_url or self.paths.prefix or "/")
+        )
 
     def chargers_json(self, _request: Request) -> Response:
         # One by one, because no other thread runs while Python's encoder is at work.

@@ -69,8 +69,8 @@ def _put(readings: Json, reading: Reading) -> None:
 
 
 @cache
-def openapi(channels: tuple[Channel, ...]) -> Json:
-    """Return the OpenAPI 3.1 description of the JSON API."""
+def openapi(channels: tuple[Channel, ...], root: str = "/") -> Json:
+    """Return the OpenAPI 3.1 description of the JSON API; `root` is the URL of the exporter."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -79,6 +79,7 @@ def openapi(channels: tuple[Channel, ...]) -> Json:
             "description": "Readings of go-eCharger wallboxes. Read-only, answered from memory.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [{"url": root}],
         "paths": _paths(),
         "components": {"schemas": _schemas(channels)},
     }

@@ -28,6 +28,7 @@ CONTENT_TYPES = {
 }
 """The static files that the pages refer to."""
 
+METRICS = "metrics"
 MIN_DUE_SECONDS = 0.2
 MAX_DUE_SECONDS = 60.0
 
@@ -58,15 +59,32 @@ def assets() -> Mapping[str, Asset]:
 
 
 def overview(
-    views: Sequence[ChargerView], locale: Locale, selection: Selection = ALL_CHARGERS
+    views: Sequence[ChargerView],
+    locale: Locale,
+    selection: Selection = ALL_CHARGERS,
+    metrics: str = METRICS,
 ) -> str:
-    """Return the page with a summary and one row per selected charger."""
+    """Return the page with a summary and one row per selected charger.
+
+    `metrics` is the path of the metrics from the root of the exporter.
+    """
     title = f"{locale.text('label.chargers')} – goe-exporter"
     shown = overview_model(views, locale, selection)
-    return _render("overview", locale, "", title, views, chargers=len(views), overview=shown)
+    return _render(
+        "overview",
+        locale,
+        "",
+        title,
+        views,
+        chargers=len(views),
+        overview=shown,
+        metrics=metrics,
+    )
 
 
-def charger(view: ChargerView, locale: Locale, *, root: str, several: bool) -> str:
+def charger(
+    view: ChargerView, locale: Locale, *, root: str, several: bool, metrics: str = METRICS
+) -> str:
     """Return the page of one charger; `root` is the relative URL of the exporter's root."""
     shown = view_model(view, locale)
     state = f"{shown.state}, {shown.power.text}" if shown.power.unit else shown.state
@@ -80,12 +98,13 @@ def charger(view: ChargerView, locale: Locale, *, root: str, several: bool) -> s
         charger=shown,
         several=several,
         charts=_charts(locale),
+        metrics=metrics,
     )
 
 
-def missing(locale: Locale) -> str:
+def missing(locale: Locale, metrics: str = METRICS) -> str:
     """Return the page for a charger that does not exist."""
-    return _render("missing", locale, "../", locale.text("page.not_found"), [])
+    return _render("missing", locale, "../", locale.text("page.not_found"), [], metrics=metrics)
 
 
 def fingerprint(

@@ -50,16 +50,28 @@ def test_a_label_replaces_nothing(name: str) -> None:
     with pytest.raises(ConfigError) as refused:
         labels({name: "x"})
     assert str(refused.value) == (
-        f"config.yaml: chargers[0].labels: the label name '{name}' is reserved"
+        f"config.yaml: chargers[0].labels.{name}: this label name is reserved"
     )
 
 
-@pytest.mark.parametrize("name", ["", "x" * 64, "2nd", "_site", "a-b", "a:b", "a.b", "a\n"])
-def test_a_label_has_a_name_for_every_sink(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("", "''"),
+        ("x" * 64, "x" * 64),
+        ("2nd", "2nd"),
+        ("_site", "_site"),
+        ("a-b", "a-b"),
+        ("a:b", "a:b"),
+        ("a.b", "a.b"),
+        ("a\n", "a\\n"),
+    ],
+)
+def test_a_label_has_a_name_for_every_sink(name: str, place: str) -> None:
     """Names that are no Prometheus label names, or begin with `_`, are rejected."""
     with pytest.raises(ConfigError) as refused:
         labels({name: "x"})
     assert str(refused.value) == (
-        "config.yaml: chargers[0].labels: a label name must have up to 63 letters, digits and _,"
-        f" and begin with a letter, not {name!r}"
+        f"config.yaml: chargers[0].labels.{place}: a label name must have up to 63 letters, digits"
+        f" and _, and begin with a letter, not {name!r}"
     )

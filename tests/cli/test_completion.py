@@ -44,7 +44,7 @@ def shell(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> Shell:
         ("goe-exporter s", ["serve", "set", "simulate", "spool"]),
         ("goe-exporter spool d", ["dead", "drain"]),
         ("goe-exporter --v", ["--version"]),
-        ("goe-exporter set --", ["--api", "--token-file", "--config", "--dry-run", "--help"]),
+        ("goe-exporter set --", ["--api", "--token-file", "--config.file", "--dry-run", "--help"]),
         ("goe-exporter read --format ", ["table", "json", "prometheus", "influx"]),
         ("goe-exporter set 192.0.2.1 max", ["max-current", "max-current-temporary"]),
         ("goe-exporter set 192.0.2.1 p", ["phases"]),
@@ -66,10 +66,10 @@ def test_words(shell: Shell, line: str, words: list[str]) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "goe-exporter read --config ",
+        "goe-exporter read --config.file ",
         "goe-exporter serve --web.config.file /etc/g",
         "goe-exporter capture --output ",
-        "goe-exporter spool drain --config ",
+        "goe-exporter spool drain --config.file ",
         "goe-exporter channels --check docs/",
     ],
 )
@@ -88,9 +88,9 @@ def test_chargers(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "- {name: carport, host: 192.0.2.3}\n"
     )
     both = ["plain,garage", "plain,gartenhaus"]
-    assert shell.complete(f"goe-exporter read --config {path} ga") == both
-    assert shell.complete(f"goe-exporter read --config {path} carport gar") == both
-    assert shell.complete(f"goe-exporter set --config {path} c") == ["plain,carport"]
+    assert shell.complete(f"goe-exporter read --config.file {path} ga") == both
+    assert shell.complete(f"goe-exporter read --config.file {path} carport gar") == both
+    assert shell.complete(f"goe-exporter set --config.file {path} c") == ["plain,carport"]
     monkeypatch.setenv("GOE_EXPORTER_CONFIG", str(path))
     assert shell.complete("goe-exporter set g") == both
     path.write_text("chargers: [{name: garage}]\n")

@@ -13,7 +13,11 @@ from commands import Goe
 from docs import command_line, man_page
 
 COMMANDS = {context.info_name or "": context for context in command_line.commands()}
-LOG = {"--log-format": "logfmt", "--log-level": "info"}
+LOG = {"--log.format": "logfmt", "--log.level": "info"}
+PATHS = {
+    "--web.telemetry-path": "/metrics",
+    "--web.route-prefix": "path of --web.external-url",
+}
 DEFAULTS: Mapping[str, Mapping[str, str]] = {
     "capture": {"--api": "auto", "--output": "standard output"},
     "channels": {"--format": "table"},
@@ -27,6 +31,7 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
         "--refresh-interval": "5s",
         "--api": "auto",
         "--web.listen-address": "no web server",
+        **PATHS,
         **LOG,
     },
     "read": {"--api": "auto", "--format": "table"},
@@ -34,6 +39,7 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
         "--refresh-interval": "5s",
         "--api": "auto",
         "--web.listen-address": ":10332",
+        **PATHS,
         "--web.max-connections": "512",
         "--web.request-timeout": "10s",
         **LOG,

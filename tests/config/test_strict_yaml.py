@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from goe_exporter.config import strict_yaml
+from goe_exporter.config import yaml_file
 from goe_exporter.errors import ConfigError
 
 
 def refusal(path: Path) -> str:
     """Return the error for a file that cannot be loaded."""
     with pytest.raises(ConfigError) as refused:
-        strict_yaml.document(str(path))
+        yaml_file.read(str(path))
     return str(refused.value)
 
 
@@ -84,4 +84,4 @@ def test_an_empty_file(tmp_path: Path) -> None:
     """An empty file is an empty mapping."""
     path = tmp_path / "config.yaml"
     path.write_text("# nothing\n")
-    assert strict_yaml.document(str(path)) == {}
+    assert yaml_file.read(str(path)).content == {}

@@ -12,6 +12,7 @@ import tempfile
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote, urljoin, urlsplit
 
 import bcrypt
 import click
@@ -25,7 +26,7 @@ from goe_exporter.charger import write
 from goe_exporter.charger.connection import Connection, connection
 from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.cli import options
-from goe_exporter.config import strict_yaml
+from goe_exporter.config import strict_yaml, yaml_file
 from goe_exporter.config import values as grammar
 from goe_exporter.errors import ConfigError, GoeExporterError, UsageError
 from goe_exporter.http_server import auth
@@ -64,11 +65,12 @@ def _without_certificates() -> Iterator[None]:
 
 
 def _says(error: ConfigError) -> None:
-    """Assert that an error is one printable line without secrets."""
-    text = str(error)
-    assert text.isprintable(), text
-    assert len(text) < 3000, len(text)
-    assert SECRET not in text, text
+    """Assert that an error is a few printable lines without secrets."""
+    assert 1 <= len(error.lines) <= 21, len(error.lines)
+    for line in error.lines:
+        assert line.isprintable(), line
+        assert len(line) < 3000, len(line)
+        assert SECRET not in line, line
 
 
 def _write(data: bytes) -> None:
@@ -91,7 +93,7 @@ def web_config_file(data: bytes) -> None:
     """The same for TLS and passwords, whose secrets no error repeats."""
     _write(data)
     try:
-        found = strict_yaml.validated(WebConfig, strict_yaml.document(_FILE), _FILE)
+        found = strict_yaml.validated(WebConfig, *yaml_file.read(_FILE))
         _usable_web(found)
     except ConfigError as error:
         _says(error)
@@ -298,6 +300,13 @@ def _listens(text: str) -> None:
     host.encode("idna")
 
 
+def _is_path(path: str) -> None:
+    """Assert that a path is itself for every client and proxy, and for Starlette's routes."""
+    assert path == urljoin("http://a/", path).removeprefix("http://a")
+    assert quote(path) == path
+    assert not path.endswith("/")
+
+
 _ARGUMENTS: tuple[Callable[[str], object], ...] = (
     lambda text: _usable_host(connection(text)),
     lambda text: _within(grammar.interval(text), 1, 86_400),
@@ -305,6 +314,9 @@ _ARGUMENTS: tuple[Callable[[str], object], ...] = (
     lambda text: _within(grammar.size(text), 1024 * 1024, 2**50),
     _listens,
     grammar.host,
+    lambda text: _is_path(grammar.path(text)),
+    lambda text: _is_path(f"{grammar.path_prefix(text)}/x"),
+    lambda text: _is_path(f"{urlsplit(grammar.external_url(text)).path}/x"),
     lambda text: writable.find(CHANNELS, text),
     lambda text: _within(options.FiniteRange(1, 1000).convert(text, None, None), 1, 1000),
 )

@@ -297,8 +297,8 @@ LARGE_BYTES = 16_000_000
 LARGE = f"""
 from starlette.responses import Response
 from goe_exporter.http_server.server import Server
-server = Server("127.0.0.1", 0)
-print(server.url, flush=True)
+server = Server([("127.0.0.1", 0)])
+print(*server.urls, flush=True)
 server.run(Response(b"a" * {LARGE_BYTES}))
 """
 

@@ -10,6 +10,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from log_records import recorded
@@ -27,7 +28,7 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 @contextlib.contextmanager
 def stopped(app: ASGIApp, settings: WebSettings | None = None) -> Iterator[Server]:
     """Yield a running server; when the block ends it is stopped, and must end without a log."""
-    server = Server("127.0.0.1", 0, settings)
+    server = Server([("127.0.0.1", 0)], settings)
     thread = threading.Thread(target=server.run, args=(app,), daemon=True)
     with recorded("uvicorn.error") as web, recorded("asyncio") as loop:
         thread.start()
@@ -41,7 +42,9 @@ def stopped(app: ASGIApp, settings: WebSettings | None = None) -> Iterator[Serve
 
 
 def connected(server: Server) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS)
+    return socket.create_connection(
+        ("127.0.0.1", urlsplit(server.urls[0]).port), timeout=PATIENCE_SECONDS
+    )
 
 
 def everything(connection: socket.socket) -> bytes:

@@ -38,10 +38,10 @@ EXAMPLES = {
 }
 
 BAD = {
-    "unknown": ("tls: {}", "tls: unknown key; allowed are tls_server_config, http_server_config,"),
+    "unknown": ("tls: {}", "tls: unknown key; did you mean 'tls_server_config'?"),
     "unknown_below": (
         "tls_server_config: {certificate: a}",
-        "tls_server_config.certificate: unknown key; allowed are cert_file, key_file, cert, key,",
+        "tls_server_config.certificate: unknown key; did you mean 'cert_file'?",
     ),
     "unknown_header": (
         "http_server_config: {headers: {X-Powered-By: me}}",
@@ -105,7 +105,7 @@ BAD = {
     ),
     "null_header": (
         "http_server_config: {headers: {X-Content-Type-Options: }}",
-        "http_server_config.headers: X-Content-Type-Options: must not be empty; set it or remove",
+        "http_server_config.headers.X-Content-Type-Options: must not be empty; set it or remove",
     ),
     "quoted_burst": (
         "rate_limit: {interval: 1s, burst: '2'}",
@@ -141,11 +141,14 @@ BAD = {
     ),
     "forged_header": (
         'http_server_config: {headers: {Content-Security-Policy: "a\\r\\nSet-Cookie: b"}}',
-        "http_server_config.headers: Content-Security-Policy: must be one line of ASCII text",
+        "http_server_config.headers.Content-Security-Policy: must be one line of ASCII text",
     ),
     "a_list": ("[]", "must be a mapping, not a list"),
 }
 
+
+HEADERS = "http_server_config.headers"
+SECTIONS = "tls_server_config, http_server_config, basic_auth_users, rate_limit"
 
 COMPARISONS = {
     "null_users": ("basic_auth_users:", True, False),  # otherwise the server would be open
@@ -342,9 +345,35 @@ def test_errors(folder: Path, name: str) -> None:
     path = written(folder, text)
     with pytest.raises(ConfigError) as caught:
         WebSettings(str(path))
-    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).startswith(f"{path}:")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_several_errors(folder: Path) -> None:
+    """Every mistake of a file is a line, unknown keys first; no line shows a secret."""
+    path = written(
+        folder,
+        "rate_limit: {interval: soon, burst: -1}\n"
+        "basic_auth_users: {alice: my-password, NO: my-password}\n"
+        "tls_server_config: {cert_fiel: both.pem, key: [my-password], min_version: TLS10}\n"
+        "http_server_config:\n"
+        "  headers: {x-frame-options: deny}\n"
+        "basic_auth_user: {}\n",
+    )
+    with pytest.raises(ConfigError) as caught:
+        WebSettings(str(path))
+    assert [line.removeprefix(f"{path}:") for line in caught.value.lines] == [
+        "3:21: tls_server_config.cert_fiel: unknown key; did you mean 'cert_file'?",
+        f"5:13: {HEADERS}.x-frame-options: unknown key; did you mean 'X-Frame-Options'?",
+        f"6:1: basic_auth_user: unknown key; allowed are {SECTIONS}",
+        "1:24: rate_limit.interval: must be a duration such as 5s, 500ms or 1m30s, not 'soon'",
+        "1:37: rate_limit.burst: must be 0 or more, not -1",
+        "2:27: basic_auth_users.alice: must be a bcrypt hash, as `htpasswd -nBC 10 USER` prints it",
+        "2:40: basic_auth_users.NO: write it in quotes",
+        "3:47: tls_server_config.key: must be text",
+        "3:75: tls_server_config.min_version: must be 'TLS12' or 'TLS13', not 'TLS10'",
+    ]
 
 
 def test_no_hash_is_shown(folder: Path) -> None:

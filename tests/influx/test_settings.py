@@ -90,7 +90,7 @@ def test_file_before_variables(monkeypatch: pytest.MonkeyPatch) -> None:
          "influxdb.timeout: must be a duration such as 5s, 500ms or 1m30s, not 'soonms'"),
         ("VERIFY_SSL", "maybe", "influxdb.verify_tls: must be true or false, not 'maybe'"),
         ("TAG_SERIAL", "1",
-         ("influxdb.tags.serial.[key]: must be a tag name other than charger, serial and _*,"
+         ("influxdb.tags.serial: must be a tag name other than charger, serial and _*,"
          " not 'serial'")),
         ("CERT_FILE", "x.pem",
          "influxdb: the variable INFLUXDB_V2_CERT_FILE is not supported; unset it"),

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import kubernetes_validate
 import pytest
 import yaml
@@ -46,7 +47,12 @@ OPERATOR_LABELS = (
 )
 """Labels that the Prometheus operator gives to a target; the last three change with the pod."""
 
-VARIABLES = {parameter.envvar: parameter.default for parameter in serve.command.params}
+VARIABLES = {
+    parameter.envvar: " ".join(parameter.default) if parameter.multiple else parameter.default
+    for parameter in serve.command.params
+    if isinstance(parameter, click.Option)
+} | {"GOE_EXPORTER_HOSTS": None}
+"""Variable → default of the options of `serve`, and the variable of its arguments."""
 
 
 def instructions() -> list[tuple[str, str]]:

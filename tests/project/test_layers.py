@@ -55,7 +55,7 @@ DOORS = {
     "jinja2": "web.pages",
     "prometheus_client": "prometheus",
     "pydantic": "config charger.settings influx.settings http_server service.config",
-    "pydantic_core": "config.strict_yaml",
+    "pydantic_core": "config.mistakes",
     "requests": "transport",
     "rich": "cli.tables",
     "socket": "http_server service.systemd simulator transport",
@@ -64,7 +64,7 @@ DOORS = {
     "urllib.request": "transport",
     "urllib3": "transport",
     "uvicorn": "http_server.server http_server.connection",
-    "yaml": "config.strict_yaml",
+    "yaml": "config.yaml_file",
 }
 """Library → the rooms or modules that may import it. Of the standard library, only modules that
 reach the network are listed. Any room except `channels` may import the others."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from commands import Launch
 from exporters import LISTEN, Exporter, charging
+from logfmt import fields
 from servers import InfluxDB, push_config, wait_for
 
 from goe_exporter.charger.client import Client
@@ -134,6 +135,21 @@ def test_an_invalid_configuration_is_rejected(
     configured.path.write_text(good)
     configured.reload()
     assert configured.exporter.value(SUCCESSFUL) == 1
+
+
+def test_every_mistake_is_in_one_line_of_the_log(configured: Configured) -> None:
+    """A reload logs all mistakes of a file as one event, unknown keys first."""
+    configured.path.write_text(
+        "refresh_interval: 0s\nchargers:\n- {name: a, hsot: 10.0.0.1}\n- {name: a, host: b}\n"
+    )
+    configured.reload("configuration reload failed")
+    [line] = [each for each in configured.exporter.command.err if "reload failed" in each]
+    path = configured.path
+    assert fields(line.strip())["error"] == (
+        f"{path}:3:13: chargers[0].hsot: unknown key; did you mean 'host'?;"
+        f" {path}:1:19: refresh_interval: must be 1s to 24h, not '0s';"
+        f" {path}:4:10: chargers[1].name: duplicate charger name 'a'"
+    )
 
 
 def test_a_missing_file_is_rejected(configured: Configured) -> None:

@@ -205,7 +205,7 @@ def test_rare_polls_are_not_stalled() -> None:
 
 def test_a_stalled_web_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that does not run yet is not stalled; one whose event loop is blocked is."""
-    server = Server("127.0.0.1", 0)
+    server = Server([("127.0.0.1", 0)])
     assert not server.is_stalled()
     monkeypatch.setattr(server_module, "MAX_TICK_AGE_SECONDS", -1.0)
     server.stop()

@@ -75,7 +75,7 @@ class Exporter:
     def start(self) -> None:
         """Start the process."""
         command = [sys.executable, "-m", "tests.soak.exporter", str(self._clock_file), "serve"]
-        command += ["--config", str(self._config), "--web.listen-address", self._listen]
+        command += ["--config.file", str(self._config), "--web.listen-address", self._listen]
         with self.log.open("wb") as log:
             environment = os.environ | ALLOCATOR
             self._process = subprocess.Popen(command, stderr=log, env=environment)

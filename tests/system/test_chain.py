@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -299,11 +300,12 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     """Yield a chain with a frozen charger; all examples share it."""
     patch = pytest.MonkeyPatch()
     patch.setattr(server, "_Uvicorn", Recorded)
-    web = server.Server("127.0.0.1", 0)
+    web = server.Server([("127.0.0.1", 0)])
     with Simulator(clock=lambda: 0.0) as simulator, FakeInflux() as influx:
         writes = ServerV2(influx.url, "", "goe", "", Access(10.0))
         agent = Agent(tmp_path_factory.mktemp("spool"), 2**24, writes, {}, 5000)
-        built = Chain(simulator.add(Charger()), web.port, agent, influx)
+        port = urlsplit(web.urls[0]).port
+        built = Chain(simulator.add(Charger()), port, agent, influx)
         exposition = Exposition(lambda: _views(built))
         app = application(lambda: _views(built), exposition, History())
         thread = threading.Thread(target=web.run, args=(app,))

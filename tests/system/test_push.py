@@ -388,7 +388,16 @@ def test_push_by_itself_listens_nowhere(
     assert agent.end(signal.SIGTERM).status == 0
 
 
-@pytest.mark.parametrize("given", [("--web.config.file", "web.yml"), ("--web.open-health",)])
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--web.config.file", "web.yml"),
+        ("--web.open-health",),
+        ("--web.telemetry-path", "/own"),
+        ("--web.external-url", "https://example.org/goe"),
+        ("--web.route-prefix", "/"),
+    ],
+)
 def test_web_options_without_an_address(goe: Goe, tmp_path: Path, given: tuple[str, ...]) -> None:
     """Options of a web server that is not started are an error, not ignored."""
     config = str(push_config(tmp_path, "http://127.0.0.1:1", {"garage": "127.0.0.1:1"}))

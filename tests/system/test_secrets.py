@@ -442,6 +442,8 @@ MISTAKES = [
     f"chargers: [{{name: a, host: {{token: {SECRET}}}}}]",
     f"chargers: [{{name: {{token: {SECRET}}}, host: a}}]",
     f"chargers: [{{name: a, host: b, token: {SECRET}}}]",
+    f"chargers: [{{name: a, hsot: '{SECRET}', token_file: [{SECRET}], api: 3}}]\ncards: {SECRET}",
+    f"{INFLUXDB}  tokn: {SECRET}\n  password: {SECRET}\n  token_file: {{a: {SECRET}}}\n",
     f"chargers: [{{name: a, host: b, token_file: {SECRET}}}]",
     f"chargers: [{{name: a, host: b, token_file: [{SECRET}]}}]",
     f"environment_proxies: http://goe:{SECRET}@proxy",
@@ -463,7 +465,7 @@ MISTAKES = [
 def test_a_mistake_in_the_configuration(
     goe: Goe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
 ) -> None:
-    """Wherever a secret is put by mistake, the error is one line that does not repeat it."""
+    """Wherever a secret is put by mistake, no line of the error repeats it."""
     monkeypatch.setenv("GOE_EXPORTER_DEBUG", "1")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "secret").write_text(SECRET)
@@ -471,8 +473,8 @@ def test_a_mistake_in_the_configuration(
     config.write_text(text.replace("SECRET_FILE", str(tmp_path / "secret")))
     outcome = goe("serve", "garage=charger", "--config", str(config), "--config.check")
     assert (outcome.status, outcome.out) == (2, ""), outcome
-    assert re.match(rf"goe-exporter: ({config}|influxdb\.|cannot read the token )", outcome.err)
-    assert len(outcome.err.splitlines()) == 1
+    for line in outcome.err.splitlines():
+        assert line.startswith(f"goe-exporter: {config}:")
     nothing_in([outcome.err])
 
 
@@ -498,7 +500,7 @@ def test_a_mistake_in_the_web_configuration(goe: Goe, tmp_path: Path, text: str)
     web.write_text(text)
     outcome = goe("serve", "garage=charger", "--web.config.file", str(web), "--config.check")
     assert (outcome.status, outcome.out) == (2, "")
-    assert outcome.err.startswith(f"goe-exporter: {web}: ")
+    assert outcome.err.startswith(f"goe-exporter: {web}:")
     nothing_in([outcome.err])
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
 from servers import PATIENCE_SECONDS, wait_for
@@ -21,7 +22,6 @@ from goe_exporter.channels.decode import decode
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
-from goe_exporter.errors import UsageError
 from goe_exporter.http_server.server import Server
 from goe_exporter.polling.poller import Poller
 from goe_exporter.polling.scheduler import Scheduler
@@ -411,12 +411,12 @@ def test_health_does_not_wait_for_a_rendering() -> None:
 
 def test_a_rendering_does_not_delay_the_stop() -> None:
     """The server and the process end without waiting for a rendering in progress."""
-    held, server = Held(), Server("127.0.0.1", 0)
+    held, server = Held(), Server([("127.0.0.1", 0)])
     app = application(held, Exposition(held), History())
     serving = threading.Thread(target=server.run, args=(app,), daemon=True)
     serving.start()
     try:
-        with socket.create_connection(("127.0.0.1", server.port)) as client:
+        with socket.create_connection(("127.0.0.1", urlsplit(server.urls[0]).port)) as client:
             client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
             assert held.begun.wait(PATIENCE_SECONDS)
             rendering = [each for each in threading.enumerate() if each.name == "render"]
@@ -540,49 +540,3 @@ def test_clients_cost_the_charger_nothing(simulator: Simulator) -> None:
     assert stats.polls <= seconds / 0.1 + 1
     assert stats.failures == {}
     assert box.max_concurrent == 1
-
-
-# Listen address
-
-
-def test_port_in_use() -> None:
-    """A port in use is a `UsageError` that names the address."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(UsageError) as caught:
-            Server("127.0.0.1", port)
-    assert f"127.0.0.1:{port}" in str(caught.value)
-    assert "in use" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
-def test_foreign_address(host: str) -> None:
-    """An address of another host is a `UsageError` that names the address."""
-    with pytest.raises(UsageError, match=f"{host}:0"):
-        Server(host, 0)
-
-
-@pytest.mark.parametrize(
-    ("host", "url"), [("127.0.0.1", "http://127.0.0.1"), ("::1", "http://[::1]")]
-)
-def test_url(host: str, url: str) -> None:
-    """The URL holds the host and the actual port."""
-    try:
-        server = Server(host, 0)
-    except UsageError as error:
-        pytest.skip(f"no IPv6 here: {error}")
-    assert server.url == f"{url}:{server.port}/"
-    server._socket.close()
-
-
-def test_all_interfaces() -> None:
-    """An empty host listens on IPv4 and IPv6, and the URL names localhost."""
-    server = Server("", 0)
-    assert server.url == f"http://localhost:{server.port}/"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS):
-        pass
-    if socket.has_dualstack_ipv6():
-        with socket.create_connection(("::1", server.port), timeout=PATIENCE_SECONDS):
-            pass
-    server._socket.close()
