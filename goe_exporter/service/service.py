@@ -7,6 +7,7 @@ changes only what differs, so a charger that stays keeps its counters and its pl
 from __future__ import annotations
 
 import contextlib
+import gc
 import queue
 import resource
 import signal
@@ -112,6 +113,8 @@ class Service:
         _log.info("started", version=__version__, url=urls[0], chargers=len(self._config.chargers))
         for url in urls[1:]:
             _log.info("additional address", url=url)
+        # A search for garbage stops all threads, polls too. What is there now is left out.
+        gc.freeze()
         self._scheduler.start()
         if self._agent is not None:
             self._agent.start()

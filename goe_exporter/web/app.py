@@ -5,7 +5,7 @@ Everything is read-only and answered from memory: no request ever reaches a char
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -39,6 +39,7 @@ from goe_exporter.web.representation import combined, is_current
 
 Application = Starlette
 Views = Callable[[], Sequence[ChargerView]]
+Endpoint = Callable[[Request], Response] | Callable[[Request], Awaitable[Response]]
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -71,7 +72,7 @@ def application(
     nothing is.
     """
     handlers = _Handlers(views, exposition, history or History(), influx, fault, paths)
-    health = dict(zip(HEALTH, (handlers.healthy, handlers.ready), strict=True))
+    health: dict[str, Endpoint] = dict(zip(HEALTH, (handlers.healthy, handlers.ready), strict=True))
     shared = Renderer().shared
     routes = {
         paths.metrics: shared(handlers.metrics, _format),
