@@ -31,9 +31,16 @@ SPACING_SECONDS = 0.9
 )  # fmt: skip
 @option("--speed", command="demo", type=FiniteRange(1, 1000), default=60, show_default=True,
         help="Simulated seconds per second.")  # fmt: skip
+@options.frame_ancestors
 @options.log_format
 @options.log_level
-def command(listen: tuple[str, int], speed: float, log_format: Any, log_level: str) -> None:
+def command(
+    listen: tuple[str, int],
+    speed: float,
+    frame_ancestors: tuple[str, ...],
+    log_format: Any,
+    log_level: str,
+) -> None:
     """Run the exporter on a simulated charger.
 
     A car is plugged in, charges, has a ground fault, charges until it is full, and is unplugged.
@@ -52,7 +59,8 @@ def command(listen: tuple[str, int], speed: float, log_format: Any, log_level: s
         sys.stdout.flush()
         config = RunConfig((ChargerConfig(name="demo", host=box.address),), 1.0)
         history = History(spacing_seconds=SPACING_SECONDS)
-        Service(config, lambda: config, server, history).run(reload_on_sighup=False)
+        service = Service(config, lambda: config, server, history, frame_ancestors)
+        service.run(reload_on_sighup=False)
 
 
 def _on_loopback(host: str) -> bool:

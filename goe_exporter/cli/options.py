@@ -54,6 +54,16 @@ def parsed(parser: Callable[[object], Any]) -> Callable[..., Any]:
     return callback
 
 
+def _frame_ancestors(
+    _context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Parse all values of the option at once: `none` must be the only one."""
+    try:
+        return values.frame_ancestors(texts)
+    except ValueError as error:
+        raise click.UsageError(f"{parameter.opts[0]}: {error}") from None
+
+
 api = option(
     "--api", type=click.Choice(["auto", "1", "2"]), default="auto", show_default=True,
     help="API version to use; auto detects it.",
@@ -75,6 +85,11 @@ open_health = option(
     is_flag=True,
     help="Serve the health endpoints without authentication.",
 )
+frame_ancestors = option(
+    "--web.frame-ancestors", "frame_ancestors", metavar="ORIGIN", multiple=True,
+    default=("none",), show_default=True, callback=_frame_ancestors,
+    help="Origins of pages that may show this page in a frame, or self; may be repeated.",
+)  # fmt: skip
 log_format = option(
     "--log-format", type=click.Choice(["logfmt", "json"]), default="logfmt", show_default=True,
     help="Format of log lines.",

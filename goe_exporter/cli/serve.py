@@ -47,6 +47,7 @@ from goe_exporter.web.history import History
     show_default=True, callback=parsed(values.timeout_seconds),
     help="Time limit for receiving a complete request.",
 )  # fmt: skip
+@options.frame_ancestors
 @options.log_format
 @options.log_level
 def command(
@@ -62,6 +63,7 @@ def command(
     open_health: bool,
     max_connections: int,
     request_timeout: float,
+    frame_ancestors: tuple[str, ...],
     log_format: Any,
     log_level: str,
 ) -> None:
@@ -88,4 +90,4 @@ def command(
     logs.configure(log_format, log_level)
     limits = Limits(max_connections, request_timeout)
     server = open_server(listen, web, limits, open_health=open_health)
-    Service(first, loaded, server, History()).run()
+    Service(first, loaded, server, History(), frame_ancestors).run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 from goe_exporter.http_server.server import Limits, Server
@@ -35,6 +35,8 @@ def application(
     history: History | None,
     fault: Callable[[], str],
     card_names: Callable[[], Mapping[str, str]] = dict,
+    *,
+    frame_ancestors: Sequence[str],
 ) -> app.Application:
     """Return the web application of a service's parts; `delivery` is None without InfluxDB."""
 
@@ -43,4 +45,4 @@ def application(
 
     own = [*providers(scheduler, last_reload, delivery, card_names), process_metrics()]
     influx = None if delivery is None else lambda: asdict(delivery())
-    return app.application(views, Exposition(views, own), history, influx, fault)
+    return app.application(views, Exposition(views, own), history, influx, fault, frame_ancestors)

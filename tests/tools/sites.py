@@ -6,7 +6,7 @@ import http.client
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Self
+from typing import Any, Self
 
 import uvicorn
 from servers import PATIENCE_SECONDS, wait_for
@@ -27,13 +27,14 @@ class Site:
         port: int = 0,
         influx: Callable[[], Mapping[str, object]] | None = None,
         fault: Callable[[], str] = lambda: "",
+        **options: Any,
     ) -> None:
         exposition = Exposition(views)
         self._socket = socket.create_server(("127.0.0.1", port))
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
         config = uvicorn.Config(
-            application(views, exposition, history or History(), influx, fault),
+            application(views, exposition, history or History(), influx, fault, **options),
             log_config=None,
             lifespan="off",
             ws="none",
