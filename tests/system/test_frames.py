@@ -140,17 +140,28 @@ def test_by_default_no_page_may_frame_it(
     assert not is_shown(browser, f"{site.url}/ingress")
 
 
-def test_behind_ingress(browser: Browser, launch: Launch, sites: tuple[Framing, Framing]) -> None:
+def test_behind_ingress(
+    browser: Browser, launch: Launch, simulator: Simulator, sites: tuple[Framing, Framing]
+) -> None:
     """With `self`, a proxy can show the page below a path of its own, and the page goes on."""
     site, _other = sites
-    demo = launch("demo", *LISTEN, GOE_EXPORTER_WEB_FRAME_ANCESTORS="self")
-    site.target = Exporter(demo).url
+    box = simulator.add(charging())
+    arguments = (f"garage={box.address}", "--refresh-interval", "1s", *LISTEN)
+    site.target = Exporter(launch("serve", *arguments, GOE_EXPORTER_WEB_FRAME_ANCESTORS="self")).url
     browser.open(f"{site.url}/ingress")
     with frame(browser):
         browser.wait("document.readyState === 'complete'")
-        browser.wait_for_text("h1", "demo")
+        browser.wait_for_text("h1", "garage")
         browser.wait("document.querySelectorAll('.chart:not([hidden]) path').length >= 1")
         first = browser.text("main")
         browser.wait(f"document.querySelector('main').innerText !== {first!r}", "new values")
     assert browser.console() == []
     assert not is_shown(browser, site.url)
+
+
+def test_demo(launch: Launch) -> None:
+    """The pages of `demo` can be shown in a frame too."""
+    demo = Exporter(launch("demo", *LISTEN, "--web.frame-ancestors", "https://ha.example"))
+    with urllib.request.urlopen(demo.url, timeout=PATIENCE_SECONDS) as response:
+        policy = response.headers["Content-Security-Policy"]
+    assert policy.endswith("; frame-ancestors https://ha.example")
