@@ -48,6 +48,7 @@ from goe_exporter.web.paths import chosen
     show_default=True, callback=parsed(values.timeout_seconds),
     help="Time limit for receiving a complete request.",
 )  # fmt: skip
+@options.frame_ancestors
 @options.log_format
 @options.log_level
 def command(
@@ -66,6 +67,7 @@ def command(
     open_health: bool,
     max_connections: int,
     request_timeout: float,
+    frame_ancestors: tuple[str, ...],
     log_format: Any,
     log_level: str,
 ) -> None:
@@ -93,4 +95,4 @@ def command(
     limits = Limits(max_connections, request_timeout)
     paths = chosen(external_url, route_prefix, telemetry_path)
     server = open_server(listen, web, paths, limits, open_health=open_health)
-    Service(first, loaded, server, History(), paths).run()
+    Service(first, loaded, server, History(), paths, frame_ancestors).run()

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from goe_exporter import __version__
@@ -50,8 +50,8 @@ _log = logger(__name__)
 class Service:
     """Runs what `config` describes; `reload` changes it to what `load` returns then.
 
-    `server` serves the metrics at `paths`, and with a `history` the page. Raises `ConfigError` or
-    `UsageError`, as `load` may.
+    `server` serves the metrics at `paths`, and with a `history` the page, which the sources
+    `frame_ancestors` may show in a frame. Raises `ConfigError` or `UsageError`, as `load` may.
     """
 
     def __init__(
@@ -61,12 +61,14 @@ class Service:
         server: Server | None = None,
         history: History | None = None,
         paths: Paths = AT_ROOT,
+        frame_ancestors: Sequence[str] = ("'none'",),
     ) -> None:
         self._config = config
         self._load = load
         self._server = server
         self._history = history
         self._paths = paths
+        self._frame_ancestors = frame_ancestors
         self._agent = open_agent(config.influxdb) if config.influxdb is not None else None
         self._clients = reload.clients(config, {})
         self._scheduler = Scheduler(reload.pollers(config, self._clients, (), self._take))
@@ -104,6 +106,7 @@ class Service:
                     self.fault,
                     lambda: self._config.cards,
                     self._paths,
+                    frame_ancestors=self._frame_ancestors,
                 )
             )
         self._stop(stops.get() + STOP_SECONDS)

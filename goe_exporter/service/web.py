@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from goe_exporter.http_server.server import Limits, Server
@@ -39,6 +39,8 @@ def application(
     fault: Callable[[], str],
     card_names: Callable[[], Mapping[str, str]] = dict,
     paths: Paths = AT_ROOT,
+    *,
+    frame_ancestors: Sequence[str],
 ) -> app.Application:
     """Return the web application of a service's parts; `delivery` is None without InfluxDB."""
 
@@ -47,4 +49,6 @@ def application(
 
     own = [*providers(scheduler, last_reload, delivery, card_names), process_metrics()]
     influx = None if delivery is None else lambda: asdict(delivery())
-    return app.application(views, Exposition(views, own), history, influx, fault, paths)
+    return app.application(
+        views, Exposition(views, own), history, influx, fault, paths, frame_ancestors
+    )

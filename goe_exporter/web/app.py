@@ -44,13 +44,14 @@ Endpoint = Callable[[Request], Response] | Callable[[Request], Awaitable[Respons
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
-        " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+NO_FRAMES = ("'none'",)
 CACHE_FOREVER = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
 NO_STORE = "no-store"
@@ -63,13 +64,14 @@ def application(
     influx: Callable[[], Mapping[str, object]] | None = None,
     fault: Callable[[], str] = lambda: "",
     paths: Paths = AT_ROOT,
+    frame_ancestors: Sequence[str] = NO_FRAMES,
 ) -> Application:
     """Return the web application, which answers at `paths`.
 
     It shows the chargers that `views` returns, what `exposition` renders, the last hour from
     `history`, and with `influx` the state of the delivery to InfluxDB. Without a `history` there is
     no page and no API of the chargers. `fault` returns what is wrong with the exporter, "" if
-    nothing is.
+    nothing is. `frame_ancestors` are the sources of the directive of that name.
     """
     handlers = _Handlers(views, exposition, history or History(), influx, fault, paths)
     health: dict[str, Endpoint] = dict(zip(HEALTH, (handlers.healthy, handlers.ready), strict=True))
@@ -95,7 +97,7 @@ def application(
         routes=[ReadOnlyRoute(path, handler, methods=METHODS) for path, handler in routes.items()],
         middleware=[
             Middleware(_undecoded_path),
-            Middleware(_security_headers),
+            Middleware(_security_headers, frame_ancestors),
             Middleware(options_of_server),
         ],
     )
@@ -280,17 +282,19 @@ def _undecoded_path(app: ASGIApp) -> ASGIApp:
     return call
 
 
-def _security_headers(app: ASGIApp) -> ASGIApp:
+def _security_headers(app: ASGIApp, frame_ancestors: Sequence[str]) -> ASGIApp:
     """Return middleware that adds the security headers to every response.
 
     A response without a `Cache-Control` header must not be cached.
     """
+    policy = " ".join([SECURITY_HEADERS["Content-Security-Policy"], *frame_ancestors])
+    security = SECURITY_HEADERS | {"Content-Security-Policy": policy}
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(SECURITY_HEADERS)
+                headers.update(security)
                 headers.setdefault("Cache-Control", NO_STORE)
             await send(message)
 
