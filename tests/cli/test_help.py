@@ -25,6 +25,7 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
         "--web.listen-address": "127.0.0.1:10332",
         "--chargers": "3",
         "--speed": "5",
+        "--web.frame-ancestors": "none",
         **LOG,
     },
     "push": {
@@ -42,6 +43,7 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
         **PATHS,
         "--web.max-connections": "512",
         "--web.request-timeout": "10s",
+        "--web.frame-ancestors": "none",
         **LOG,
     },
     "set": {"--api": "auto"},
