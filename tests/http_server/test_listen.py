@@ -155,10 +155,12 @@ def test_addresses_of_the_environment(launch: Launch) -> None:
     assert answers(f"{command.line(r'additional address.* url=.?(http://[^ ]*/)')[1]}-/healthy")
 
 
-def test_serve_with_one_address_in_use(goe: Goe, taken: int) -> None:
+@pytest.mark.system
+def test_serve_with_one_address_in_use(launch: Launch, taken: int) -> None:
     """The error names the address that cannot be used; nothing is served on the other one."""
     first = free_port()
-    outcome = goe("serve", "a", OPTION, f"127.0.0.1:{first}", OPTION, f"127.0.0.1:{taken}")
+    addresses = (OPTION, f"127.0.0.1:{first}", OPTION, f"127.0.0.1:{taken}")
+    outcome = launch("serve", "a", *addresses).end()
     message = f"{OPTION}: cannot listen on 127.0.0.1:{taken}: Address already in use"
     assert outcome == (2, "", f"goe-exporter: {message}\n")
     assert free("127.0.0.1", first)
