@@ -449,11 +449,18 @@ def without_info(found: Found) -> Found:
     return {place: value for place, value in found.items() if place[0] not in info_only}
 
 
+DECIMALS = {"V": 1, "A": 2, "W": 1, "Wh": 1, "°C": 1, "Hz": 2, "ct": 2, "": 2}
+"""The decimals in the table of `read`, by unit; the power factor has no unit."""
+
+
 def in_table(found: Found) -> Found:
-    """Return readings as the table shows them: ten digits, without texts."""
+    """Return readings as the table shows them: rounded for people, without texts."""
+    units = {channel.name: channel.unit.symbol for channel in CHANNELS}
     texts = {channel.name for channel in CHANNELS if channel.kind is Kind.TEXT}
     return {
-        place: value if isinstance(value, str | bool) else float(f"{value:.10g}")
+        place: value
+        if isinstance(value, str | bool)
+        else float(f"{value:.{DECIMALS.get(units[place[0]], 0)}f}")
         for place, value in found.items()
         if place[0] not in texts
     }
