@@ -1,15 +1,19 @@
 """The last hour of every charger, in memory, for the page's charts and the JSON API.
 
-Each charger has a ring buffer of fixed size, about 25 kB, so a thousand chargers use 25 MB. A row
-in whose time all polls failed has no values: it is a gap in the chart.
+Each charger has at most 780 rows in compressed blocks, 5 to 20 kB, so a thousand chargers use 5 to
+20 MB. A row in whose time all polls failed has no values: it is a gap in the chart.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from struct import Struct
+import zlib
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from struct import Struct, calcsize, pack, unpack_from
 from typing import NamedTuple
 
 from goe_exporter.channels.snapshot import Reading
@@ -18,6 +22,12 @@ from goe_exporter.polling.view import Poll
 ROWS = 720
 SPACING_SECONDS = 4.5
 """Polls that follow a row sooner than this share it, so 720 rows hold an hour at any interval."""
+
+BLOCK_ROWS = 60
+"""Rows that are compressed together; a few, so that nothing is compressed often or for long."""
+
+TIME_CODE, TIME_SCALE = "q", 100
+"""A row's time is a whole number of hundredths of a second."""
 
 MAX_MINUTES = 60
 GAP_INTERVALS = 3
@@ -106,8 +116,41 @@ class History:
         return Timeline([round(wall - now + moment, 1) for moment in taken], series)
 
 
+class _Block(NamedTuple):
+    """Compressed rows of one charger, and the columns they have: channel and part.
+
+    The numbers of a column lie side by side, the times before them.
+    """
+
+    columns: tuple[tuple[str, str], ...]
+    rows: int
+    compressed: bytes
+
+    def times(self) -> Iterator[float]:
+        """Return the rows' times in seconds."""
+        return (number / TIME_SCALE for number in self._numbers(0))
+
+    def values(self, column: tuple[str, str]) -> Values:
+        """Return the rows' values of a column."""
+        if column not in self.columns:
+            return [None] * self.rows
+        precision = CHANNELS[column[0]]
+        numbers = self._numbers(1 + self.columns.index(column))
+        return [None if each == precision.absent else each / precision.scale for each in numbers]
+
+    def _numbers(self, place: int) -> tuple[int, ...]:
+        codes = _codes(self.columns)
+        start = self.rows * calcsize(f"={codes[:place]}")
+        form = f"={self.rows}{codes[place]}"
+        return unpack_from(form, zlib.decompress(self.compressed), start)
+
+
+def _codes(columns: Iterable[tuple[str, str]]) -> str:
+    return TIME_CODE + "".join(CHANNELS[name].typecode for name, _label in columns)
+
+
 class _Ring:
-    """The rows of one charger, packed: the time, and a number per channel and part.
+    """The rows of one charger: compressed blocks, and behind them the block being written.
 
     A poll writes one row in one place of memory, which is cheap in a large fleet.
     """
@@ -115,66 +158,73 @@ class _Ring:
     def __init__(self, spacing_seconds: float) -> None:
         self._spacing_seconds = spacing_seconds
         self._lock = threading.Lock()
-        self._columns: dict[tuple[str, str], int] = {}
-        """The number that represents an absent value, by channel and part."""
-
-        self._row = Struct("=d")
-        self._rows = bytearray(ROWS * self._row.size)
-        self._first = 0
-        self._count = 0
-        self._latest = 0.0
+        self._blocks: deque[_Block] = deque()
+        self._open = bytearray()
+        self._set_columns({})
+        self._latest = -math.inf
 
     def put(self, moment: float, readings: Iterable[Reading] | None) -> None:
         """Add a row, or update the last one if it is recent; a failed poll updates nothing."""
         with self._lock:
-            if not self._count or moment - self._latest >= self._spacing_seconds:
-                self._append(moment)
-            elif readings is None:
+            fresh = moment - self._latest >= self._spacing_seconds
+            if readings is None and not fresh:
                 return
+            if fresh:
+                self._latest = moment
+            else:
+                del self._open[-self._row.size :]
             numbers = _numbers(readings or ())
-            if not numbers.keys() <= self._columns.keys():
-                self._widen(numbers)
-            last = (self._first + self._count - 1) % ROWS * self._row.size
+            new = {each: CHANNELS[each[0]].absent for each in numbers if each not in self._columns}
+            if new or len(self._open) >= BLOCK_ROWS * self._row.size:
+                self._seal()
+            if new:
+                self._set_columns(self._columns | new)
             values = [numbers.get(column, absent) for column, absent in self._columns.items()]
-            self._row.pack_into(self._rows, last, self._latest, *values)
+            self._open += self._row.pack(round(self._latest * TIME_SCALE), *values)
 
     def since(self, moment: float, gap: float) -> tuple[list[float], dict[str, dict[str, Values]]]:
         """Return the rows since `moment`, with an empty row wherever none was added for `gap`."""
         with self._lock:
-            packed = [*self._row.iter_unpack(self._rows)]
-            columns = self._columns.copy()
-            rows = [packed[(self._first + n) % ROWS] for n in range(self._count)]
-        rows = [row for row in rows if row[0] >= moment]
-        empty = tuple(columns.values())
-        for place in range(len(rows) - 1, 0, -1):
-            before, after = rows[place - 1][0], rows[place][0]
-            if after - before > gap:
-                rows.insert(place, ((before + after) / 2, *empty))
+            blocks = [*self._blocks, self._sealed()]
+        times = [each for block in blocks for each in block.times()]
+        first = max(bisect_left(times, moment), len(times) - ROWS)
+        times = times[first:]
         series: dict[str, dict[str, Values]] = {}
-        for place, ((name, label), absent) in enumerate(columns.items(), 1):
-            scale = CHANNELS[name].scale
-            values = [None if row[place] == absent else row[place] / scale for row in rows]
+        for name, label in dict.fromkeys(each for block in blocks for each in block.columns):
+            values = [each for block in blocks for each in block.values((name, label))][first:]
             if any(value is not None for value in values):
                 series.setdefault(name, {})[label] = values
-        return [row[0] for row in rows], series
+        for place in range(len(times) - 1, 0, -1):
+            if times[place] - times[place - 1] > gap:
+                times.insert(place, (times[place] + times[place - 1]) / 2)
+                for parts in series.values():
+                    for values in parts.values():
+                        values.insert(place, None)
+        return times, series
 
-    def _append(self, moment: float) -> None:
-        if self._count < ROWS:
-            self._count += 1
-        else:
-            self._first = (self._first + 1) % ROWS
-        self._latest = moment
+    def _set_columns(self, columns: dict[tuple[str, str], int]) -> None:
+        """Give new rows these columns, each with the number of an absent value."""
+        self._columns = columns
+        self._names = tuple(columns)
+        self._row = Struct(f"={_codes(columns)}")
 
-    def _widen(self, columns: Iterable[tuple[str, str]]) -> None:
-        """Add columns, without values in the earlier rows."""
-        earlier = [*self._row.iter_unpack(self._rows)]
-        new = {each: CHANNELS[each[0]].absent for each in columns if each not in self._columns}
-        self._columns |= new
-        codes = "".join(CHANNELS[name].typecode for name, _label in self._columns)
-        self._row = Struct(f"=d{codes}")
-        self._rows = bytearray(ROWS * self._row.size)
-        for place, row in enumerate(earlier):
-            self._row.pack_into(self._rows, place * self._row.size, *row, *new.values())
+    def _seal(self) -> None:
+        """Compress the block being written, and drop the blocks behind the last rows."""
+        if self._open:
+            self._blocks.append(self._sealed())
+            self._open = bytearray()
+        rows = sum(block.rows for block in self._blocks)
+        while self._blocks and rows - self._blocks[0].rows >= ROWS:
+            rows -= self._blocks.popleft().rows
+
+    def _sealed(self) -> _Block:
+        codes = _codes(self._names)
+        columns = zip(*self._row.iter_unpack(self._open), strict=True)
+        rows = len(self._open) // self._row.size
+        packed = (
+            pack(f"={rows}{code}", *column) for code, column in zip(codes, columns, strict=False)
+        )
+        return _Block(self._names, rows, zlib.compress(b"".join(packed)))
 
 
 def _numbers(readings: Iterable[Reading]) -> dict[tuple[str, str], int]:

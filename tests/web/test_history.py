@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 
 import pytest
@@ -11,12 +12,13 @@ from goe_exporter.channels.decode import decode
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.polling.view import Poll
-from goe_exporter.web.history import ROWS, History
+from goe_exporter.web.history import BLOCK_ROWS, ROWS, History
 
 PRO = {
     "nrg": [230, 231, 229, 2, 15.54, 15.55, 15.46, 3497.5, 3576.25, 3459.7, 0, 10533.24, 99, 98, 0],
     "tma": [23.125, 24.9, 20, 21, 22, 19],
 }
+IDLE: dict[str, list[float]] = {"nrg": [230.0, 231, 229, *[0] * 13], "tma": [23.0, 24]}
 WALL = 1_750_000_000.0
 
 
@@ -189,16 +191,31 @@ def test_an_unknown_charger() -> None:
 
 
 def test_memory_of_a_ring() -> None:
-    """A full ring uses less than 30 kB, even for a PRO with its four sensors."""
+    """A full ring uses less than 27 kB even if every value is random, else much less."""
     sizes = {}
-    for model, status in (
-        ("V4", PRO | {"tma": [23, 24]}),
-        ("PRO", PRO | {"tma": [None, None, 1, 2, 3, 4]}),
-    ):
-        past = Past()
-        for _row in range(ROWS + 10):
-            past.take(5000.0, status=status)
+    for kind, status in (("idle", IDLE), ("PRO", PRO)):
+        past, noise = Past(), random.Random(1)
+        for _row in range(2 * ROWS):
+            values = {
+                key: [each and each * noise.random() for each in status[key]] for key in status
+            }
+            past.take(5000.0 * noise.random() if kind == "PRO" else 0.0, status=values)
         ring = past.history._rings["garage"]
-        sizes[model] = sys.getsizeof(ring._rows) + sys.getsizeof(ring._columns)
-    assert sizes["V4"] < 26_000
-    assert sizes["PRO"] < 30_000
+        blocks = [block.compressed for block in ring._blocks]
+        assert sum(block.rows for block in ring._blocks) <= ROWS + BLOCK_ROWS
+        sizes[kind] = sum(map(sys.getsizeof, [ring._open, *blocks]))
+    assert sizes["idle"] < 9_000
+    assert sizes["PRO"] < 27_000
+
+
+def test_new_sensors_begin_a_block() -> None:
+    """A sensor that appears in a shared row, or later, is absent in the rows before."""
+    past = Past()
+    past.take(1.0, wait=1, status={"nrg": PRO["nrg"]})
+    past.take(2.0, wait=5)
+    past.take(3.0, status=PRO | {"tma": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]})
+    past.take(4.0, status={"nrg": PRO["nrg"]})
+    series = past.history.timeline("garage", 60, 5.0).series
+    assert series["power"][""] == [2.0, 3.0, 4.0]
+    assert series["temperature"]["board"] == [24.9, 2.0, None]
+    assert series["temperature"]["internal_1"] == [None, 7.0, None]
