@@ -16,6 +16,7 @@ from goe_exporter.http_server.server import Limits
 from goe_exporter.http_server.web_config import WebSettings
 from goe_exporter.service.config import Config, RunConfig, load
 from goe_exporter.service.service import Service
+from goe_exporter.service.sharding import Shard
 from goe_exporter.service.web import open_server
 from goe_exporter.web.history import History
 from goe_exporter.web.paths import chosen
@@ -48,6 +49,7 @@ from goe_exporter.web.paths import chosen
     show_default=True, callback=parsed(values.timeout_seconds),
     help="Time limit for receiving a complete request.",
 )  # fmt: skip
+@options.shard
 @options.log_format
 @options.log_level
 def command(
@@ -66,6 +68,7 @@ def command(
     open_health: bool,
     max_connections: int,
     request_timeout: float,
+    shard: Shard | None,
     log_format: Any,
     log_level: str,
 ) -> None:
@@ -79,7 +82,7 @@ def command(
         config = load(config_file) if config_file else Config()
         return run_config(
             config, hosts, api, token_file, refresh_interval,
-            environment_proxies=environment_proxies,
+            environment_proxies=environment_proxies, shard=shard,
         )  # fmt: skip
 
     first = loaded()
@@ -87,7 +90,7 @@ def command(
     if check:
         for charger in first.chargers:
             charger.connection()
-        click.echo(f"the configuration is valid: {len(first.chargers)} charger(s)")
+        click.echo(f"the configuration is valid: {first.extent} charger(s)")
         return
     logs.configure(log_format, log_level)
     limits = Limits(max_connections, request_timeout)

@@ -17,6 +17,7 @@ from goe_exporter.config.values import interval
 from goe_exporter.config.yaml_file import NOWHERE, Places
 from goe_exporter.errors import ConfigError
 from goe_exporter.influx.settings import InfluxSettings
+from goe_exporter.service.sharding import Shard
 
 
 class Config(Strict):
@@ -34,13 +35,24 @@ class Config(Strict):
 
 
 class RunConfig(NamedTuple):
-    """What the service runs: the configuration file and the command line combined."""
+    """What the service runs: the configuration file and the command line combined.
+
+    `chargers` are those of this process, `configured` counts those of all processes of a `shard`.
+    """
 
     chargers: tuple[ChargerConfig, ...]
     interval_seconds: float
     environment_proxies: bool = False
     influxdb: InfluxSettings | None = None
     cards: Mapping[str, str] = MappingProxyType({})
+    shard: Shard | None = None
+    configured: int = 0
+
+    @property
+    def extent(self) -> str:
+        """The number of chargers, and with a shard of how many."""
+        own = str(len(self.chargers))
+        return own if self.shard is None else f"shard {self.shard} has {own} of {self.configured}"
 
 
 def load(path: str) -> Config:

@@ -100,13 +100,18 @@ class Service:
                     self.fault,
                     lambda: self._config.cards,
                     self._paths,
+                    self._config.shard,
                 )
             )
         self._stop(stops.get() + STOP_SECONDS)
 
     def _start(self) -> None:
         urls = self._server.urls if self._server else [None]
-        _log.info("started", version=__version__, url=urls[0], chargers=len(self._config.chargers))
+        config = self._config
+        shard = {} if config.shard is None else {"shard": str(config.shard)}
+        _log.info(
+            "started", version=__version__, url=urls[0], chargers=len(config.chargers), **shard
+        )
         for url in urls[1:]:
             _log.info("additional address", url=url)
         self._scheduler.start()

@@ -57,6 +57,7 @@ VARIABLES = {
         "--web.open-health": "WEB_OPEN_HEALTH",
         "--web.max-connections": "WEB_MAX_CONNECTIONS",
         "--web.request-timeout": "WEB_REQUEST_TIMEOUT",
+        "--shard": "SHARD",
         "--log.format": "LOG_FORMAT",
         "--log.level": "LOG_LEVEL",
     },
