@@ -22,7 +22,7 @@ def run_config(
 ) -> RunConfig:
     """Return the chargers of a shard and the settings of both.
 
-    Raises `UsageError` without a charger; a shard may have none.
+    Raises `UsageError` without a charger; a shard, and the charger files, may have none.
     """
     named = (charger_argument(text) for text in hosts)
     chargers = (
@@ -32,7 +32,7 @@ def run_config(
             for name, host in named
         ),
     )
-    if not chargers:
+    if not chargers and not loaded.charger_files:
         raise UsageError("no charger: give [NAME=]HOST, or --config.file FILE with chargers")
     check_names(chargers, "chargers")
     return RunConfig(
@@ -41,6 +41,7 @@ def run_config(
         environment_proxies or loaded.environment_proxies,
         loaded.influxdb,
         loaded.cards,
+        loaded.charger_files,
         shard,
         len(chargers),
     )

@@ -14,7 +14,7 @@ from goe_exporter.cli.run_config import run_config
 from goe_exporter.config import values
 from goe_exporter.http_server.server import Limits
 from goe_exporter.http_server.web_config import WebSettings
-from goe_exporter.service.config import Config, RunConfig, load
+from goe_exporter.service.config import Config, ConfigFile, RunConfig
 from goe_exporter.service.service import Service
 from goe_exporter.service.sharding import Shard
 from goe_exporter.service.web import open_server
@@ -77,9 +77,10 @@ def command(
     HOST is a host name or address, with an optional port; NAME is the charger's name in the
     metrics. GOE_EXPORTER_HOSTS can hold the hosts too, separated by spaces.
     """
+    file = ConfigFile(config_file) if config_file else None
 
     def loaded() -> RunConfig:
-        config = load(config_file) if config_file else Config()
+        config = file.load() if file else Config()
         return run_config(
             config, hosts, api, token_file, refresh_interval,
             environment_proxies=environment_proxies, shard=shard,
@@ -96,4 +97,5 @@ def command(
     limits = Limits(max_connections, request_timeout)
     paths = chosen(external_url, route_prefix, telemetry_path)
     server = open_server(listen, web, paths, limits, open_health=open_health)
-    Service(first, loaded, server, History(), paths).run()
+    changed = file.has_changed if file else None
+    Service(first, loaded, server, History(), paths, changed).run()
