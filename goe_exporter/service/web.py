@@ -47,6 +47,10 @@ def application(
     def views() -> list[ChargerView]:
         return [each.view() for each in scheduler.pollers]
 
+    def find(name: str) -> ChargerView | None:
+        # Only the view of this charger is made: a large fleet is asked for one after the other.
+        return next((each.view() for each in scheduler.pollers if each.name == name), None)
+
     own = [*providers(scheduler, last_reload, delivery, card_names, shard), process_metrics()]
     influx = None if delivery is None else lambda: asdict(delivery())
-    return app.application(views, Exposition(views, own), history, influx, fault, paths)
+    return app.application(views, Exposition(views, own), history, influx, fault, paths, find)
