@@ -167,17 +167,23 @@ def test_a_process_has_its_own_chargers_only(launch: Launch, simulator: Simulato
 def test_each_process_pushes_its_own_points(
     launch: Launch, simulator: Simulator, tmp_path: Path
 ) -> None:
-    """Two processes with a spool each deliver the points of all chargers, each charger's once."""
+    """Two processes of one configuration deliver each charger's points, from a spool each."""
     hosts = {name: simulator.add(charging("V4")).address for name in (*FIRST, *SECOND)}
     (tmp_path / "server").mkdir()
     influxdb = InfluxDB(tmp_path / "server")
+    config = push_config(tmp_path, influxdb.url, hosts, spool="spool")
+    agents = []
+    for number in (0, 1):
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        command = ("push", f"--config.file={config}", f"--shard={number}/2", *LISTEN)
+        agents.append(Exporter(launch(*command, within=("env", f"--chdir={folder}"))))
     with influxdb.up():
-        for number, own in enumerate((FIRST, SECOND)):
-            folder = tmp_path / f"{number}"
-            folder.mkdir()
-            config = push_config(folder, influxdb.url, hosts)
-            agent = launch("push", f"--config.file={config}", f"--shard={number}/2")
-            wait_for(lambda own=own: all(influxdb.points(name) for name in own), "points")  # type: ignore[misc]
-            assert agent.end(signal.SIGTERM).status == 0
-            if number == 0:
-                assert {point["charger"] for point in influxdb.points()} == set(FIRST)
+        wait_for(lambda: len({each["charger"] for each in influxdb.points()}) == 4, "points")
+        for agent, own in zip(agents, (FIRST, SECOND), strict=True):
+            shown = json.loads(agent.get("sd"))
+            assert [each["labels"]["__param_target"] for each in shown] == list(own)
+            assert agent.command.end(signal.SIGTERM).status == 0
+        points = [(each["charger"], each["time"]) for each in influxdb.points()]
+    assert len(points) == len(set(points))
+    assert all((tmp_path / f"{number}/spool").is_dir() for number in (0, 1))

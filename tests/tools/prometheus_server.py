@@ -57,12 +57,16 @@ class Prometheus:
 
     @contextlib.contextmanager
     def up(
-        self, *targets: str, job: str = "goe", jobs: Sequence[Mapping[str, Any]] = ()
+        self,
+        *targets: str,
+        job: str = "goe",
+        jobs: Sequence[Mapping[str, Any]] = (),
+        **sections: object,
     ) -> Iterator[Prometheus]:
         """Run it until the block ends; it scrapes the targets (host:port), and itself, each second.
 
         Its own metrics are those of another job, which no dashboard of ours may show. `jobs` are
-        further ones, as they are configured.
+        further ones, and `sections` further parts of the configuration, as they are configured.
         """
         config = self._folder / "prometheus.yml"
         addresses = {job: [*targets], "prometheus": [f"127.0.0.1:{self.port}"]}
@@ -71,6 +75,7 @@ class Prometheus:
             for name, each in addresses.items()
         ]
         settings = {"global": {"scrape_interval": "1s"}, "scrape_configs": [*scrapes, *jobs]}
+        settings |= sections
         config.write_text(yaml.safe_dump(settings))
         command = [
             *(self.binary, f"--config.file={config}", f"--storage.tsdb.path={self._data}"),
