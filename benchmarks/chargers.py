@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from goe_exporter.charger.client import Client
 from goe_exporter.polling.poller import Poller
 from goe_exporter.polling.view import ChargerView
 from goe_exporter.simulator import Car, Charger, Simulator
+from goe_exporter.transport.loop import Loop
 
 PORT = 18_080
 
@@ -48,12 +50,22 @@ class Steady:
 
     def __init__(self, host: str) -> None:
         self._now = 0.0
+        self._loop = Loop()
         self.poller = Poller("one", host, Client(host), clock=lambda: self._now)
         while not self.poller.complete:
             self()
 
     def __call__(self) -> None:
-        """Poll once."""
+        """Poll once, in a loop as in operation."""
+        self._now += self.poller.interval_seconds
+        ended: list[object] = []
+        exchange = self.poller.exchange(self.poller.steps())
+        self._loop.run(exchange, lambda *result: ended.append(result))
+        while not ended:
+            self._loop.turn(math.inf)
+
+    def wait(self) -> None:
+        """Poll once, in this thread as `read` does."""
         self._now += self.poller.interval_seconds
         self.poller.poll()
 

@@ -49,11 +49,12 @@ def _measure(host: str) -> Iterator[tuple[str, str, str]]:
         "request and parse": lambda: client.status(live_keys),
         "decode": lambda: decode(answer.status, 2),
         "poll": poll,
+        "poll that waits": poll.wait,
     }
     costs = side_by_side(work)
     readings = len(poll.poller.view().snapshot.readings)  # type: ignore[union-attr]
     for name, seconds in costs.items():
-        what = f"{name} ({readings} readings)" if name == "poll" else name
+        what = f"{name} ({readings} readings)" if name.startswith("poll") else name
         yield what, f"{seconds * 1e6:.0f} µs", f"{seconds / costs[BASELINE]:.2f} × baseline"
 
 

@@ -19,7 +19,9 @@ from goe_exporter.channels.snapshot import Answer
 from goe_exporter.charger import api_v1, cloud, device
 from goe_exporter.charger.cloud import MAX_AGE_SECONDS
 from goe_exporter.errors import ChargerError, RefusedError, TransportError
-from goe_exporter.transport.http import HttpAnswer, Transport
+from goe_exporter.transport.answer import HttpAnswer
+from goe_exporter.transport.http import Transport
+from goe_exporter.transport.steps import Exchange, Request, answered, sent
 
 Api = Literal["auto", "1", "2"]
 
@@ -89,16 +91,19 @@ class Client:
         The answer also holds the keys that tell whose it is. The cloud is asked for values of at
         most `max_age_seconds`. Raises `ChargerError`, also for values that are too old.
         """
-        keys = self._with_identity(keys)
         with self._lock:
             self._max_age_seconds = max_age_seconds
-            self._until = time.monotonic() + self.deadline_seconds
-            try:
-                if self._fixed:
-                    return self._request(self._fixed, keys)
-                return self._detect(keys)
-            except ChargerError as error:
-                raise self._named(error) from error
+            return answered(self._status(keys), sent)
+
+    def begin(self, keys: Sequence[str]) -> Exchange[Answer] | None:
+        """Return what `status` does for a `Loop`, to be run at once; None if a thread must wait.
+
+        A thread must wait for TLS and proxies, and while the charger serves another request.
+        """
+        if not self._transport.direct or not self._lock.acquire(blocking=False):
+            return None
+        self._max_age_seconds = MAX_AGE_SECONDS
+        return self._status_and_release(keys)
 
     def write(self, api: int, key: str, value: object) -> None:
         """Write `value` to `key`, both in v2's terms, through `api`.
@@ -112,7 +117,7 @@ class Client:
                 try:
                     if self.serial:
                         self._until = time.monotonic() + self.deadline_seconds
-                        self._request(api, self._with_identity(("typ",)))
+                        answered(self._request(api, self._with_identity(("typ",))), sent)
                     status, answer, text = self._get_any(target)
                     if api == 1:
                         _as_object(answer)
@@ -123,6 +128,22 @@ class Client:
             if not _accepted(status, answer, text, key):
                 message = _refusal(answer, text, key, self._without_token)
                 raise RefusedError(f"{self.host} refused {key}={json.dumps(value)}: {message}")
+
+    def _status_and_release(self, keys: Sequence[str]) -> Exchange[Answer]:
+        try:
+            return (yield from self._status(keys))
+        finally:
+            self._lock.release()
+
+    def _status(self, keys: Sequence[str]) -> Exchange[Answer]:
+        keys = self._with_identity(keys)
+        self._until = time.monotonic() + self.deadline_seconds
+        try:
+            if self._fixed:
+                return (yield from self._request(self._fixed, keys))
+            return (yield from self._detect(keys))
+        except ChargerError as error:
+            raise self._named(error) from error
 
     def _with_identity(self, keys: Sequence[str]) -> tuple[str, ...]:
         """Return `keys` with those that tell whose status the answer is."""
@@ -139,25 +160,25 @@ class Client:
         """Return a text without the token, which a proxy or the cloud may echo."""
         return text.replace(self._token, "[token]") if self._token else text
 
-    def _detect(self, keys: Sequence[str]) -> Answer:
+    def _detect(self, keys: Sequence[str]) -> Exchange[Answer]:
         """Request the API that answered last, first v2; if the charger lacks it, the other one."""
         api = self._found or self._first
         self._first = 2
         if self._v1_answers >= ANSWERS_BEFORE_V2_IS_TRIED:
             api, self._v1_answers = 2, 0
         try:
-            return self._request(api, keys)
+            return (yield from self._request(api, keys))
         except ChargerError as error:
             if self._found == 1:
                 self._found = None  # the next answer may be of another charger, which has v2
             if error.reason != "not_found":
                 raise
             self._first = 3 - api  # if the deadline leaves no time for it now
-            return self._request(3 - api, keys)
+            return (yield from self._request(3 - api, keys))
 
-    def _request(self, api: int, keys: Sequence[str]) -> Answer:
+    def _request(self, api: int, keys: Sequence[str]) -> Exchange[Answer]:
         self._age_seconds = 0.0
-        raw = _as_object(self._get("/status")) if api == 1 else self._status_v2(keys)
+        raw = yield from self._object("/status") if api == 1 else self._status_v2(keys)
         device.check(raw, self.serial, self._without_token)
         status = api_v1.status(raw) if api == 1 else raw
         self._found = api
@@ -166,14 +187,14 @@ class Client:
             raise ChargerError("outdated", f"the values are {self._age_seconds:.0f} s old")
         return Answer(api, status, complete=api == 1, age_seconds=self._age_seconds)
 
-    def _status_v2(self, keys: Sequence[str]) -> dict[str, object]:
+    def _status_v2(self, keys: Sequence[str]) -> Exchange[dict[str, object]]:
         """Request `filter=a,b`, or `filter=["a","b"]` of ten keys with firmware before 051.4."""
         request, other = self._filtered, self._filtered_old
         if self._old_filter:
             request, other = other, request
         # Each firmware answers {} to the form of the other.
-        status = request(keys)
-        if not status and keys and (status := other(keys)):
+        status = yield from request(keys)
+        if not status and keys and (status := (yield from other(keys))):
             self._old_filter = not self._old_filter
         return status
 
@@ -182,29 +203,30 @@ class Client:
         """The parameter with which the cloud returns values of this age, in seconds."""
         return f"&age={self._max_age_seconds}" if self.cloud else ""
 
-    def _filtered(self, keys: Sequence[str]) -> dict[str, object]:
-        return _as_object(self._get(f"/api/status?filter={','.join(keys)}{self._age_limit}"))
+    def _filtered(self, keys: Sequence[str]) -> Exchange[dict[str, object]]:
+        return self._object(f"/api/status?filter={','.join(keys)}{self._age_limit}")
 
-    def _filtered_old(self, keys: Sequence[str]) -> dict[str, object]:
+    def _filtered_old(self, keys: Sequence[str]) -> Exchange[dict[str, object]]:
         merged: dict[str, object] = {}
         for start in range(0, len(keys), OLD_FILTER_KEYS):
             some = json.dumps(keys[start : start + OLD_FILTER_KEYS], separators=(",", ":"))
-            merged |= _as_object(self._get(f"/api/status?filter={quote(some)}{self._age_limit}"))
+            target = f"/api/status?filter={quote(some)}{self._age_limit}"
+            merged |= yield from self._object(target)
         return merged
 
-    def _fetch(self, target: str, until: float | None = None) -> HttpAnswer:
+    def _get(self, target: str, until: float) -> Exchange[HttpAnswer]:
         """Make a GET request; a failure of the network is a `ChargerError` of the same reason."""
         try:
-            return self._transport.get(target, until)
+            return (yield Request(self._transport, target, until))
         except TransportError as error:
             raise ChargerError(error.reason, str(error)) from error
 
-    def _get(self, target: str) -> object:
-        """Return the JSON of a 200, or of a 400, the status of PRO for an unknown key."""
-        status, headers, body = self._fetch(target, self._until)
+    def _object(self, target: str) -> Exchange[dict[str, object]]:
+        """Return the JSON object of a 200, or of a 400, the status of PRO for an unknown key."""
+        status, headers, body = yield from self._get(target, self._until)
         self._age_seconds = max(self._age_seconds, cloud.age_seconds(headers))
         if status == 200:
-            return _parse(body)
+            return _as_object(_parse(body))
         if status == 400:
             with contextlib.suppress(ChargerError):
                 return _as_object(_parse(body))
@@ -212,7 +234,8 @@ class Client:
 
     def _get_any(self, target: str) -> tuple[int, object, str]:
         """Return the answer to a write: its status, its JSON (None if it is not JSON), its text."""
-        status, _headers, body = self._fetch(target)
+        until = time.monotonic() + self.deadline_seconds
+        status, _headers, body = answered(self._get(target, until), sent)
         text = body.decode("utf-8", "replace").strip()
         if status not in (200, 202, 400, 422, 500) or "api lock" in text:
             raise _failure(status, body)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from goe_exporter.config.values import not_listening
 from goe_exporter.errors import UsageError
@@ -36,6 +36,15 @@ MAX_TICK_AGE_SECONDS = 60.0
 """The server has stalled if its event loop, which ticks ten times a second, is busy this long."""
 
 BACKLOG = 512
+
+FINISH_SECONDS = 1.0
+"""Time limit for the responses in progress when the server stops."""
+
+ABORT_SECONDS = 0.5
+"""Time limit for the connections that are aborted then."""
+
+CLOSED_SECONDS = 0.02
+"""Interval of the check whether all connections are closed."""
 
 
 class Limits(NamedTuple):
@@ -91,10 +100,12 @@ class Server:
             each.close()
 
     def run(self, app: ASGIApp) -> None:
-        """Serve until `stop` is called; returns after the responses in progress are sent."""
+        """Serve until `stop` is called; returns within about 2 s of it, whatever clients do."""
         config = uvicorn.Config(
-            conforming(
-                Authentication(app, lambda: self._settings.config, open_paths=self._open_paths)
+            _ending_when_cancelled(
+                conforming(
+                    Authentication(app, lambda: self._settings.config, open_paths=self._open_paths)
+                )
             ),
             http="h11",
             log_config=None,
@@ -104,7 +115,6 @@ class Server:
             lifespan="off",
             ws="none",
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=1,
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         )
         asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # type: ignore[attr-defined]
@@ -137,6 +147,16 @@ def _bind(host: str, port: int) -> socket.socket:
         raise not_listening("--web.listen-address", host, port, error) from error
 
 
+def _ending_when_cancelled(app: ASGIApp) -> ASGIApp:
+    """Return `app` that ends when it is cancelled; uvicorn would log this as an internal error."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await app(scope, receive, send)
+
+    return call
+
+
 class _Uvicorn(uvicorn.Server):
     """uvicorn with its own accept loop: TLS per connection, and a limit on connections."""
 
@@ -164,6 +184,30 @@ class _Uvicorn(uvicorn.Server):
         if counter % REFRESH_TICKS == 0:
             self._settings.refresh()
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close idle connections at once, the others after their response or when time is up.
+
+        A request that is still being answered then is cancelled with the event loop.
+        """
+        for listener in self.servers:
+            listener.close()
+            await listener.wait_closed()
+        for each in sockets or []:
+            each.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await self._closed(FINISH_SECONDS)
+        for connection in list(self.server_state.connections):
+            assert isinstance(connection, Protocol)
+            connection.abort()
+        await self._closed(ABORT_SECONDS)
+
+    async def _closed(self, seconds: float) -> None:
+        """Wait until all connections are closed, but not longer than `seconds`."""
+        end = time.monotonic() + seconds
+        while self.server_state.connections and time.monotonic() < end:  # noqa: ASYNC110, uvicorn has no event for it
+            await asyncio.sleep(CLOSED_SECONDS)
 
     def _accepted(self, connection: socket.socket) -> None:
         """Start a connection, and close another one if there are too many."""

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
 from goe_exporter.errors import TransportError
-from goe_exporter.transport.http import HttpAnswer, Transport
+from goe_exporter.transport.answer import HttpAnswer
+from goe_exporter.transport.http import Transport
 
 MAX_MESSAGE_LENGTH = 500
 MIN_SECRET_LENGTH = 4

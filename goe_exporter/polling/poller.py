@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
@@ -22,6 +22,7 @@ from goe_exporter.polling.charger_log import ChargerLog
 from goe_exporter.polling.meters import Meters
 from goe_exporter.polling.slow_rows import SlowRows, keys_of
 from goe_exporter.polling.view import ChargerView, Poll, PollStats
+from goe_exporter.transport.steps import Exchange, answered
 
 MAX_FILTER_KEYS = 35
 """Some firmware resets the connection on longer filters (docs/protocol.md §1)."""
@@ -35,11 +36,20 @@ FAILURES_BEFORE_BACK_OFF = 3
 MAX_BACK_OFF_SECONDS = 60.0
 
 
+Keys = tuple[str, ...]
+
+Steps = Generator[Keys, Answer, None]
+"""A poll that yields the keys that it needs, and is sent the answer or a `ChargerError`."""
+
+
 class StatusClient(Protocol):
     """The part of a client that polling needs."""
 
-    def status(self, keys: tuple[str, ...]) -> Answer:
+    def status(self, keys: Keys) -> Answer:
         """Return the charger's answer for `keys`, or raise `ChargerError`."""
+
+    def begin(self, keys: Keys) -> Exchange[Answer] | None:
+        """Return the same as requests for a loop; None if a thread must call `status`."""
 
 
 class _State(NamedTuple):
@@ -55,9 +65,10 @@ class Poller:
 
     `serial` is the serial number that the client checks, or ""; `deadline_seconds` is the client's
     time limit for a status. `channels` is the table of the device; `clock` is monotonic, `wall`
-    returns the Unix time. `sink` takes every poll, failed ones too. `log` is that of an earlier
-    poller of the same name. The interval, the client and the labels may be replaced at any time.
-    Only one thread at a time may call `poll`; any thread may call `view`.
+    returns the Unix time. `sink` takes every poll, failed ones too; with `sink_waits` it may wait,
+    for example for a disk. `log` is that of an earlier poller of the same name. The interval, the
+    client and the labels may be replaced at any time. Only one poll may be in progress at a time;
+    any thread may call `view`.
     """
 
     def __init__(
@@ -71,6 +82,7 @@ class Poller:
         deadline_seconds: float = 4.0,
         channels: tuple[Channel, ...] = CHANNELS,
         sink: Callable[[Poll], None] | None = None,
+        sink_waits: bool = False,
         log: ChargerLog | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -93,37 +105,65 @@ class Poller:
         self._boot_time: float | None = None
         self._state = _State(PollStats(), None)
         self._sink = sink
+        self.sink_waits = sink_waits
         self._device: tuple[int, object] | None = None
         self._complete_answer = False
 
     def poll(self) -> None:
-        """Poll once, keep the result, and hand it to the sink."""
+        """Poll once, keep the result, and hand it to the sink; waits for the answers."""
+        answered(self.steps(), self.client.status)
+        self.deliver()
+
+    def deliver(self) -> None:
+        """Hand the result of the last poll to the sink."""
+        if self._sink is not None:
+            self._sink(self.last_poll())
+
+    def steps(self) -> Steps:
+        """Poll once and keep the result, but wait for nothing: the answers are sent in."""
         started = self._clock()
         try:
-            answer, keys = self._request(started)
+            answer, keys = yield from self._request(started)
         except ChargerError as error:
             self._failed(error, self._clock() - started)
         else:
             self._succeeded(answer, keys, started)
-        if self._sink is not None:
-            self._sink(self.last_poll())
 
-    def _request(self, started: float) -> tuple[Answer, tuple[str, ...]]:
+    def exchange(self, steps: Steps) -> Exchange[Keys]:
+        """Run the steps of a poll in a loop; return the keys with which a thread must continue.
+
+        They are empty if the poll is complete.
+        """
+        client = self.client
+        try:
+            keys = next(steps)
+            while (status := client.begin(keys)) is not None:
+                try:
+                    answer = yield from status
+                except ChargerError as error:
+                    keys = steps.throw(error)
+                else:
+                    keys = steps.send(answer)
+        except StopIteration:
+            return ()
+        return keys
+
+    def _request(self, started: float) -> Generator[Keys, Answer, tuple[Answer, Keys]]:
         """Return the charger's answer, and the slow keys that were requested with the live ones.
 
         With a long interval, further requests fetch the slow keys that do not fit into the first.
         """
         due, fitting = self._slow.due(started), MAX_FILTER_KEYS - len(self._live_keys)
-        answer, rest = self.client.status(self._live_keys + due[:fitting]), due[fitting:]
+        answer, rest = (yield self._live_keys + due[:fitting]), due[fitting:]
         before = None if self._device is None else self._device[1]
         if before not in (None, self._device_of(answer)[1]) and "typ" not in answer.status:
-            self.client.status(("typ",))  # another serial; raises if it is no charger
+            yield ("typ",)  # another serial; raises if it is no charger
         polls = math.ceil(len(self._slow.keys) / fitting)
         if answer.complete or polls * self.interval_seconds <= MAX_SLOW_SECONDS:
             return answer, due[:fitting]
         for start in range(0, len(rest), MAX_FILTER_KEYS):
             try:
-                more = self.client.status(rest[start : start + MAX_FILTER_KEYS])
+                more = yield rest[start : start + MAX_FILTER_KEYS]
             except ChargerError as error:
                 if error.reason == "wrong_device":
                     raise
@@ -234,8 +274,10 @@ class Poller:
 
         Those that an answer of the same device lacks, such as slow rows, are the earlier ones.
         """
-        texts = tuple([each for each in readings if each.channel.kind is Kind.TEXT])
-        earlier = self._state.identity
+        text, earlier = Kind.TEXT, self._state.identity
+        texts = tuple([each for each in readings if each.channel.kind is text])
+        if texts == earlier:
+            return earlier
         if _serial(texts) not in ("", _serial(earlier)):
             return texts
         found = {each.channel for each in texts}

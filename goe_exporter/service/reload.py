@@ -48,6 +48,7 @@ def pollers(
                 serial=charger.serial,
                 deadline_seconds=client.deadline_seconds,
                 sink=sink,
+                sink_waits=config.influxdb is not None,  # each point is synchronised to disk
                 log=logs.get(charger.name),
             )
         poller.client = client

@@ -42,8 +42,11 @@ FILES_SECONDS = 30.0
 MACOS_OPEN_MAX = 10_240
 """The most open files that macOS accepts, although it reports no maximum."""
 
-SWITCH_INTERVAL_SECONDS = 0.0005
-"""A large scrape keeps the interpreter busy for a second or two; polls must run in between."""
+SWITCH_INTERVAL_SECONDS = 0.0001
+"""Time after which a thread that computes yields the interpreter to one that waits for it.
+
+A poll waits for it more than ten times, and rendering a large scrape takes a second or two.
+"""
 
 _log = logger(__name__)
 

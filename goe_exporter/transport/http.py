@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import socket
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import requests
 import urllib3
@@ -23,19 +25,12 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import SKIP_HEADER, parse_url
 
 from goe_exporter.errors import UsageError
+from goe_exporter.transport.answer import MAX_BODY_BYTES, HttpAnswer, content_length, too_large
 from goe_exporter.transport.failures import FAILURES, translated
-from goe_exporter.transport.sockets import DEADLINE, MAX_BODY_BYTES, pool, pools, too_large
+from goe_exporter.transport.sockets import DEADLINE, Address, addresses, pool, pools
 
 _MAX_PREPARED = 16
 _OMITTED = {"User-Agent": SKIP_HEADER, "Accept-Encoding": SKIP_HEADER}
-
-
-class HttpAnswer(NamedTuple):
-    """Status code, headers and body of an answer."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class Transport:
@@ -69,6 +64,34 @@ class Transport:
         self._proxies = proxies if _usable(select_proxy(self._base, proxies)) else {}
         self._proxy = _ProxyAdapter() if self._proxies else None
         self._prepared: dict[str, requests.PreparedRequest] = {}
+        self._around_target: tuple[bytes, bytes] | None = None
+        # Without a port, http.client would look for one in an IPv6 address.
+        port = self._pool.port or urllib3.connectionpool.port_by_scheme[self._pool.scheme or "http"]
+        self.place = self._pool.host, port
+
+    @property
+    def direct(self) -> bool:
+        """Whether requests go over plain HTTP to `place` (host, port), as a `Loop` sends them."""
+        return self._pool.scheme == "http" and self._proxy is None
+
+    @cached_property
+    def address(self) -> Address | None:
+        """The address of a host in numbers, None for a name that must be looked up."""
+        host, port = self.place
+        if "%" in host:  # the number of the interface behind it may change
+            return None
+        try:
+            return addresses(host, port, numeric=True)[0]
+        except socket.gaierror:
+            return None
+
+    def request(self, target: str) -> bytes:
+        """Return the bytes of the GET request that `get` sends; raises one of `FAILURES`."""
+        if self._around_target is None:
+            before, _target, after = self._written("/").partition(b"/ HTTP/1.1\r\n")
+            self._around_target = before, b" HTTP/1.1\r\n" + after
+        before, after = self._around_target
+        return before + target.encode("ascii") + after
 
     def get(self, target: str, until: float | None = None) -> HttpAnswer:
         """Make one GET request within the deadline, or `until` a moment of the monotonic clock.
@@ -108,18 +131,26 @@ class Transport:
         """
         if self._proxy is not None:
             return self._send_through(self._proxy, prepared)
-        kind: type[HTTPConnection] = self._pool.ConnectionCls  # type: ignore[assignment]
-        # Without a port, http.client would look for one in an IPv6 address.
-        port = self._pool.port or urllib3.connectionpool.port_by_scheme[self._pool.scheme or "http"]
-        opened = kind(self._pool.host, port=port, **self._pool.conn_kw)
-        with contextlib.closing(opened) as connection:
-            connection.request(
-                prepared.method or "GET", prepared.path_url, prepared.body, prepared.headers
-            )
+        with contextlib.closing(self._connection()) as connection:
+            _write(prepared, connection)
             with http.client.HTTPConnection.getresponse(connection) as raw:
                 body = _read(raw)
             # Typed as a message, but a case-insensitive mapping.
             return HttpAnswer(raw.status, raw.headers, body)  # type: ignore[arg-type]
+
+    def _connection(self) -> HTTPConnection:
+        kind: type[HTTPConnection] = self._pool.ConnectionCls  # type: ignore[assignment]
+        return kind(self.place[0], port=self.place[1], **self._pool.conn_kw)
+
+    def _written(self, target: str) -> bytes:
+        """Return what a connection sends for a target."""
+        ours, theirs = socket.socketpair()
+        with theirs, contextlib.closing(self._connection()) as connection:
+            connection.sock = ours
+            _write(self._prepare(target), connection)
+            ours.shutdown(socket.SHUT_WR)
+            with theirs.makefile("rb") as sent:
+                return sent.read()
 
     def _send_through(self, proxy: _ProxyAdapter, prepared: requests.PreparedRequest) -> HttpAnswer:
         raw: urllib3.HTTPResponse = proxy.send(  # type: ignore[assignment]
@@ -141,6 +172,10 @@ class Transport:
                 self._prepared.clear()
             prepared = self._prepared[target] = request.prepare()
         return prepared
+
+
+def _write(prepared: requests.PreparedRequest, connection: HTTPConnection) -> None:
+    connection.request(prepared.method or "GET", prepared.path_url, prepared.body, prepared.headers)
 
 
 def _usable(proxy: str | None) -> bool:
@@ -171,12 +206,8 @@ class _ProxyAdapter(HTTPAdapter):
 
 def _read(raw: http.client.HTTPResponse) -> bytes:
     """Read a body of at most `MAX_BODY_BYTES` bytes; a truncated one raises."""
-    if len(set(raw.headers.get_all("Content-Length", ()))) > 1:
-        raise http.client.HTTPException("contradictory lengths")
-    try:
-        body = raw.read(MAX_BODY_BYTES + 1)
-    except ValueError as error:  # a chunk of negative size
-        raise http.client.IncompleteRead(b"") from error
+    content_length(raw.headers.get_all("Content-Length", ()))
+    body = raw.read(MAX_BODY_BYTES + 1)
     if len(body) > MAX_BODY_BYTES:
         raise too_large()
     if raw.length:

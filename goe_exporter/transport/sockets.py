@@ -22,22 +22,11 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import InsecureRequestWarning, NameResolutionError, NewConnectionError
 from urllib3.util import parse_url
 
-from goe_exporter.errors import TransportError, UsageError
-
-MAX_BODY_BYTES = 1024 * 1024
-MAX_RECEIVED_BYTES = 2 * MAX_BODY_BYTES
-"""Maximum bytes of a connection: http.client reads a chunk of size "-1" to the end."""
-
-MAX_INTERIM_RESPONSES = 10
-"""Maximum responses of status 1xx before the final one."""
+from goe_exporter.errors import UsageError
+from goe_exporter.transport.answer import MAX_INTERIM_RESPONSES, MAX_RECEIVED_BYTES, too_large
 
 HEAD_START_SECONDS = 0.25
 """Time that an address has alone before the next one is tried too."""
-
-
-def too_large() -> TransportError:
-    """Return the error for an answer above the limit."""
-    return TransportError("too_large", f"an answer of more than {MAX_BODY_BYTES} bytes")
 
 
 def pools() -> dict[str, type[HTTPConnectionPool]]:
@@ -98,23 +87,91 @@ class _TlsSocket(_EndsInTime, ssl.SSLSocket):
     pass
 
 
+Address = tuple[int, Any]
+"""Family and address of a socket."""
+
+
+def addresses(host: str, port: int, *, numeric: bool = False) -> list[Address]:
+    """Return the addresses of a host; raises `socket.gaierror`.
+
+    A name server is asked unless `numeric`, which accepts only addresses in numbers.
+    """
+    flags = socket.AI_NUMERICHOST if numeric else 0
+    try:
+        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, flags)
+    except (OSError, UnicodeError) as error:
+        raise socket.gaierror(str(error)) from error
+    return [(each[0], each[4]) for each in found]
+
+
+class Race:
+    """Attempts to connect to several addresses, the first to accept wins (RFC 8305 §5).
+
+    Nothing here waits. The caller begins an attempt when one fails, and after `head_start` while
+    they are silent, which stay in the race; and asks `accepted` when one becomes writable.
+    `attempts` are the sockets in the race, `failure` is why the last one left it.
+    """
+
+    def __init__(self, addresses: list[Address]) -> None:
+        self._addresses = list(addresses)
+        self.attempts: list[socket.socket] = []
+        self.failure: OSError = TimeoutError("deadline passed")
+
+    def begin(self) -> socket.socket | None:
+        """Begin to connect to the next address that is not unusable; None if there is none."""
+        while self._addresses:
+            family, address = self._addresses.pop(0)
+            try:
+                attempt = _Socket(family, socket.SOCK_STREAM)
+            except OSError as error:  # such as IPv6 that is disabled
+                self.failure = error
+                continue
+            attempt.setblocking(False)
+            self.attempts.append(attempt)
+            if (code := attempt.connect_ex(address)) in (0, errno.EINPROGRESS):
+                return attempt
+            self._leave(attempt, code)
+        return None
+
+    def head_start(self, left: float) -> float:
+        """Return how long to wait before the next attempt, with `left` seconds for all."""
+        more = len(self._addresses)
+        return min(left / (more + 1), HEAD_START_SECONDS) if more else left
+
+    def accepted(self, attempt: socket.socket) -> bool:
+        """Return whether an attempt that became writable is connected, and leaves as the winner."""
+        if code := attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._leave(attempt, code)
+            return False
+        self.attempts.remove(attempt)
+        return True
+
+    def close(self) -> None:
+        """Close all attempts that are still in the race."""
+        for attempt in self.attempts:
+            attempt.close()
+        self.attempts = []
+
+    def _leave(self, attempt: socket.socket, code: int) -> None:
+        self.failure = OSError(code, os.strerror(code))
+        self.attempts.remove(attempt)
+        attempt.close()
+
+
 def _open(host: str, port: int, connection: HTTPConnection) -> socket.socket:
     """Connect to the first address of `host` that accepts, within the deadline."""
     try:
-        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise NameResolutionError(host, connection, socket.gaierror(str(error))) from error
-    attempts: list[socket.socket] = []
-    addresses: list[tuple[int, Any]]
-    addresses = [(each[0], each[4]) for each in found if DEADLINE.address in (None, each[4])]
+        found = addresses(host, port)
+    except socket.gaierror as error:
+        raise NameResolutionError(host, connection, error) from error
+    race = Race([each for each in found if DEADLINE.address in (None, each[1])])
     try:
-        opened = _first_to_accept(addresses, attempts)
+        opened = _first_to_accept(race)
     except OSError as error:
         # urllib3 would take a reset here for one after sending, and wait for an answer.
         raise NewConnectionError(connection, str(error)) from error
     finally:
-        for attempt in attempts:
-            attempt.close()
+        race.close()
     if DEADLINE.keeps_address:
         DEADLINE.address = opened.getpeername()
     # The time left is for the TLS handshake, which has one timeout.
@@ -122,42 +179,20 @@ def _open(host: str, port: int, connection: HTTPConnection) -> socket.socket:
     return opened
 
 
-def _first_to_accept(
-    addresses: list[tuple[int, Any]], attempts: list[socket.socket]
-) -> socket.socket:
-    """Return a connection to the address (family, address) that accepts first.
-
-    The next address is tried when one fails, or while one is silent, which stays in the race
-    (RFC 8305 §5). `attempts` are the other connections, for the caller to close. Raises `OSError`.
-    """
-    failure: OSError = TimeoutError("deadline passed")
+def _first_to_accept(race: Race) -> socket.socket:
+    """Wait for the winner of a race; raises `OSError`."""
     with selectors.DefaultSelector() as pending:
-        while addresses or pending.get_map():
-            left = DEADLINE.at - time.monotonic()
-            if left <= 0:
-                break
-            if addresses:
-                family, address = addresses.pop(0)
-                try:
-                    attempt = _Socket(family, socket.SOCK_STREAM)
-                except OSError as error:  # such as IPv6 that is disabled
-                    failure = error
-                    continue
-                attempts.append(attempt)
-                attempt.setblocking(False)
-                if (code := attempt.connect_ex(address)) not in (0, errno.EINPROGRESS):
-                    failure = OSError(code, os.strerror(code))
-                    continue
+        while (left := DEADLINE.at - time.monotonic()) > 0:
+            if attempt := race.begin():
                 pending.register(attempt, selectors.EVENT_WRITE)
-                left = min(left / (len(addresses) + 1), HEAD_START_SECONDS) if addresses else left
-            for ready, _events in pending.select(left):
+            elif not pending.get_map():
+                break
+            for ready, _events in pending.select(race.head_start(left)):
                 done = cast("socket.socket", ready.fileobj)
                 pending.unregister(done)
-                if not (code := done.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
-                    attempts.remove(done)
+                if race.accepted(done):
                     return done
-                failure = OSError(code, os.strerror(code))
-    raise failure
+    raise race.failure
 
 
 class _Response(http.client.HTTPResponse):
@@ -174,6 +209,12 @@ class _Response(http.client.HTTPResponse):
                 return version, status, reason
             http.client.parse_headers(self.fp)
         raise http.client.HTTPException("too many interim responses")
+
+    def _read_next_chunk_size(self) -> int:
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+        if size < 0:  # http.client would read to the end of the connection
+            raise ValueError("a chunk of negative size")
+        return size
 
 
 class _Connection(HTTPConnection):

@@ -13,7 +13,6 @@ from urllib.parse import unquote
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import (
     HTMLResponse,
@@ -27,14 +26,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.polling.view import ChargerView
 from goe_exporter.prometheus.exposition import Exposition
+from goe_exporter.prometheus.negotiation import negotiated
+from goe_exporter.prometheus.text_format import Format
 from goe_exporter.web import json_api, pages
 from goe_exporter.web.history import MAX_MINUTES, History
 from goe_exporter.web.locale import Locale, preferred
 from goe_exporter.web.methods import METHODS, ReadOnlyRoute, options_of_server
 from goe_exporter.web.overview import ALL_CHARGERS, Selection, selection
 from goe_exporter.web.paths import AT_ROOT, DISCOVERY, HEALTH, PROBE, Paths
-from goe_exporter.web.representation import chosen_encoding, combined, is_current
-from goe_exporter.web.targets import Targets
+from goe_exporter.web.renderer import Renderer
+from goe_exporter.web.representation import combined, is_current
+from goe_exporter.web.targets import Targets, asked
 
 Application = Starlette
 Views = Callable[[], Sequence[ChargerView]]
@@ -77,21 +79,22 @@ def application(
     targets = Targets(views, find or searched, exposition, paths)
     handlers = _Handlers(views, exposition, history or History(), influx, fault, paths)
     health = dict(zip(HEALTH, (handlers.healthy, handlers.ready), strict=True))
-    routes = {
-        paths.metrics: handlers.metrics,
-        PROBE: targets.probe,
-        DISCOVERY: targets.sd,
-        "/api/v1/influx": handlers.influx_json,
+    shared = Renderer().shared
+    routes: dict[str, Callable[..., Any]] = {
+        paths.metrics: shared(handlers.metrics, _format),
+        PROBE: shared(targets.probe, _format),
+        DISCOVERY: shared(targets.sd, asked),
+        "/api/v1/influx": shared(handlers.influx_json),
     } | health
     if history is not None:
         routes |= {
-            "/": handlers.root,
-            "/charger/{name}": handlers.charger,
-            "/assets/{name}": _asset,
-            "/api/v1/openapi.json": handlers.openapi,
-            "/api/v1/chargers": handlers.chargers_json,
-            "/api/v1/chargers/{name}": handlers.charger_json,
-            "/api/v1/chargers/{name}/history": handlers.history_json,
+            "/": shared(handlers.root, _edition),
+            "/charger/{name}": shared(handlers.charger, _edition),
+            "/assets/{name}": shared(_asset),
+            "/api/v1/openapi.json": shared(handlers.openapi),
+            "/api/v1/chargers": shared(handlers.chargers_json),
+            "/api/v1/chargers/{name}": shared(handlers.charger_json),
+            "/api/v1/chargers/{name}/history": shared(handlers.history_json),
         }
     routes = {f"{paths.prefix}{path}": handler for path, handler in routes.items()} | health
     if history is not None and paths.prefix:
@@ -102,8 +105,6 @@ def application(
             Middleware(_undecoded_path),
             Middleware(_security_headers),
             Middleware(options_of_server),
-            Middleware(chosen_encoding),
-            Middleware(GZipMiddleware, minimum_size=1024, compresslevel=4),
         ],
     )
     app.router.redirect_slashes = False
@@ -112,10 +113,9 @@ def application(
 
 @dataclass(frozen=True)
 class _Handlers:
-    """One method per route.
+    """One method per route, called in a thread: in that of the renderer, or for health in others.
 
-    They are not coroutines, so Starlette runs them in threads, and a large scrape blocks no other
-    request.
+    A large scrape blocks no health check.
     """
 
     views: Views
@@ -181,7 +181,10 @@ class _Handlers:
         )
 
     def chargers_json(self, _request: Request) -> Response:
-        return JSONResponse({"chargers": [json_api.as_json(view) for view in self.views()]})
+        # One by one, because no other thread runs while Python's encoder is at work.
+        chargers = (JSONResponse(json_api.as_json(view)).body for view in self.views())
+        body = b'{"chargers":[' + b",".join(chargers) + b"]}"
+        return Response(body, media_type="application/json")
 
     def charger_json(self, request: Request) -> Response:
         view = _find(request, self.views())
@@ -239,6 +242,15 @@ def _page(
         vary = "Accept-Language, Accept-Encoding"
         return Response(status_code=304, headers=headers | {"Vary": vary})
     return HTMLResponse(render(locale), headers=headers)
+
+
+def _format(request: Request) -> Format:
+    return negotiated(combined(request.headers, "accept"))
+
+
+def _edition(request: Request) -> tuple[Locale, str]:
+    """Return what a page depends on in the headers of a request."""
+    return _locale(request), combined(request.headers, "if-none-match")
 
 
 def _locale(request: Request) -> Locale:

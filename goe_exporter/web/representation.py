@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from goe_exporter.prometheus.negotiation import choices
 
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
-_HEADER = b"accept-encoding"
 
 
 def encoding(accept_encoding: str) -> str:
@@ -37,18 +35,3 @@ def is_current(if_none_match: str, tag: str) -> bool:
 def combined(headers: Headers, name: str) -> str:
     """Return a list header that may have been sent in several lines (RFC 9110 §5.3)."""
     return ", ".join(headers.getlist(name))
-
-
-def chosen_encoding(app: ASGIApp) -> ASGIApp:
-    """Return middleware that replaces `Accept-Encoding` by the encoding to use.
-
-    Starlette's compression ignores weights.
-    """
-
-    async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        chosen = encoding(combined(Headers(scope=scope), _HEADER.decode()))
-        others = [header for header in scope["headers"] if header[0] != _HEADER]
-        headers = [*others, (_HEADER, chosen.encode())]
-        await app(dict(scope, headers=headers), receive, send)
-
-    return call

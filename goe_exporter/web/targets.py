@@ -63,6 +63,11 @@ class Targets:
         )
 
 
+def asked(request: Request) -> tuple[str, str]:
+    """Return the scheme and the `Host` of a request, on which the response of `/sd` depends."""
+    return request.url.scheme, request.headers.get("host", "")
+
+
 def _labels(view: ChargerView) -> dict[str, str]:
     """Return the labels of a charger; what is not known of the device is absent."""
     device = {

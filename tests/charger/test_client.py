@@ -21,7 +21,8 @@ from goe_exporter.channels.snapshot import Answer
 from goe_exporter.charger.client import Client, write_targets
 from goe_exporter.errors import ChargerError, RefusedError, UsageError
 from goe_exporter.simulator import FAULTS, Box, Car, Charger, Simulator
-from goe_exporter.transport.http import HttpAnswer
+from goe_exporter.transport.answer import HttpAnswer
+from goe_exporter.transport.steps import Exchange
 
 KEYS = ("car", "amp", "nrg")
 
@@ -850,7 +851,8 @@ def test_v1_that_needs_the_time_of_both_requests() -> None:
     """A poll that ends between the APIs is continued by the next one with API v1."""
     asker, tried = Client("box.example"), []
 
-    def request(api: int, _keys: object) -> Answer:
+    def request(api: int, _keys: object) -> Exchange[Answer]:
+        yield from ()
         tried.append(api)
         if tried == [2]:
             raise ChargerError("not_found", "no v2")
@@ -858,7 +860,7 @@ def test_v1_that_needs_the_time_of_both_requests() -> None:
             raise ChargerError("timeout", "did not answer in time")
         return Answer(1, {"car": 1}, complete=True)
 
-    asker._request = request  # type: ignore[method-assign, assignment]
+    asker._request = request  # type: ignore[method-assign]
     assert reason(asker) == "timeout"
     assert asker.status(KEYS).api == 1
     assert tried == [2, 1, 1]

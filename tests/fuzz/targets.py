@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tests.fuzz import disk, network, readings, settings, web
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    "http": network.http,
+    "http": network.answer,
     "answers": network.answers,
     "delivery": network.delivery,
     "headers": network.headers,

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import bcrypt
 import pytest
@@ -40,7 +41,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 @contextlib.contextmanager
 def serving(settings: WebSettings | None = None) -> Iterator[Server]:
     """Run a server of `echo`; `/open` needs no password."""
-    server = Server("127.0.0.1", 0, settings, open_paths=["/open"])
+    server = Server([("127.0.0.1", 0)], settings, open_paths=["/open"])
     thread = threading.Thread(target=server.run, args=(echo,))
     thread.start()
     try:
@@ -60,7 +61,7 @@ def server() -> Iterator[Server]:
 def answers(server: Server, sent: bytes, count: int) -> list[Answer]:
     """Send bytes; return `count` responses, or fewer if the server closes the connection."""
     found: list[Answer] = []
-    address = ("127.0.0.1", server.port)
+    address = ("127.0.0.1", urlsplit(server.urls[0]).port)
     with socket.create_connection(address, timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(sent)
         with connection.makefile("rb") as stream:

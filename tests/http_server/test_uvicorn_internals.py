@@ -24,12 +24,14 @@ CALLS = [
     ("Server._serve", "startup", "_Uvicorn overrides it: it has its own accept loop"),
     ("Server._serve", "lifespan", "Protocol takes the application's state from it"),
     ("Server.main_loop", "on_tick", "_Uvicorn overrides it: it refreshes the web configuration"),
-    ("Server.shutdown", "servers", "_Uvicorn puts its listeners there"),
-    ("Server.shutdown", "close", "Listener has this method"),
-    ("Server._wait_tasks_to_complete", "wait_closed", "Listener has this method"),
-    ("Server.shutdown", "connections", "clients are disconnected at the end"),
+    ("Server._serve", "shutdown", "_Uvicorn overrides it: requests are aborted without a log"),
     ("H11Protocol.connection_made", "connections", "_Uvicorn counts connections"),
     ("H11Protocol.connection_lost", "connections", "_Uvicorn counts connections"),
+    (
+        "H11Protocol.connection_lost",
+        "disconnected",
+        "an aborted request is cancelled without a log",
+    ),
     ("H11Protocol.data_received", "handle_events", "Protocol checks for a new request after it"),
     ("H11Protocol.handle_events", "cycle", "Protocol recognizes a new request by it"),
     ("H11Protocol.handle_events", "send_400_response", "Protocol overrides it"),
@@ -41,7 +43,7 @@ CALLS = [
 
 ATTRIBUTES = {
     "Server": ["config", "server_state", "started", "should_exit"],
-    "H11Protocol": ["conn", "connections", "cycle", "loop", "transport"],
+    "H11Protocol": ["conn", "connections", "cycle", "loop", "shutdown", "transport"],
 }
 """Attributes of instances that `server` and `connection` use."""
 

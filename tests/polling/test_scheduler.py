@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,19 +14,23 @@ from hypothesis import strategies as st
 from servers import PATIENCE_SECONDS, returned, wait_for
 from tickers import Led, Ticker, running
 
+from goe_exporter.channels.snapshot import Answer
 from goe_exporter.charger.client import Client
+from goe_exporter.polling import poller as poller_module
 from goe_exporter.polling import scheduler as scheduler_module
-from goe_exporter.polling.poller import Poller
+from goe_exporter.polling.poller import Keys, Poller
 from goe_exporter.polling.scheduler import next_tick
-from goe_exporter.simulator import Charger, Simulator
+from goe_exporter.polling.view import Poll
+from goe_exporter.simulator import Box, Charger, Simulator
+from goe_exporter.transport.steps import Exchange
 
 
 class Failing(Ticker):
     """Raises an unexpected exception in every poll."""
 
-    def poll(self) -> None:
-        """Raise what no poller should."""
-        super().poll()
+    def status(self, keys: Keys) -> Answer:
+        """Raise what no client should."""
+        super().status(keys)
         raise ZeroDivisionError("a mistake")
 
 
@@ -239,6 +245,158 @@ def test_hanging_charger_delays_nobody(simulator: Simulator) -> None:
         polling.stop(PATIENCE_SECONDS)
     assert all(each.view().stats.failures == {} for each in others)
     assert max(box.max_concurrent for box in boxes) == 1
+
+
+# The loop and the threads
+
+
+def polled(box: Box, **options: Any) -> Poller:
+    """Return the poller of a simulated charger, every 50 ms."""
+    client = Client(box.address, deadline_seconds=PATIENCE_SECONDS)
+    return Poller(box.charger.serial, box.address, client, 0.05, **options)
+
+
+def polls(poller: Poller, more: int = 3) -> Callable[[], bool]:
+    """Return a condition: so many more polls than now have ended."""
+    goal = poller.view().stats.polls + more
+    return lambda: poller.view().stats.polls >= goal
+
+
+@pytest.fixture
+def boxes(simulator: Simulator) -> list[Box]:
+    return [simulator.add(Charger("V4", serial=f"{number:06}")) for number in range(3)]
+
+
+def test_local_chargers_need_no_threads(boxes: list[Box]) -> None:
+    """The loop polls chargers over plain HTTP itself, whether they answer, hang or are gone."""
+    before = workers()
+    pollers = [polled(box) for box in boxes]
+    polling = running(*pollers)
+    wait_for(lambda: all(each.view().stats.polls >= 3 for each in pollers), "three polls each")
+    boxes[0].fault = "hang"
+    requests = boxes[0].requests
+    wait_for(lambda: boxes[0].requests > requests, "a poll that hangs")
+    boxes[1].close()
+    wait_for(lambda: pollers[1].view().stats.failures.get("refused", 0) >= 2, "refused polls")
+    wait_for(polls(pollers[2]), "polls of the third")
+    assert workers() == before
+    boxes[0].close()
+    polling.stop(PATIENCE_SECONDS)
+
+
+def test_poll_waits_for_another_request(boxes: list[Box]) -> None:
+    """While a client is busy, a thread waits for it with the poll; the loop polls the others."""
+    busy, other = (polled(box) for box in boxes[:2])
+    requests = boxes[0].requests
+    with busy.client._lock:  # type: ignore[attr-defined]
+        polling = running(busy, other)
+        wait_for(polls(other), "polls of the other")
+        assert (boxes[0].requests, busy.view().stats.polls) == (requests, 0)
+    wait_for(polls(busy), "polls of the one that was busy")
+    polling.stop(PATIENCE_SECONDS)
+    assert busy.view().stats.failures == {}
+    assert boxes[0].max_concurrent == 1
+
+
+def test_poll_that_began_waits_for_another_request(boxes: list[Box]) -> None:
+    """A poll of several requests lets another one in between, and is continued afterwards."""
+    taken: list[str] = []
+
+    class Shared(Client):
+        """Serves another request after the first one of a poll."""
+
+        def begin(self, keys: Sequence[str]) -> Exchange[Answer] | None:
+            exchange = None if taken else super().begin(keys)
+            taken.append(threading.current_thread().name)
+            return exchange
+
+    client = Shared(boxes[0].address, deadline_seconds=PATIENCE_SECONDS)
+    poller = Poller("one", boxes[0].address, client, 3600.0)
+    polling = running(poller)
+    wait_for(polls(poller, 1), "the poll")
+    polling.stop(PATIENCE_SECONDS)
+    assert taken == ["scheduler"] * 2
+    assert boxes[0].requests == 2
+    assert poller.complete
+
+
+def test_slow_sink_delays_no_other_charger(boxes: list[Box]) -> None:
+    """A sink that waits is called by a thread of its own; its poll is in progress until then."""
+    release, names = threading.Event(), []
+
+    def slow(_poll: Poll) -> None:
+        names.append(threading.current_thread().name)
+        release.wait(PATIENCE_SECONDS)
+
+    quick_names: list[str] = []
+    held = polled(boxes[0], sink=slow, sink_waits=True)
+    other = polled(boxes[1], sink=lambda _: quick_names.append(threading.current_thread().name))
+    polling = running(held, other)
+    wait_for(lambda: len(names) == 1, "the sink")
+    wait_for(polls(other, 5), "polls of the other")
+    assert held.view().stats.polls == len(names) == 1
+    release.set()
+    wait_for(polls(held), "further polls")
+    polling.stop(PATIENCE_SECONDS)
+    assert all(name.startswith("poll-") for name in names)
+    assert set(quick_names) == {"scheduler"}
+
+
+def test_internal_error_in_the_loop(
+    boxes: list[Box], records: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug in one charger's poll is logged and counted; the loop goes on, and so does the poll."""
+    real = poller_module.decode
+    broken = threading.Event()
+    broken.set()
+
+    def decode(status: dict[str, object], *rest: Any) -> Any:
+        if broken.is_set() and status.get("sse") == "000000":
+            raise ZeroDivisionError("a mistake")
+        return real(status, *rest)
+
+    monkeypatch.setattr(poller_module, "decode", decode)
+    failing, sound = (polled(box) for box in boxes[:2])
+    polling = running(failing, sound)
+    wait_for(lambda: polling.internal_errors >= 3, "three errors")
+    wait_for(polls(sound), "polls of the other")
+    broken.clear()
+    wait_for(polls(failing), "polls without the error")
+    polling.stop(PATIENCE_SECONDS)
+    assert len(records) == 1
+    assert records[0].getMessage() == "poll aborted by an internal error"
+    assert records[0].__dict__["values"] == {"charger": "000000", "times": 1}
+    assert records[0].exc_info is not None
+    assert records[0].exc_info[0] is ZeroDivisionError
+
+
+def test_charger_removed_and_added_again_while_it_hangs(boxes: list[Box]) -> None:
+    """The poll in progress remains the only one, and the others are polled meanwhile."""
+    boxes[0].fault = "hang"
+    hanging, other = (polled(box) for box in boxes[:2])
+    polling = running(hanging, other)
+    wait_for(lambda: boxes[0].requests == 1, "a poll that hangs")
+    for _ in range(5):
+        polling.replace((other,))
+        polling.replace((other, hanging))
+    wait_for(polls(other), "polls of the other")
+    assert boxes[0].requests == 1
+    boxes[0].fault = None
+    boxes[0].close()
+    wait_for(polls(hanging), "polls that fail")
+    polling.stop(PATIENCE_SECONDS)
+    assert boxes[0].max_concurrent == 1
+
+
+def test_stop_abandons_a_request_in_the_loop(boxes: list[Box]) -> None:
+    """A charger that hangs delays the end by no more than the grace time."""
+    boxes[0].fault = "hang"
+    polling = running(polled(boxes[0]))
+    wait_for(lambda: boxes[0].requests == 1, "a poll that hangs")
+    started = time.monotonic()
+    returned(lambda: polling.stop(0.3))
+    assert time.monotonic() - started > 0.25
+    boxes[0].close()
 
 
 # The pool

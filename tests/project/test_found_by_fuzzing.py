@@ -36,7 +36,8 @@ from goe_exporter.service import config as service_config
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.spool import segments
 from goe_exporter.spool.queue import Spool
-from goe_exporter.transport.http import HttpAnswer, Transport
+from goe_exporter.transport.answer import HttpAnswer
+from goe_exporter.transport.http import Transport
 
 LIMIT = 1024 * 1024
 NOW = 1_800_000_000.0
@@ -47,12 +48,12 @@ HUGE = 10**400
 
 
 def test_chunk_of_minus_one(speak: Callable[..., Speaker]) -> None:
-    """The library reads such a chunk to the end of the connection; the memory is bounded."""
+    """The library would read such a chunk to the end of the connection."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n"
     speaker = speak(head, endless=b"x" * 65_536)
     with pytest.raises(TransportError) as caught:
         Transport(speaker.address, deadline_seconds=60).get("/")
-    assert caught.value.reason == "too_large"
+    assert caught.value.reason == "truncated"
 
 
 def test_refusal_with_keys_that_cannot_be_printed() -> None:

@@ -28,7 +28,7 @@ ROOMS = {
     "spool": "durable errors logs",
     "charger": "channels config errors transport",
     "http_server": "config errors logs",
-    "polling": "channels errors logs",
+    "polling": "channels errors logs transport",
     "influx": "channels config durable errors logs polling spool transport",
     "prometheus": "channels errors polling",
     "web": "channels errors polling prometheus",
@@ -46,7 +46,7 @@ agree with a wrong simulator.
 """
 
 DOORS = {
-    "asyncio": "http_server simulator",
+    "asyncio": "http_server simulator web.renderer",
     "bcrypt": "http_server.auth",
     "click": "cli",
     "h11": "http_server",

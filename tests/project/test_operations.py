@@ -7,6 +7,7 @@ neither the machine nor a library's version matters; `pytest --update-golden` re
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -24,8 +25,9 @@ from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
 from goe_exporter.polling.poller import Poller
 from goe_exporter.polling.slow_rows import keys_of
-from goe_exporter.prometheus import exposition
-from goe_exporter.prometheus.exposition import render_readings
+from goe_exporter.prometheus import prepared
+from goe_exporter.prometheus.exposition import Exposition
+from goe_exporter.transport.loop import Loop
 
 RECORDED = GOLDEN / "operations.json"
 OURS = str(Path(goe_exporter.__file__).parent)
@@ -101,21 +103,52 @@ def test_request(speak: Callable[..., Speaker], update_golden: bool) -> None:
     check("request", calls(lambda: client.status(keys)), update_golden)
 
 
+def test_request_in_the_loop(speak: Callable[..., Speaker], update_golden: bool) -> None:
+    """Calls of the same in the polling loop, which makes nearly all requests of a fleet."""
+    body = json.dumps(status_of(FIXTURE)).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    client = Client(speak(head.encode() + body).address)
+    keys = keys_of(channel for channel in CHANNELS if not channel.slow)
+    loop = Loop()
+
+    def status() -> None:
+        found: list[object] = []
+        exchange = client.begin(keys)
+        assert exchange is not None
+        loop.run(exchange, lambda *result: found.append(result))
+        while not found:
+            loop.turn(math.inf)
+
+    counted = calls(status)
+    loop.close()
+    # How many turns it takes depends on the other side.
+    turns = {"loop.Loop.turn", "loop.Loop._wait"}
+    for name in list(counted):
+        if name.split(" ")[0] in turns:
+            del counted[name]
+    check("request in the loop", counted, update_golden)
+
+
+def rendering() -> Counts:
+    """Return the calls of a rendering of chargers whose lines are prepared."""
+    shown = [view(FIXTURE, name) for name in CHARGERS]
+    endpoint = Exposition(lambda: shown)
+    endpoint.render()
+    return calls(endpoint.render)
+
+
 def test_render(update_golden: bool) -> None:
     """Calls of rendering chargers for a scrape."""
-    shown = [view(FIXTURE, name) for name in CHARGERS]
-    check("render", calls(lambda: render_readings(shown)), update_golden)
+    check("render", rendering(), update_golden)
 
 
 def test_a_further_call_per_reading_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     """The margin is below one more call per reading, and the message names it."""
-    number = exposition.number
-    code = compile("def checked(value): return number(value)", f"{OURS}/prometheus.py", "exec")
-    names: dict[str, Callable[[float], str]] = {"number": number}
+    code = compile("def checked(reading): return series(reading)", f"{OURS}/prometheus.py", "exec")
+    names: dict[str, Callable[[object], object]] = {"series": prepared._SERIES}
     exec(code, names)
-    monkeypatch.setattr(exposition, "number", names["checked"])
-    shown = [view(FIXTURE, name) for name in CHARGERS]
+    monkeypatch.setattr(prepared, "_SERIES", names["checked"])
     with pytest.raises(
         AssertionError, match=r"(?s)render: .*0 → \d+  prometheus\.checked\n.*golden"
     ):
-        check("render", calls(lambda: render_readings(shown)), update=False)
+        check("render", rendering(), update=False)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import signal
+import socket
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +19,6 @@ from servers import PATIENCE_SECONDS, free_port, wait_for
 from goe_exporter.simulator import Simulator
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from commands import Launch
 
 EVENT = re.compile(r'time=\S+ level=(?:info|warning) event=("[^"]+"|\S+)( \w+=("[^"]*"|\S+))*\n')
@@ -80,6 +82,52 @@ def test_a_signal_while_a_charger_hangs(launch: Launch, standing_still: Simulato
     exporter = Exporter(launch("serve", box.address, *LISTEN))
     wait_for(lambda: box.requests > 0, "a poll under way")
     outcome = exporter.command.end(signal.SIGTERM)
+    assert outcome.status == 0
+    assert set(events(outcome.err)) <= {"started", "poll failed", "stopped"}
+
+
+def test_a_signal_before_it_has_started(launch: Launch, tmp_path: Path) -> None:
+    """SIGTERM while a configuration is read ends the first process of a container."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can start the first process of a container")
+    path = tmp_path / "config.yaml"
+    rows = (f"  - {{name: c{number}, host: 192.0.2.1}}\n" for number in range(5000))
+    path.write_text(f"chargers:\n{''.join(rows)}")
+    alone = ("unshare", "--pid", "--fork", "--kill-child")
+    running = launch("serve", "--config", str(path), *LISTEN, within=alone)
+    outer = running.process.pid
+    children = Path(f"/proc/{outer}/task/{outer}/children")
+    wait_for(lambda: children.read_text() != "", "the first process")
+    pid = int(children.read_text())
+    wait_for(lambda: signal.SIGTERM in caught(pid), "a handler of SIGTERM")
+    os.kill(pid, signal.SIGTERM)
+    outcome = running.end()
+    assert (outcome.status, outcome.out, outcome.err) == (128 + signal.SIGTERM, "", "")
+
+
+def caught(pid: int) -> set[signal.Signals]:
+    """Return the signals that a process handles."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = int(re.findall(r"^SigCgt:\s+([0-9a-f]+)$", status, re.MULTILINE)[0], 16)
+    return {each for each in signal.Signals if mask >> (each - 1) & 1}
+
+
+CROWD = 100
+
+
+def test_a_signal_while_a_crowd_scrapes(launch: Launch, standing_still: Simulator) -> None:
+    """SIGTERM during a hundred scrapes, read or not, ends it with 0 and without a traceback."""
+    boxes = [standing_still.add(charging("V4")) for _ in range(20)]
+    exporter = Exporter(launch("serve", *(box.address for box in boxes), *LISTEN))
+    wait_for(lambda: exporter.answer("-/ready")[0] == 200, "the first polls")
+    with contextlib.ExitStack() as stack:
+        for number in range(CROWD):
+            client = socket.create_connection(("127.0.0.1", exporter.port), PATIENCE_SECONDS)
+            stack.enter_context(client)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            path = ("metrics", "", "api/v1/chargers")[number % 3]
+            client.sendall(f"GET /{path} HTTP/1.1\r\nHost: a\r\n\r\n".encode() * 3)
+        outcome = exporter.command.end(signal.SIGTERM)
     assert outcome.status == 0
     assert set(events(outcome.err)) <= {"started", "poll failed", "stopped"}
 

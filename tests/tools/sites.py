@@ -54,6 +54,11 @@ class Site:
         self._thread.join()
         self._socket.close()
 
+    @property
+    def requests(self) -> int:
+        """The number of requests that are being answered."""
+        return len(self._server.server_state.tasks)
+
     def ask(self, path: str, method: str = "GET", **headers: str) -> Reply:
         """Send one request over a new connection."""
         return ask(self.port, path, method, **headers)

@@ -9,15 +9,20 @@ from collections.abc import Callable
 from clocks import Clock
 from servers import PATIENCE_SECONDS, wait_for
 
-from goe_exporter.polling.poller import Poller
+from goe_exporter.channels.snapshot import Answer
+from goe_exporter.polling.poller import Keys, Poller, Steps
 from goe_exporter.polling.scheduler import Scheduler
+from goe_exporter.transport.steps import Exchange
 
 
 class Ticker:
     """Stands in for a poller; records when its polls begin, and how many run at a time.
 
-    The polls of a ticker that is `held` end when `release` is set.
+    It is its own client, for which a thread must wait. The polls of a ticker that is `held` end
+    when `release` is set.
     """
+
+    sink_waits = False
 
     def __init__(
         self,
@@ -38,7 +43,23 @@ class Ticker:
             self.release.set()
         self._clock = clock
 
-    def poll(self) -> None:
+    @property
+    def client(self) -> Ticker:
+        return self
+
+    def steps(self) -> Steps:
+        """Need one answer."""
+        yield ("car",)
+
+    def exchange(self, steps: Steps) -> Exchange[Keys]:
+        """Let a thread do it."""
+        yield from ()
+        return next(steps)
+
+    def deliver(self) -> None:
+        """Have no sink."""
+
+    def status(self, _keys: Keys) -> Answer:
         """Return at once, or when released."""
         self.begun.append(self._clock())
         self.in_progress += 1
@@ -46,6 +67,7 @@ class Ticker:
         self.release.wait(10 * PATIENCE_SECONDS)
         self.in_progress -= 1
         self.ended += 1
+        return Answer(2, {})
 
 
 def running(*tickers: Ticker | Poller, clock: Callable[[], float] = time.monotonic) -> Scheduler:
@@ -67,7 +89,7 @@ class Led:
         """Set the clock, and let everything happen that is due by then."""
         with self.scheduler._changed:
             self.clock.now = moment
-            self.scheduler._changed.notify_all()
+            self.scheduler._wake()
         self.settle()
 
     def settle(self) -> None:

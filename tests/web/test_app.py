@@ -10,7 +10,9 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
 from servers import PATIENCE_SECONDS, wait_for
@@ -20,10 +22,14 @@ from goe_exporter.channels.decode import decode
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
+from goe_exporter.http_server.server import Server
 from goe_exporter.polling.poller import Poller
 from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.polling.view import ChargerView, PollStats
+from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.simulator import Charger, Simulator
+from goe_exporter.web.app import application
+from goe_exporter.web.history import History
 
 PATHS = (
     *("/", "/metrics", "/api/v1/chargers", "/api/v1/influx", "/api/v1/openapi.json"),
@@ -373,26 +379,122 @@ def test_silent_client_delays_nobody(site: Site) -> None:
         assert site.ask("/metrics").status == 200
 
 
-def test_slow_page_delays_nobody() -> None:
-    """While one scrape is being rendered, other requests are answered."""
-    entered, release = threading.Event(), threading.Event()
-    blocked = threading.local()
+class Held:
+    """Views whose first caller waits for `release`; `calls` counts the callers."""
 
-    def views() -> list[ChargerView]:
-        if not entered.is_set():
-            entered.set()
-            blocked.here = release.wait(PATIENCE_SECONDS)
-        return [view()]
+    def __init__(self) -> None:
+        self.calls = 0
+        self.begun = threading.Event()
+        self.release = threading.Event()
 
-    with Site(views) as site:
-        slow = threading.Thread(target=site.ask, args=("/metrics",))
-        slow.start()
-        assert entered.wait(PATIENCE_SECONDS)
+    def __call__(self) -> list[ChargerView]:
+        self.calls += 1
+        if self.calls == 1:
+            self.begun.set()
+            assert self.release.wait(PATIENCE_SECONDS)
+        return [view(), view("carport")]
+
+
+def test_health_does_not_wait_for_a_rendering() -> None:
+    """While a scrape is being rendered, health and readiness are answered."""
+    held = Held()
+    with Site(held) as site:
+        scrape = threading.Thread(target=site.ask, args=("/metrics",))
+        scrape.start()
+        assert held.begun.wait(PATIENCE_SECONDS)
         assert site.ask("/-/healthy").status == 200
-        assert site.ask("/metrics").status == 200
-        assert slow.is_alive()
-        release.set()
-        slow.join()
+        assert site.ask("/-/ready").status == 200
+        assert scrape.is_alive()
+        held.release.set()
+        scrape.join()
+
+
+def test_a_rendering_does_not_delay_the_stop() -> None:
+    """The server and the process end without waiting for a rendering in progress."""
+    held, server = Held(), Server([("127.0.0.1", 0)])
+    app = application(held, Exposition(held), History())
+    serving = threading.Thread(target=server.run, args=(app,), daemon=True)
+    serving.start()
+    try:
+        with socket.create_connection(("127.0.0.1", urlsplit(server.urls[0]).port)) as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert held.begun.wait(PATIENCE_SECONDS)
+            rendering = [each for each in threading.enumerate() if each.name == "render"]
+            server.stop()
+            serving.join(PATIENCE_SECONDS / 2)  # the rendering ends after all of it
+        assert not serving.is_alive()
+        assert [each.daemon for each in rendering] == [True]
+    finally:
+        held.release.set()
+
+
+CROWD = 20
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/", "/charger/garage", "/api/v1/chargers", "/api/v1/chargers/garage"]
+)
+def test_a_crowd_shares_one_rendering(path: str) -> None:
+    """Clients that wait while a response is rendered share the next rendering."""
+    held = Held()
+    with Site(held) as site, ThreadPoolExecutor(1 + CROWD) as clients:
+        first = clients.submit(site.ask, path)
+        assert held.begun.wait(PATIENCE_SECONDS)
+        crowd = [clients.submit(site.ask, path) for _ in range(CROWD)]
+        wait_for(lambda: site.requests == 1 + CROWD, "requests that wait")
+        held.release.set()
+        replies = [each.result() for each in (first, *crowd)]
+    assert held.calls == 2
+    assert {each.status for each in replies} == {200}
+
+
+@pytest.mark.parametrize(
+    ("path", "one", "other"),
+    [
+        ("/metrics", {"Accept": OPEN_METRICS}, {"Accept": "text/plain"}),
+        ("/", {"Accept-Language": "de"}, {"Accept-Language": "en"}),
+        ("/charger/garage", {"Accept-Language": "de-AT"}, {"Accept-Language": "de-CH"}),
+    ],
+)
+def test_each_client_of_a_crowd_gets_its_own(
+    path: str, one: dict[str, str], other: dict[str, str]
+) -> None:
+    """Clients that wait together get the format and the language that they accept."""
+    held = Held()
+    with Site(held) as site, ThreadPoolExecutor(5) as clients:
+        first = clients.submit(site.ask, path)
+        assert held.begun.wait(PATIENCE_SECONDS)
+        wanted = (one, other, one, other)
+        crowd = [clients.submit(site.ask, path, **headers(each)) for each in wanted]
+        wait_for(lambda: site.requests == 5, "requests that wait")
+        held.release.set()
+        first.result()
+        replies = [each.result() for each in crowd]
+    assert held.calls == 3
+    for sent, reply in zip(wanted, replies, strict=True):
+        language = sent.get("Accept-Language")
+        assert reply.headers["Content-Language"] == language
+        assert reply.type.startswith(sent.get("Accept", "text/html"))
+
+
+def test_a_crowd_with_and_without_the_present_page() -> None:
+    """Of clients that wait together, only those that have the present page get 304."""
+    with Site(lambda: [view(), view("carport")]) as site:
+        tag = site.ask("/").headers["ETag"]
+    held = Held()
+    with Site(held) as site, ThreadPoolExecutor(4) as clients:
+        first = clients.submit(site.ask, "/")
+        assert held.begun.wait(PATIENCE_SECONDS)
+        tags = (tag, '"another"', tag)
+        crowd = [clients.submit(site.ask, "/", If_None_Match=each) for each in tags]
+        wait_for(lambda: site.requests == 4, "requests that wait")
+        held.release.set()
+        assert [each.result().status for each in (first, *crowd)] == [200, 304, 200, 304]
+
+
+def headers(named: dict[str, str]) -> dict[str, str]:
+    """Return headers as arguments of `Site.ask`."""
+    return {name.replace("-", "_"): text for name, text in named.items()}
 
 
 def test_healthy_names_the_stalled_component() -> None:
