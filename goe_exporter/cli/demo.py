@@ -32,12 +32,14 @@ FILES_PER_CHARGER, OTHER_FILES = 3, 100
         default=3, show_default=True, help="Number of simulated chargers.")  # fmt: skip
 @option("--speed", command="demo", type=FiniteRange(1, 1000), default=5, show_default=True,
         help="Simulated seconds per second.")  # fmt: skip
+@options.frame_ancestors
 @options.log_format
 @options.log_level
 def command(
     listen: tuple[tuple[str, int], ...],
     number: int,
     speed: float,
+    frame_ancestors: tuple[str, ...],
     log_format: Any,
     log_level: str,
 ) -> None:
@@ -64,7 +66,8 @@ def command(
         sys.stdout.flush()
         # Every poll has a row, so that the charts show fast motion in detail.
         history = History(spacing_seconds=min(0.9 * config.interval_seconds, SPACING_SECONDS))
-        Service(config, lambda: config, server, history).run(reload_on_sighup=False)
+        service = Service(config, lambda: config, server, history, frame_ancestors=frame_ancestors)
+        service.run(reload_on_sighup=False)
 
 
 def _added(network: simulator.Simulator, number: int) -> tuple[ChargerConfig, ...]:

@@ -139,6 +139,16 @@ def _distinct(
     return addresses
 
 
+def _frame_ancestors(
+    _context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Parse all values of the option at once: `none` must be the only one."""
+    try:
+        return values.frame_ancestors(texts)
+    except ValueError as error:
+        raise click.UsageError(f"{parameter.opts[0]}: {error}") from None
+
+
 api = option(
     "--api", type=click.Choice(["auto", "1", "2"]), default="auto", show_default=True,
     help="API version to use; auto detects it.",
@@ -173,6 +183,11 @@ route_prefix = option(
     "--web.route-prefix", "route_prefix", metavar="PATH", callback=parsed(values.path_prefix),
     help="Prefix of all paths; / behind a proxy that removes the path of the external URL.",
     shown_default="path of --web.external-url",
+)  # fmt: skip
+frame_ancestors = option(
+    "--web.frame-ancestors", "frame_ancestors", metavar="ORIGIN", multiple=True,
+    default=("none",), show_default=True, callback=_frame_ancestors,
+    help="Origins of pages that may show this page in a frame, or self; may be repeated.",
 )  # fmt: skip
 
 

@@ -49,6 +49,7 @@ from goe_exporter.web.paths import chosen
     show_default=True, callback=parsed(values.timeout_seconds),
     help="Time limit for receiving a complete request.",
 )  # fmt: skip
+@options.frame_ancestors
 @options.shard
 @options.log_format
 @options.log_level
@@ -68,6 +69,7 @@ def command(
     open_health: bool,
     max_connections: int,
     request_timeout: float,
+    frame_ancestors: tuple[str, ...],
     shard: Shard | None,
     log_format: Any,
     log_level: str,
@@ -97,5 +99,12 @@ def command(
     limits = Limits(max_connections, request_timeout)
     paths = chosen(external_url, route_prefix, telemetry_path)
     server = open_server(listen, web, paths, limits, open_health=open_health)
-    changed = file.has_changed if file else None
-    Service(first, loaded, server, History(), paths, changed).run()
+    Service(
+        first,
+        loaded,
+        server,
+        History(),
+        paths,
+        frame_ancestors,
+        changed=file.has_changed if file else None,
+    ).run()

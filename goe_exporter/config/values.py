@@ -11,6 +11,7 @@ import ipaddress
 import os
 import re
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -40,6 +41,13 @@ _URL = re.compile(
 )
 _PATH = re.compile(r"(?:/[\w~-][\w.~-]*)+", re.ASCII)
 _LISTEN = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]*)):(?P<port>[0-9]{1,5})")
+_ANCESTOR = re.compile(
+    r"https?:(?://(?:\*\.)?(?P<name>[\w-]+(?:\.[\w-]+)*)(?::(?P<port>[0-9]{1,5}|\*))?)?"
+)
+_ANCESTOR_RULE = (
+    "must be self, none, a scheme such as https:, or an origin without a path,"
+    " such as https://homeassistant.lan:8123"
+)
 _LOGIN = re.compile(r"(?:\w+://)?[^:/]*:(?![/0-9]|$)[^:]*$")
 """`USER:PASSWORD` in the place of `HOST:PORT`."""
 
@@ -129,6 +137,31 @@ def listen_address(text: object) -> tuple[str, int]:
         raise ValueError(f"{rule}, not {shown(text)}")
     name = match["name"]
     return match["ipv6"] or (_in_ascii(name, name, rule) if name else ""), int(match["port"])
+
+
+def frame_ancestors(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the sources of the directive `frame-ancestors` that space-separated texts name.
+
+    `self` and `none` may lack the quotes that they have in the directive: shells and environment
+    files remove them. Browsers match no path and no IPv6 address, so these are rejected.
+    """
+    names = [name for text in texts for name in text.split()]
+    sources = tuple(dict.fromkeys(map(_frame_ancestor, names)))
+    if not sources:
+        raise ValueError(f"{_ANCESTOR_RULE}, not an empty value")
+    if "'none'" in sources and len(sources) > 1:
+        raise ValueError("none must be the only value")
+    return sources
+
+
+def _frame_ancestor(text: str) -> str:
+    """Return one source, with its name encoded for DNS."""
+    if (keyword := text.strip("'")) in {"none", "self"}:
+        return f"'{keyword}'"
+    match = _ANCESTOR.fullmatch(text)
+    if match is None or int((match["port"] or "0").replace("*", "0")) > MAX_PORT:
+        raise ValueError(f"{_ANCESTOR_RULE}, not {shown(text)}")
+    return _in_ascii(text, match["name"], _ANCESTOR_RULE)
 
 
 def not_listening(option: str, host: str, port: int, error: OSError) -> UsageError:

@@ -8,13 +8,14 @@ counters and its place on the grid.
 from __future__ import annotations
 
 import contextlib
+import gc
 import queue
 import resource
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from goe_exporter import __version__
@@ -54,9 +55,10 @@ _log = logger(__name__)
 class Service:
     """Runs what `config` describes; `reload` changes it to what `load` returns then.
 
-    `server` serves the metrics at `paths`, and with a `history` the page. `changed` returns whether
-    the charger files differ from those that `load` read last; it is called every `files_seconds`
-    or more often. Raises `ConfigError` or `UsageError`, as `load` may.
+    `server` serves the metrics at `paths`, and with a `history` the page, which the sources
+    `frame_ancestors` may show in a frame. `changed` returns whether the charger files differ from
+    those that `load` read last; it is called every `files_seconds` or more often. Raises
+    `ConfigError` or `UsageError`, as `load` may.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class Service:
         server: Server | None = None,
         history: History | None = None,
         paths: Paths = AT_ROOT,
+        frame_ancestors: Sequence[str] = ("'none'",),
+        *,
         changed: Callable[[], bool] | None = None,
         files_seconds: float = FILES_SECONDS,
     ) -> None:
@@ -74,6 +78,7 @@ class Service:
         self._server = server
         self._history = history
         self._paths = paths
+        self._frame_ancestors = frame_ancestors
         self._changed = changed
         self._files_seconds = files_seconds
         self._agent = open_agent(config.influxdb) if config.influxdb is not None else None
@@ -114,6 +119,7 @@ class Service:
                     lambda: self._config.cards,
                     self._paths,
                     self._config.shard,
+                    frame_ancestors=self._frame_ancestors,
                 )
             )
         self._stop(stops.get() + STOP_SECONDS)
@@ -128,6 +134,8 @@ class Service:
         for url in urls[1:]:
             _log.info("additional address", url=url)
         self._warn_of_patterns()
+        # A search for garbage stops all threads, polls too. What is there now is left out.
+        gc.freeze()
         self._scheduler.start()
         if self._agent is not None:
             self._agent.start()

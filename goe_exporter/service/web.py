@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from goe_exporter.http_server.server import Limits, Server
@@ -41,6 +41,8 @@ def application(
     card_names: Callable[[], Mapping[str, str]] = dict,
     paths: Paths = AT_ROOT,
     shard: Shard | None = None,
+    *,
+    frame_ancestors: Sequence[str],
 ) -> app.Application:
     """Return the web application of a service's parts; `delivery` is None without InfluxDB."""
 
@@ -53,4 +55,6 @@ def application(
 
     own = [*providers(scheduler, last_reload, delivery, card_names, shard), process_metrics()]
     influx = None if delivery is None else lambda: asdict(delivery())
-    return app.application(views, Exposition(views, own), history, influx, fault, paths, find)
+    return app.application(
+        views, Exposition(views, own), history, influx, fault, paths, frame_ancestors, find
+    )

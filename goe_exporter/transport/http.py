@@ -27,7 +27,15 @@ from urllib3.util import SKIP_HEADER, parse_url
 from goe_exporter.errors import UsageError
 from goe_exporter.transport.answer import MAX_BODY_BYTES, HttpAnswer, content_length, too_large
 from goe_exporter.transport.failures import FAILURES, translated
-from goe_exporter.transport.sockets import DEADLINE, Address, addresses, pool, pools
+from goe_exporter.transport.sockets import (
+    DEADLINE,
+    Address,
+    addresses,
+    connection_to,
+    place_of,
+    pools,
+    tls_context,
+)
 
 _MAX_PREPARED = 16
 _OMITTED = {"User-Agent": SKIP_HEADER, "Accept-Encoding": SKIP_HEADER}
@@ -58,21 +66,20 @@ class Transport:
         self._headers = {"Connection": "close", **_OMITTED}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
-        self._pool = pool(self._base, verify_tls, ca_file)
+        self.place = place_of(self._base)
+        tls = parse_url(self._base).scheme == "https"
+        self._context = tls_context(verify_tls, ca_file) if tls else None
         self._verify = (ca_file or True) if verify_tls else False
         proxies = get_environ_proxies(self._base) if environment_proxies else {}
         self._proxies = proxies if _usable(select_proxy(self._base, proxies)) else {}
         self._proxy = _ProxyAdapter() if self._proxies else None
         self._prepared: dict[str, requests.PreparedRequest] = {}
         self._around_target: tuple[bytes, bytes] | None = None
-        # Without a port, http.client would look for one in an IPv6 address.
-        port = self._pool.port or urllib3.connectionpool.port_by_scheme[self._pool.scheme or "http"]
-        self.place = self._pool.host, port
 
     @property
     def direct(self) -> bool:
         """Whether requests go over plain HTTP to `place` (host, port), as a `Loop` sends them."""
-        return self._pool.scheme == "http" and self._proxy is None
+        return self._context is None and self._proxy is None
 
     @cached_property
     def address(self) -> Address | None:
@@ -131,23 +138,19 @@ class Transport:
         """
         if self._proxy is not None:
             return self._send_through(self._proxy, prepared)
-        with contextlib.closing(self._connection()) as connection:
+        with contextlib.closing(connection_to(self.place, self._context)) as connection:
             _write(prepared, connection)
             with http.client.HTTPConnection.getresponse(connection) as raw:
                 body = _read(raw)
             # Typed as a message, but a case-insensitive mapping.
             return HttpAnswer(raw.status, raw.headers, body)  # type: ignore[arg-type]
 
-    def _connection(self) -> HTTPConnection:
-        kind: type[HTTPConnection] = self._pool.ConnectionCls  # type: ignore[assignment]
-        return kind(self.place[0], port=self.place[1], **self._pool.conn_kw)
-
     def _written(self, target: str) -> bytes:
         """Return what a connection sends for a target."""
         ours, theirs = socket.socketpair()
-        with theirs, contextlib.closing(self._connection()) as connection:
+        with theirs, contextlib.closing(connection_to(self.place, self._context)) as connection:
             connection.sock = ours
-            _write(self._prepare(target), connection)
+            _write(self._prepared_for(target), connection)
             ours.shutdown(socket.SHUT_WR)
             with theirs.makefile("rb") as sent:
                 return sent.read()
@@ -167,11 +170,13 @@ class Transport:
     def _prepare(self, target: str) -> requests.PreparedRequest:
         prepared = self._prepared.get(target)
         if prepared is None:
-            request = requests.Request("GET", f"{self._base}{target}", self._headers)
             if len(self._prepared) >= _MAX_PREPARED:
                 self._prepared.clear()
-            prepared = self._prepared[target] = request.prepare()
+            prepared = self._prepared[target] = self._prepared_for(target)
         return prepared
+
+    def _prepared_for(self, target: str) -> requests.PreparedRequest:
+        return requests.Request("GET", f"{self._base}{target}", self._headers).prepare()
 
 
 def _write(prepared: requests.PreparedRequest, connection: HTTPConnection) -> None:

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool, port_by_scheme
 from urllib3.exceptions import InsecureRequestWarning, NameResolutionError, NewConnectionError
 from urllib3.util import parse_url
 
@@ -248,11 +248,16 @@ class _TlsPool(_KeepsNothing, HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
-def pool(base: str, verify_tls: bool, ca_file: str | None) -> HTTPConnectionPool:
-    """Return a pool for `base`, used only to make connections."""
+def place_of(base: str) -> tuple[str, int]:
+    """Return the host, without brackets, and the port of a URL."""
     url = parse_url(base)
     assert url.host is not None
-    if url.scheme == "https":
-        context = tls_context(verify_tls, ca_file)
-        return _TlsPool(url.host, url.port, ssl_context=context)
-    return _Pool(url.host, url.port)
+    return url.host.strip("[]"), url.port or port_by_scheme[url.scheme or "http"]
+
+
+def connection_to(place: tuple[str, int], context: ssl.SSLContext | None) -> HTTPConnection:
+    """Return a connection, with TLS if there is a context for it, that is not opened yet."""
+    host, port = place
+    if context is None:
+        return _Connection(host, port)
+    return _TlsConnection(host, port, ssl_context=context)

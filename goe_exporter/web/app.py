@@ -5,7 +5,7 @@ Everything is read-only and answered from memory: no request ever reaches a char
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -40,17 +40,19 @@ from goe_exporter.web.targets import Targets, asked
 
 Application = Starlette
 Views = Callable[[], Sequence[ChargerView]]
+Endpoint = Callable[[Request], Response] | Callable[[Request], Awaitable[Response]]
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
-        " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+NO_FRAMES = ("'none'",)
 CACHE_FOREVER = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
 NO_STORE = "no-store"
@@ -63,6 +65,7 @@ def application(
     influx: Callable[[], Mapping[str, object]] | None = None,
     fault: Callable[[], str] = lambda: "",
     paths: Paths = AT_ROOT,
+    frame_ancestors: Sequence[str] = NO_FRAMES,
     find: Callable[[str], ChargerView | None] | None = None,
 ) -> Application:
     """Return the web application, which answers at `paths`.
@@ -70,7 +73,8 @@ def application(
     It shows the chargers that `views` returns, what `exposition` renders, the last hour from
     `history`, and with `influx` the state of the delivery to InfluxDB. Without a `history` there is
     no page and no API of the chargers. `fault` returns what is wrong with the exporter, "" if
-    nothing is. `find` returns a charger by its name; without it, `views` is searched.
+    nothing is. `frame_ancestors` are the sources of the directive of that name. `find` returns a
+    charger by its name; without it, `views` is searched.
     """
 
     def searched(name: str) -> ChargerView | None:
@@ -78,9 +82,9 @@ def application(
 
     targets = Targets(views, find or searched, exposition, paths)
     handlers = _Handlers(views, exposition, history or History(), influx, fault, paths)
-    health = dict(zip(HEALTH, (handlers.healthy, handlers.ready), strict=True))
+    health: dict[str, Endpoint] = dict(zip(HEALTH, (handlers.healthy, handlers.ready), strict=True))
     shared = Renderer().shared
-    routes: dict[str, Callable[..., Any]] = {
+    routes = {
         paths.metrics: shared(handlers.metrics, _format),
         PROBE: shared(targets.probe, _format),
         DISCOVERY: shared(targets.sd, asked),
@@ -103,7 +107,7 @@ def application(
         routes=[ReadOnlyRoute(path, handler, methods=METHODS) for path, handler in routes.items()],
         middleware=[
             Middleware(_undecoded_path),
-            Middleware(_security_headers),
+            Middleware(_security_headers, frame_ancestors),
             Middleware(options_of_server),
         ],
     )
@@ -293,17 +297,19 @@ def _undecoded_path(app: ASGIApp) -> ASGIApp:
     return call
 
 
-def _security_headers(app: ASGIApp) -> ASGIApp:
+def _security_headers(app: ASGIApp, frame_ancestors: Sequence[str]) -> ASGIApp:
     """Return middleware that adds the security headers to every response.
 
     A response without a `Cache-Control` header must not be cached.
     """
+    policy = " ".join([SECURITY_HEADERS["Content-Security-Policy"], *frame_ancestors])
+    security = SECURITY_HEADERS | {"Content-Security-Policy": policy}
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(SECURITY_HEADERS)
+                headers.update(security)
                 headers.setdefault("Cache-Control", NO_STORE)
             await send(message)
 

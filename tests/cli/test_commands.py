@@ -57,6 +57,7 @@ VARIABLES = {
         "--web.open-health": "WEB_OPEN_HEALTH",
         "--web.max-connections": "WEB_MAX_CONNECTIONS",
         "--web.request-timeout": "WEB_REQUEST_TIMEOUT",
+        "--web.frame-ancestors": "WEB_FRAME_ANCESTORS",
         "--shard": "SHARD",
         "--log.format": "LOG_FORMAT",
         "--log.level": "LOG_LEVEL",
@@ -65,6 +66,7 @@ VARIABLES = {
         "--web.listen-address": "DEMO_WEB_LISTEN_ADDRESS",
         "--chargers": "DEMO_CHARGERS",
         "--speed": "DEMO_SPEED",
+        "--web.frame-ancestors": "WEB_FRAME_ANCESTORS",
         "--log.format": "LOG_FORMAT",
         "--log.level": "LOG_LEVEL",
     },
@@ -240,6 +242,17 @@ def test_a_command_imports_only_what_it_needs(
         (
             ["serve", "a", "--web.request-timeout", "0s"],
             "--web.request-timeout: must be 100ms to 10m, not '0s'",
+        ),
+        (
+            ["serve", "a", "--web.frame-ancestors", "self", "--web.frame-ancestors", "ha.lan"],
+            (
+                "--web.frame-ancestors: must be self, none, a scheme such as https:, or an origin"
+                " without a path, such as https://homeassistant.lan:8123, not 'ha.lan'"
+            ),
+        ),
+        (
+            ["demo", "--web.frame-ancestors", "none self"],
+            "--web.frame-ancestors: none must be the only value",
         ),
         (
             ["serve", "--config", "/nonexistent"],

@@ -244,9 +244,58 @@ def test_an_invalid_listen_address(text: str) -> None:
         values.listen_address(text)
 
 
+@pytest.mark.parametrize(
+    ("texts", "sources"),
+    [
+        (["none"], ["'none'"]),
+        (["'none'"], ["'none'"]),
+        (["self"], ["'self'"]),
+        (["'self' https:", " http://ha.lan:8123\n"], ["'self'", "https:", "http://ha.lan:8123"]),
+        (["http:"], ["http:"]),
+        (["https://ha", "self", "https://ha"], ["https://ha", "'self'"]),
+        (["http://192.168.1.5:8123"], ["http://192.168.1.5:8123"]),
+        (["https://*.example.org:*"], ["https://*.example.org:*"]),
+        (["https://müller.example:65535"], ["https://xn--mller-kva.example:65535"]),
+    ],
+)
+def test_frame_ancestors(texts: list[str], sources: list[str]) -> None:
+    """Origins, schemes, `self` or `none`, in one or several texts; the order is kept."""
+    assert values.frame_ancestors(texts) == tuple(sources)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("ha.lan", "ha.lan:8123", "*", "//ha.lan", "https", "https://", "https://*", "ftp://a"),
+        *("https://ha.lan/", "https://ha.lan:8123/lovelace", "https://ha.lan?", "https://ha.lan#a"),
+        *("https://ha.lan:", "https://ha.lan:65536", "https://ha.lan:port", "https://ha..lan"),
+        *("https://[::1]:8123", "https://user@ha.lan", "https://a,https://b", "self,https://a"),
+        *("https://a;script-src", "https:;", "https://a\x00", "https://a\x7f", "'unsafe-inline'"),
+        *("data:", "blob:", "SELF", "https://" + "a" * 64),
+    ],
+)
+def test_an_invalid_frame_ancestor(text: str) -> None:
+    """Anything that browsers would ignore, or that could extend the policy, is rejected."""
+    with pytest.raises(ValueError, match=r"^must be self, none, a scheme such as https:, or an "):
+        values.frame_ancestors(["self", text])
+
+
+def test_no_frame_ancestors() -> None:
+    """An empty value is rejected, and so is `none` beside an origin."""
+    with pytest.raises(ValueError, match=r"not an empty value$"):
+        values.frame_ancestors(["", " "])
+    with pytest.raises(ValueError, match=r"^none must be the only value$"):
+        values.frame_ancestors(["none", "https://a"])
+
+
 @given(st.text())
 def test_any_text(text: str) -> None:
     """The parsers raise nothing but `ValueError`."""
     for parser in (values.seconds, values.interval, values.host, values.listen_address):
         with contextlib.suppress(ValueError):
             parser(text)
+    with contextlib.suppress(ValueError):
+        policy = " ".join(values.frame_ancestors([text]))
+        assert policy.isascii()
+        assert policy.isprintable()
+        assert ";" not in policy

@@ -6,7 +6,7 @@ import http.client
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Self
+from typing import Any, Self
 
 import uvicorn
 from servers import PATIENCE_SECONDS, wait_for
@@ -15,7 +15,6 @@ from goe_exporter.polling.view import ChargerView
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.web.app import application
 from goe_exporter.web.history import History
-from goe_exporter.web.paths import AT_ROOT, Paths
 
 
 class Site:
@@ -28,14 +27,14 @@ class Site:
         port: int = 0,
         influx: Callable[[], Mapping[str, object]] | None = None,
         fault: Callable[[], str] = lambda: "",
-        paths: Paths = AT_ROOT,
+        **options: Any,
     ) -> None:
         exposition = Exposition(views)
         self._socket = socket.create_server(("127.0.0.1", port))
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
         config = uvicorn.Config(
-            application(views, exposition, history or History(), influx, fault, paths),
+            application(views, exposition, history or History(), influx, fault, **options),
             log_config=None,
             lifespan="off",
             ws="none",

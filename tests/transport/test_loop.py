@@ -305,6 +305,7 @@ def test_https_and_proxies_are_not_for_the_loop(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("NO_PROXY", "192.0.2.2")
     assert transport("192.0.2.1").direct
     assert not transport("https://192.0.2.1").direct
+    assert not transport("HTTPS://192.0.2.1").direct
     assert not transport("192.0.2.1", environment_proxies=True).direct
     assert transport("192.0.2.2", environment_proxies=True).direct
     assert Transport("[::1]:81", deadline_seconds=1).place == ("::1", 81)

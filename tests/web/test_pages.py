@@ -536,6 +536,18 @@ def test_security_headers() -> None:
     assert len(re.findall("<script", page)) == 2
 
 
+def test_frame_ancestors() -> None:
+    """Every response names who may show it in a frame, in an unchanged policy otherwise."""
+    allowed = ("'self'", "https://homeassistant.lan:8123")
+    with Site(lambda: [view()], frame_ancestors=allowed) as site:
+        for path in ("/", "/charger/garage", "/assets/live.js", "/nothing"):
+            assert site.ask(path).headers["Content-Security-Policy"] == (
+                "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+                " img-src 'self' data:; base-uri 'none'; form-action 'none';"
+                " frame-ancestors 'self' https://homeassistant.lan:8123"
+            )
+
+
 def test_files_are_cached_by_their_version() -> None:
     """The current version of a file may be cached forever; other URLs must be revalidated."""
     with Site(lambda: [view()]) as site:
