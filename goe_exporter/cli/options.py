@@ -16,6 +16,8 @@ from goe_exporter.web import paths
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from goe_exporter.service.sharding import Shard
+
 Command = Callable[..., Any]
 
 
@@ -186,6 +188,20 @@ frame_ancestors = option(
     "--web.frame-ancestors", "frame_ancestors", metavar="ORIGIN", multiple=True,
     default=("none",), show_default=True, callback=_frame_ancestors,
     help="Origins of pages that may show this page in a frame, or self; may be repeated.",
+)  # fmt: skip
+
+
+def _shard(text: object) -> Shard:
+    # Imported here: of the commands that share these options, only two have this one.
+    from goe_exporter.service import sharding  # noqa: PLC0415
+
+    return sharding.shard(text)
+
+
+shard = option(
+    "--shard", metavar="NUMBER/COUNT", callback=parsed(_shard),
+    help="Poll only the chargers of this process, NUMBER (from 0) of COUNT; auto/COUNT takes NUMBER"
+    " from the end of the host name.",
 )  # fmt: skip
 log_format = option(
     "--log.format", "log_format", type=click.Choice(["logfmt", "json"]), default="logfmt",

@@ -12,8 +12,9 @@ from goe_exporter.cli import options
 from goe_exporter.cli.run_config import run_config
 from goe_exporter.errors import UsageError
 from goe_exporter.http_server.web_config import WebSettings
-from goe_exporter.service.config import RunConfig, load
+from goe_exporter.service.config import ConfigFile, RunConfig
 from goe_exporter.service.service import Service
+from goe_exporter.service.sharding import Shard
 from goe_exporter.web.paths import chosen
 
 
@@ -29,6 +30,7 @@ from goe_exporter.web.paths import chosen
 @options.route_prefix
 @options.web_config
 @options.open_health
+@options.shard
 @options.log_format
 @options.log_level
 def command(
@@ -43,6 +45,7 @@ def command(
     route_prefix: str | None,
     web_config: str | None,
     open_health: bool,
+    shard: Shard | None,
     log_format: Any,
     log_level: str,
 ) -> None:
@@ -51,12 +54,13 @@ def command(
     The [NAME=]HOST arguments are polled in addition to the chargers of the configuration.
     GOE_EXPORTER_HOSTS can hold them too, separated by spaces.
     """
+    file = ConfigFile(config_file)
 
     def loaded() -> RunConfig:
-        config = load(config_file)
+        config = file.load()
         if config.influxdb is None:
             raise UsageError(f"{config_file} has no influxdb section")
-        return run_config(config, hosts, api, token_file, refresh_interval)
+        return run_config(config, hosts, api, token_file, refresh_interval, shard=shard)
 
     for option, value in (
         ("--web.config.file", web_config),
@@ -76,4 +80,4 @@ def command(
 
         server = open_server(listen, WebSettings(web_config), paths, open_health=open_health)
     logs.configure(log_format, log_level)
-    Service(first, loaded, server, paths=paths).run()
+    Service(first, loaded, server, paths=paths, changed=file.has_changed).run()

@@ -7,6 +7,7 @@ from goe_exporter.charger.connection import charger_argument
 from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.errors import UsageError
 from goe_exporter.service.config import Config, RunConfig, check_names
+from goe_exporter.service.sharding import Shard
 
 
 def run_config(
@@ -17,8 +18,12 @@ def run_config(
     refresh_interval: float | None,
     *,
     environment_proxies: bool = False,
+    shard: Shard | None = None,
 ) -> RunConfig:
-    """Return the chargers and settings of both; raises `UsageError` without a charger."""
+    """Return the chargers of a shard and the settings of both.
+
+    Raises `UsageError` without a charger; a shard, and the charger files, may have none.
+    """
     named = (charger_argument(text) for text in hosts)
     chargers = (
         *loaded.chargers,
@@ -27,13 +32,16 @@ def run_config(
             for name, host in named
         ),
     )
-    if not chargers:
+    if not chargers and not loaded.charger_files:
         raise UsageError("no charger: give [NAME=]HOST, or --config.file FILE with chargers")
     check_names(chargers, "chargers")
     return RunConfig(
-        chargers,
+        tuple(each for each in chargers if shard is None or shard.polls(each.name)),
         refresh_interval or loaded.refresh_interval,
         environment_proxies or loaded.environment_proxies,
         loaded.influxdb,
         loaded.cards,
+        loaded.charger_files,
+        shard,
+        len(chargers),
     )

@@ -14,8 +14,9 @@ from goe_exporter.cli.run_config import run_config
 from goe_exporter.config import values
 from goe_exporter.http_server.server import Limits
 from goe_exporter.http_server.web_config import WebSettings
-from goe_exporter.service.config import Config, RunConfig, load
+from goe_exporter.service.config import Config, ConfigFile, RunConfig
 from goe_exporter.service.service import Service
+from goe_exporter.service.sharding import Shard
 from goe_exporter.service.web import open_server
 from goe_exporter.web.history import History
 from goe_exporter.web.paths import chosen
@@ -49,6 +50,7 @@ from goe_exporter.web.paths import chosen
     help="Time limit for receiving a complete request.",
 )  # fmt: skip
 @options.frame_ancestors
+@options.shard
 @options.log_format
 @options.log_level
 def command(
@@ -68,6 +70,7 @@ def command(
     max_connections: int,
     request_timeout: float,
     frame_ancestors: tuple[str, ...],
+    shard: Shard | None,
     log_format: Any,
     log_level: str,
 ) -> None:
@@ -76,12 +79,13 @@ def command(
     HOST is a host name or address, with an optional port; NAME is the charger's name in the
     metrics. GOE_EXPORTER_HOSTS can hold the hosts too, separated by spaces.
     """
+    file = ConfigFile(config_file) if config_file else None
 
     def loaded() -> RunConfig:
-        config = load(config_file) if config_file else Config()
+        config = file.load() if file else Config()
         return run_config(
             config, hosts, api, token_file, refresh_interval,
-            environment_proxies=environment_proxies,
+            environment_proxies=environment_proxies, shard=shard,
         )  # fmt: skip
 
     first = loaded()
@@ -89,10 +93,18 @@ def command(
     if check:
         for charger in first.chargers:
             charger.connection()
-        click.echo(f"the configuration is valid: {len(first.chargers)} charger(s)")
+        click.echo(f"the configuration is valid: {first.extent} charger(s)")
         return
     logs.configure(log_format, log_level)
     limits = Limits(max_connections, request_timeout)
     paths = chosen(external_url, route_prefix, telemetry_path)
     server = open_server(listen, web, paths, limits, open_health=open_health)
-    Service(first, loaded, server, History(), paths, frame_ancestors).run()
+    Service(
+        first,
+        loaded,
+        server,
+        History(),
+        paths,
+        frame_ancestors,
+        changed=file.has_changed if file else None,
+    ).run()

@@ -8,6 +8,7 @@ Every mistake is a line of the `ConfigError`, with the file, line and column, th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import TypeVar
 
 from pydantic import (
@@ -15,6 +16,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -25,7 +27,7 @@ from goe_exporter.config import mistakes
 from goe_exporter.config.mistakes import Mistake, Refused, models, types
 from goe_exporter.config.quoting import shape, shown
 from goe_exporter.config.values import text_fault
-from goe_exporter.config.yaml_file import NOWHERE, Ambiguous, Places
+from goe_exporter.config.yaml_file import NOWHERE, Ambiguous, Document, Places
 from goe_exporter.errors import ConfigError
 
 MAX_NUMBER_CHARACTERS = 20
@@ -78,6 +80,27 @@ def validated(
     if lines := mistakes.listed(document, source, places, [*found, *more]):
         raise ConfigError(*lines)
     return section
+
+
+def validated_list(model: type[_Model], document: Document) -> tuple[_Model, ...]:
+    """Return a document as a list of sections; raises `ConfigError` with every mistake."""
+    content, source, places = document
+    if not isinstance(content, list):
+        raise ConfigError(f"{source}: must be a list, not {shape(content)}")
+    found: list[Mistake] = []
+    sections: tuple[_Model, ...] = ()
+    try:
+        sections = _sections(model).validate_python(content, context=_CHECK_FILES)
+    except ValidationError as error:
+        found = mistakes.found(model, content, error)
+    if lines := mistakes.listed(content, source, places, found):
+        raise ConfigError(*lines)
+    return sections
+
+
+@cache
+def _sections(model: type[_Model]) -> TypeAdapter[tuple[_Model, ...]]:
+    return TypeAdapter(tuple[model, ...])  # type: ignore[valid-type]
 
 
 def usable(check: Callable[[str], object]) -> AfterValidator:

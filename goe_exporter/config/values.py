@@ -187,7 +187,8 @@ def text_fault(text: str) -> str:
 def read_token(path: str) -> str:
     """Return the secret in a file; raises `ConfigError` if it cannot be read or is not one line."""
     try:
-        token = _content(path).decode().strip()
+        name = f"the token file {one_line(path)}"
+        token = content(path, name, MAX_SECRET_BYTES).decode().strip()
     except (OSError, ValueError) as error:
         # A relative name of no file may be the secret itself, given instead of its file.
         known = Path(path).is_absolute() or os.path.lexists(path)
@@ -209,20 +210,20 @@ def _is_special(path: str) -> bool:
     return not stat.S_ISREG(kind) and not stat.S_ISDIR(kind)
 
 
-def _content(path: str) -> bytes:
-    """Return the content of a small regular file; raises `ConfigError` for any other file."""
-    refusal = ConfigError(
-        f"the token file {one_line(path)} must be a regular file of at most"
-        f" {MAX_SECRET_BYTES // 1024} KiB"
-    )
+def content(path: str, name: str, max_bytes: int) -> bytes:
+    """Return the content of a small regular file.
+
+    Raises `OSError`, and `ConfigError` with `name` for a larger file or one of another kind.
+    """
+    refusal = ConfigError(f"{name} must be a regular file of at most {max_bytes // 1024} KiB")
     if _is_special(path):
         raise refusal
     # With O_NONBLOCK, a FIFO that has replaced the file since cannot block.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        content = file.read(MAX_SECRET_BYTES + 1) or b""
-    if len(content) > MAX_SECRET_BYTES:
+        found = file.read(max_bytes + 1) or b""
+    if len(found) > max_bytes:
         raise refusal
-    return content
+    return found
 
 
 def _seconds_between(low: float, high: float, text: object, rule: str) -> float:

@@ -83,8 +83,17 @@ class Document(NamedTuple):
 def read(path: str) -> Document:
     """Return the document in a file, `{}` for an empty one; raises `ConfigError`."""
     try:
-        text = Path(path).read_text("utf-8")
+        content = Path(path).read_bytes()
     except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {one_line(path)}: {os_reason(error)}") from error
+    return parsed(content, path)
+
+
+def parsed(file: bytes, path: str) -> Document:
+    """Return the document in a file that has been read; raises `ConfigError`."""
+    try:
+        text = file.decode()
+    except ValueError as error:
         raise ConfigError(f"cannot read {one_line(path)}: {os_reason(error)}") from error
     try:
         loader = _Loader(text)

@@ -26,19 +26,33 @@ class Exposition:
         self._providers = tuple(providers)
         self._prepared: dict[str, Prepared] = {}
 
-    def render(self, accept: str = "") -> tuple[bytes, str]:
-        """Return the body and its content type: OpenMetrics if `accept` asks for it, else text."""
+    def render(self, accept: str = "", *, chargers: bool = True) -> tuple[bytes, str]:
+        """Return the body and its content type: OpenMetrics if `accept` asks for it, else text.
+
+        Without `chargers`, it has the families of the providers alone.
+        """
         form = negotiated(accept)
         views = self._views()
         kept = self._prepared
         prepared = {view.name: kept.get(view.name) or Prepared(view.name) for view in views}
         self._prepared = prepared
         parts = (
-            _chargers(form, views, prepared),
+            _chargers(form, views if chargers else (), prepared),
             *(_written(form, family) for provider in self._providers for family in provider()),
             form.end,
         )
         return "".join(parts).encode(), form.content_type
+
+    def render_charger(self, view: ChargerView, accept: str = "") -> tuple[bytes, str]:
+        """Return the families of one charger, and their content type.
+
+        Unlike in `render`, `goe_charger_info` has no empty labels for those of other chargers.
+        """
+        form = negotiated(accept)
+        kept = self._prepared
+        prepared = kept[view.name] = kept.get(view.name) or Prepared(view.name)
+        text = _chargers(form, (view,), {view.name: prepared}) + form.end
+        return text.encode(), form.content_type
 
 
 def render_readings(views: Iterable[ChargerView]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
@@ -17,35 +17,84 @@ from goe_exporter.config.values import interval
 from goe_exporter.config.yaml_file import NOWHERE, Places
 from goe_exporter.errors import ConfigError
 from goe_exporter.influx.settings import InfluxSettings
+from goe_exporter.service import charger_files
+from goe_exporter.service.charger_files import Row
+from goe_exporter.service.sharding import Shard
 
 
 class Config(Strict):
     """The configuration file; `refresh_interval` is in seconds once loaded.
 
     With `environment_proxies`, requests to chargers use the proxy in the environment. `cards` holds
-    the names of RFID cards by number.
+    the names of RFID cards by number. `charger_files` are patterns of files with more chargers,
+    which `chargers` has too once they are loaded.
     """
 
     refresh_interval: Annotated[float, BeforeValidator(interval)] = 5.0
     environment_proxies: bool = False
     chargers: tuple[ChargerConfig, ...] = Field(default=())
+    charger_files: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
     cards: CardNames = Field(default_factory=dict)
     influxdb: InfluxSettings | None = None
 
 
 class RunConfig(NamedTuple):
-    """What the service runs: the configuration file and the command line combined."""
+    """What the service runs: the configuration file and the command line combined.
+
+    `chargers` are those of this process, `configured` counts those of all processes of a `shard`.
+    """
 
     chargers: tuple[ChargerConfig, ...]
     interval_seconds: float
     environment_proxies: bool = False
     influxdb: InfluxSettings | None = None
     cards: Mapping[str, str] = MappingProxyType({})
+    charger_files: Sequence[str] = ()
+    shard: Shard | None = None
+    configured: int = 0
+
+    @property
+    def extent(self) -> str:
+        """The number of chargers, and with a shard of how many."""
+        own = str(len(self.chargers))
+        return own if self.shard is None else f"shard {self.shard} has {own} of {self.configured}"
+
+
+class ConfigFile:
+    """A configuration file, and the charger files that it names."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._patterns: list[str] = []
+        self._fingerprint = b""
+
+    def load(self) -> Config:
+        """Load all files; raises `ConfigError` with the file, the place and the rule."""
+        # Taken before the files are read: what changes meanwhile is a change.
+        self._fingerprint = charger_files.fingerprint(self._patterns)
+        config = parse(*yaml_file.read(self._path))
+        patterns = charger_files.beside(self._path, config.charger_files)
+        if patterns != self._patterns:
+            self._patterns, self._fingerprint = patterns, charger_files.fingerprint(patterns)
+        rows = [
+            *(Row(f"{self._path}: chargers[{n}]", each) for n, each in enumerate(config.chargers)),
+            *charger_files.rows(patterns),
+        ]
+        charger_files.check_names(rows)
+        chargers = tuple(row.charger for row in rows)
+        return config.model_copy(update={"chargers": chargers, "charger_files": patterns})
+
+    def has_changed(self) -> bool:
+        """Return whether the charger files differ from those that `load`, failed or not, found."""
+        return charger_files.fingerprint(self._patterns) != self._fingerprint
 
 
 def load(path: str) -> Config:
-    """Load a configuration file; raises `ConfigError` with the place and rule of each mistake."""
-    return parse(*yaml_file.read(path))
+    """Load a configuration file and its charger files.
+
+    Raises `ConfigError` with the place and rule of each mistake.
+    """
+    return ConfigFile(path).load()
 
 
 def parse(document: object, source: str, places: Places = NOWHERE) -> Config:

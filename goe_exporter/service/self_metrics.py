@@ -17,6 +17,7 @@ from goe_exporter.prometheus.families import (
     histogram,
     info,
 )
+from goe_exporter.service.sharding import Shard
 
 
 class Reload(NamedTuple):
@@ -31,6 +32,7 @@ def providers(
     last_reload: Callable[[], Reload],
     delivery: Callable[[], DeliveryStats] | None = None,
     card_names: Callable[[], Mapping[str, str]] = dict,
+    shard: Shard | None = None,
 ) -> list[Provider]:
     """Return the providers of a service's parts; `delivery` is None without InfluxDB."""
     found: list[Provider] = [
@@ -38,6 +40,8 @@ def providers(
         lambda: configuration(last_reload()),
         lambda: cards(card_names()),
     ]
+    if shard is not None:
+        found.append(lambda: sharding(shard))
     if delivery is not None:
         found.append(lambda: influx(delivery()))
     return found
@@ -70,6 +74,12 @@ def configuration(reload: Reload) -> Iterator[Family]:
         "Unix time of the last successful reload of the configuration.",
         reload.last_success,
     )
+
+
+def sharding(shard: Shard) -> Iterator[Family]:
+    """Yield which of several processes this one is."""
+    labels = {"shard": str(shard.number), "shards": str(shard.count)}
+    yield info("goe_exporter_shard", "Number of this process, from 0, and of all.", labels)
 
 
 def cards(names: Mapping[str, str]) -> Iterator[Family]:

@@ -1,7 +1,8 @@
 """The service: polls chargers, serves and pushes their readings, until a signal stops it.
 
-SIGHUP reloads the configuration. An invalid configuration is rejected as a whole; a valid one
-changes only what differs, so a charger that stays keeps its counters and its place on the grid.
+SIGHUP and a change of the charger files reload the configuration. An invalid configuration is
+rejected as a whole; a valid one changes only what differs, so a charger that stays keeps its
+counters and its place on the grid.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from goe_exporter.logs import Incident, logger
 from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.polling.view import Poll
 from goe_exporter.service import reload, systemd
+from goe_exporter.service.charger_files import unmatched
 from goe_exporter.service.config import RunConfig
 from goe_exporter.service.self_metrics import Reload
 from goe_exporter.web.history import History
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 3.0
 """Time limit from the signal until polls and delivery in progress are abandoned."""
+
+FILES_SECONDS = 30.0
+"""Maximum interval between two checks whether the charger files have changed."""
 
 MACOS_OPEN_MAX = 10_240
 """The most open files that macOS accepts, although it reports no maximum."""
@@ -51,7 +56,9 @@ class Service:
     """Runs what `config` describes; `reload` changes it to what `load` returns then.
 
     `server` serves the metrics at `paths`, and with a `history` the page, which the sources
-    `frame_ancestors` may show in a frame. Raises `ConfigError` or `UsageError`, as `load` may.
+    `frame_ancestors` may show in a frame. `changed` returns whether the charger files differ from
+    those that `load` read last; it is called every `files_seconds` or more often. Raises
+    `ConfigError` or `UsageError`, as `load` may.
     """
 
     def __init__(
@@ -62,6 +69,9 @@ class Service:
         history: History | None = None,
         paths: Paths = AT_ROOT,
         frame_ancestors: Sequence[str] = ("'none'",),
+        *,
+        changed: Callable[[], bool] | None = None,
+        files_seconds: float = FILES_SECONDS,
     ) -> None:
         self._config = config
         self._load = load
@@ -69,6 +79,8 @@ class Service:
         self._history = history
         self._paths = paths
         self._frame_ancestors = frame_ancestors
+        self._changed = changed
+        self._files_seconds = files_seconds
         self._agent = open_agent(config.influxdb) if config.influxdb is not None else None
         self._clients = reload.clients(config, {})
         self._scheduler = Scheduler(reload.pollers(config, self._clients, (), self._take))
@@ -106,6 +118,7 @@ class Service:
                     self.fault,
                     lambda: self._config.cards,
                     self._paths,
+                    self._config.shard,
                     frame_ancestors=self._frame_ancestors,
                 )
             )
@@ -113,9 +126,14 @@ class Service:
 
     def _start(self) -> None:
         urls = self._server.urls if self._server else [None]
-        _log.info("started", version=__version__, url=urls[0], chargers=len(self._config.chargers))
+        config = self._config
+        shard = {} if config.shard is None else {"shard": str(config.shard)}
+        _log.info(
+            "started", version=__version__, url=urls[0], chargers=len(config.chargers), **shard
+        )
         for url in urls[1:]:
             _log.info("additional address", url=url)
+        self._warn_of_patterns()
         # A search for garbage stops all threads, polls too. What is there now is left out.
         gc.freeze()
         self._scheduler.start()
@@ -147,6 +165,12 @@ class Service:
             _log.exception("configuration reload aborted by an internal error")
         self._notify_ready()
 
+    def check_files(self) -> None:
+        """Reload if the charger files have changed since they were read last."""
+        if self._changed is not None and self._changed():
+            _log.info("charger files changed")
+            self.reload()
+
     def _apply(self, config: RunConfig) -> None:
         """Change what differs; raises `GoeExporterError` before anything is changed."""
         clients = reload.clients(config, self._clients)
@@ -163,6 +187,11 @@ class Service:
         self._config, self._clients = config, clients
         self._last_reload = Reload(successful=True, last_success=time.time())
         _log.info("configuration reloaded", chargers=len(config.chargers))
+        self._warn_of_patterns()
+
+    def _warn_of_patterns(self) -> None:
+        for pattern in unmatched(self._config.charger_files):
+            _log.warning("charger_files: no file matches", pattern=pattern)
 
     def stalled_component(self) -> str:
         """Return the name of a component that is stalled, "" if none is."""
@@ -180,17 +209,19 @@ class Service:
         return self._agent.unavailable() if self._agent is not None else ""
 
     def watch(self) -> None:
-        """Reload after each SIGHUP, and notify the watchdog unless a component is stalled.
+        """Reload after SIGHUP or a change of the charger files; notify the watchdog.
 
-        Never returns.
+        The watchdog is not notified while a component is stalled. Never returns.
         """
         seconds = systemd.watchdog_seconds()
+        if self._changed is not None:
+            seconds = min(seconds or self._files_seconds, self._files_seconds)
         stall = Incident(_log, "component stalled", "component recovered")
         while True:
             try:
                 self._hangups.get(timeout=seconds)
             except queue.Empty:
-                pass
+                self.check_files()
             else:
                 self.reload()
             if component := self.stalled_component():

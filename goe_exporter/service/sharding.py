@@ -24,6 +24,10 @@ class Shard:
     number: int
     count: int
 
+    def __str__(self) -> str:
+        """Return NUMBER/COUNT."""
+        return f"{self.number}/{self.count}"
+
     def polls(self, charger: str) -> bool:
         """Return whether this process polls the charger with this name."""
         return max(range(self.count), key=lambda number: _weight(number, charger)) == self.number

@@ -13,6 +13,7 @@ from goe_exporter.polling.view import ChargerView
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.prometheus.process import process_metrics
 from goe_exporter.service.self_metrics import Reload, providers
+from goe_exporter.service.sharding import Shard
 from goe_exporter.web import app
 from goe_exporter.web.history import History
 from goe_exporter.web.paths import AT_ROOT, Paths
@@ -39,6 +40,7 @@ def application(
     fault: Callable[[], str],
     card_names: Callable[[], Mapping[str, str]] = dict,
     paths: Paths = AT_ROOT,
+    shard: Shard | None = None,
     *,
     frame_ancestors: Sequence[str],
 ) -> app.Application:
@@ -47,8 +49,12 @@ def application(
     def views() -> list[ChargerView]:
         return [each.view() for each in scheduler.pollers]
 
-    own = [*providers(scheduler, last_reload, delivery, card_names), process_metrics()]
+    def find(name: str) -> ChargerView | None:
+        # Only the view of this charger is made: a large fleet is asked for one after the other.
+        return next((each.view() for each in scheduler.pollers if each.name == name), None)
+
+    own = [*providers(scheduler, last_reload, delivery, card_names, shard), process_metrics()]
     influx = None if delivery is None else lambda: asdict(delivery())
     return app.application(
-        views, Exposition(views, own), history, influx, fault, paths, frame_ancestors
+        views, Exposition(views, own), history, influx, fault, paths, frame_ancestors, find
     )

@@ -33,9 +33,10 @@ from goe_exporter.web.history import MAX_MINUTES, History
 from goe_exporter.web.locale import Locale, preferred
 from goe_exporter.web.methods import METHODS, ReadOnlyRoute, options_of_server
 from goe_exporter.web.overview import ALL_CHARGERS, Selection, selection
-from goe_exporter.web.paths import AT_ROOT, HEALTH, Paths
+from goe_exporter.web.paths import AT_ROOT, DISCOVERY, HEALTH, PROBE, Paths
 from goe_exporter.web.renderer import Renderer
 from goe_exporter.web.representation import combined, is_current
+from goe_exporter.web.targets import Targets, asked
 
 Application = Starlette
 Views = Callable[[], Sequence[ChargerView]]
@@ -65,19 +66,28 @@ def application(
     fault: Callable[[], str] = lambda: "",
     paths: Paths = AT_ROOT,
     frame_ancestors: Sequence[str] = NO_FRAMES,
+    find: Callable[[str], ChargerView | None] | None = None,
 ) -> Application:
     """Return the web application, which answers at `paths`.
 
     It shows the chargers that `views` returns, what `exposition` renders, the last hour from
     `history`, and with `influx` the state of the delivery to InfluxDB. Without a `history` there is
     no page and no API of the chargers. `fault` returns what is wrong with the exporter, "" if
-    nothing is. `frame_ancestors` are the sources of the directive of that name.
+    nothing is. `frame_ancestors` are the sources of the directive of that name. `find` returns a
+    charger by its name; without it, `views` is searched.
     """
+
+    def searched(name: str) -> ChargerView | None:
+        return next((view for view in views() if view.name == name), None)
+
+    targets = Targets(views, find or searched, exposition, paths)
     handlers = _Handlers(views, exposition, history or History(), influx, fault, paths)
     health: dict[str, Endpoint] = dict(zip(HEALTH, (handlers.healthy, handlers.ready), strict=True))
     shared = Renderer().shared
     routes = {
         paths.metrics: shared(handlers.metrics, _format),
+        PROBE: shared(targets.probe, _format),
+        DISCOVERY: shared(targets.sd, asked),
         "/api/v1/influx": shared(handlers.influx_json),
     } | health
     if history is not None:
@@ -161,7 +171,12 @@ class _Handlers:
         )
 
     def metrics(self, request: Request) -> Response:
-        body, content_type = self.exposition.render(combined(request.headers, "accept"))
+        """Return all metrics, and with `chargers=none` the exporter's own."""
+        chargers = request.query_params.getlist("chargers")
+        if chargers not in ([], ["none"]):
+            return PlainTextResponse("chargers: must be none, given once, or absent\n", 400)
+        accept = combined(request.headers, "accept")
+        body, content_type = self.exposition.render(accept, chargers=not chargers)
         return Response(body, headers={"Content-Type": content_type, "Vary": "Accept"})
 
     def openapi(self, _request: Request) -> Response:

@@ -113,10 +113,31 @@ def _paths() -> Json:
             {"400": _answer(f"`minutes` is not a whole number from 1 to {MAX_MINUTES}.", "Error")}
             | unknown,
         ),
+        "/probe": _probe(),
+        "/sd": _get("Prometheus' HTTP service discovery.", "A target for each charger.", "Targets"),
         "/api/v1/influx": _get(
             "Delivery to InfluxDB.", "State of the delivery; null without InfluxDB.", "Influx"
         ),
     }
+
+
+def _probe() -> Json:
+    target: Json = {
+        "name": "target",
+        "in": "query",
+        "required": True,
+        "description": "Name of the charger.",
+        "schema": {"type": "string", "minLength": 1},
+    }
+    descriptions = {
+        "200": "The metrics of the charger, as Prometheus text or OpenMetrics.",
+        "400": "`target` is missing or repeated.",
+        "404": "No charger has this name.",
+    }
+    text: Json = {"text/plain": {"schema": {"type": "string"}}}
+    answers = {each: {"description": of, "content": text} for each, of in descriptions.items()}
+    summary = "The metrics of one charger."
+    return {"get": {"summary": summary, "parameters": [target], "responses": answers}}
 
 
 def _get(
@@ -166,6 +187,11 @@ def _schemas(channels: Sequence[Channel]) -> Json:
         "description": "Labels of the charger in the configuration; absent if it has none.",
         "additionalProperties": text,
     }
+    addresses: Json = {"type": "array", "items": text, "minItems": 1, "maxItems": 1}
+    target = _object(
+        dict.fromkeys(("__scheme__", "__metrics_path__", "__param_target"), text),
+        {f"__meta_goe_{name}": text for name in ("serial", "model", "firmware")},
+    )
     values: Json = {"type": "array", "items": {"type": ["number", "null"]}}
     history = {
         "charger": text,
@@ -190,6 +216,7 @@ def _schemas(channels: Sequence[Channel]) -> Json:
             {"chargers": {"type": "array", "items": {"$ref": "#/components/schemas/Charger"}}}
         ),
         "History": _object(history),
+        "Targets": {"type": "array", "items": _object({"targets": addresses, "labels": target})},
         "Influx": {"anyOf": [_object(influx), {"type": "null"}]},
         "Error": _object({"error": text}),
     }

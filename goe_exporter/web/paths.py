@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 
 METRICS = "/metrics"
 HEALTH = ("/-/healthy", "/-/ready")
-RESERVED = ("/-", "/api", "/assets", "/charger")
+PROBE = "/probe"
+DISCOVERY = "/sd"
+RESERVED = ("/-", "/api", "/assets", "/charger", PROBE, DISCOVERY)
 """Paths that the metrics cannot have, nor a path below them, nor `/`."""
 
 

@@ -58,6 +58,7 @@ VARIABLES = {
         "--web.max-connections": "WEB_MAX_CONNECTIONS",
         "--web.request-timeout": "WEB_REQUEST_TIMEOUT",
         "--web.frame-ancestors": "WEB_FRAME_ANCESTORS",
+        "--shard": "SHARD",
         "--log.format": "LOG_FORMAT",
         "--log.level": "LOG_LEVEL",
     },

@@ -8,7 +8,7 @@ import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,18 +56,26 @@ class Prometheus:
         subprocess.run([binary("promtool"), *command], check=True, capture_output=True)
 
     @contextlib.contextmanager
-    def up(self, *targets: str, job: str = "goe") -> Iterator[Prometheus]:
+    def up(
+        self,
+        *targets: str,
+        job: str = "goe",
+        jobs: Sequence[Mapping[str, Any]] = (),
+        **sections: object,
+    ) -> Iterator[Prometheus]:
         """Run it until the block ends; it scrapes the targets (host:port), and itself, each second.
 
-        Its own metrics are those of another job, which no dashboard of ours may show.
+        Its own metrics are those of another job, which no dashboard of ours may show. `jobs` are
+        further ones, and `sections` further parts of the configuration, as they are configured.
         """
         config = self._folder / "prometheus.yml"
-        jobs = {job: [*targets], "prometheus": [f"127.0.0.1:{self.port}"]}
+        addresses = {job: [*targets], "prometheus": [f"127.0.0.1:{self.port}"]}
         scrapes = [
-            {"job_name": name, "static_configs": [{"targets": addresses}]}
-            for name, addresses in jobs.items()
+            {"job_name": name, "static_configs": [{"targets": each}]}
+            for name, each in addresses.items()
         ]
-        settings = {"global": {"scrape_interval": "1s"}, "scrape_configs": scrapes}
+        settings = {"global": {"scrape_interval": "1s"}, "scrape_configs": [*scrapes, *jobs]}
+        settings |= sections
         config.write_text(yaml.safe_dump(settings))
         command = [
             *(self.binary, f"--config.file={config}", f"--storage.tsdb.path={self._data}"),

@@ -33,10 +33,10 @@ from goe_exporter.web.history import History
 
 PATHS = (
     *("/", "/metrics", "/api/v1/chargers", "/api/v1/influx", "/api/v1/openapi.json"),
-    *("/-/healthy", "/-/ready", "/assets/style.css"),
+    *("/-/healthy", "/-/ready", "/assets/style.css", "/sd"),
 )
 HISTORY = "/api/v1/chargers/garage/history"
-CHARGER_PATHS = ("/charger/garage", "/api/v1/chargers/garage", HISTORY)
+CHARGER_PATHS = (*("/charger/garage", "/api/v1/chargers/garage", HISTORY, "/probe?target=garage"),)
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 HOSTILE = """<script>alert("1")</script>&'\\\n"""
 

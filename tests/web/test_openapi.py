@@ -83,7 +83,7 @@ def test_it_is_openapi(description: dict[str, Any]) -> None:
     assert description["openapi"] == "3.1.0"
     assert set(description["paths"]) == {
         *("/api/v1/chargers", "/api/v1/chargers/{name}", "/api/v1/chargers/{name}/history"),
-        "/api/v1/influx",
+        *("/api/v1/influx", "/probe", "/sd"),
     }
     assert all(set(path) == {"get"} for path in description["paths"].values())
 
@@ -174,6 +174,13 @@ def test_unknown_charger(site: Site, description: dict[str, Any], path: str) -> 
     reply = site.ask(f"/api/v1/chargers/{path}")
     assert reply.status == 404
     assert check(description, "Error", reply.body) == {"error": "no charger is named 'nobody'"}
+
+
+def test_targets(site: Site, description: dict[str, Any]) -> None:
+    """The targets of all chargers match the description."""
+    answer = check(description, "Targets", site.ask("/sd").body)
+    assert [target["labels"]["__param_target"] for target in answer] == [*NAMES, "new"]
+    assert all("__meta_goe_serial" in target["labels"] for target in answer[:-1])
 
 
 def test_influx(description: dict[str, Any]) -> None:

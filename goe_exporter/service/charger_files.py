@@ -1,0 +1,108 @@
+"""The files of `charger_files`: lists of chargers, found by a pattern such as `depots/*.yaml`."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from goe_exporter.charger.settings import ChargerConfig
+from goe_exporter.config import strict_yaml, values, yaml_file
+from goe_exporter.config.quoting import one_line, os_reason
+from goe_exporter.errors import ConfigError
+
+MAX_FILES = 1000
+MAX_FILE_BYTES = 1024 * 1024
+"""The maximum size of a ConfigMap."""
+
+MAX_BYTES = 16 * 1024 * 1024
+"""Maximum size of all files together."""
+
+
+class Row(NamedTuple):
+    """A charger, and where it is configured, such as `depot.yaml: [0]`."""
+
+    place: str
+    charger: ChargerConfig
+
+
+def beside(config_file: str, patterns: Iterable[str]) -> list[str]:
+    """Return patterns, relative ones below the directory of the configuration file."""
+    folder = glob.escape(os.path.dirname(config_file))  # noqa: PTH120, keeps a relative name
+    return [os.path.join(folder, pattern) for pattern in patterns]  # noqa: PTH118, likewise
+
+
+def unmatched(patterns: Iterable[str]) -> list[str]:
+    """Return the patterns that match no file."""
+    return [pattern for pattern in patterns if not _matches(pattern)]
+
+
+def rows(patterns: Iterable[str]) -> Iterator[Row]:
+    """Yield the chargers of all files; raises `ConfigError` with the file and the row."""
+    paths = _paths(patterns)
+    if len(paths) > MAX_FILES:
+        raise ConfigError(f"charger_files: must match at most {MAX_FILES} files, not {len(paths)}")
+    left = MAX_BYTES
+    for path in paths:
+        content = _content(path)
+        left -= len(content)
+        if left < 0:
+            size = MAX_BYTES // 1024**2
+            raise ConfigError(f"charger_files: the files must have at most {size} MiB together")
+        yield from _rows(path, content)
+
+
+def check_names(found: Iterable[Row]) -> None:
+    """Raise `ConfigError` with both places if two chargers have the same name."""
+    places: dict[str, str] = {}
+    for place, charger in found:
+        if first := places.get(charger.name):
+            raise ConfigError(f"{place}: duplicate charger name {charger.name!r}, as in {first}")
+        places[charger.name] = place
+
+
+def fingerprint(patterns: Iterable[str]) -> bytes:
+    """Return a hash of the names and contents of all files, or of why one cannot be read.
+
+    Contents count, not times: Kubernetes replaces a mounted ConfigMap by changing a symbolic link.
+    """
+    digest = hashlib.sha256()
+    left = MAX_BYTES
+    for path in _paths(patterns):
+        digest.update(os.fsencode(path) + b"\0")
+        if left < 0:
+            continue
+        try:
+            content = _content(path)
+        except ConfigError as error:
+            content = str(error).encode()
+        left -= len(content)
+        digest.update(hashlib.sha256(content).digest())
+    return digest.digest()
+
+
+def _matches(pattern: str) -> list[str]:
+    return glob.glob(pattern)  # noqa: PTH207, a pattern may be absolute
+
+
+def _paths(patterns: Iterable[str]) -> list[str]:
+    """Return the files that the patterns match, each once, in the order of their names."""
+    return sorted({path for pattern in patterns for path in _matches(pattern)})
+
+
+def _content(path: str) -> bytes:
+    try:
+        return values.content(path, one_line(path), MAX_FILE_BYTES)
+    except OSError as error:
+        raise ConfigError(f"cannot read {one_line(path)}: {os_reason(error)}") from error
+
+
+def _rows(path: str, content: bytes) -> Iterator[Row]:
+    document = yaml_file.parsed(content, path)
+    if not document.content and document.content != []:
+        # It may be a file that is being written.
+        raise ConfigError(f"{path}: must be a list, not empty; write [] for no chargers")
+    for index, charger in enumerate(strict_yaml.validated_list(ChargerConfig, document)):
+        yield Row(f"{path}: [{index}]", charger)
