@@ -21,6 +21,7 @@ class Workers:
         self._lock = threading.Lock()
         self._idle = 0
         self._count = 0
+        self._unclaimed = 0
 
     def submit(self, job: Callable[[], None]) -> None:
         """Queue a job, which raises nothing; start a thread if all are busy and `limit` allows."""
@@ -31,10 +32,15 @@ class Workers:
                 self._count += 1
                 name = f"{self._name}-{self._count}"
                 threading.Thread(target=self._run, name=name, daemon=True).start()
+            else:
+                self._unclaimed += 1
         self._jobs.put(job)
 
     def _run(self) -> None:
         while True:
             self._jobs.get()()
             with self._lock:
-                self._idle += 1
+                if self._unclaimed:
+                    self._unclaimed -= 1
+                else:
+                    self._idle += 1
