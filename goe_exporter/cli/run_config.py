@@ -18,7 +18,10 @@ def run_config(
     *,
     environment_proxies: bool = False,
 ) -> RunConfig:
-    """Return the chargers and settings of both; raises `UsageError` without a charger."""
+    """Return the chargers and settings of both.
+
+    Raises `UsageError` without a charger, and for `api` or `token_file` without one of `hosts`.
+    """
     named = (charger_argument(text) for text in hosts)
     chargers = (
         *loaded.chargers,
@@ -29,6 +32,11 @@ def run_config(
     )
     if not chargers:
         raise UsageError("no charger: give [NAME=]HOST, or --config.file FILE with chargers")
+    if not hosts and (api != "auto" or token_file is not None):
+        raise UsageError(
+            "--api and --token-file are for [NAME=]HOST arguments; the configuration has its own"
+            " keys"
+        )
     check_names(chargers, "chargers")
     return RunConfig(
         chargers,
