@@ -71,7 +71,9 @@ def _sound(text: str) -> str:
 
 def charger_name(value: object) -> str:
     """Return a charger's name; raises `ValueError`."""
-    if not isinstance(value, str) or not value.strip() or len(value) > MAX_NAME_CHARACTERS:
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, not {shown(value)}")  # noqa: TRY004, pydantic's
+    if not value.strip() or len(value) > MAX_NAME_CHARACTERS:
         raise ValueError(f"must be 1 to {MAX_NAME_CHARACTERS} characters, not {shown(value)}")
     if value in (".", ".."):
         raise ValueError(f"must not be {shown(value)}, which a URL cannot contain")

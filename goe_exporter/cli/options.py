@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,7 +39,8 @@ class FiniteRange(click.FloatRange):
 class _Option(click.Option):
     """An option whose help shows `shown_default`, where the default is no value of the option.
 
-    It can also be set by `former_variable`, which the help does not show.
+    It can also be set by `former_variable`, which the help does not show. As in Prometheus'
+    exporters, an option with one value must not be given twice: one value would be ignored.
     """
 
     def __init__(
@@ -52,6 +53,28 @@ class _Option(click.Option):
         super().__init__(*arguments, **attributes)
         self.shown_default = shown_default
         self.former_variable = former_variable
+
+    @property
+    def _has_one_value(self) -> bool:
+        return not self.multiple and not self.is_flag
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Let the parser collect all values of the option."""
+        if self._has_one_value:
+            parser.add_option(obj=self, opts=self.opts, dest=self.name, action="append")
+        else:
+            super().add_to_parser(parser, ctx)
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        """Process the value, or fail if there are several."""
+        if self._has_one_value and self.name in opts:
+            *others, value = opts[self.name]
+            if others and not ctx.resilient_parsing:
+                raise click.UsageError(f"{self.opts[0]} must not be given more than once")
+            opts = {**opts, self.name: value}
+        return super().handle_parse_result(ctx, opts, args)
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         """Return the value of the variable, else of the former one."""
@@ -81,7 +104,7 @@ def option(*names: str, command: str = "", **attributes: Any) -> Callable[[Comma
     `shown_default` describes a default that is no value of the option.
     """
     if attributes.get("metavar") == "FILE":
-        attributes["shell_complete"] = _file
+        attributes |= {"shell_complete": _file, "callback": parsed(values.file_name)}
     long = next(name for name in names if name.startswith("--"))
     name = f"{command} {long.split('/')[0].lstrip('-')}".strip()
     variable = re.sub("[-. ]", "_", name).upper()

@@ -22,7 +22,8 @@ def run_config(
 ) -> RunConfig:
     """Return the chargers of a shard and the settings of both.
 
-    Raises `UsageError` without a charger; a shard, and the charger files, may have none.
+    Raises `UsageError` without a charger, and for `api` or `token_file` without one of `hosts`; a
+    shard, and the charger files, may have none.
     """
     named = (charger_argument(text) for text in hosts)
     chargers = (
@@ -34,6 +35,11 @@ def run_config(
     )
     if not chargers and not loaded.charger_files:
         raise UsageError("no charger: give [NAME=]HOST, or --config.file FILE with chargers")
+    if not hosts and (api != "auto" or token_file is not None):
+        raise UsageError(
+            "--api and --token-file are for [NAME=]HOST arguments; the configuration has its own"
+            " keys"
+        )
     check_names(chargers, "chargers")
     return RunConfig(
         tuple(each for each in chargers if shard is None or shard.polls(each.name)),

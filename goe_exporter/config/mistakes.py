@@ -75,12 +75,13 @@ def listed(document: object, source: str, places: Places, mistakes: Iterable[Mis
     seen: set[object] = set()
     entries = [(True, mark, Mistake((), rule)) for mark, rule in places.duplicates]
     for each in mistakes:
+        place = each.place, each.is_key
         mark = places.find(each.place, key=each.is_key)
         # A section that is used twice, by an anchor, has its mistakes once.
-        once = (mark, each.place[-1:], each.rule) if mark.line else each.place
-        if seen.isdisjoint((each.place, once)):
+        once = (mark, each.place[-1:], each.rule) if mark.line else place
+        if seen.isdisjoint((place, once)):
             entries.append((not each.is_unknown, mark, each))
-        seen |= {each.place, once}
+        seen |= {place, once}
     entries.sort(key=lambda entry: entry[:2])
     lines = [
         f"{source}{_position(mark)}: {_text(document, each)}"

@@ -45,6 +45,8 @@ class Strict(BaseModel):
         field = cls.model_fields[info.field_name or ""]
         if isinstance(value, bool) and field.annotation is int:
             raise ValueError(f"must be a whole number, not {str(value).lower()}")
+        if field.annotation is bool and not isinstance(value, bool | Ambiguous):
+            raise ValueError(f"must be true or false, not {shown(value)}")
         if isinstance(value, dict) and not any(models(field.annotation)):
             return {_sound(key, field): _sound(each, field) for key, each in value.items()}
         if isinstance(value, list) and not any(models(field.annotation)):

@@ -129,14 +129,21 @@ def external_url(text: object) -> str:
     return found
 
 
+def file_name(text: object) -> object:
+    """Return the name of a file; an empty one, as of an unset variable, would mean no file."""
+    if text == "":
+        raise ValueError("must be the name of a file, not ''")
+    return text
+
+
 def listen_address(text: object) -> tuple[str, int]:
     """Return (host, port) of `ADDR:PORT`; the host is empty for all interfaces."""
     rule = "must be ADDR:PORT or :PORT, such as 127.0.0.1:10332"
     match = _LISTEN.fullmatch(str(text))
-    if match is None or int(match["port"]) > MAX_PORT:
+    if match is None or not _is_ipv6(match["ipv6"]) or int(match["port"]) > MAX_PORT:
         raise ValueError(f"{rule}, not {shown(text)}")
-    name = match["name"]
-    return match["ipv6"] or (_in_ascii(name, name, rule) if name else ""), int(match["port"])
+    address = _in_ascii(str(text), match["name"] or None, rule).rpartition(":")[0]
+    return match["ipv6"] or address, int(match["port"])
 
 
 def frame_ancestors(texts: Iterable[str]) -> tuple[str, ...]:
@@ -169,7 +176,8 @@ def not_listening(option: str, host: str, port: int, error: OSError) -> UsageErr
     # `socket.create_server` turns a `gaierror` into an OSError, but keeps its negative number.
     number = error.errno or 0
     reason = os.strerror(number) if number > 0 else "the name cannot be resolved"
-    return UsageError(f"{option}: cannot listen on {host}:{port}: {reason}")
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return UsageError(f"{option}: cannot listen on {address}: {reason}")
 
 
 def holds_a_secret(text: str) -> bool:

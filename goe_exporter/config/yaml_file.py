@@ -16,6 +16,9 @@ import yaml
 from goe_exporter.config.quoting import one_line, os_reason, shown
 from goe_exporter.errors import ConfigError
 
+MAX_BYTES = 16 * 1024 * 1024
+"""Size of the largest file that is read: 100,000 chargers with labels have less."""
+
 
 class Ambiguous(str):
     """An unquoted text with another meaning in YAML 1.1, such as 0100 (64) or NO (false).
@@ -83,7 +86,7 @@ class Document(NamedTuple):
 def read(path: str) -> Document:
     """Return the document in a file, `{}` for an empty one; raises `ConfigError`."""
     try:
-        content = Path(path).read_bytes()
+        content = _content(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read {one_line(path)}: {os_reason(error)}") from error
     return parsed(content, path)
@@ -111,6 +114,15 @@ def parsed(file: bytes, path: str) -> Document:
     except _VALUE_ERRORS:  # from nodes that are completed at the end; may quote the value
         raise ConfigError(f"{path}: a value does not match its tag; quote texts") from None
     return Document({} if content is None else content, path, Places(root, loader.duplicates))
+
+
+def _content(path: str) -> bytes:
+    """Return the content of a file or pipe; raises `ConfigError` if it does not seem to end."""
+    with Path(path).open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"cannot read {one_line(path)}: larger than {MAX_BYTES // 1024**2} MiB")
+    return content
 
 
 def _mark(node: yaml.Node) -> Mark:

@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from goe_exporter.config import strict_yaml, yaml_file
+from goe_exporter.config.quoting import shape
 from goe_exporter.config.strict_yaml import Strict
 from goe_exporter.config.values import seconds
 from goe_exporter.errors import ConfigError
@@ -35,6 +36,13 @@ def _hash(text: object) -> str:
     if not isinstance(text, str) or not _BCRYPT.fullmatch(text):
         raise ValueError("must be a bcrypt hash, as `htpasswd -nBC 10 USER` prints it")
     return text
+
+
+def _users(value: object) -> object:
+    if value is not None and not isinstance(value, Mapping):
+        rule = "must be a mapping such as {prometheus: HASH}"
+        raise ValueError(f"{rule}, not {shape(value)}")
+    return value
 
 
 def _interval(value: object) -> float:
@@ -103,8 +111,9 @@ class WebConfig(_Section):
 
     tls_server_config: TlsServer | None = None
     http_server_config: HttpServer = HttpServer()
-    basic_auth_users: Mapping[
-        Annotated[str, BeforeValidator(_text)], Annotated[str, BeforeValidator(_hash)]
+    basic_auth_users: Annotated[
+        Mapping[Annotated[str, BeforeValidator(_text)], Annotated[str, BeforeValidator(_hash)]],
+        BeforeValidator(_users),
     ] = Field(default_factory=dict, repr=False)
     rate_limit: RateLimit = RateLimit()
 

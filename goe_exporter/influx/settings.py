@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
@@ -48,7 +48,7 @@ def _influx_variables(environment: Mapping[str, str]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, key in _INFLUX_VARIABLES.items():
         if value := environment.get(f"INFLUXDB_V2_{name}"):
-            found[key] = f"{value}ms" if key == "timeout" else value
+            found[key] = _INFLUX_VALUES.get(key, str)(value)
     refused = [name for name in _INFLUX_WITHOUT if environment.get(f"INFLUXDB_V2_{name}")]
     if refused or environment.get("INFLUXDB_V2_AUTH_BASIC", "").lower() in ("yes", "true"):
         name = refused[0] if refused else "AUTH_BASIC"
@@ -72,6 +72,16 @@ _INFLUX_VARIABLES = {
     "VERIFY_SSL": "verify_tls",
     "SSL_CA_CERT": "ca_file",
 }
+_TRUTHS: Mapping[str, bool] = {
+    **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
+}
+_INFLUX_VALUES: Mapping[str, Callable[[str], object]] = {
+    "timeout": lambda text: f"{text}ms",
+    "verify_tls": lambda text: _TRUTHS.get(text.lower(), text),
+}
+"""How the variables are written where the file is different."""
+
 _INFLUX_WITHOUT = ("CERT_FILE", "CERT_KEY_FILE", "CERT_KEY_PASSWORD")
 
 

@@ -36,7 +36,9 @@ def test_a_former_name(goe: Goe, name: str, former: str) -> None:
     """The former name of an option means the same, and is not shown."""
     present = former.replace("--log-", "--log.").replace("--config", "--config.file")
     value = {"--log-format": "json", "--log-level": "debug"}.get(former, "/nonexistent")
-    arguments = {"set": ["a", "max-current", "8"], "push": ["--config.file", "x"]}.get(name, [])
+    arguments = ["a", "max-current", "8"] if name == "set" else []
+    if name == "push" and former != "--config":
+        arguments = ["--config.file", "x"]
     for given in (present, former):
         for option in ([given, value], [f"{given}={value}"]):
             assert value in parameters(name, *arguments, *option).values(), option
@@ -147,3 +149,41 @@ def test_every_option_is_a_flag_of_prometheus(goe: Goe) -> None:
     ):
         assert flag in words, flag
     assert click.unstyle(goe("serve", "--help").out).count("[debug|info|warn|error]") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("--config.file", ["--config.file", "one.yaml", "--config.file", "two.yaml"]),
+        ("--config.file", ["--config", "one.yaml", "--config.file=two.yaml"]),
+        ("--web.external-url", ["--web.external-url=http://a/", "--web.external-url", "http://b"]),
+        ("--log.level", ["--log.level", "debug", "--log-level", "warning"]),
+        ("--refresh-interval", ["--refresh-interval", "5s", "--refresh-interval", "5s"]),
+    ],
+)
+def test_an_option_with_one_value_is_given_once(goe: Goe, name: str, options: list[str]) -> None:
+    """A second value is rejected, also under a former name: one of the two would be ignored."""
+    outcome = goe("serve", "--config.check", "a=192.168.1.36", *options)
+    assert outcome.err == f"goe-exporter: {name} must not be given more than once\n"
+    assert outcome.status == 2
+
+
+@pytest.mark.parametrize("option", ["--config.file", "--web.config.file", "--token-file"])
+def test_an_empty_file_name(goe: Goe, option: str) -> None:
+    """The name of a file is not empty, as that of an unset shell variable: it would be ignored."""
+    outcome = goe("serve", "--config.check", "a=192.168.1.36", f"{option}=")
+    assert outcome.err == f"goe-exporter: {option}: must be the name of a file, not ''\n"
+    assert outcome.status == 2
+
+
+@pytest.mark.parametrize("options", [["--api", "2"], ["--token-file", "/nonexistent"]])
+def test_options_of_hosts_without_a_host(goe: Goe, tmp_path: Path, options: list[str]) -> None:
+    """An option that is for the HOST arguments alone is not ignored without such an argument."""
+    path = tmp_path / "goe.yaml"
+    path.write_text("chargers: [{name: a, host: b}]\n")
+    outcome = goe("serve", "--config.check", "--config.file", str(path), *options)
+    assert outcome.err == (
+        "goe-exporter: --api and --token-file are for [NAME=]HOST arguments;"
+        " the configuration has its own keys\n"
+    )
+    assert outcome.status == 2

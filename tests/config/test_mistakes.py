@@ -121,6 +121,14 @@ def test_texts_of_a_mapping(path: Path) -> None:
     ]
 
 
+def test_a_wrong_key_with_a_wrong_value(path: Path) -> None:
+    """Both are mistakes, so that one is not found only when the other is corrected."""
+    assert lines(path, "names: {NO: yes}") == [
+        "FILE:1:9: names.NO: write 'NO' in quotes",
+        "FILE:1:13: names.NO: write 'yes' in quotes",
+    ]
+
+
 def test_keys_that_are_given_twice(path: Path) -> None:
     """Each repetition is a mistake, and the last value is checked like any other."""
     assert lines(path, "names: {a: b}\nmain_door:\n  colour: red\n  colour: 1\nnames: {}\n") == [

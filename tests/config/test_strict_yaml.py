@@ -50,6 +50,16 @@ def test_a_file_that_breaks_the_parser(tmp_path: Path, content: bytes, message: 
     assert refusal(path) == f"{path}: invalid YAML: {message}"
 
 
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    """A file of more than 16 MiB is rejected, so that one without an end fills no memory."""
+    path = tmp_path / "config.yaml"
+    for size, message in ((2**24, "special characters are not allowed"), (2**24 + 1, "16 MiB")):
+        with path.open("wb") as file:
+            file.truncate(size)
+        assert message in refusal(path)
+    assert refusal(path) == f"cannot read {path}: larger than 16 MiB"
+
+
 @pytest.mark.parametrize(
     ("text", "kind"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 from pathlib import Path
@@ -234,14 +235,24 @@ def test_listen_address(text: str, address: tuple[str, int]) -> None:
 @pytest.mark.parametrize(
     "text",
     "|:|10332|127.0.0.1|127.0.0.1:|:65536|:-1|:1e3|:٣|::1:8080|[::1]|a b:1|a:b:1|"
-    "http://127.0.0.1:1|x:1\n".split("|"),
+    "http://127.0.0.1:1|x:1\n|[:::]:1|[1.2.3.4]:1|..:1".split("|"),
 )
 def test_an_invalid_listen_address(text: str) -> None:
-    """Anything else is rejected with an example."""
-    with pytest.raises(
-        ValueError, match=r"^must be ADDR:PORT or :PORT, such as 127\.0\.0\.1:10332, not "
-    ):
+    """Anything else is rejected with an example, and shown as it was given."""
+    with pytest.raises(ValueError, match="must be ADDR:PORT") as refused:
         values.listen_address(text)
+    assert str(refused.value) == (
+        f"must be ADDR:PORT or :PORT, such as 127.0.0.1:10332, not {text!r}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("::1", "[::1]:80"), ("127.0.0.1", "127.0.0.1:80"), ("", ":80")]
+)
+def test_an_address_that_cannot_be_used(host: str, shown: str) -> None:
+    """The error has the address as the option has it, IPv6 in brackets."""
+    error = values.not_listening("--listen", host, 80, OSError(errno.EADDRINUSE, ""))
+    assert str(error) == f"--listen: cannot listen on {shown}: Address already in use"
 
 
 @pytest.mark.parametrize(

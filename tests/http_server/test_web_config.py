@@ -144,6 +144,10 @@ BAD = {
         "http_server_config.headers.Content-Security-Policy: must be one line of ASCII text",
     ),
     "a_list": ("[]", "must be a mapping, not a list"),
+    "list_of_users": (
+        "basic_auth_users: [alice]",
+        "basic_auth_users: must be a mapping such as {prometheus: HASH}, not a list",
+    ),
 }
 
 
@@ -185,6 +189,9 @@ COMPARISONS = {
     "header_empty": ("http_server_config: {headers: {X-Frame-Options: ''}}", False, False),
     "header_name": ("http_server_config: {headers: {X-Powered-By: me}}", False, False),
     "http2": ("http_server_config: {http2: true}", True, True),
+    "http2_text": ("http_server_config: {http2: 'true'}", False, False),
+    "http2_number": ("http_server_config: {http2: 1}", False, False),
+    "preference_text": (f"{TLS}  prefer_server_cipher_suites: 'false'\n", False, False),
     "number": (f"basic_auth_users: {{1: {HASH}}}", True, True),
     "hash_2a": (f"basic_auth_users: {{a: {HASH.replace('2b', '2a')}}}", True, True),
     "hash_2y": (f"basic_auth_users: {{a: {HASH.replace('2b', '2y')}}}", True, True),
@@ -371,6 +378,7 @@ def test_several_errors(folder: Path) -> None:
         "1:37: rate_limit.burst: must be 0 or more, not -1",
         "2:27: basic_auth_users.alice: must be a bcrypt hash, as `htpasswd -nBC 10 USER` prints it",
         "2:40: basic_auth_users.NO: write it in quotes",
+        "2:44: basic_auth_users.NO: must be a bcrypt hash, as `htpasswd -nBC 10 USER` prints it",
         "3:47: tls_server_config.key: must be text",
         "3:75: tls_server_config.min_version: must be 'TLS12' or 'TLS13', not 'TLS10'",
     ]

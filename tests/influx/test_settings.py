@@ -71,6 +71,16 @@ def test_variables(monkeypatch: pytest.MonkeyPatch, certificates: Path) -> None:
     assert found.token() == "abc"
 
 
+@pytest.mark.parametrize(
+    ("text", "verifies"),
+    [("true", True), ("1", True), ("YES", True), ("false", False), ("0", False)],
+)
+def test_truths_of_a_variable(monkeypatch: pytest.MonkeyPatch, text: str, verifies: bool) -> None:
+    """A variable holds a truth as a text, unlike the file."""
+    monkeypatch.setenv("INFLUXDB_V2_VERIFY_SSL", text)
+    assert loaded().verify_tls is verifies
+
+
 def test_file_before_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """The file has precedence, and an overridden variable may be invalid."""
     monkeypatch.setenv("INFLUXDB_V2_URL", "nonsense")
