@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, FishComplete, add_completion_class
 
 from goe_exporter.channels.model import Choices
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.channels.writable import find
 from goe_exporter.charger import api_v1
 from goe_exporter.errors import GoeExporterError
+
+
+class _Fish(FishComplete):
+    """Click's completion for fish, but a comma in a name or a description does not end it."""
+
+    source_template = FishComplete.source_template.replace(
+        'string split ","', 'string split --max 1 ","'
+    )
+
+
+def register() -> None:
+    """Let click use the completion of this module."""
+    add_completion_class(_Fish)
 
 
 def chargers(

@@ -45,6 +45,10 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if "_GOE_EXPORTER_COMPLETE" in os.environ:
+        from goe_exporter.cli import completion  # noqa: PLC0415, only the shell needs it
+
+        completion.register()
     sys.exit(_run())
 
 

@@ -25,6 +25,9 @@ from goe_exporter.cli.printable import printable
 from goe_exporter.logs import coloured
 from goe_exporter.polling.view import ChargerView
 
+MIN_COLUMNS = 20
+"""Least width of a table: Rich leaves out the text of columns that do not fit."""
+
 
 def print_readings(views: Sequence[ChargerView]) -> None:
     """Print the readings of chargers, one line per channel, in the order of the channel table."""
@@ -99,6 +102,7 @@ def _print(table: Table, *, one_line: bool = False) -> None:
     console = _console()
     if one_line and not sys.stdout.isatty() and "COLUMNS" not in os.environ:
         console.width = Measurement.get(console, console.options.update(width=10**6), table).maximum
+    console.width = max(console.width, MIN_COLUMNS)
     console.print(table)
 
 

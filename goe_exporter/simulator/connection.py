@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Collect the request; what follows it is ignored, since the charger closes."""
-        if self._request is not None:
+        if self._request is not None or self._box.closed:
             return
         self._received += data
         self._request = parsed(bytes(self._received))

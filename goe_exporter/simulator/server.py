@@ -51,6 +51,9 @@ class Simulator:
         traceback: TracebackType | None,
     ) -> None:
         """Remove all chargers and stop the thread."""
+        for box in self.boxes:
+            # First of all: chargers in fast motion may take minutes to respond to what waits.
+            box.closed = True
         for box in list(self.boxes):
             self.remove(box)
         loop, thread = self._loop, self._thread

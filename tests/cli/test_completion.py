@@ -137,6 +137,14 @@ def test_bash_without_the_program(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_a_comma_for_fish(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In fish, a name or a description with a comma is not cut there."""
+    monkeypatch.setenv("_GOE_EXPORTER_COMPLETE", "fish_source")
+    outcome = goe()
+    assert (outcome.status, outcome.err) == (0, "")
+    assert '(string split --max 1 "," $completion)' in outcome.out
+
+
 def test_each_shell_has_a_file() -> None:
     """The files of the wheel are where bash, zsh, fish and man look, below one prefix."""
     share = ROOT / "share"

@@ -277,6 +277,17 @@ def test_captures_at_any_width(
         assert [each for each in pieces(table) if each] == [each for each in pieces(piped) if each]
 
 
+@pytest.mark.parametrize("width", ["0", "1", "12", "20"])
+def test_no_reading_is_lost(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: str
+) -> None:
+    """A width that holds no table, such as 0 before a terminal has a size, hides no reading."""
+    monkeypatch.setenv("COLUMNS", width)
+    table = shown(capsys, view({"nrg": [231, 232, 233, 4], "eto": 4321}))
+    for text in ("231", "232", "233", "4321", "Wh"):
+        assert text in table
+
+
 def test_a_narrow_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

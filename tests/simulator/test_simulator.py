@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from clocks import Clock
-from servers import PATIENCE_SECONDS
+from servers import PATIENCE_SECONDS, wait_for
 
 from goe_exporter.simulator import FAULTS, MODELS, Box, Car, Charger, Simulator, story
 from goe_exporter.simulator.responses import set_v1, set_v2, status_v1, status_v2
@@ -1066,3 +1066,27 @@ def test_story_shows_everything(simulator: Simulator, clock: Clock, model: str) 
     single = {(2, 1, 0)} if MODELS[model].v2 else set()
     assert {(1, 0, 0), (3, 0, 0), (2, 3, 0), (5, 0, 8), (4, 0, 0)} | single <= seen
     assert 45 * 60 <= plugged[2] - plugged[0] <= 60 * 60
+
+
+def test_the_end_does_not_wait_for_requests(clock: Clock) -> None:
+    """At its end, the network responds to no request that waits, of whichever charger."""
+    entered, released = threading.Event(), threading.Event()
+
+    def busy() -> Iterator[float]:
+        entered.set()
+        released.wait(PATIENCE_SECONDS)
+        yield 1e9
+
+    with Simulator(clock=clock) as network:
+        first, second = network.add(charging(), story=busy()), network.add(charging())
+        waiting = opened(second)
+        wait_for(lambda: bool(second.connections), "the connection")
+        with closing(opened(first, "/status")), closing(waiting):
+            assert entered.wait(PATIENCE_SECONDS)
+            waiting.sendall(b"GET /status HTTP/1.1\r\n\r\n")
+            ending = threading.Thread(target=network.__exit__, args=(None, None, None))
+            ending.start()
+            wait_for(lambda: first not in network.boxes, "the end to begin")
+            released.set()
+            ending.join()
+    assert second.requests == 0
