@@ -49,7 +49,10 @@ class DeadLetters:
 
     def extend(self, rejected: list[tuple[bytes, str]]) -> None:
         """Keep several lines with one sync."""
-        self.spool.extend(packed(line.decode("utf-8", "replace"), text) for line, text in rejected)
+        now = time.time()
+        self.spool.extend(
+            packed(line.decode("utf-8", "replace"), text, now) for line, text in rejected
+        )
 
     def requeue(self, queue: Spool) -> Requeued:
         """Move the letters' lines back into a queue until it is full; drops nothing.
@@ -82,9 +85,9 @@ def letters(directory: Path) -> Iterator[Letter]:
     yield from filter(None, map(unpacked, segments.lines(directory)))
 
 
-def packed(line: str, message: str) -> bytes:
-    """Return the record of a letter that is written now."""
-    return json.dumps({"time": time.time(), "words": message, "line": line}).encode()
+def packed(line: str, message: str, rejected: float) -> bytes:
+    """Return the record of a letter that was `rejected` at a Unix time in seconds."""
+    return json.dumps({"time": rejected, "words": message, "line": line}).encode()
 
 
 def unpacked(stored: bytes) -> Letter | None:

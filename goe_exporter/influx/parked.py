@@ -35,13 +35,16 @@ class ParkedLine:
 
     `message` is the server's. `end` is the position behind it on disk, None if it is in memory
     only, `size_bytes` its size there. `accepted` is how often the server accepted another line
-    since this one was parked.
+    since this one was parked. It was `rejected` at this Unix time, or now.
     """
 
-    def __init__(self, line: bytes, message: str, since: float) -> None:
+    def __init__(
+        self, line: bytes, message: str, since: float, rejected: float | None = None
+    ) -> None:
         self.line = line
         self.message = message
         self.since = since
+        self.rejected = time.time() if rejected is None else rejected
         self.end: tuple[int, int] | None = None
         self.accepted = 0
         self.size_bytes = len(_packed(self)) + FRAME_BYTES
@@ -163,7 +166,7 @@ class ParkedLines:
                 each = known[line].popleft()
             else:
                 waited = min(max(time.time() - letter.time, 0.0), RETRY_SECONDS)
-                each = ParkedLine(line, letter.message, self._clock() - waited)
+                each = ParkedLine(line, letter.message, self._clock() - waited, letter.time)
                 self._add(each)
             each.end = end
             self._on_disk.append(each)
@@ -206,4 +209,5 @@ class ParkedLines:
 
 
 def _packed(parked: ParkedLine) -> bytes:
-    return packed(parked.line.decode("utf-8", "surrogateescape"), parked.message)
+    line = parked.line.decode("utf-8", "surrogateescape")
+    return packed(line, parked.message, parked.rejected)
