@@ -31,12 +31,17 @@ SPACING_SECONDS = 0.9
 )  # fmt: skip
 @option("--speed", command="demo", type=FiniteRange(1, 1000), default=60, show_default=True,
         help="Simulated seconds per second.")  # fmt: skip
+@option("--house", command="demo", type=click.Choice(["sunny", "scattered", "broken"]),
+        help="Let the charger belong to a house with solar panels, in this weather.")  # fmt: skip
 @options.log_format
 @options.log_level
-def command(listen: tuple[str, int], speed: float, log_format: Any, log_level: str) -> None:
+def command(
+    listen: tuple[str, int], speed: float, house: str | None, log_format: Any, log_level: str
+) -> None:
     """Run the exporter on a simulated charger.
 
     A car is plugged in, charges, has a ground fault, charges until it is full, and is unplugged.
+    With --house a car is at home from 7 to 20 o'clock, and a meter measures the house.
     """
     if not _on_loopback(listen[0]):
         raise UsageError("--web.listen-address: must be a loopback address")
@@ -44,8 +49,13 @@ def command(listen: tuple[str, int], speed: float, log_format: Any, log_level: s
     server = Server(*listen)
     charger = simulator.Charger(model="V4", name="Demo charger", serial="123456")
     with simulator.Simulator(speed=speed) as chargers:
-        box = chargers.add(charger, story=simulator.story(charger))
+        home = simulator.House(house) if house else None
+        story = home.live(charger) if home else simulator.story(charger)
+        box = chargers.add(charger, story=story)
         click.echo(f"Simulated charger:  http://{box.address}/api/status?filter=car,nrg")
+        if home:
+            meter = chargers.add_meter(home, box)
+            click.echo(f"Simulated meter:    http://{meter.address}/rpc/EM.GetStatus?id=0")
         click.echo(f"Page:               {server.url}")
         click.echo(f"Metrics:            {server.url}metrics")
         click.echo("Press Ctrl-C to stop.")
