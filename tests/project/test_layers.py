@@ -82,7 +82,7 @@ PURE_MODULES = {
     *(
         f"surplus.{name}"
         for name in (
-            *("charging", "decision", "lease", "limits", "memory", "person", "proof"),
+            *("charging", "decision", "follow", "lease", "limits", "memory", "person", "proof"),
             *("settings", "situation", "supply", "wear", "writes"),
         )
     ),
