@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from goe_exporter.surplus.limits import Limits
 from goe_exporter.surplus.memory import Memory, Target
+from goe_exporter.surplus.proof import PROVEN, STEP_W, Verdict
 from goe_exporter.surplus.settings import (
     DOWN_INTERVAL_S,
     DOWN_SHARE,
@@ -24,6 +26,10 @@ from goe_exporter.surplus.settings import (
 from goe_exporter.surplus.situation import OFF, SINGLE, THREE, View
 
 MAX_STEP_S = 60.0
+REST_S = 30.0
+"""The current stays as it is this long before a step that the meter must show."""
+DRAWN_SHARE = 0.95
+"""A car draws a little less than it is offered."""
 SWITCHES = 2
 """Contactor operations of a phase switch."""
 
@@ -135,7 +141,7 @@ class Step:
             amps = limits.clamped(mean_w / (limits.used(phases) * limits.volts), phases)
         if amps != self.view.amps and limits.current_writes_left(self.now) < 2:
             return None
-        proof = self.memory.proof.starting(self.memory.supply)
+        proof = self.memory.proof.begun(self.memory.supply)
         self.memory = replace(self.memory, proof=proof, car=self.memory.car._replace(charged=True))
         return self._towards(Target(charge=True, phases=phases, amps=amps), "start")
 
@@ -145,19 +151,23 @@ class Step:
         return enough and (rested or self.view.phases == THREE)
 
     def _unproven(self) -> tuple[Memory, str] | None:
-        """Stay at the minimum until the meter has proven itself; pause if it has not."""
+        """Judge the step that shows whether the meter sees the charger; pause if it does not."""
         proof = self.memory.proof
         if proof.proven:
             return None
         if self.view.closed_phases:
             proof = proof.closed(self.now)
-        judged = proof.judged(self.settings, self.memory.supply)
-        missed = judged.misses > proof.misses
-        lease = replace(self.memory.lease, proven=judged.proven)
-        self.memory = replace(self.memory, proof=judged, lease=lease)
-        if missed:
-            return self._towards(self.memory.target._replace(charge=False), "no_response")
-        return None
+        verdict = proof.verdict(self.settings, self.memory.supply, self.now)
+        if verdict is not None:
+            top_a = self.limits.top_a(self.memory.target.phases)
+            room = top_a - self.settings.min_current_a >= self._step_a()
+            proof = proof.after(verdict, PROVEN if room else 1)
+        lease = replace(self.memory.lease, proven=proof.proven)
+        self.memory = replace(self.memory, proof=proof, lease=lease)
+        if verdict is not Verdict.MISS:
+            return None
+        target = self.memory.target._replace(amps=self.settings.min_current_a)
+        return self._towards(target._replace(charge=proof.score > 0), "no_response")
 
     def _fewer_phases(self) -> tuple[Memory, str] | None:
         """Go to one phase, or pause, when three have drawn too much beyond the surplus."""
@@ -226,13 +236,39 @@ class Step:
         offer_a = limits.offer_a(self.surplus_w, target.phases)
         left = limits.current_writes_left(self.now)
         if offer_a < self.view.amps and left > 0:
+            self.memory = replace(self.memory, proof=self.memory.proof.stopped())
             # The last write of an hour goes to the minimum, so that none is needed after it.
             amps = offer_a if left > 1 else self.settings.min_current_a
             return self._towards(target._replace(amps=amps), "current")
-        if not self.may_rise or not self.memory.proof.proven or left < 2:
+        if not self.may_rise or left < 2:
             return None
         mean_a = limits.offer_a(self._mean_w(RAISE_MEAN_S), target.phases)
-        amps = min(offer_a, mean_a)
+        amps = self._trusted_a(min(offer_a, mean_a))
         if amps > self.view.amps:
             return self._towards(target._replace(amps=amps), "current")
         return None
+
+    def _step_a(self) -> int:
+        """Return by how much (A) the current must rise for a step that the meter must show."""
+        volts = self.limits.used(self.memory.target.phases) * self.limits.volts
+        return math.ceil(STEP_W / DRAWN_SHARE / volts)
+
+    def _trusted_a(self, amps: int) -> int:
+        """Return the current (A) up to which an offer may be used.
+
+        Before the first good step of the meter that is the present one. After it the current may
+        rise a little, or by so much at once that the meter must show it.
+        """
+        proof, present_a = self.memory.proof, self.view.amps
+        if proof.proven:
+            return amps
+        step_a = self._step_a()
+        writes = self.memory.current_writes
+        rested = not writes or self.now - writes[-1] >= REST_S
+        if proof.score < 1 or proof.testing or not rested:
+            return present_a
+        if amps >= present_a + step_a:
+            proof = proof.begun(self.memory.supply, self.now)
+            self.memory = replace(self.memory, proof=proof)
+            return amps
+        return min(amps, self.settings.min_current_a + step_a - 1)

@@ -330,6 +330,20 @@ def test_never_raised_with_an_old_sample() -> None:
     assert all(write.channel != "max_current" for write in written(loop))
 
 
+def test_start_waits_for_a_fresh_sample() -> None:
+    """A start that waits for the phases to be shown is not finished with an old sample."""
+    loop = Loop()
+    loop.ignored = {"phases"}
+    loop.surplus_w = 3000
+    while Write("phases", 1) not in written(loop):
+        loop.step()
+    loop.meter_fault = "frozen"
+    loop.run(30)
+    loop.mode = 1
+    assert loop.run(20).state == "charging"
+    assert NEUTRAL not in written(loop)
+
+
 def test_comes_back_after_two_samples() -> None:
     """After a gap it goes on as after a pause."""
     loop = charging(2300)
