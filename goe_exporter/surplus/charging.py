@@ -161,13 +161,36 @@ class Step:
         if verdict is not None:
             top_a = self.limits.top_a(self.memory.target.phases)
             room = top_a - self.settings.min_current_a >= self._step_a()
-            proof = proof.after(verdict, PROVEN if room else 1)
+            proof = proof.after(verdict, self.now, PROVEN if room else 1)
         lease = replace(self.memory.lease, proven=proof.proven)
         self.memory = replace(self.memory, proof=proof, lease=lease)
-        if verdict is not Verdict.MISS:
+        if verdict is Verdict.MISS:
+            return self._towards(self.memory.target._replace(charge=False), "no_response")
+        if proof.expired(self.now):
+            return self._towards(self.memory.target._replace(charge=False), "unproven")
+        return self._test()
+
+    def _test(self) -> tuple[Memory, str] | None:
+        """Raise the current for half a minute, so that the meter must show it, or end that."""
+        target, proof = self.memory.target, self.memory.proof
+        lowest_a = self.settings.min_current_a
+        if proof.proven or proof.testing or not self._settled():
             return None
-        target = self.memory.target._replace(amps=self.settings.min_current_a)
-        return self._towards(target._replace(charge=proof.score > 0), "no_response")
+        if self.view.amps > lowest_a:
+            return self._towards(target._replace(amps=lowest_a), "test")
+        writes = self.memory.current_writes
+        rested = not writes or self.now - writes[-1] >= REST_S
+        enough = self.surplus_w >= self.limits.minimum_w(target.phases)
+        amps = lowest_a + self._step_a()
+        if (
+            not proof.on_trial(self.now)
+            or not (self.may_rise and rested and enough)
+            or amps > self.limits.top_a(target.phases)
+            or self.limits.current_writes_left(self.now) < 2
+        ):
+            return None
+        self.memory = replace(self.memory, proof=proof.begun(self.memory.supply, self.now))
+        return self._towards(target._replace(amps=amps), "test")
 
     def _fewer_phases(self) -> tuple[Memory, str] | None:
         """Go to one phase, or pause, when three have drawn too much beyond the surplus."""
@@ -233,17 +256,18 @@ class Step:
         target, limits = self.memory.target, self.limits
         if not self._settled():
             return None
+        if not self.memory.proof.proven:
+            return None
         offer_a = limits.offer_a(self.surplus_w, target.phases)
         left = limits.current_writes_left(self.now)
         if offer_a < self.view.amps and left > 0:
-            self.memory = replace(self.memory, proof=self.memory.proof.stopped())
             # The last write of an hour goes to the minimum, so that none is needed after it.
             amps = offer_a if left > 1 else self.settings.min_current_a
             return self._towards(target._replace(amps=amps), "current")
         if not self.may_rise or left < 2:
             return None
         mean_a = limits.offer_a(self._mean_w(RAISE_MEAN_S), target.phases)
-        amps = self._trusted_a(min(offer_a, mean_a))
+        amps = min(offer_a, mean_a)
         if amps > self.view.amps:
             return self._towards(target._replace(amps=amps), "current")
         return None
@@ -252,23 +276,3 @@ class Step:
         """Return by how much (A) the current must rise for a step that the meter must show."""
         volts = self.limits.used(self.memory.target.phases) * self.limits.volts
         return math.ceil(STEP_W / DRAWN_SHARE / volts)
-
-    def _trusted_a(self, amps: int) -> int:
-        """Return the current (A) up to which an offer may be used.
-
-        Before the first good step of the meter that is the present one. After it the current may
-        rise a little, or by so much at once that the meter must show it.
-        """
-        proof, present_a = self.memory.proof, self.view.amps
-        if proof.proven:
-            return amps
-        step_a = self._step_a()
-        writes = self.memory.current_writes
-        rested = not writes or self.now - writes[-1] >= REST_S
-        if proof.score < 1 or proof.testing or not rested:
-            return present_a
-        if amps >= present_a + step_a:
-            proof = proof.begun(self.memory.supply, self.now)
-            self.memory = replace(self.memory, proof=proof)
-            return amps
-        return min(amps, self.settings.min_current_a + step_a - 1)

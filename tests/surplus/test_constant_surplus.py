@@ -6,7 +6,7 @@ import pytest
 from surplus_loop import Loop
 
 LEVELS = range(-2000, 14001, 10)
-SETTLED_S = 900.0
+SETTLED_S = 600.0
 START_BAND = range(1380, 1400)
 SWITCH_BAND = range(4140, 4640)
 
@@ -24,7 +24,7 @@ def openhab(surplus_w: int) -> tuple[bool, int, int]:
 
 
 def settled(surplus_w: int, before_w: int | None = None) -> tuple[bool, int, int]:
-    """Return what is decided after 15 minutes, with another surplus for half an hour before."""
+    """Return what is decided after 10 minutes, with another surplus for half an hour before."""
     loop = Loop()
     if before_w is not None:
         loop.run(1800, before_w)
@@ -58,6 +58,6 @@ def test_constant_surplus_is_decided_as_by_openhab() -> None:
 def test_hysteresis(surplus_w: int, before_w: int | None, state: tuple[bool, int, int]) -> None:
     """A start needs 20 W more than 6 A, three phases 500 W more; what charges goes on.
 
-    30 W too little draw 7.5 Wh in a quarter of an hour, which the budget of 120 Wh allows.
+    30 W too little draw 5 Wh in 10 minutes, which the budget of 120 Wh allows.
     """
     assert settled(surplus_w, before_w) == state

@@ -163,11 +163,38 @@ def test_no_verdict_without_a_step() -> None:
     assert proof.verdict(settings(), Supply(points=early), 230.0) is Verdict.NONE
 
 
+@pytest.mark.parametrize(("swing_w", "verdict"), [(470, Verdict.GOOD), (490, Verdict.UNCLEAR)])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_unclear_step(swing_w: float, verdict: Verdict, when: str) -> None:
+    """A sun that changes by more than 35 % of the step, before or after it, proves nothing."""
+    swing = {when: swing_w}
+    before = tuple(
+        Point(80.0 + 5 * number, 0.0, -3000.0 + swing.get("before", 0) * (number == 3), 0.0)
+        for number in range(4)
+    )
+    after = tuple(
+        Point(110.0 + 5 * number, 0.0, -1620.0 + swing.get("after", 0) * (number == 0), 1380.0)
+        for number in range(5)
+    )
+    proof = Proof().begun(Supply(points=before)).closed(100.0)
+    assert proof.verdict(settings(), Supply(points=before + after), 130.0) is verdict
+
+
 def test_score() -> None:
-    """Two good steps prove the meter; three more misses than good steps fail it."""
-    once = Proof().after(Verdict.GOOD)
-    assert (once.proven, once.after(Verdict.GOOD).proven) == (False, True)
-    assert Proof().after(Verdict.GOOD, needed=1).proven
-    misses = Proof().after(Verdict.MISS).after(Verdict.MISS)
-    assert (misses.failed, misses.after(Verdict.MISS).failed) == (False, True)
-    assert once.after(Verdict.NONE) == once
+    """Three good steps prove the meter; three more misses than good steps fail it."""
+    once = Proof().after(Verdict.GOOD, 100.0)
+    twice = once.after(Verdict.GOOD, 200.0)
+    assert (twice.proven, twice.after(Verdict.GOOD, 300.0).proven) == (False, True)
+    assert Proof().after(Verdict.GOOD, 100.0, needed=1).proven
+    misses = Proof().after(Verdict.MISS, 100.0).after(Verdict.MISS, 200.0)
+    assert (misses.failed, misses.after(Verdict.MISS, 300.0).failed) == (False, True)
+    assert once.after(Verdict.NONE, 200.0) == once
+    assert once.after(Verdict.UNCLEAR, 200.0) == once
+
+
+def test_trial() -> None:
+    """A good step is worth ten minutes of a little more current."""
+    once = Proof().after(Verdict.GOOD, 100.0)
+    assert (once.on_trial(699.0), once.on_trial(700.0)) == (True, False)
+    assert not once.after(Verdict.MISS, 200.0).on_trial(200.0)
+    assert not Proof().on_trial(0.0)
