@@ -32,6 +32,8 @@ FILES_PER_CHARGER, OTHER_FILES = 3, 100
         default=3, show_default=True, help="Number of simulated chargers.")  # fmt: skip
 @option("--speed", command="demo", type=FiniteRange(1, 1000), default=5, show_default=True,
         help="Simulated seconds per second.")  # fmt: skip
+@option("--house", command="demo", type=click.Choice(["sunny", "scattered", "broken"]),
+        help="Let the first charger belong to a house with solar panels.")  # fmt: skip
 @options.frame_ancestors
 @options.log_format
 @options.log_level
@@ -39,6 +41,7 @@ def command(
     listen: tuple[tuple[str, int], ...],
     number: int,
     speed: float,
+    house: str | None,
     frame_ancestors: tuple[str, ...],
     log_format: Any,
     log_level: str,
@@ -46,7 +49,8 @@ def command(
     """Run the exporter on simulated chargers.
 
     At first, one of the three charges, one is full and one has an error; then cars come and go. At
-    the default speed, the charts show a simulated hour after 12 minutes.
+    the default speed, the charts show a simulated hour after 12 minutes. With --house a car is at
+    the first charger from 7 to 20 o'clock, and a meter measures the house.
     """
     if not all(_on_loopback(host) for host, _port in listen):
         raise UsageError("--web.listen-address: must be a loopback address")
@@ -56,10 +60,15 @@ def command(
     server = Server(listen)
     url = server.urls[0]
     with simulator.Simulator(speed=speed) as network:
-        config = RunConfig(_added(network, number), max(1.0, number / POLLS_PER_SECOND))
-        address = network.boxes[0].address
+        home = simulator.House(house) if house else None
+        config = RunConfig(_added(network, number, home), max(1.0, number / POLLS_PER_SECOND))
+        first = network.boxes[0]
+        assert isinstance(first, simulator.Box)
         which = f" (the first of {number})" if number > 1 else ""
-        click.echo(f"Simulated charger:  http://{address}/api/status?filter=car,nrg{which}")
+        click.echo(f"Simulated charger:  http://{first.address}/api/status?filter=car,nrg{which}")
+        if home:
+            meter = network.add_meter(home, first)
+            click.echo(f"Simulated meter:    http://{meter.address}/rpc/EM.GetStatus?id=0")
         click.echo(f"Page:               {url}")
         click.echo(f"Metrics:            {url}metrics")
         click.echo("Press Ctrl-C to stop.")
@@ -70,11 +79,14 @@ def command(
         service.run(reload_on_sighup=False)
 
 
-def _added(network: simulator.Simulator, number: int) -> tuple[ChargerConfig, ...]:
-    """Add chargers to the network, and return how the exporter reaches them."""
+def _added(
+    network: simulator.Simulator, number: int, home: simulator.House | None
+) -> tuple[ChargerConfig, ...]:
+    """Add chargers to the network, the first at `home`; return how the exporter reaches them."""
     added = []
     for place, member in enumerate(simulator.fleet(number), 1):
-        box = network.add(member.charger, story=member.story)
+        story = home.live(member.charger) if home and place == 1 else member.story
+        box = network.add(member.charger, story=story)
         box.fault = member.fault
         name = f"demo-{place}" if place > 1 else "demo"
         added.append(ChargerConfig(name=name, host=box.address))

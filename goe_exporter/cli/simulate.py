@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -29,34 +31,65 @@ from goe_exporter.errors import UsageError
         help="Fault of every request, or of every EVERYth request; `list` lists all.")  # fmt: skip
 @option("--no-story", command="simulate", is_flag=True,
         help="Plug in no car, so that the charger stays idle.")  # fmt: skip
+@option("--house", command="simulate", type=click.Choice(list(simulator.WEATHERS)),
+        help="Let the charger belong to a house with solar panels, in this weather.")  # fmt: skip
+@option("--meter-listen", command="simulate", metavar="ADDR:PORT", default="127.0.0.1:8081",
+        show_default=True, callback=parsed(values.listen_address),
+        help="Address of the house's meter to listen on.")  # fmt: skip
+@option("--meter-fault", command="simulate", type=click.Choice(list(simulator.METER_FAULTS)),
+        help="Fault of the house's meter.")  # fmt: skip
 def command(
     api: str, model: str, firmware: str | None, speed: float,
     listen: tuple[tuple[str, int], ...],
-    fault: str | None, no_story: bool,
+    fault: str | None, no_story: bool, house: str | None, meter_listen: tuple[str, int],
+    meter_fault: str | None,
 ) -> None:  # fmt: skip
-    """Run a simulated charger, to test any client."""
+    """Run a simulated charger, to test any client.
+
+    With --house a car is at home from 7 to 20 o'clock, and a meter measures the house. The meter
+    answers as Prometheus (/api/v1/query), Shelly (/rpc/EM.GetStatus, /status), Fronius
+    (/solar_api/v1/GetPowerFlowRealtimeData.fcgi), evcc (/api/state) and Home Assistant
+    (/api/states/sensor.grid_power).
+    """
     if fault == "list":
         for name, meaning in simulator.FAULTS.items():
             click.echo(f"{name:<14} {meaning}")
         return
+    if house is None and meter_fault is not None:
+        raise UsageError("--meter-fault: needs --house, which has the meter")
+    if house is not None and no_story:
+        raise UsageError("--no-story: cannot be combined with --house, which plugs in a car")
     fault_name, every = _fault(fault)
     if api == "2" and not simulator.MODELS[model].v2:
         raise UsageError(f"--api: must be 1 for {model}, which has no API v2")
     if len(listen) != 1:
         raise UsageError("--listen: must be given once, as a charger has one address")
     charger = simulator.Charger(model=model, firmware=firmware)
-    story = None if no_story else simulator.story(charger)
+    home = None if house is None else simulator.House(house)
+    story = None if no_story else home.live(charger) if home else simulator.story(charger)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     with simulator.Simulator(speed=speed) as chargers:
-        [(host, port)] = listen
-        try:
-            box = chargers.add(charger, host or "0.0.0.0", port, api=api, story=story)  # noqa: S104
-        except OSError as error:
-            raise values.not_listening("--listen", host, port, error) from error
+        with _listening("--listen", listen[0]) as (host, port):
+            box = chargers.add(charger, host, port, api=api, story=story)
         box.fault, box.fault_every = fault_name, every
+        if home is not None:
+            home.meter.fault = meter_fault
+            with _listening("--meter-listen", meter_listen) as (host, port):
+                meter = chargers.add_meter(home, box, host, port)
+            click.echo(f"Simulated meter at http://{meter.address}/.")
         click.echo(f"Simulated {model} at http://{box.address}/. Press Ctrl-C to stop.")
         sys.stdout.flush()
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+@contextmanager
+def _listening(option: str, address: tuple[str, int]) -> Iterator[tuple[str, int]]:
+    """Give the address of an option to a block; name the option if it cannot be used."""
+    host, port = address
+    try:
+        yield host or "0.0.0.0", port  # noqa: S104
+    except OSError as error:
+        raise values.not_listening(option, host, port, error) from error
 
 
 def _fault(text: str | None) -> tuple[str | None, int]:

@@ -9,15 +9,42 @@ box can simulate, `story` is a scripted day and `fleet` any number of chargers f
         charger = Charger("V4")
         box = simulator.add(charger, story=story(charger))
         print(box.address)
+
+`House` puts a charger into a house with solar panels, loads and a meter:
+
+        house = House("scattered")
+        box = simulator.add(charger, story=house.live(charger))
+        meter = simulator.add_meter(house, box)
+        print(f"http://{meter.address}/rpc/EM.GetStatus?id=0")
 """
 
+from .battery import Battery
 from .box import Box
 from .car import Car
 from .charger import Charger
 from .faults import FAULTS
 from .fleet import fleet
 from .hardware import MODELS
+from .house import House
+from .meter import METER_FAULTS, Meter
+from .meter_box import MeterBox
 from .server import Simulator
 from .story import story
+from .weather import WEATHERS
 
-__all__ = ["FAULTS", "MODELS", "Box", "Car", "Charger", "Simulator", "fleet", "story"]
+__all__ = [
+    "FAULTS",
+    "METER_FAULTS",
+    "MODELS",
+    "WEATHERS",
+    "Battery",
+    "Box",
+    "Car",
+    "Charger",
+    "House",
+    "Meter",
+    "MeterBox",
+    "Simulator",
+    "fleet",
+    "story",
+]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from .hardware import version
 from .logic import amx_limits
-from .settings import RefusedError, change
+from .settings import RefusedError, accept
 from .state import WRITE_DELAY_S, State
 
 SWITCHED_ON = datetime(2025, 6, 1, 6, 0, tzinfo=UTC)
@@ -194,7 +194,7 @@ def _write(charger: State, key: str, number: int) -> bool:
     names = {"amp": "amp", "amx": "amx", "alw": "frc", "ast": "acs", "ust": "ust", "lbr": "lbr"}
     value = _force(charger, number) if key == "alw" else number
     try:
-        charger.schedule(change(charger, names.get(key, ""), value), delay_s)
+        accept(charger, names.get(key, ""), value, delay_s)
     except RefusedError:
         return False
     return True

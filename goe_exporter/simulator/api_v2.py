@@ -12,7 +12,7 @@ from . import logic
 from .api_v1 import SWITCHED_ON, phase_bits
 from .hardware import Model, version
 from .padding import PADDING
-from .settings import SETTINGS, RefusedError, change
+from .settings import SETTINGS, RefusedError, accept
 from .state import CARDS, SOURCES, State
 
 Build = Callable[[State], object]
@@ -267,7 +267,7 @@ def _set(charger: State, key: str, text: str) -> bool | str:
         value = _decode(text)
         if key not in SETTINGS:
             return f"{key}: {_without_setter(charger)} ({text})"
-        charger.schedule(change(charger, key, value))
+        accept(charger, key, value)
     except RefusedError as refusal:
         return f"{key}: {refusal} ({text})"
     return True

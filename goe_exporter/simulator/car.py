@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 TAPER_FROM = 0.9
@@ -16,6 +17,11 @@ class Car:
     phases of its on-board charger (1 to 3), `max_current_a` its maximum current per phase (A),
     `wait_s` the delay between plugging in and charging (s), `cable_a` the rating of its cable (A),
     `efficiency` the share of the energy that reaches the battery.
+
+    It does not charge while it is offered less than `min_current_a` (A per phase). After a pause or
+    a phase switch it draws again `resume_s` (s) after it is offered current. A car that was paused
+    for longer than `sleep_after_s` (s) is asleep, and takes `wake_s` (s) instead: `math.inf` until
+    it is plugged in again.
     """
 
     battery_wh: float = 40_000.0
@@ -25,6 +31,10 @@ class Car:
     wait_s: float = 5.0
     cable_a: int = 32
     efficiency: float = 0.9
+    min_current_a: float = 6.0
+    resume_s: float = 2.0
+    sleep_after_s: float = math.inf
+    wake_s: float = math.inf
 
     def __post_init__(self) -> None:
         """Raise ValueError for an impossible car."""
@@ -36,6 +46,10 @@ class Car:
     def full(self) -> bool:
         """Whether the battery is full."""
         return self.soc >= 1.0
+
+    def delay_s(self, paused_s: float) -> float:
+        """Return the time (s) until it draws again after a pause of this length (s)."""
+        return self.wake_s if paused_s > self.sleep_after_s else self.resume_s
 
     def demand_a(self) -> float:
         """Return the current (A per phase) that it would draw now; it tapers above 90 %."""

@@ -11,7 +11,6 @@ from .state import SOURCES, State
 STEP_S = 1.0
 RAMP_A_PER_S = 4.0
 REBOOT_S = 3.0
-RESUME_S = 2.0
 PHASE_SWITCH_S = 10.0
 DRAW_RATIO = 0.97
 SAG_V_PER_A = 0.1
@@ -71,6 +70,7 @@ class Charger(State):
         self.charging_s = 0.0
         self.has_charged = False
         self._wake_s = car.wait_s
+        self._opened_s = None
         self._decide()
 
     def unplug(self) -> None:
@@ -113,7 +113,7 @@ class Charger(State):
 
         Raises `settings.RefusedError` (a ValueError) if the charger refuses it.
         """
-        self.schedule(settings.change(self, key, value))
+        settings.accept(self, key, value)
 
     def _apply_due_writes(self) -> None:
         while self._pending and self._pending[0][0] <= self.time_s + ROUNDING_S:
@@ -142,12 +142,16 @@ class Charger(State):
         self.car_state = logic.car_state(self)
 
     def _may_draw(self) -> bool:
-        return self.allowed_a is not None and self.car is not None and not self.car.full
+        car, offered_a = self.car, self.allowed_a
+        if car is None or offered_a is None:
+            return False
+        return offered_a >= car.min_current_a and not car.full
 
     def _open_contactor(self) -> None:
         if self.contactor_phases:
             self.contactor_phases = 0
-            self._wake_s = RESUME_S
+            self.contactor_operations += 1
+            self._opened_s = self.time_s
             self._zero_currents()
 
     def _selected_phases(self) -> int:
@@ -161,10 +165,18 @@ class Charger(State):
             # The session counter restarts just below zero (docs/protocol.md §3.5).
             self.session_wh = -0.0015
         elif self._may_draw() and not self.contactor_phases:
-            self._wake_s -= STEP_S
-            if self._wake_s <= 0:
-                self.contactor_phases = self.last_phases = self._selected_phases()
-                self.has_charged = True
+            self._wait_for_car()
+
+    def _wait_for_car(self) -> None:
+        """Close the contactor when the car is ready to charge."""
+        if self._opened_s is not None and self.car is not None:
+            self._wake_s = self.car.delay_s(self.time_s - STEP_S - self._opened_s)
+            self._opened_s = None
+        self._wake_s -= STEP_S
+        if self._wake_s <= 0:
+            self.contactor_phases = self.last_phases = self._selected_phases()
+            self.contactor_operations += 1
+            self.has_charged = True
 
     def _measure(self) -> None:
         """Measure the currents, voltages and powers of this second."""

@@ -7,7 +7,7 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from .box import Box
+from .endpoint import Endpoint
 from .faults import BUSY, CANNED, HUGE_BYTES
 from .responses import Response
 
@@ -48,7 +48,7 @@ def huge_body() -> Iterator[bytes]:
 class Connection(asyncio.Protocol):
     """A client's connection to a box; used only in the simulator's event loop."""
 
-    def __init__(self, box: Box) -> None:
+    def __init__(self, box: Endpoint) -> None:
         """Create a connection to a box."""
         self._box = box
         self._transport: asyncio.Transport

@@ -13,10 +13,14 @@ from typing import Self, TypeVar
 from .box import Box
 from .charger import Charger
 from .connection import Connection
+from .endpoint import Endpoint
+from .house import House
+from .meter_box import MeterBox
 
 BACKLOG = 100
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Endpoint)
 
 
 class Simulator:
@@ -32,7 +36,7 @@ class Simulator:
         """Create a network that does not run yet."""
         self.speed = speed
         self.clock = clock
-        self.boxes: list[Box] = []
+        self.boxes: list[Endpoint] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -50,7 +54,7 @@ class Simulator:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Remove all chargers and stop the thread."""
+        """Remove all devices and stop the thread."""
         for box in self.boxes:
             # First of all: chargers in fast motion may take minutes to respond to what waits.
             box.closed = True
@@ -77,13 +81,26 @@ class Simulator:
         `port` 0 picks a free one. `story` yields the simulated seconds between its events. Raises
         OSError if the address cannot be used, RuntimeError outside the context.
         """
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-        try:
-            box = self.box(self, charger, listener.getsockname()[:2])
+
+        def create(address: tuple[str, int]) -> Box:
+            box = self.box(self, charger, address)
             box.api, box.latency = api, latency
             if story is not None:
                 box.play(story)
+            return box
+
+        return self._listen(create, host, port)
+
+    def add_meter(self, house: House, box: Box, host: str = "127.0.0.1", port: int = 0) -> MeterBox:
+        """Add the meter of a house, whose charger `box` plays `House.live`, to the network."""
+        return self._listen(lambda address: MeterBox(self, house, box, address), host, port)
+
+    def _listen(self, create: Callable[[tuple[str, int]], E], host: str, port: int) -> E:
+        """Create an endpoint for a local address, and serve it."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        try:
+            box = create(listener.getsockname()[:2])
             self._run(_serve(box, listener))
         except BaseException:
             listener.close()
@@ -91,8 +108,8 @@ class Simulator:
         self.boxes.append(box)
         return box
 
-    def remove(self, box: Box) -> None:
-        """Remove a charger from the network and close its connections, if it is there."""
+    def remove(self, box: Endpoint) -> None:
+        """Remove a device from the network and close its connections, if it is there."""
         if box in self.boxes:
             self.boxes.remove(box)
             self._run(_shut(box))
@@ -106,12 +123,12 @@ class Simulator:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
-async def _serve(box: Box, listener: socket.socket) -> None:
+async def _serve(box: Endpoint, listener: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     box.server = await loop.create_server(lambda: Connection(box), sock=listener, backlog=BACKLOG)
 
 
-async def _shut(box: Box) -> None:
+async def _shut(box: Endpoint) -> None:
     box.closed = True
     if box.server is not None:
         box.server.close()

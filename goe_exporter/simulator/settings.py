@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .hardware import version
 from .logic import MIN_CURRENT_A
-from .state import CARDS, State
+from .state import CARDS, WRITE_DELAY_S, State
 
 PV_FRESH_S = 6.0
 TEMPORARY_S = 600.0
@@ -128,7 +128,15 @@ def change(charger: State, key: str, value: object) -> Callable[[State], None]:
     ):
         message = "tried to set api key without setter"
         raise RefusedError(message)
-    if not setting.allowed(charger, value):
+    if key in charger.refused_keys or not setting.allowed(charger, value):
         message = "failed: value not allowed"
         raise RefusedError(message)
+    if key in charger.ignored_keys:
+        return lambda _: None
     return lambda state: setting.apply(state, value)
+
+
+def accept(charger: State, key: str, value: object, delay_s: float = WRITE_DELAY_S) -> None:
+    """Schedule and count a write of `value` to `key`; raises `RefusedError`."""
+    charger.schedule(change(charger, key, value), delay_s)
+    charger.writes[key] += 1

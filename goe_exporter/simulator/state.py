@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from random import Random
 
@@ -27,6 +27,11 @@ class State:
     `force` (`frc`), `phase_mode` (`psm`), `energy_limit_wh` (None = none), `transaction` (`trx`),
     `logic_mode` (`lmo`), `lock_setting` (`ust`), `price_limit_ct` (`awp`), `adapter` (16 A adapter
     in use), `load_limit_a` (`loa`, None = none), `ambient_c` (°C).
+
+    Faults: `refused_keys` are rejected, `ignored_keys` are accepted without an effect.
+
+    Counters: `contactor_operations` (each opening and each closing), `writes` (accepted writes by
+    the key in API v2, or `amx`).
 
     Measured: `power_w`, `phase_power_w` (W; L1 L2 L3 N), `phase_voltage_v` (V; L1 L2 L3 N),
     `phase_current_a` (A; L1 L2 L3), `power_factor` (0 to 1; L1 L2 L3 N), `frequency_hz`,
@@ -86,6 +91,10 @@ class State:
         self.load_limit_a: int | None = None
         self.pv_w: dict[str, float] = {}
         self.pv_until_s: float = 0.0
+        self.refused_keys: set[str] = set()
+        self.ignored_keys: set[str] = set()
+        self.writes: Counter[str] = Counter()
+        self.contactor_operations: int = 0
         self.reboots: int = 1
         self.error: int = 0
         self.car: Car | None = None
@@ -96,6 +105,7 @@ class State:
         self._ticks = 0
         self._booted_s = 0.0
         self._initializing_s = self._switching_s = self._wake_s = 0.0
+        self._opened_s: float | None = None
         self._pending: list[tuple[float, Callable[[State], None]]] = []
         self.ambient_c: float = 18.0
         self.board_c: float = self.ambient_c + 5.0

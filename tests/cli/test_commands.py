@@ -66,6 +66,7 @@ VARIABLES = {
         "--web.listen-address": "DEMO_WEB_LISTEN_ADDRESS",
         "--chargers": "DEMO_CHARGERS",
         "--speed": "DEMO_SPEED",
+        "--house": "DEMO_HOUSE",
         "--web.frame-ancestors": "WEB_FRAME_ANCESTORS",
         "--log.format": "LOG_FORMAT",
         "--log.level": "LOG_LEVEL",
@@ -96,6 +97,9 @@ VARIABLES = {
         "--listen": "SIMULATE_LISTEN",
         "--fault": "SIMULATE_FAULT",
         "--no-story": "SIMULATE_NO_STORY",
+        "--house": "SIMULATE_HOUSE",
+        "--meter-listen": "SIMULATE_METER_LISTEN",
+        "--meter-fault": "SIMULATE_METER_FAULT",
     },
 }
 
@@ -296,6 +300,14 @@ def test_a_command_imports_only_what_it_needs(
         (
             ["simulate", "--model", "V2", "--api", "2"],
             "--api: must be 1 for V2, which has no API v2",
+        ),
+        (
+            ["simulate", "--meter-fault", "dead"],
+            "--meter-fault: needs --house, which has the meter",
+        ),
+        (
+            ["simulate", "--house", "sunny", "--no-story"],
+            "--no-story: cannot be combined with --house, which plugs in a car",
         ),
         (
             ["serve", "x\udcff=a"],
@@ -815,6 +827,42 @@ def test_simulate(launch: Launch, number: signal.Signals) -> None:
     assert (outcome.status, outcome.err) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "charger"),
+    [
+        (
+            ["simulate", "--listen", "127.0.0.1:0", "--meter-listen", "127.0.0.1:0"],
+            r"Simulated V4 at (http://127\.0\.0\.1:\d+)/",
+        ),
+        (["demo", "--web.listen-address", "127.0.0.1:0"], r"Page: +(http://127\.0\.0\.1:\d+)/"),
+    ],
+    ids=["simulate", "demo"],
+)
+def test_house(launch: Launch, arguments: list[str], charger: str) -> None:
+    """With `--house` a meter responds too."""
+    running = launch(*arguments, "--house", "scattered")
+    meter = running.line(r"Simulated meter.*(http://127\.0\.0\.1:\d+)/")[1]
+    running.line(charger)
+    with urllib.request.urlopen(
+        f"{meter}/rpc/EM.GetStatus?id=0", timeout=PATIENCE_SECONDS
+    ) as response:
+        assert -8_000 < json.load(response)["total_act_power"] < 15_000
+    assert running.end(signal.SIGINT).status == 0
+
+
+def test_simulate_a_faulty_meter(launch: Launch) -> None:
+    """`--meter-fault dead` is a meter without a value."""
+    running = launch(
+        *("simulate", "--listen", "127.0.0.1:0", "--meter-listen", "127.0.0.1:0"),
+        *("--house", "sunny", "--meter-fault", "dead"),
+    )
+    meter = running.line(r"Simulated meter at (http://127\.0\.0\.1:\d+)/")[1]
+    target = f"{meter}/api/v1/query?query=house_grid_power_watts"
+    with urllib.request.urlopen(target, timeout=PATIENCE_SECONDS) as response:
+        assert json.load(response)["data"]["result"] == []
+    assert running.end(signal.SIGTERM).status == 0
+
+
 def test_simulate_by_the_environment(launch: Launch) -> None:
     """The environment can set its options too."""
     running = launch(
@@ -841,10 +889,14 @@ def test_simulate_by_the_environment(launch: Launch) -> None:
     ("arguments", "option"),
     [
         (["simulate", "--listen"], "--listen"),
+        (
+            ["simulate", "--listen", "127.0.0.1:0", "--house", "sunny", "--meter-listen"],
+            "--meter-listen",
+        ),
         (["serve", "192.0.2.1", "--web.listen-address"], "--web.listen-address"),
         (["demo", "--web.listen-address"], "--web.listen-address"),
     ],
-    ids=["simulate", "serve", "demo"],
+    ids=["simulate", "meter", "serve", "demo"],
 )
 def test_an_unusable_address(launch: Launch, arguments: list[str], option: str) -> None:
     """An unusable address is exit 2 and one line with the option, the address and the reason."""

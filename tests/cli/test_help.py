@@ -53,6 +53,7 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
         "--firmware": "a typical one of the model",
         "--speed": "1.0",
         "--listen": "127.0.0.1:8080",
+        "--meter-listen": "127.0.0.1:8081",
     },
     "spool dead": {},
     "spool drain": {},

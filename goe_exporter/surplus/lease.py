@@ -1,0 +1,113 @@
+"""What must be known after a crash: what was found, what is ours, and the wear."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from goe_exporter.surplus.settings import HIGHEST_A, LOWEST_A
+from goe_exporter.surplus.situation import (
+    AUTO,
+    CURRENT,
+    FORCE,
+    NEUTRAL,
+    OFF,
+    ON,
+    PHASES,
+    SINGLE,
+    THREE,
+    View,
+    Write,
+)
+from goe_exporter.surplus.wear import Wear, number
+
+VERSION = 1
+MODES = (AUTO, SINGLE, THREE)
+CHANNELS = (CURRENT, FORCE, PHASES)
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The settings as a person left them: current (A), phase mode, forced state."""
+
+    amps: int
+    mode: int
+    force: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The charger's settings on loan.
+
+    `baseline` is what was found, None before the first poll. `owned` are the channels that were
+    written, `force_state` only while it is off. `plugged_at` is when the present car was plugged
+    in, and `proven` whether the meter has proven itself since.
+    """
+
+    baseline: Baseline | None = None
+    owned: frozenset[str] = frozenset()
+    wear: Wear = field(default_factory=Wear)
+    plugged_at: float | None = None
+    proven: bool = False
+
+    def give_back(self, view: View, *, keep_off: bool = False) -> tuple[Write, ...]:
+        """Return the writes that restore what was changed, a pause last.
+
+        With `keep_off` a pause stays, so that a stopped exporter does not start a charge.
+        """
+        found = self.baseline
+        if found is None:
+            return ()
+        writes = []
+        if CURRENT in self.owned and view.amps != found.amps:
+            writes.append(Write(CURRENT, found.amps))
+        if PHASES in self.owned and view.mode != found.mode:
+            writes.append(Write(PHASES, "auto" if found.mode == AUTO else found.mode))
+        if FORCE in self.owned and view.force == OFF and not keep_off:
+            writes.append(Write(FORCE, NEUTRAL))
+        return tuple(writes)
+
+    def saved(self, now: float, wall: float) -> dict[str, object]:
+        """Return the lease as JSON; `wall` is the Unix time at `now`."""
+        found = self.baseline
+        return {
+            "version": VERSION,
+            "baseline": found
+            and {"current": found.amps, "phase_mode": found.mode, "force_state": found.force},
+            "owned": sorted(self.owned),
+            "plugged_at": self.plugged_at,
+            "proven": self.proven,
+            "wear": self.wear.saved(now, wall),
+        }
+
+    @classmethod
+    def loaded(cls, saved: object, now: float, wall: float) -> Lease:
+        """Return the lease that was saved; raises ValueError for anything else."""
+        if not isinstance(saved, dict) or saved.get("version") != VERSION:
+            raise ValueError(f"must be a lease of version {VERSION}, not {saved!r:.80}")
+        owned, wear, plugged_at = (saved.get(key) for key in ("owned", "wear", "plugged_at"))
+        if not (isinstance(owned, list) and all(each in CHANNELS for each in owned)):
+            raise ValueError(f"owned: must be a list of channels, not {owned!r:.80}")
+        return cls(
+            _baseline(saved.get("baseline")),
+            frozenset(owned),
+            Wear.loaded(wear if isinstance(wear, dict) else {}, now, wall),
+            None if plugged_at is None else number("plugged_at", plugged_at),
+            saved.get("proven") is True,
+        )
+
+
+def _baseline(saved: object) -> Baseline | None:
+    if saved is None:
+        return None
+    if isinstance(saved, Mapping):
+        amps, mode, force = (saved.get(key) for key in ("current", "phase_mode", "force_state"))
+        if (
+            type(amps) is int
+            and LOWEST_A <= amps <= HIGHEST_A
+            and type(mode) is int
+            and mode in MODES
+            and force in (NEUTRAL, OFF, ON)
+        ):
+            return Baseline(amps, mode, force)
+    raise ValueError(f"baseline: must be settings of a charger, not {saved!r:.80}")

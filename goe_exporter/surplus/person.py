@@ -1,0 +1,232 @@
+"""What the charger shows compared with what was written: confirmed, or changed by a person."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from goe_exporter.surplus.lease import Baseline
+from goe_exporter.surplus.memory import Memory, Person
+from goe_exporter.surplus.settings import PHASE_SWITCH_S, UNPLUGGED_AFTER_S
+from goe_exporter.surplus.situation import (
+    CHARGING,
+    CURRENT,
+    FORCE,
+    IDLE,
+    NEUTRAL,
+    OFF,
+    PHASES,
+    SWITCHING_PHASES,
+    View,
+)
+from goe_exporter.surplus.writes import shown
+
+RESTART_S = 1.0
+SAME_PLUG_S = 10.0
+FULL_WH = float("inf")
+"""More than any budget."""
+
+
+def compared(memory: Memory, view: View, now: float) -> Memory:
+    """Return the memory after a poll: confirmed writes, a new car, a person's changes."""
+    if memory.expected is None:
+        return _first(memory, view)
+    memory = _after_restart(memory, view)
+    memory = _confirmed(memory, view)
+    was_plugged = memory.plugged
+    memory = _plugged(memory, view, now)
+    memory = replace(memory, uptime_s=view.uptime_s, polled_at=view.polled_at)
+    if not memory.plugged:
+        return _changed_without_car(memory, view)
+    if not was_plugged:
+        return memory
+    return _changed(memory, view)
+
+
+def settings_of(view: View) -> Baseline:
+    """Return the settings that the charger shows."""
+    return Baseline(view.amps, view.mode, view.force)
+
+
+def _first(memory: Memory, view: View) -> Memory:
+    """Begin: with a lease where it ended, without one with what is found."""
+    found, lease = settings_of(view), memory.lease
+    plugged = view.car != IDLE
+    same_car = lease.plugged_at is not None and _same(lease.plugged_at, view.plugged_at)
+    ours = view.force == NEUTRAL or (view.force == OFF and FORCE in lease.owned)
+    person = Person()
+    if plugged and not ours:
+        person = Person(channel=FORCE, until_neutral=True)
+    if lease.baseline is None:
+        lease = replace(lease, baseline=found)
+    proven = lease.proven and plugged and same_car
+    lease = replace(lease, plugged_at=view.plugged_at, proven=proven)
+    # A charge whose meter is proven goes on after a crash; any other begins with a pause.
+    charging = proven and view.car == CHARGING and view.force == NEUTRAL
+    target = memory.target._replace(charge=charging, phases=view.phases, amps=view.amps)
+    return replace(
+        memory,
+        lease=lease,
+        expected=found,
+        plugged=plugged,
+        person=person,
+        proof=replace(memory.proof, proven=proven),
+        target=target,
+        car=memory.car._replace(charged=charging),
+        pause_wh=FULL_WH,
+        phases_wh=FULL_WH,
+        uptime_s=view.uptime_s,
+        polled_at=view.polled_at,
+    )
+
+
+def _same(first: float, second: float | None) -> bool:
+    return second is not None and abs(first - second) <= SAME_PLUG_S
+
+
+def _after_restart(memory: Memory, view: View) -> Memory:
+    """Return the memory after a restart of the charger, which may have lost what was written."""
+    before, after = memory.uptime_s, view.uptime_s
+    if before is None or after is None or after >= before - RESTART_S:
+        return memory
+    return replace(
+        memory,
+        expected=settings_of(view),
+        pending=(),
+        phases_fixed=False,
+        person=memory.person._replace(suspected=""),
+    )
+
+
+def _confirmed(memory: Memory, view: View) -> Memory:
+    """Return the memory without the writes that the charger shows."""
+    assert memory.expected is not None
+    for pending in memory.pending:
+        channel, value = pending.write
+        if shown(view, channel) != value:
+            continue
+        rest = tuple(each for each in memory.pending if each is not pending)
+        memory = replace(memory, pending=rest, expected=_adopted(memory.expected, view, channel))
+        if pending.write == (FORCE, NEUTRAL):
+            owned = memory.lease.owned - {FORCE}
+            memory = replace(memory, lease=replace(memory.lease, owned=owned))
+        assert memory.expected is not None
+    return memory
+
+
+def _adopted(expected: Baseline, view: View, channel: str) -> Baseline:
+    """Return the expectation with what the charger shows for one channel."""
+    if channel == CURRENT:
+        return replace(expected, amps=view.amps)
+    if channel == PHASES:
+        return replace(expected, mode=view.mode)
+    return replace(expected, force=view.force)
+
+
+def _plugged(memory: Memory, view: View, now: float) -> Memory:
+    """Return the memory with what is known about the car: it came, it left, it is another one."""
+    switching = view.reason == SWITCHING_PHASES or now - memory.phase_write_at < PHASE_SWITCH_S
+    if view.car == IDLE:
+        since = now if memory.car.idle_since is None else memory.car.idle_since
+        memory = replace(memory, car=memory.car._replace(idle_since=since))
+        # During a phase switch the charger shows idle for some seconds.
+        gone = view.reason != SWITCHING_PHASES and (
+            not switching or now - since >= UNPLUGGED_AFTER_S
+        )
+        return replace(memory, plugged=False) if gone else memory
+    memory = replace(memory, car=memory.car._replace(idle_since=None))
+    mark = memory.lease.plugged_at
+    another = mark is not None and view.plugged_at is not None and not _same(mark, view.plugged_at)
+    if memory.plugged and not (another and not switching):
+        if mark != view.plugged_at:
+            lease = replace(memory.lease, plugged_at=view.plugged_at)
+            memory = replace(memory, lease=lease)
+        return memory
+    return _new_car(memory, view)
+
+
+def _new_car(memory: Memory, view: View) -> Memory:
+    """Return the memory for a car that was just plugged in: nothing is known about it."""
+    lease = replace(
+        memory.lease,
+        plugged_at=view.plugged_at,
+        proven=False,
+        owned=memory.lease.owned - ({FORCE} if view.force != OFF else set()),
+    )
+    fresh = Memory(lease)
+    ours = view.force == NEUTRAL or (view.force == OFF and FORCE in lease.owned)
+    person = Person() if ours else Person(channel=FORCE, until_neutral=True)
+    return replace(
+        memory,
+        lease=lease,
+        plugged=True,
+        proof=fresh.proof,
+        car=fresh.car,
+        person=person,
+        target=memory.target._replace(charge=False),
+        expected=settings_of(view),
+        pending=tuple(each for each in memory.pending if each.write.channel != FORCE),
+    )
+
+
+def _changed_without_car(memory: Memory, view: View) -> Memory:
+    """Return the memory with a person's settings, which hold for the next car."""
+    assert memory.expected is not None
+    lease, found = memory.lease, memory.lease.baseline
+    if found is not None and memory.pending_write(CURRENT) is None:
+        amps = view.amps if view.amps != memory.expected.amps else found.amps
+        found = replace(found, amps=amps)
+    if found is not None and memory.pending_write(PHASES) is None:
+        mode = view.mode if view.mode != memory.expected.mode else found.mode
+        found = replace(found, mode=mode)
+    owned = lease.owned if view.force == OFF else lease.owned - {FORCE}
+    lease = replace(lease, baseline=found, owned=owned)
+    return replace(memory, lease=lease, expected=settings_of(view), person=Person())
+
+
+def _changed(memory: Memory, view: View) -> Memory:
+    """Return the memory after looking for a person's change, which counts in the second poll."""
+    person, expected = memory.person, memory.expected
+    assert expected is not None
+    if person.channel:
+        ended = person.until_neutral and view.force == NEUTRAL and not person.give_back
+        if not ended:
+            return memory
+        target = memory.target._replace(charge=False)
+        return replace(
+            memory, person=Person(), expected=settings_of(view), target=target, pending=()
+        )
+    for channel in (FORCE, PHASES, CURRENT):
+        if memory.pending_write(channel) is None and _adopted(expected, view, channel) != expected:
+            return _suspected(memory, view, channel)
+    return replace(memory, person=person._replace(suspected="")) if person.suspected else memory
+
+
+def _suspected(memory: Memory, view: View, channel: str) -> Memory:
+    assert memory.expected is not None
+    person = memory.person
+    if channel == CURRENT and view.limit_a == view.amps < memory.expected.amps:
+        return replace(memory, expected=_adopted(memory.expected, view, channel))
+    if channel == FORCE and _freed_itself(memory, view) and not person.repaused:
+        expected = _adopted(memory.expected, view, channel)
+        return replace(memory, expected=expected, person=person._replace(repaused=True))
+    if person.suspected != channel:
+        suspicion = person._replace(suspected=channel, seen_at=view.polled_at)
+        return replace(memory, person=suspicion)
+    if view.polled_at <= person.seen_at:
+        return memory
+    return _handed_over(memory, view, channel)
+
+
+def _freed_itself(memory: Memory, view: View) -> bool:
+    """Return whether a forced state may have ended by itself, as it does when a car leaves."""
+    assert memory.expected is not None
+    off = memory.expected.force == OFF and view.force == NEUTRAL
+    return off and view.plugged_at is None
+
+
+def _handed_over(memory: Memory, view: View, channel: str) -> Memory:
+    """End the control; what was changed and the person did not touch is given back."""
+    give_back = tuple(write for write in memory.lease.give_back(view) if write.channel != channel)
+    until_neutral = channel == FORCE and view.force != NEUTRAL
+    person = Person(channel=channel, until_neutral=until_neutral, give_back=give_back)
+    return replace(memory, person=person, pending=(), expected=settings_of(view))

@@ -1,0 +1,193 @@
+"""How much power is left over, and whether the meter's value can be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import NamedTuple
+
+from goe_exporter.surplus.settings import (
+    FOOTHOLD_W,
+    FROZEN_AFTER_S,
+    FROZEN_W,
+    HISTORY_S,
+    MAX_STALE_S,
+    STALE_PERIODS,
+    STEP_S,
+    Settings,
+)
+from goe_exporter.surplus.situation import Sample, Situation
+
+PERIODS = 5
+
+
+class Point(NamedTuple):
+    """A sample with what followed from it: `net_w` is what house and charger draw from outside.
+
+    That is the grid power plus what a house battery discharges (W). `power_w` is the charger's
+    power when it was measured (W).
+    """
+
+    time: float
+    surplus_w: float
+    net_w: float
+    power_w: float
+
+
+class Quality(Enum):
+    """How far a sample may be used."""
+
+    GOOD = "good"
+    HELD = "held"
+    """A little old: nothing may rise."""
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """The recent past of the meter and of the charger.
+
+    `points` are the samples of the last minutes, `powers` the charger's power by the time of the
+    poll. `measured_at` and `changed_at` are when the last sample was measured and when its value
+    last changed, `value` its value, `periods` the last times between two samples. `identical_since`
+    is since when the same value has been read while charging. `frozen` holds until it changes.
+    """
+
+    points: tuple[Point, ...] = ()
+    powers: tuple[tuple[float, float], ...] = ()
+    measured_at: float | None = None
+    changed_at: float = 0.0
+    value: tuple[float, float | None] | None = None
+    periods: tuple[float, ...] = ()
+    identical_since: float | None = None
+    frozen: bool = False
+
+    @property
+    def latest(self) -> Point | None:
+        """The newest sample."""
+        return self.points[-1] if self.points else None
+
+    def mean_w(self, now: float, seconds: float) -> float | None:
+        """Return the mean surplus (W) of the last seconds, None without a sample in them."""
+        total, count = 0.0, 0
+        for point in reversed(self.points):
+            if point.time <= now - seconds:
+                break
+            total += point.surplus_w
+            count += 1
+        if count == 0:
+            return self.points[-1].surplus_w if self.points else None
+        return total / count
+
+    def covers(self, now: float, seconds: float) -> bool:
+        """Return whether the samples reach back that far."""
+        return len(self.points) > 1 and self.points[0].time <= now - seconds + self.period_s
+
+    @property
+    def period_s(self) -> float:
+        """The usual time between two samples (s)."""
+        if not self.periods:
+            return STEP_S
+        return max(STEP_S, sorted(self.periods)[len(self.periods) // 2])
+
+    def stale_after_s(self, settings: Settings) -> float:
+        """Return the age (s) from which a sample of this meter is stale."""
+        slow_s = min(STALE_PERIODS * self.period_s, MAX_STALE_S)
+        return max(settings.stale_after_s, slow_s)
+
+    def quality(self, settings: Settings, now: float, sample: Sample | None) -> Quality:
+        """Return how far the sample may be used."""
+        if sample is None or self.frozen or _incomplete(settings, sample):
+            return Quality.STALE
+        limit_s, age_s = self.stale_after_s(settings), now - sample.measured_at
+        if age_s > limit_s:
+            return Quality.STALE
+        return Quality.HELD if age_s > limit_s / 2 else Quality.GOOD
+
+    def without_points(self) -> Supply:
+        """Return the same without the samples, as after a gap."""
+        return replace(self, points=()) if self.points else self
+
+
+def _incomplete(settings: Settings, sample: Sample) -> bool:
+    return settings.battery is not None and sample.battery_w is None
+
+
+def observed(supply: Supply, settings: Settings, situation: Situation) -> Supply:
+    """Return the supply with the newest sample and poll; an unusable sample adds nothing."""
+    now, sample, view = situation
+    powers = supply.powers
+    if view is not None and (not powers or view.polled_at > powers[-1][0]):
+        powers = (*_since(powers, now - HISTORY_S), (view.polled_at, view.power_w))
+    if sample is None or sample.measured_at == supply.measured_at or _incomplete(settings, sample):
+        return supply if powers is supply.powers else replace(supply, powers=powers)
+    value = (sample.grid_w, sample.battery_w)
+    same = value == supply.value
+    changed_at = supply.changed_at if same else sample.measured_at
+    identical_since = _identical_since(supply, sample, same=same, powers=powers)
+    frozen = (
+        not sample.age_known
+        and identical_since is not None
+        and now - identical_since >= FROZEN_AFTER_S
+    ) or (supply.frozen and same)
+    power_w = _power_at(powers, sample.measured_at if sample.age_known else changed_at)
+    point = _point(settings, sample, power_w)
+    periods = supply.periods
+    if supply.measured_at is not None:
+        periods = (*periods[-PERIODS + 1 :], sample.measured_at - supply.measured_at)
+    points = supply.points
+    if points and points[0].time <= now - HISTORY_S:
+        points = tuple(each for each in points if each.time > now - HISTORY_S)
+    return Supply(
+        (*points, point),
+        powers,
+        sample.measured_at,
+        changed_at,
+        value,
+        periods,
+        identical_since,
+        frozen,
+    )
+
+
+def _since(
+    powers: tuple[tuple[float, float], ...], start: float
+) -> tuple[tuple[float, float], ...]:
+    if not powers or powers[0][0] > start:
+        return powers
+    return tuple(each for each in powers if each[0] > start)
+
+
+def _identical_since(
+    supply: Supply, sample: Sample, *, same: bool, powers: tuple[tuple[float, float], ...]
+) -> float | None:
+    """Return since when the value has not changed while the car charged, None if it has."""
+    charging = bool(powers) and powers[-1][1] >= FROZEN_W
+    if supply.frozen and same:
+        return supply.identical_since
+    if not same or not charging or sample.grid_w == 0:
+        return None
+    return sample.measured_at if supply.identical_since is None else supply.identical_since
+
+
+def _power_at(powers: tuple[tuple[float, float], ...], time: float) -> float:
+    """Return the charger's power (W) in the poll nearest to a time."""
+    best, gap = 0.0, float("inf")
+    for polled_at, power_w in reversed(powers):
+        if abs(polled_at - time) >= gap:
+            break
+        best, gap = power_w, abs(polled_at - time)
+    return best
+
+
+def _point(settings: Settings, sample: Sample, power_w: float) -> Point:
+    """Return the surplus (W): what the charger draws plus what is exported."""
+    battery_w = sample.battery_w or 0.0
+    reserve_w = settings.reserve_w
+    surplus_w = (power_w if settings.includes_charger else 0.0) - sample.grid_w
+    if settings.battery == "house":
+        surplus_w -= max(battery_w, 0.0)
+        reserve_w = max(reserve_w, FOOTHOLD_W)
+    elif settings.battery == "car":
+        surplus_w -= battery_w
+    return Point(sample.measured_at, surplus_w - reserve_w, sample.grid_w + battery_w, power_w)
