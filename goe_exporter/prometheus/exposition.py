@@ -78,11 +78,11 @@ def _chargers(form: Format, views: Sequence[ChargerView], prepared: Mapping[str,
     for view in views:
         prepared[view.name].add_readings(lines, view)
     _add_labels(lines, views)
-    return "".join(
-        text
-        for family, samples in lines.items()
-        for text in (form.head(family.name, family.kind, family.help), *samples)
-    )
+    texts: list[str] = []
+    for family, samples in lines.items():
+        texts.append(form.head(family.name, family.kind, family.help))
+        texts += samples
+    return "".join(texts)
 
 
 def _add_labels(lines: Lines, views: Sequence[ChargerView]) -> None:
