@@ -129,6 +129,12 @@ class Scheduler:
             self._wake()
             self._changed.wait_for(lambda: not self._running, grace_seconds)
 
+    def is_behind(self) -> bool:
+        """Return whether a poll is due that has not begun."""
+        with self._changed:
+            waiting = self._due and not self._stopping
+            return bool(waiting) and self._due[0][0] <= self._clock()
+
     def is_stalled(self) -> bool:
         """Return whether polls are due or in progress, but none has started or ended for long."""
         with self._lock:

@@ -6,6 +6,7 @@ a charger without a snapshot has its poll statistics only.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -15,13 +16,26 @@ from goe_exporter.prometheus.negotiation import negotiated
 from goe_exporter.prometheus.prepared import Head, Lines, Prepared
 from goe_exporter.prometheus.text_format import TEXT, Format, number, series
 
+MAX_WAIT_SECONDS = 2.0
+"""Time that a rendering waits for polls, all in all."""
+
+WAIT_SECONDS = 0.001
+
 
 class Exposition:
-    """The content of `/metrics`: the chargers that `views` returns, and the providers' families."""
+    """The content of `/metrics`: the chargers that `views` returns, and the providers' families.
+
+    Rendering thousands of chargers takes a second or two. It waits between them while `busy` is
+    True, because the interpreter runs one thread at a time, and polls come first.
+    """
 
     def __init__(
-        self, views: Callable[[], Sequence[ChargerView]], providers: Iterable[Provider] = ()
+        self,
+        views: Callable[[], Sequence[ChargerView]],
+        providers: Iterable[Provider] = (),
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._busy = busy
         self._views = views
         self._providers = tuple(providers)
         self._prepared: dict[str, Prepared] = {}
@@ -36,8 +50,14 @@ class Exposition:
         kept = self._prepared
         prepared = {view.name: kept.get(view.name) or Prepared(view.name) for view in views}
         self._prepared = prepared
+        deadline = time.monotonic() + MAX_WAIT_SECONDS
+
+        def wait() -> None:
+            while self._busy() and time.monotonic() < deadline:
+                time.sleep(WAIT_SECONDS)
+
         parts = (
-            _chargers(form, views if chargers else (), prepared),
+            _chargers(form, views if chargers else (), prepared, wait),
             *(_written(form, family) for provider in self._providers for family in provider()),
             form.end,
         )
@@ -70,12 +90,19 @@ def _written(form: Format, family: Family) -> str:
 _LABELS = Head("goe_charger_info", "Labels of the charger in the configuration.")
 
 
-def _chargers(form: Format, views: Sequence[ChargerView], prepared: Mapping[str, Prepared]) -> str:
-    """Return the families of all chargers' poll statistics and readings."""
+def _chargers(
+    form: Format,
+    views: Sequence[ChargerView],
+    prepared: Mapping[str, Prepared],
+    wait: Callable[[], None] = lambda: None,
+) -> str:
+    """Return the families of all chargers' poll statistics and readings; `wait` before each."""
     lines: Lines = defaultdict(list)
     for view in views:
+        wait()
         prepared[view.name].add_stats(lines, view.stats, view.snapshot_age)
     for view in views:
+        wait()
         prepared[view.name].add_readings(lines, view)
     _add_labels(lines, views)
     texts: list[str] = []

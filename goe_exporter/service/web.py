@@ -56,5 +56,12 @@ def application(
     own = [*providers(scheduler, last_reload, delivery, card_names, shard), process_metrics()]
     influx = None if delivery is None else lambda: asdict(delivery())
     return app.application(
-        views, Exposition(views, own), history, influx, fault, paths, frame_ancestors, find
+        views,
+        Exposition(views, own, scheduler.is_behind),
+        history,
+        influx,
+        fault,
+        paths,
+        frame_ancestors,
+        find,
     )

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from servers import PATIENCE_SECONDS, returned, wait_for
-from tickers import Led, Ticker, running
+from tickers import Clock, Led, Ticker, running
 
 from goe_exporter.channels.snapshot import Answer
 from goe_exporter.charger.client import Client
 from goe_exporter.polling import poller as poller_module
 from goe_exporter.polling import scheduler as scheduler_module
 from goe_exporter.polling.poller import Keys, Poller
-from goe_exporter.polling.scheduler import next_tick
+from goe_exporter.polling.scheduler import Scheduler, next_tick
 from goe_exporter.polling.view import Poll
 from goe_exporter.simulator import Box, Charger, Simulator
 from goe_exporter.transport.steps import Exchange
@@ -532,3 +532,26 @@ def test_without_chargers_nothing_happens() -> None:
     polling = running()
     polling.stop(1)
     assert polling.internal_errors == 0
+
+
+def test_behind_while_a_poll_is_due() -> None:
+    """The scheduler is behind from the moment a poll is due until it begins, unless stopped."""
+    led = Led(5.0)
+    led.settle()
+    assert not led.scheduler.is_behind()
+    led.to(5.0)
+    assert not led.scheduler.is_behind()
+    led.scheduler.stop(0.0)
+    led.clock.now = 60.0
+    assert not led.scheduler.is_behind()
+
+
+def test_behind_before_the_start() -> None:
+    """A poll that is due and has no thread to begin it counts."""
+    clock = Clock(0.0)
+    scheduler = Scheduler((), clock)
+    assert not scheduler.is_behind()
+    scheduler.replace([Ticker(5.0, clock=clock)])
+    assert scheduler.is_behind()
+    clock.now = -1.0
+    assert not scheduler.is_behind()

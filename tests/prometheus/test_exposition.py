@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
@@ -597,3 +598,21 @@ def test_chargers_do_not_mix() -> None:
     up = {dict(labels)["charger"]: n for (name, labels), n in found.items() if name == "goe_up"}
     assert power == {"a": 3180.5, "b": 6780.0}
     assert up == {"a": 1.0, "b": 1.0, "c": 0.0}
+
+
+# Polls come first
+
+
+def test_a_rendering_waits_for_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before each charger's lines, a rendering waits until no poll is due, but not for ever."""
+    shown = [view(fixture, fixture) for fixture in FIXTURES]
+    due = iter([True, True, *[False] * 2 * len(shown)])
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    body, _content_type = Exposition(lambda: shown, busy=lambda: next(due)).render()
+    assert waits == [0.001, 0.001]
+    assert next(due, None) is None
+    now = iter(range(1000))
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    assert Exposition(lambda: shown, busy=lambda: True).render()[0] == body
+    assert len(waits) == 3
