@@ -20,6 +20,8 @@ from goe_exporter.service.service import Service, set_limits
 from goe_exporter.web.history import SPACING_SECONDS, History
 
 POLLS_PER_SECOND = 100
+MAX_SIMULATED_SECONDS = 10_000
+"""Simulated seconds per second of all chargers together, which take most of a core."""
 """More chargers are polled less often, because the demo also does the work of the chargers."""
 
 FILES_PER_CHARGER, OTHER_FILES = 3, 100
@@ -54,6 +56,9 @@ def command(
     """
     if not all(_on_loopback(host) for host, _port in listen):
         raise UsageError("--web.listen-address: must be a loopback address")
+    if number * speed > MAX_SIMULATED_SECONDS:
+        most = MAX_SIMULATED_SECONDS / number
+        raise UsageError(f"--speed: must be at most {most:g} for {number} chargers, not {speed:g}")
     set_limits()
     _check_files(number)
     logs.configure(log_format, log_level)

@@ -200,7 +200,7 @@ def _row(view: ChargerView, locale: Locale) -> Row:
         session=energy(watt_hours, locale).text,
         age=state.age,
         age_text="" if state.age is None else duration(state.age),
-        searched="\n".join((view.name, view.host, *view.labels.values())).casefold(),
+        searched=_folded("\n".join((view.name, view.host, *view.labels.values()))),
     )
 
 
@@ -209,7 +209,7 @@ def _group(state: ChargerState) -> str:
 
 
 def _matches(row: Row, selected: Selection) -> bool:
-    return selected.state in ("", row.group) and selected.search.casefold() in row.searched
+    return selected.state in ("", row.group) and _folded(selected.search) in row.searched
 
 
 def _sorted(rows: Sequence[Row], selected: Selection) -> list[Row]:
@@ -255,7 +255,7 @@ def _headings(locale: Locale, selected: Selection) -> Iterator[Heading]:
 
 def _natural(name: str) -> tuple[object, ...]:
     """Return a key that sorts `Box 2` before `Box 10`, and `Ä` beside `A`."""
-    parts = _NUMBERS.split(unicodedata.normalize("NFKD", name.casefold()))
+    parts = _NUMBERS.split(_folded(name))
     return tuple(int(part) if place % 2 else part for place, part in enumerate(parts))
 
 
@@ -267,3 +267,8 @@ COLUMNS = {
     "age": Column("label.data", DESCENDING, lambda row: row.age),
 }
 """The columns by their name in the URL."""
+
+
+def _folded(text: str) -> str:
+    """Return a text in which case and the encoding of accents make no difference."""
+    return unicodedata.normalize("NFKD", text.casefold())

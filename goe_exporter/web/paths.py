@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from goe_exporter.errors import UsageError
+
 METRICS = "/metrics"
 HEALTH = ("/-/healthy", "/-/ready")
 PROBE = "/probe"
@@ -39,9 +41,15 @@ AT_ROOT = Paths()
 
 
 def chosen(external_url: str | None, route_prefix: str | None, metrics: str | None) -> Paths:
-    """Return the paths of the command line's options, None for one that is not given."""
+    """Return the paths of the command line's options, None for one that is not given.
+
+    Raises `UsageError` for a prefix below which the health checks would hide other paths.
+    """
     external_url = external_url or ""
     prefix = urlsplit(external_url).path if route_prefix is None else route_prefix
+    if prefix == "/-":
+        option = "--web.external-url" if route_prefix is None else "--web.route-prefix"
+        raise UsageError(f"{option}: the path must not be /-, which is that of the health checks")
     return Paths(prefix, metrics or METRICS, external_url)
 
 

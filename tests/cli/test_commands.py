@@ -335,6 +335,10 @@ def test_wrong_usage(goe: Goe, arguments: list[str], message: str) -> None:
         (["simulate", "--speed", "0"], ["--speed", "0.0", "0.01<=x<=1000"]),
         (["simulate", "--speed", "nan", "--fault", "list"], ["--speed", "nan"]),
         (["demo", "--speed", "nan", "--web.listen-address", ":0"], ["--speed", "nan"]),
+        (
+            ["demo", "--chargers", "1000", "--speed", "1000"],
+            ["--speed: must be at most 10 for 1000 chargers, not 1000"],
+        ),
         (["demo", "--chargers", "0"], ["--chargers", "0", "1<=x<=1000"]),
         (["demo", "--chargers", "1001"], ["--chargers", "1001", "1<=x<=1000"]),
         (["demo", "--chargers", "many"], ["--chargers", "'many'", "integer"]),

@@ -230,6 +230,7 @@ def test_names_with_numbers(name: str) -> None:
         ({"search": "box 1"}, ["Box 10", "Box 1"]),
         ({"search": "BOX 10"}, ["Box 10"]),
         ({"search": " äp "}, ["Äpfel"]),
+        ({"search": "A\u0308p"}, ["Äpfel"]),
         ({"search": "192.0.2.9"}, ["New"]),
         ({"search": "attic"}, ["New"]),
         ({"search": "attic", "state": "idle"}, []),

@@ -17,6 +17,7 @@ from servers import push_config
 from sites import Site
 
 from goe_exporter.charger.client import Client
+from goe_exporter.errors import UsageError
 from goe_exporter.polling.poller import Poller
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.simulator import Simulator
@@ -82,6 +83,18 @@ def test_prefix(external_url: str | None, route_prefix: str | None, prefix: str,
     """The prefix is the path of the external URL unless another one is given."""
     paths = chosen(external_url, route_prefix, None)
     assert (paths.prefix, paths.home) == (prefix, home)
+
+
+@pytest.mark.parametrize(
+    ("external_url", "route_prefix", "option"),
+    [(None, "/-", "--web.route-prefix"), ("https://example.org/-", None, "--web.external-url")],
+)
+def test_prefix_of_the_health_checks(
+    external_url: str | None, route_prefix: str | None, option: str
+) -> None:
+    """Below /- the health checks would hide metrics at /healthy."""
+    with pytest.raises(UsageError, match=f"^{option}: the path must not be /-, "):
+        chosen(external_url, route_prefix, "/healthy")
 
 
 @pytest.mark.parametrize("prefix", ["", "/goe", "/a/b"])
