@@ -185,7 +185,8 @@ def routes() -> list[str]:
     exposition = Exposition(list)
     app = application(list, exposition, History())
     named = [str(getattr(route, "path", "")) for route in app.routes]
-    return [re.sub(r"\{name\}", _name(path), path) for path in named]
+    queries = {"/probe": "/probe?target=garage"}
+    return [re.sub(r"\{name\}", _name(path), queries.get(path, path)) for path in named]
 
 
 def _name(path: str) -> str:
