@@ -112,10 +112,10 @@ def option(*names: str, command: str = "", **attributes: Any) -> Callable[[Comma
     return click.option(*names, **attributes)
 
 
-def parsed(parser: Callable[[object], Any]) -> Callable[..., Any]:
+def parsed(parser: Callable[[Any], Any]) -> Callable[..., Any]:
     """Return a click callback that parses an option's value; `parser` raises `ValueError`.
 
-    The value of a repeatable option is a tuple, whose parts are parsed.
+    The value of a repeatable option is a tuple of texts.
     """
 
     def callback(
@@ -124,7 +124,7 @@ def parsed(parser: Callable[[object], Any]) -> Callable[..., Any]:
         if value is None:
             return None
         try:
-            return tuple(map(parser, value)) if isinstance(value, tuple) else parser(value)
+            return parser(value)
         except ValueError as error:
             raise click.UsageError(f"{parameter.opts[0]}: {error}") from None
 
@@ -146,30 +146,8 @@ def listen_addresses(
     return option(
         "--web.listen-address", "listen", command=command, metavar="ADDR:PORT", multiple=True,
         default=[default] if default else [], shown_default=default or "no web server",
-        callback=_distinct, help=f"{purpose}; repeatable.",
+        callback=parsed(values.listen_addresses), help=f"{purpose}; repeatable.",
     )  # fmt: skip
-
-
-def _distinct(
-    context: click.Context, parameter: click.Parameter, value: tuple[str, ...]
-) -> tuple[tuple[str, int], ...]:
-    addresses: tuple[tuple[str, int], ...] = parsed(values.listen_address)(
-        context, parameter, value
-    )
-    for index, (_host, port) in enumerate(addresses):
-        if port and addresses.index(addresses[index]) < index:
-            raise click.UsageError(f"{parameter.opts[0]}: {value[index]} is given twice")
-    return addresses
-
-
-def _frame_ancestors(
-    _context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Parse all values of the option at once: `none` must be the only one."""
-    try:
-        return values.frame_ancestors(texts)
-    except ValueError as error:
-        raise click.UsageError(f"{parameter.opts[0]}: {error}") from None
 
 
 api = option(
@@ -209,8 +187,8 @@ route_prefix = option(
 )  # fmt: skip
 frame_ancestors = option(
     "--web.frame-ancestors", "frame_ancestors", metavar="ORIGIN", multiple=True,
-    default=("none",), show_default=True, callback=_frame_ancestors,
-    help="Origins of pages that may show this page in a frame, or self; may be repeated.",
+    default=("none",), show_default=True, callback=parsed(values.frame_ancestors),
+    help="Origins of pages that may show this page in a frame, or self; repeatable.",
 )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from goe_exporter.errors import UsageError
 @option("--speed", command="simulate", type=FiniteRange(0.01, 1000), default=1.0, show_default=True,
         help="Simulated seconds per second.")  # fmt: skip
 @option("--listen", command="simulate", metavar="ADDR:PORT", multiple=True,
-        default=["127.0.0.1:8080"], show_default=True, callback=parsed(values.listen_address),
+        default=["127.0.0.1:8080"], show_default=True, callback=parsed(values.listen_addresses),
         help="Address to listen on.")  # fmt: skip
 @option("--fault", command="simulate", metavar="NAME[=EVERY]",
         help="Fault of every request, or of every EVERYth request; `list` lists all.")  # fmt: skip

@@ -146,6 +146,17 @@ def listen_address(text: object) -> tuple[str, int]:
     return match["ipv6"] or address, int(match["port"])
 
 
+def listen_addresses(texts: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    """Return each text's `listen_address`, none twice; port 0 is another one each time."""
+    found: list[tuple[str, int]] = []
+    for text in texts:
+        address = listen_address(text)
+        if address[1] and address in found:
+            raise ValueError(f"{text} is given twice")
+        found.append(address)
+    return tuple(found)
+
+
 def frame_ancestors(texts: Iterable[str]) -> tuple[str, ...]:
     """Return the sources of the directive `frame-ancestors` that space-separated texts name.
 
