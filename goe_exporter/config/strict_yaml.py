@@ -58,6 +58,7 @@ class Strict(BaseModel):
 
 
 _Model = TypeVar("_Model", bound=Strict)
+_Result = TypeVar("_Result")
 
 
 def validated(
@@ -74,30 +75,32 @@ def validated(
     if not isinstance(document, dict):
         # Its content is not shown, since the file may be one with a password.
         raise ConfigError(f"{source}: must be a mapping, not {shape(document)}")
-    found: list[Mistake] = []
-    try:
-        section = model.model_validate(document, context=_CHECK_FILES)
-    except ValidationError as error:
-        found = mistakes.found(model, document, error)
-    if lines := mistakes.listed(document, source, places, [*found, *more]):
-        raise ConfigError(*lines)
-    return section
+    return _checked(model.model_validate, model, Document(document, source, places), more)
 
 
 def validated_list(model: type[_Model], document: Document) -> tuple[_Model, ...]:
     """Return a document as a list of sections; raises `ConfigError` with every mistake."""
+    if not isinstance(document.content, list):
+        raise ConfigError(f"{document.source}: must be a list, not {shape(document.content)}")
+    return _checked(_sections(model).validate_python, model, document)
+
+
+def _checked(
+    validate: Callable[..., _Result],
+    model: type[Strict],
+    document: Document,
+    more: Iterable[Mistake] = (),
+) -> _Result:
+    """Return what `validate` makes of a document; raises `ConfigError` with every mistake."""
     content, source, places = document
-    if not isinstance(content, list):
-        raise ConfigError(f"{source}: must be a list, not {shape(content)}")
     found: list[Mistake] = []
-    sections: tuple[_Model, ...] = ()
     try:
-        sections = _sections(model).validate_python(content, context=_CHECK_FILES)
+        result = validate(content, context=_CHECK_FILES)
     except ValidationError as error:
         found = mistakes.found(model, content, error)
-    if lines := mistakes.listed(content, source, places, found):
+    if lines := mistakes.listed(content, source, places, [*found, *more]):
         raise ConfigError(*lines)
-    return sections
+    return result
 
 
 @cache
