@@ -46,8 +46,15 @@ class Exposition:
         Without `chargers`, it has the families of the providers alone.
         """
         form = negotiated(accept)
-        views = self._views()
-        kept = self._prepared
+        parts = (
+            self._all_chargers(form) if chargers else "",
+            *(_written(form, family) for provider in self._providers for family in provider()),
+            form.end,
+        )
+        return "".join(parts).encode(), form.content_type
+
+    def _all_chargers(self, form: Format) -> str:
+        views, kept = self._views(), self._prepared
         prepared = {view.name: kept.get(view.name) or Prepared(view.name) for view in views}
         self._prepared = prepared
         deadline = time.monotonic() + MAX_WAIT_SECONDS
@@ -56,12 +63,7 @@ class Exposition:
             while self._busy() and time.monotonic() < deadline:
                 time.sleep(WAIT_SECONDS)
 
-        parts = (
-            _chargers(form, views if chargers else (), prepared, wait),
-            *(_written(form, family) for provider in self._providers for family in provider()),
-            form.end,
-        )
-        return "".join(parts).encode(), form.content_type
+        return _chargers(form, views, prepared, wait)
 
     def render_charger(self, view: ChargerView, accept: str = "") -> tuple[bytes, str]:
         """Return the families of one charger, and their content type.

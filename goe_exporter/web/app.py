@@ -80,8 +80,9 @@ def application(
     def searched(name: str) -> ChargerView | None:
         return next((view for view in views() if view.name == name), None)
 
-    targets = Targets(views, find or searched, exposition, paths)
-    handlers = _Handlers(views, exposition, history or History(), influx, fault, paths)
+    find = find or searched
+    targets = Targets(views, find, exposition, paths)
+    handlers = _Handlers(views, find, exposition, history or History(), influx, fault, paths)
     health: dict[str, Endpoint] = dict(zip(HEALTH, (handlers.healthy, handlers.ready), strict=True))
     shared = Renderer().shared
     routes = {
@@ -123,6 +124,7 @@ class _Handlers:
     """
 
     views: Views
+    find: Callable[[str], ChargerView | None]
     exposition: Exposition
     history: History
     influx: Callable[[], Mapping[str, object]] | None
@@ -133,6 +135,10 @@ class _Handlers:
     def _metrics(self) -> str:
         """The path of the metrics relative to the root of the exporter."""
         return self.paths.metrics.lstrip("/")
+
+    def _named(self, request: Request) -> ChargerView | None:
+        """Return the charger that the path names."""
+        return self.find(_name(request))
 
     def redirect(self, _request: Request) -> Response:
         """Redirect from outside the prefix to the page."""
@@ -158,15 +164,14 @@ class _Handlers:
         )
 
     def charger(self, request: Request) -> Response:
-        views = self.views()
-        view = _find(request, views)
+        view = self._named(request)
         if view is None:
             return HTMLResponse(pages.missing(_locale(request), self._metrics), 404)
         return _page(
             request,
             [view],
             lambda locale: pages.charger(
-                view, locale, root="../", several=len(views) > 1, metrics=self._metrics
+                view, locale, root="../", several=len(self.views()) > 1, metrics=self._metrics
             ),
         )
 
@@ -191,11 +196,11 @@ class _Handlers:
         return Response(body, media_type="application/json")
 
     def charger_json(self, request: Request) -> Response:
-        view = _find(request, self.views())
+        view = self._named(request)
         return _unknown(request) if view is None else JSONResponse(json_api.as_json(view))
 
     def history_json(self, request: Request) -> Response:
-        view = _find(request, self.views())
+        view = self._named(request)
         if view is None:
             return _unknown(request)
         text = request.query_params.get("minutes", str(MAX_MINUTES))
@@ -261,15 +266,13 @@ def _locale(request: Request) -> Locale:
     return preferred(combined(request.headers, "accept-language"))
 
 
-def _find(request: Request, views: Sequence[ChargerView]) -> ChargerView | None:
-    """Return the charger that the path names."""
-    name = unquote(request.path_params["name"])
-    return next((view for view in views if view.name == name), None)
+def _name(request: Request) -> str:
+    """Return the name of a charger in the path."""
+    return unquote(request.path_params["name"])
 
 
 def _unknown(request: Request) -> Response:
-    name = unquote(request.path_params["name"])
-    return JSONResponse({"error": f"no charger is named {name!r:.80}"}, 404)
+    return JSONResponse({"error": f"no charger is named {_name(request)!r:.80}"}, 404)
 
 
 def _asset(request: Request) -> Response:

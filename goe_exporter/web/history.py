@@ -12,8 +12,9 @@ import time
 import zlib
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from struct import Struct, calcsize, pack, unpack_from
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from struct import Struct, pack, unpack
 from typing import NamedTuple
 
 from goe_exporter.channels.snapshot import Reading
@@ -126,23 +127,17 @@ class _Block(NamedTuple):
     rows: int
     compressed: bytes
 
-    def times(self) -> Iterator[float]:
-        """Return the rows' times in seconds."""
-        return (number / TIME_SCALE for number in self._numbers(0))
-
-    def values(self, column: tuple[str, str]) -> Values:
-        """Return the rows' values of a column."""
-        if column not in self.columns:
-            return [None] * self.rows
-        precision = CHANNELS[column[0]]
-        numbers = self._numbers(1 + self.columns.index(column))
-        return [None if each == precision.absent else each / precision.scale for each in numbers]
-
-    def _numbers(self, place: int) -> tuple[int, ...]:
-        codes = _codes(self.columns)
-        start = self.rows * calcsize(f"={codes[:place]}")
-        form = f"={self.rows}{codes[place]}"
-        return unpack_from(form, zlib.decompress(self.compressed), start)
+    def unpacked(self) -> tuple[list[float], dict[tuple[str, str], Values]]:
+        """Return the rows' times in seconds, and their values by column."""
+        form = "=" + "".join(f"{self.rows}{code}" for code in _codes(self.columns))
+        numbers = iter(unpack(form, zlib.decompress(self.compressed)))
+        times = [number / TIME_SCALE for number in islice(numbers, self.rows)]
+        values: dict[tuple[str, str], Values] = {}
+        for column in self.columns:
+            _code, scale, absent = CHANNELS[column[0]]
+            row = islice(numbers, self.rows)
+            values[column] = [None if each == absent else each / scale for each in row]
+        return times, values
 
 
 def _codes(columns: Iterable[tuple[str, str]]) -> str:
@@ -186,12 +181,16 @@ class _Ring:
         """Return the rows since `moment`, with an empty row wherever none was added for `gap`."""
         with self._lock:
             blocks = [*self._blocks, self._sealed()]
-        times = [each for block in blocks for each in block.times()]
+        unpacked = [block.unpacked() for block in blocks]
+        times = [each for moments, _values in unpacked for each in moments]
         first = max(bisect_left(times, moment), len(times) - ROWS)
         times = times[first:]
         series: dict[str, dict[str, Values]] = {}
         for name, label in dict.fromkeys(each for block in blocks for each in block.columns):
-            values = [each for block in blocks for each in block.values((name, label))][first:]
+            values: Values = []
+            for moments, columns in unpacked:
+                values += columns.get((name, label), [None] * len(moments))
+            values = values[first:]
             if any(value is not None for value in values):
                 series.setdefault(name, {})[label] = values
         for place in range(len(times) - 1, 0, -1):

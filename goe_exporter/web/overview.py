@@ -11,7 +11,8 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from goe_exporter.polling.view import ChargerView
@@ -147,7 +148,8 @@ def overview(views: Sequence[ChargerView], locale: Locale, selected: Selection) 
     """Return what the overview shows of these chargers."""
     rows = [_row(view, locale) for view in views]
     errors = [row for row in rows if row.group == "error"]
-    found = [row for row in rows if _matches(row, selected)]
+    sought = _folded(selected.search)
+    found = [row for row in rows if selected.state in ("", row.group) and sought in row.searched]
     watts = [row.watts for row in rows if row.watts is not None]
     more = len(errors) - MAX_ERRORS
     return Overview(
@@ -208,17 +210,14 @@ def _group(state: ChargerState) -> str:
     return _GROUP_BY_CONDITION.get(state.condition, state.mood)
 
 
-def _matches(row: Row, selected: Selection) -> bool:
-    return selected.state in ("", row.group) and _folded(selected.search) in row.searched
-
-
 def _sorted(rows: Sequence[Row], selected: Selection) -> list[Row]:
     """Return the rows in the selected order; those without a value are last in both orders."""
     key = COLUMNS[selected.sort].key
-    with_value = [row for row in rows if key(row) is not None]
-    without = [row for row in rows if key(row) is None]
-    with_value.sort(key=key, reverse=selected.order == DESCENDING)  # type: ignore[arg-type]
-    return with_value + without
+    keyed: list[tuple[Any, Row]] = [(key(row), row) for row in rows]
+    with_value = [each for each in keyed if each[0] is not None]
+    without = [each for each in keyed if each[0] is None]
+    with_value.sort(key=itemgetter(0), reverse=selected.order == DESCENDING)
+    return [row for _key, row in with_value + without]
 
 
 def _total_note(included: int, chargers: int, locale: Locale) -> str:
