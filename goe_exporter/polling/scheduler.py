@@ -131,7 +131,7 @@ class Scheduler:
 
     def is_behind(self) -> bool:
         """Return whether a poll is due that has not begun."""
-        with self._changed:
+        with self._lock:
             waiting = self._due and not self._stopping
             return bool(waiting) and self._due[0][0] <= self._clock()
 

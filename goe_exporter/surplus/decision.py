@@ -125,7 +125,7 @@ def _gate(
 
 
 def _anew(memory: Memory) -> Memory:
-    """Return the memory as if the car had just been plugged in, but for what was learnt of it."""
+    """Return the memory of a car that was just plugged in, with what is known about the car."""
     car = memory.car._replace(not_allowed_since=None, empty_since=None)
     target = memory.target._replace(charge=False)
     return replace(memory, car=car, target=target, stepped_at=None)

@@ -604,7 +604,7 @@ def test_chargers_do_not_mix() -> None:
 
 
 def test_a_rendering_waits_for_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before each charger's lines, a rendering waits until no poll is due, but not for ever."""
+    """A rendering waits before each charger's lines while a poll is due, up to a time limit."""
     shown = [view(fixture, fixture) for fixture in FIXTURES]
     due = iter([True, True, *[False] * 2 * len(shown)])
     waits: list[float] = []

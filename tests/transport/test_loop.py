@@ -23,7 +23,7 @@ from goe_exporter.transport.steps import Exchange, Request
 
 
 class Asker:
-    """A loop, and what became of the exchanges that it ran, by name."""
+    """A loop, and the results of its exchanges by name."""
 
     def __init__(self) -> None:
         self.loop = Loop()
