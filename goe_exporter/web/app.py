@@ -78,7 +78,7 @@ def application(
     """
 
     def searched(name: str) -> ChargerView | None:
-        return next((view for view in views() if view.name == name), None)
+        return _with_name(views(), name)
 
     find = find or searched
     targets = Targets(views, find, exposition, paths)
@@ -164,14 +164,15 @@ class _Handlers:
         )
 
     def charger(self, request: Request) -> Response:
-        view = self._named(request)
+        views = self.views()
+        view = _with_name(views, _name(request))
         if view is None:
             return HTMLResponse(pages.missing(_locale(request), self._metrics), 404)
         return _page(
             request,
             [view],
             lambda locale: pages.charger(
-                view, locale, root="../", several=len(self.views()) > 1, metrics=self._metrics
+                view, locale, root="../", several=len(views) > 1, metrics=self._metrics
             ),
         )
 
@@ -264,6 +265,10 @@ def _edition(request: Request) -> tuple[Locale, str]:
 
 def _locale(request: Request) -> Locale:
     return preferred(combined(request.headers, "accept-language"))
+
+
+def _with_name(views: Sequence[ChargerView], name: str) -> ChargerView | None:
+    return next((view for view in views if view.name == name), None)
 
 
 def _name(request: Request) -> str:
