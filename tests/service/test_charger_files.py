@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
@@ -136,6 +137,46 @@ def test_a_file_that_cannot_be_read(config: Path) -> None:
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(ConfigError, match=r"south.yaml must be a regular file of at most 1024 KiB"):
+        load(str(config))
+
+
+@pytest.mark.parametrize("pattern", ["depots/*.yaml", "dep*/*.yaml", "dep*/../depots/*.yaml"])
+def test_a_directory_that_cannot_be_read(
+    config: Path, pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not taken for an empty one, which would remove its chargers; the error may pass."""
+    config.write_text(f"charger_files: ['{pattern}']\n")
+    file, scandir = ConfigFile(str(config)), os.scandir
+    assert len(file.load().chargers) == 3
+
+    def refusing(path: str) -> object:
+        if os.path.basename(path) == "depots":  # noqa: PTH119, glob gives a text
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.scandir", refusing)
+        assert file.has_changed()
+        with pytest.raises(ConfigError, match=r"^cannot read the directory .*depots: Permission"):
+            file.load()
+        assert not file.has_changed()
+    assert file.has_changed()
+    assert len(file.load().chargers) == 3
+
+
+def test_a_named_file_needs_no_list_of_its_directory(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that may be entered but not listed is enough; one that may not is an error."""
+    config.write_text("charger_files: [depots/north.yaml]\n")
+
+    def refusing(path: str) -> object:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr("os.scandir", refusing)
+    assert names(config) == ["n1", "n2"]
+    monkeypatch.setattr("os.lstat", refusing)
+    with pytest.raises(ConfigError, match=r"^cannot read the directory .*depots: Permission"):
         load(str(config))
 
 
