@@ -380,6 +380,25 @@ def test_a_pattern_without_a_file_is_logged(config: Path, records: list[logging.
     ]
 
 
+def test_the_check_names_a_pattern_without_a_file(goe: Goe, config: Path) -> None:
+    """It is allowed, but may be misspelt: the check says so as the running exporter does."""
+    config.write_text("charger_files: [depot/*.yaml, depots/*.yaml]\n")
+    outcome = goe("serve", f"--config.file={config}", "--config.check")
+    assert outcome == (
+        0,
+        "the configuration is valid: 3 charger(s)\n",
+        f"charger_files: no file matches {config.parent}/depot/*.yaml\n",
+    )
+
+
+def test_a_charger_of_a_file_and_of_the_command_line(goe: Goe, config: Path) -> None:
+    """The error tells that the name is given in both places."""
+    outcome = goe("serve", "s1=192.0.2.9", f"--config.file={config}", "--config.check")
+    assert outcome.err == (
+        "goe-exporter: [NAME=]HOST: duplicate charger name 's1', as in the configuration\n"
+    )
+
+
 def test_a_large_reload_skips_no_poll(config: Path) -> None:
     """1,000 chargers come, 500 of 1,000 go, and the others are polled at each of their ticks."""
     config.write_text("charger_files: [depots/*.yaml]\n")
