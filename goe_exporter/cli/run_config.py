@@ -5,7 +5,7 @@ from __future__ import annotations
 from goe_exporter.charger.client import Api
 from goe_exporter.charger.connection import charger_argument
 from goe_exporter.charger.settings import ChargerConfig
-from goe_exporter.errors import UsageError
+from goe_exporter.errors import ConfigError, UsageError
 from goe_exporter.service.config import Config, RunConfig, check_names
 from goe_exporter.service.sharding import Shard
 
@@ -25,7 +25,13 @@ def run_config(
     Raises `UsageError` without a charger, and for `api` or `token_file` without one of `hosts`; a
     shard, and the charger files, may have none.
     """
-    named = (charger_argument(text) for text in hosts)
+    named = [charger_argument(text) for text in hosts]
+    known = {each.name for each in loaded.chargers}
+    for name, _host in named:
+        if name in known:
+            raise ConfigError(
+                f"[NAME=]HOST: duplicate charger name {name!r}, as in the configuration"
+            )
     chargers = (
         *loaded.chargers,
         *(

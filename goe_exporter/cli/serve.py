@@ -12,8 +12,10 @@ from goe_exporter.cli import options
 from goe_exporter.cli.options import option, parsed
 from goe_exporter.cli.run_config import run_config
 from goe_exporter.config import values
+from goe_exporter.config.quoting import one_line
 from goe_exporter.http_server.server import Limits
 from goe_exporter.http_server.web_config import WebSettings
+from goe_exporter.service.charger_files import unmatched
 from goe_exporter.service.config import Config, ConfigFile, RunConfig
 from goe_exporter.service.service import Service
 from goe_exporter.service.sharding import Shard
@@ -93,6 +95,8 @@ def command(
     if check:
         for charger in first.chargers:
             charger.connection()
+        for pattern in unmatched(first.charger_files):
+            click.echo(f"charger_files: no file matches {one_line(pattern)}", err=True)
         click.echo(f"the configuration is valid: {first.extent} charger(s)")
         return
     logs.configure(log_format, log_level)

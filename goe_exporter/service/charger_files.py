@@ -41,6 +41,9 @@ def unmatched(patterns: Iterable[str]) -> list[str]:
 
 def rows(patterns: Iterable[str]) -> Iterator[Row]:
     """Yield the chargers of all files; raises `ConfigError` with the file and the row."""
+    patterns = tuple(patterns)
+    if problem := next(filter(None, map(_unlisted, patterns)), ""):
+        raise ConfigError(problem)
     paths = _paths(patterns)
     if len(paths) > MAX_FILES:
         raise ConfigError(f"charger_files: must match at most {MAX_FILES} files, not {len(paths)}")
@@ -64,11 +67,12 @@ def check_names(found: Iterable[Row]) -> None:
 
 
 def fingerprint(patterns: Iterable[str]) -> bytes:
-    """Return a hash of the names and contents of all files, or of why one cannot be read.
+    """Return a hash of the names and contents of all files, or of why they cannot be read.
 
     Contents count, not times: Kubernetes replaces a mounted ConfigMap by changing a symbolic link.
     """
-    digest = hashlib.sha256()
+    patterns = tuple(patterns)
+    digest = hashlib.sha256("".join(map(_unlisted, patterns)).encode())
     left = MAX_BYTES
     for path in _paths(patterns):
         digest.update(os.fsencode(path) + b"\0")
@@ -85,6 +89,30 @@ def fingerprint(patterns: Iterable[str]) -> bytes:
 
 def _matches(pattern: str) -> list[str]:
     return glob.glob(pattern)  # noqa: PTH207, a pattern may be absolute
+
+
+def _unlisted(pattern: str) -> str:
+    """Return why a directory of a pattern cannot be searched, "" if none is such.
+
+    `glob` takes one for empty, and the chargers of its files would be removed.
+    """
+    folder, name = os.path.split(pattern)
+    folders = [folder]
+    if glob.has_magic(folder):
+        if problem := _unlisted(folder):
+            return problem
+        folders = _matches(folder)
+    for each in folders:
+        try:
+            if glob.has_magic(name):
+                os.scandir(each or os.curdir).close()
+            else:
+                os.lstat(os.path.join(each, name))  # noqa: PTH118, keeps a relative name
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            return f"cannot read the directory {one_line(each or os.curdir)}: {os_reason(error)}"
+    return ""
 
 
 def _paths(patterns: Iterable[str]) -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 MAX_SHARDS = 1024
 
 _SHARD = re.compile(r"(auto|[0-9]{1,4})/([0-9]{1,4})")
-_ORDINAL = re.compile(r"[0-9]{1,9}$")
+_ORDINAL = re.compile(r"(?<![0-9])[0-9]{1,9}\Z")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ def shard(text: object) -> Shard:
     host = platform.node().partition(".")[0]
     ordinal = _ORDINAL.search(host)
     if ordinal is None:
-        raise ValueError(f"auto: the host name {host!r:.80} does not end with a number")
+        rule = "does not end with a number of up to 9 digits"
+        raise ValueError(f"auto: the host name {host!r:.80} {rule}")
     return _checked(int(ordinal[0]), count, f"the host name {host!r:.80}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -23,7 +24,11 @@ from goe_exporter.web.representation import combined
 META_LABELS = ("serial", "model", "firmware")
 """Labels of the device's identity that `/sd` passes on as `__meta_goe_…`."""
 
-_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*))(:[0-9]{1,5})?")
+_ADDRESS = re.compile(
+    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|[A-Za-z0-9_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*\.?)"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+)
+_MAX_PORT = 65_535
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -53,10 +58,12 @@ class Targets:
         """Return a target for each charger, in the format of Prometheus' HTTP service discovery."""
         external = urlsplit(self.paths.external_url)
         scheme = external.scheme or request.url.scheme
-        address = _with_port(external.netloc or request.headers.get("host", ""), scheme)
-        if address is None:
+        address = external.netloc or request.headers.get("host", "")
+        if not external.netloc and not _is_address(address):
             rule = "must be HOST or HOST:PORT, unless --web.external-url is set"
             return PlainTextResponse(f"Host: {rule}\n", 400)
+        if urlsplit(f"//{address}").port is None:  # Prometheus 3 adds no default port
+            address = f"{address}:{_PORTS[scheme]}"
         common = {"__scheme__": scheme, "__metrics_path__": f"{self.paths.home}{PROBE.lstrip('/')}"}
         return JSONResponse(
             [{"targets": [address], "labels": {**common, **_labels(view)}} for view in self.views()]
@@ -79,9 +86,12 @@ def _labels(view: ChargerView) -> dict[str, str]:
     return {"__param_target": view.name, **meta}
 
 
-def _with_port(address: str, scheme: str) -> str | None:
-    """Return HOST:PORT, None if the address is invalid; Prometheus 3 adds no default port."""
-    match = _ADDRESS.fullmatch(address)
-    if match is None:
-        return None
-    return address if match[1] else f"{address}:{_PORTS[scheme]}"
+def _is_address(text: str) -> bool:
+    """Return whether a text is HOST or HOST:PORT, with a name or an IP address as the host."""
+    match = _ADDRESS.fullmatch(text)
+    if match is None or not 1 <= int(match["port"] or 1) <= _MAX_PORT:
+        return False
+    try:
+        return match["ipv6"] is None or bool(IPv6Address(match["ipv6"]))
+    except ValueError:
+        return False

@@ -411,7 +411,8 @@ def test_config_check(goe: Goe, tmp_path: Path) -> None:
     outcome = goe("serve", "--config", str(path), "carport=192.168.1.37", "--config.check")
     assert outcome == (0, "the configuration is valid: 2 charger(s)\n", "")
     outcome = goe("serve", "--config", str(path), "garage=192.168.1.37", "--config.check")
-    assert outcome == (2, "", "goe-exporter: chargers: duplicate charger name 'garage'\n")
+    both = "[NAME=]HOST: duplicate charger name 'garage', as in the configuration"
+    assert outcome == (2, "", f"goe-exporter: {both}\n")
     path.write_text("chargers: [{name: garage}]\n")
     outcome = goe("serve", "--config", str(path), "--config.check")
     assert outcome == (2, "", f"goe-exporter: {path}:1:12: chargers[0].host is required\n")

@@ -53,12 +53,20 @@ def test_the_template_is_the_unit_but_for_the_shard() -> None:
     assert settings(TEMPLATE) - settings(UNIT) == {
         "Description=Export go-eCharger wallbox metrics to Prometheus and InfluxDB, shard %i of 4",
         f"{START} --shard %i/4 --web.listen-address :1034%i",
-        "StateDirectory=goe-exporter/%i",
-        "WorkingDirectory=%S/goe-exporter/%i",
+        "StateDirectory=goe-exporter-%i",
+        "WorkingDirectory=%S/goe-exporter-%i",
     }
     assert {line.partition("=")[0] for line in settings(UNIT) - settings(TEMPLATE)} == {
         *("Description", "ExecStart", "StateDirectory"),
     }
+
+
+def test_no_directory_is_below_that_of_the_single_unit() -> None:
+    """With DynamicUser that is a link, and systemd makes no link below it: systemd#24783."""
+    directory = re.compile("(?m)^StateDirectory=(.*)$")
+    (single,), (shard,) = (directory.findall(path.read_text()) for path in (UNIT, TEMPLATE))
+    assert not shard.startswith(f"{single}/")
+    assert f"WorkingDirectory=%S/{shard}\n" in TEMPLATE.read_text()
 
 
 @pytest.mark.system

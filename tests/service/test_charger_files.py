@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
@@ -136,6 +137,46 @@ def test_a_file_that_cannot_be_read(config: Path) -> None:
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(ConfigError, match=r"south.yaml must be a regular file of at most 1024 KiB"):
+        load(str(config))
+
+
+@pytest.mark.parametrize("pattern", ["depots/*.yaml", "dep*/*.yaml", "dep*/../depots/*.yaml"])
+def test_a_directory_that_cannot_be_read(
+    config: Path, pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not taken for an empty one, which would remove its chargers; the error may pass."""
+    config.write_text(f"charger_files: ['{pattern}']\n")
+    file, scandir = ConfigFile(str(config)), os.scandir
+    assert len(file.load().chargers) == 3
+
+    def refusing(path: str) -> object:
+        if os.path.basename(path) == "depots":  # noqa: PTH119, glob gives a text
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.scandir", refusing)
+        assert file.has_changed()
+        with pytest.raises(ConfigError, match=r"^cannot read the directory .*depots: Permission"):
+            file.load()
+        assert not file.has_changed()
+    assert file.has_changed()
+    assert len(file.load().chargers) == 3
+
+
+def test_a_named_file_needs_no_list_of_its_directory(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that may be entered but not listed is enough; one that may not is an error."""
+    config.write_text("charger_files: [depots/north.yaml]\n")
+
+    def refusing(path: str) -> object:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr("os.scandir", refusing)
+    assert names(config) == ["n1", "n2"]
+    monkeypatch.setattr("os.lstat", refusing)
+    with pytest.raises(ConfigError, match=r"^cannot read the directory .*depots: Permission"):
         load(str(config))
 
 
@@ -337,6 +378,25 @@ def test_a_pattern_without_a_file_is_logged(config: Path, records: list[logging.
         f"{config.parent}/yards/*.yaml",
         f"{config.parent}/depots/*.yaml",
     ]
+
+
+def test_the_check_names_a_pattern_without_a_file(goe: Goe, config: Path) -> None:
+    """It is allowed, but may be misspelt: the check says so as the running exporter does."""
+    config.write_text("charger_files: [depot/*.yaml, depots/*.yaml]\n")
+    outcome = goe("serve", f"--config.file={config}", "--config.check")
+    assert outcome == (
+        0,
+        "the configuration is valid: 3 charger(s)\n",
+        f"charger_files: no file matches {config.parent}/depot/*.yaml\n",
+    )
+
+
+def test_a_charger_of_a_file_and_of_the_command_line(goe: Goe, config: Path) -> None:
+    """The error tells that the name is given in both places."""
+    outcome = goe("serve", "s1=192.0.2.9", f"--config.file={config}", "--config.check")
+    assert outcome.err == (
+        "goe-exporter: [NAME=]HOST: duplicate charger name 's1', as in the configuration\n"
+    )
 
 
 def test_a_large_reload_skips_no_poll(config: Path) -> None:

@@ -78,7 +78,10 @@ def test_a_shard_by_host_name(host: str, number: int, monkeypatch: pytest.Monkey
         ("-1/4", "must be NUMBER/COUNT, such as 0/4, or auto/COUNT, not '-1/4'"),
         ("auto", "must be NUMBER/COUNT, such as 0/4, or auto/COUNT, not 'auto'"),
         ("1/4 ", "must be NUMBER/COUNT, such as 0/4, or auto/COUNT, not '1/4 '"),
-        ("auto/8", "auto: the host name 'localhost' does not end with a number"),
+        (
+            "auto/8",
+            "auto: the host name 'localhost' does not end with a number of up to 9 digits",
+        ),
         ("\u0661/4", "must be NUMBER/COUNT, such as 0/4, or auto/COUNT, not '\u0661/4'"),
     ],
 )
@@ -88,6 +91,13 @@ def test_refusals(text: str, message: str, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ValueError, match=r"must|does not") as error:
         shard(text)
     assert str(error.value) == message
+
+
+def test_a_number_is_taken_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last digits of a longer number, such as an instance's in a cloud, are no shard."""
+    monkeypatch.setattr("platform.node", lambda: "exporter-1000000000002")
+    with pytest.raises(ValueError, match="does not end with a number of up to 9 digits"):
+        shard("auto/8")
 
 
 def test_a_pod_beyond_the_count(monkeypatch: pytest.MonkeyPatch) -> None:

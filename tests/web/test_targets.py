@@ -206,7 +206,11 @@ def test_the_address_is_the_one_that_was_asked(site: Site, host: str, address: s
 
 
 @pytest.mark.parametrize(
-    "host", ["", "a/b", "a b", "a@b", "a:b", "a:123456", "-a", "[::1", "a,b", "ä", "a:80\x0b"]
+    "host",
+    [
+        *("", "a/b", "a b", "a@b", "a,b", "ä", "-a", "a..b", "[::1", "[::::]", "[::1]x:1"),
+        *("fd00::1", "a:b", "a:0", "a:65536", "a:123456", "a:80\x0b"),
+    ],
 )
 def test_an_invalid_host(site: Site, host: str) -> None:
     """Nothing but a host and a port reaches Prometheus as an address."""
@@ -226,6 +230,7 @@ def test_an_invalid_host(site: Site, host: str) -> None:
         (Paths("/a/b", external_url="https://x.org/a/b"), "https", "x.org:443", "/a/b/probe"),
         (Paths("", external_url="http://x.org:8080/goe"), "http", "x.org:8080", "/goe/probe"),
         (Paths("", external_url="http://[fd00::1]"), "http", "[fd00::1]:80", "/probe"),
+        (Paths("", external_url="http://-x.org"), "http", "-x.org:80", "/probe"),
     ],
 )
 def test_behind_a_proxy(paths: Paths, scheme: str, address: str | None, path: str) -> None:
