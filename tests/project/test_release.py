@@ -7,12 +7,15 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from compose import FILES
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from paths import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -202,3 +205,34 @@ def test_every_dependency_is_reviewed() -> None:
     """The review lists exactly the dependencies, with their bounds."""
     rows = re.findall(r"(?m)^\| ([a-z0-9-]+) +\| ([0-9.]+) +\|", REVIEW)
     assert dict(rows) == bounds()
+
+
+def installed(name: str, extra: str = "") -> dict[str, Distribution]:
+    """Return what an installation of a package installs here, by normalized name."""
+    found: dict[str, Distribution] = {}
+    waiting = [(name, extra)]
+    while waiting:
+        name, extra = waiting.pop()
+        package = distribution(name)
+        for requirement in map(Requirement, package.requires or []):
+            key = canonicalize_name(requirement.name)
+            marker = requirement.marker
+            if key not in found and (marker is None or marker.evaluate({"extra": extra})):
+                found[key] = distribution(key)
+                waiting += [(key, each) for each in requirement.extras or {""}]
+    return found
+
+
+def test_every_compiled_dependency_is_reviewed_for_32_bit() -> None:
+    """The review lists the dependencies whose wheels are not for every machine."""
+    packages = installed("goe-exporter")
+    assert {"pydantic-core", "idna"} <= set(packages)
+    compiled = {
+        name
+        for name, package in packages.items()
+        if "Root-Is-Purelib: true" not in (package.read_text("WHEEL") or "")
+    }
+    section = REVIEW.partition("## 32-bit Raspberry Pi OS")[2].partition("\n## ")[0]
+    rows = {canonicalize_name(each) for each in re.findall(r"(?m)^\| ([\w-]+) \| \d", section)}
+    assert compiled <= rows
+    assert rows <= set(packages)
