@@ -185,6 +185,15 @@ def test_the_tag_the_version_and_the_changelog_agree(
     assert said in done.stdout + done.stderr
 
 
+def test_every_supported_python_is_tested() -> None:
+    """CI runs the suite with each version of the classifiers, from the oldest that is allowed."""
+    versions = ["3.11", "3.12", "3.13", "3.14"]
+    listed = [each for each in PROJECT["classifiers"] if "Python :: 3." in each]
+    assert listed == [f"Programming Language :: Python :: {version}" for version in versions]
+    assert workflow("ci")["jobs"]["test"]["strategy"]["matrix"] == {"python": versions}
+    assert PROJECT["requires-python"] == f">={versions[0]}"
+
+
 def bounds() -> dict[str, str]:
     """Return the lower bound of every dependency; some have an upper bound too."""
     pattern = r"([a-z0-9-]+)>=([0-9.]+)(?:,<[0-9.]+)?"
