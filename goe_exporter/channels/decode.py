@@ -145,10 +145,10 @@ def _array_reader(parts: list[_Part]) -> Callable[[object, _Context], _Found]:
         *parts, strict=True
     )
     assert set(absent) == {None}
-    picked = itemgetter(*elements)
+    picked, length = itemgetter(*elements), max(elements) + 1
 
     def read(value: object, context: _Context) -> _Found:
-        if type(value) is list and len(value) > max(elements):
+        if type(value) is list and len(value) >= length:
             raws = picked(value)
             if (
                 _NUMBERS.issuperset(map(type, raws))
