@@ -76,7 +76,7 @@ def decode(
         if value is None:
             found = ()
             continue
-        if repeats is not None and type(value) in _SCALARS:
+        if repeats is not None and type(value) in _SMALL:
             found, complete = repeats(value, api, firmware)
         else:
             found, complete = read(value, context)
@@ -87,9 +87,12 @@ def decode(
 
 
 _NUMBERS = frozenset((int, float))
-_SCALARS = _NUMBERS | {str, bool}
+_SMALL = _NUMBERS | {bool}
 _REPEATED = 64
-"""Values of a key that are remembered with their readings: most are those of the last poll."""
+"""Values of a key that are remembered with their readings: most are those of the last poll.
+
+Only small values are, because a text may have a megabyte.
+"""
 
 _Found = tuple[tuple[Reading, ...], bool]
 """The readings of a key's value, and whether all of it could be decoded."""
