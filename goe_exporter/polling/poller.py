@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
+from functools import cache
 from itertools import compress
 from operator import itemgetter
 from typing import NamedTuple, Protocol
@@ -63,6 +64,24 @@ class _State(NamedTuple):
     identity: tuple[Reading, ...] = ()
 
 
+class _Rows(NamedTuple):
+    """The rows of every poll with their keys, the slow rows, and the rows of texts."""
+
+    live: tuple[Channel, ...]
+    live_keys: Keys
+    slow: tuple[Channel, ...]
+    texts: frozenset[Channel]
+
+
+@cache
+def _rows_of(channels: tuple[Channel, ...]) -> _Rows:
+    """Return the rows of a table; one value for all chargers."""
+    live = tuple(channel for channel in channels if not channel.slow)
+    slow = tuple(channel for channel in channels if channel.slow)
+    texts = frozenset(channel for channel in channels if channel.kind is Kind.TEXT)
+    return _Rows(live, keys_of(live), slow, texts)
+
+
 class Poller:
     """Polls the charger `name` through `client`, and keeps its latest snapshot.
 
@@ -101,10 +120,9 @@ class Poller:
         self._clock = clock
         self._wall = wall
         self._channels = channels
-        self._live = tuple(channel for channel in channels if not channel.slow)
-        self._live_keys = keys_of(self._live)
-        self._texts = frozenset(channel for channel in channels if channel.kind is Kind.TEXT)
-        self._slow = SlowRows(tuple(channel for channel in channels if channel.slow))
+        rows = _rows_of(channels)
+        self._live, self._live_keys, self._texts = rows.live, rows.live_keys, rows.texts
+        self._slow = SlowRows(rows.slow)
         self._meters = Meters(channels)
         self._boot_time: float | None = None
         self._state = _State(PollStats(), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import chain, takewhile
 
 from goe_exporter.channels.decode import decode
@@ -18,13 +18,18 @@ def keys_of(channels: Iterable[Channel]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for channel in channels for key in channel.keys))
 
 
+@cache
+def _keys_of_slow(channels: tuple[Channel, ...]) -> tuple[str, ...]:
+    """Return the keys, those of what the device is first; one tuple for all chargers."""
+    return keys_of(sorted(channels, key=lambda channel: channel.kind is not Kind.TEXT))
+
+
 class SlowRows:
     """Requests the `keys` of `channels` every 60 s, and keeps the readings in the meantime."""
 
     def __init__(self, channels: tuple[Channel, ...]) -> None:
         self._channels = channels
-        # What the device is comes first.
-        self.keys = keys_of(sorted(channels, key=lambda channel: channel.kind is not Kind.TEXT))
+        self.keys = _keys_of_slow(channels)
         self.forget()
 
     def forget(self) -> None:

@@ -58,7 +58,6 @@ DOORS = {
     "pydantic": "config charger.settings influx.settings http_server service.config",
     "pydantic_core": "config.mistakes",
     "requests": "transport",
-    "rich": "cli.tables",
     "socket": "http_server service.systemd simulator transport",
     "ssl": "http_server influx.settings transport",
     "starlette": "http_server web",
