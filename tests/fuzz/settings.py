@@ -26,12 +26,11 @@ from goe_exporter.charger import write
 from goe_exporter.charger.connection import Connection, connection
 from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.cli import options
-from goe_exporter.config import strict_yaml, yaml_file
+from goe_exporter.config import certificates, strict_yaml, yaml_file
 from goe_exporter.config import values as grammar
 from goe_exporter.errors import ConfigError, GoeExporterError, UsageError
 from goe_exporter.http_server import auth
 from goe_exporter.http_server.web_config import TlsServer, WebConfig
-from goe_exporter.influx import settings
 from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.influx.write_api import Access, ServerV1
 from goe_exporter.prometheus import negotiation
@@ -57,11 +56,11 @@ def _trust(cafile: str | None = None) -> None:
 @contextlib.contextmanager
 def _without_certificates() -> Iterator[None]:
     stand_in = types.SimpleNamespace(create_default_context=_trust, SSLError=ssl.SSLError)
-    before, settings.ssl = settings.ssl, stand_in  # type: ignore[assignment, attr-defined]
+    before, certificates.ssl = certificates.ssl, stand_in  # type: ignore[assignment, attr-defined]
     try:
         yield
     finally:
-        settings.ssl = before  # type: ignore[attr-defined]
+        certificates.ssl = before  # type: ignore[attr-defined]
 
 
 def _says(error: ConfigError) -> None:
