@@ -229,14 +229,13 @@ class SurplusConfig(Strict):
             refresh_s=refresh_s,
         )
 
-    def follow_settings(self, channel: str, refresh_s: float) -> FollowSettings:
-        """Return the settings of mode `follow`, which writes a channel."""
+    def follow_settings(self, refresh_s: float) -> FollowSettings:
+        """Return the settings of mode `follow` for a charger polled at this interval (s)."""
         assert self.available is not None
         return FollowSettings(
             max_current_a=self.max_current,
             unit="A" if self.available.unit == "A" else "W",
             min_current_a=self.min_current,
-            channel=channel,
             stale_after_s=self.stale_after,
             refresh_s=refresh_s,
         )

@@ -48,7 +48,7 @@ def decide(settings: Settings, memory: Memory, situation: Situation) -> tuple[Me
     Whatever is decided, the lease of the returned memory must be on disk before the writes are
     sent.
     """
-    now, sample, view = situation
+    now, sample, view, failed = situation
     memory = replace(memory, supply=observed(memory.supply, settings, situation))
     if view is None or now - view.polled_at > UNREACHABLE_INTERVALS * settings.refresh_s:
         supply = memory.supply.without_points()
@@ -61,7 +61,8 @@ def decide(settings: Settings, memory: Memory, situation: Situation) -> tuple[Me
     quality = memory.supply.quality(settings, now, sample)
     if quality is Quality.STALE or memory.proof.failed:
         return _blind(settings, memory, view, now, proven=not memory.proof.failed)
-    return _step(settings, memory, view, now, may_rise=quality is Quality.GOOD)
+    may_rise = quality is Quality.GOOD and not failed
+    return _step(settings, memory, view, now, may_rise=may_rise)
 
 
 def _step(

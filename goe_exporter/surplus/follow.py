@@ -1,7 +1,7 @@
 """The simple rule: the current follows a number, and nothing is ever paused. Pure.
 
-It needs API v1 or v2, because it writes one channel only: `max_current`, on hardware V1 and V2 the
-temporary current, which is not written to flash (docs/protocol.md §5.1).
+It works with API v1 too, because it writes one channel only: `max_current`, instead of which API v1
+has the temporary current, which is not written to flash (docs/protocol.md §5.1).
 """
 
 from __future__ import annotations
@@ -30,14 +30,13 @@ class FollowSettings:
     """How the current of one charger follows a number.
 
     `unit` is that of the number: `A` or `W`. `max_current_a` and `min_current_a` limit the current
-    (A). `channel` is what is written. A number older than `stale_after_s` (s) does not count, and
+    (A). A number older than `stale_after_s` (s) does not count, and
     `refresh_s` is the interval at which the charger is polled (s).
     """
 
     max_current_a: int
     unit: str = "A"
     min_current_a: int = LOWEST_A
-    channel: str = CURRENT
     stale_after_s: float = 60.0
     refresh_s: float = 5.0
 
@@ -84,7 +83,7 @@ def follow(
     if view.polled_at > memory.polled_at:
         memory = _compared(settings, memory, view, now)
     if memory.handed_over:
-        return memory, Decision("handed_over", settings.channel)
+        return memory, Decision("handed_over", CURRENT)
     age_s = float("inf") if number is None else now - number.measured_at
     blind = number is None or age_s > settings.stale_after_s or not math.isfinite(number.value)
     value = 0.0 if blind or number is None else number.value
@@ -95,7 +94,7 @@ def follow(
     if amps != view.amps and (may_rise or not rising) and _ready(memory, now):
         recent = tuple(at for at in memory.writes if at > now - HOUR_S)
         memory = replace(memory, written=amps, confirmed=False, writes=(*recent, now))
-        writes = (Write(settings.channel, amps),)
+        writes = (Write(CURRENT, amps),)
     state, reason = ("blind", "stale") if blind else ("following", "")
     return memory, Decision(state, reason, writes, amps=amps)
 

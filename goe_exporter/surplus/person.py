@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from goe_exporter.surplus.lease import Baseline
+from goe_exporter.surplus.lease import Baseline, Lease
 from goe_exporter.surplus.memory import Memory, Person
 from goe_exporter.surplus.settings import PHASE_SWITCH_S, UNPLUGGED_AFTER_S
 from goe_exporter.surplus.situation import (
@@ -56,8 +56,7 @@ def _first(memory: Memory, view: View) -> Memory:
     person = Person()
     if plugged and not ours:
         person = Person(channel=FORCE, until_neutral=True)
-    if lease.baseline is None:
-        lease = replace(lease, baseline=found)
+    lease = replace(lease, baseline=_found(lease, found))
     proven = lease.proven and plugged and same_car
     lease = replace(lease, plugged_at=view.plugged_at, proven=proven)
     # A charge whose meter is proven goes on after a crash; any other begins with a pause.
@@ -77,6 +76,15 @@ def _first(memory: Memory, view: View) -> Memory:
         uptime_s=view.uptime_s,
         polled_at=view.polled_at,
     )
+
+
+def _found(lease: Lease, shown: Baseline) -> Baseline:
+    """Return the settings as a person left them: what is not on loan is what the charger shows."""
+    before = lease.baseline
+    if before is None:
+        return shown
+    amps = before.amps if CURRENT in lease.owned else shown.amps
+    return Baseline(amps, before.mode if PHASES in lease.owned else shown.mode, shown.force)
 
 
 def _same(first: float, second: float | None) -> bool:

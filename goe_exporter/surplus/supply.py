@@ -115,7 +115,7 @@ def _incomplete(settings: Settings, sample: Sample) -> bool:
 
 def observed(supply: Supply, settings: Settings, situation: Situation) -> Supply:
     """Return the supply with the newest sample and poll; an unusable sample adds nothing."""
-    now, sample, view = situation
+    now, sample, view, _failed = situation
     powers = supply.powers
     if view is not None and (not powers or view.polled_at > powers[-1][0]):
         powers = (*_since(powers, now - HISTORY_S), (view.polled_at, view.power_w))

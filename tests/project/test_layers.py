@@ -34,9 +34,10 @@ ROOMS = {
     "web": "channels errors polling prometheus",
     "simulator": "",
     "surplus": "config errors transport",
+    "control": "channels charger durable errors logs polling surplus",
     "service": (
-        "channels charger config durable errors http_server influx logs polling prometheus surplus"
-        " web"
+        "channels charger config control durable errors http_server influx logs polling prometheus"
+        " surplus web"
     ),
     "cli": "*",
 }
@@ -82,6 +83,7 @@ PURE = {
 
 PURE_MODULES = {
     "channels",
+    *(f"control.{name}" for name in ("charger_view", "energy", "log_lines", "rules", "vitals")),
     *(
         f"surplus.{name}"
         for name in (
