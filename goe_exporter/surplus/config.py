@@ -210,6 +210,11 @@ class SurplusConfig(Strict):
             raise ValueError(f"must not be below min_current, {low}A, but is {value}A")
         return value
 
+    def sources(self) -> dict[str, SourceConfig]:
+        """Return where numbers are read: `grid` and perhaps `battery`, or `available`."""
+        named = {"grid": self.grid, "battery": self.battery, "available": self.available}
+        return {name: each for name, each in named.items() if each is not None}
+
     def settings(self, refresh_s: float) -> Settings:
         """Return the settings of mode `control` for a charger polled at this interval (s)."""
         assert self.grid is not None
@@ -229,14 +234,13 @@ class SurplusConfig(Strict):
             refresh_s=refresh_s,
         )
 
-    def follow_settings(self, channel: str, refresh_s: float) -> FollowSettings:
-        """Return the settings of mode `follow`, which writes a channel."""
+    def follow_settings(self, refresh_s: float) -> FollowSettings:
+        """Return the settings of mode `follow` for a charger polled at this interval (s)."""
         assert self.available is not None
         return FollowSettings(
             max_current_a=self.max_current,
             unit="A" if self.available.unit == "A" else "W",
             min_current_a=self.min_current,
-            channel=channel,
             stale_after_s=self.stale_after,
             refresh_s=refresh_s,
         )

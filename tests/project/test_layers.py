@@ -34,6 +34,7 @@ ROOMS = {
     "web": "channels errors polling prometheus",
     "simulator": "",
     "surplus": "config errors transport",
+    "control": "channels surplus",
     "service": (
         "channels charger config durable errors http_server influx logs polling prometheus surplus"
         " web"
@@ -82,6 +83,7 @@ PURE = {
 
 PURE_MODULES = {
     "channels",
+    "control.charger_view",
     *(
         f"surplus.{name}"
         for name in (

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from clocks import Clock
 from fake_influx import Fakes, Reply
+from servers import PATIENCE_SECONDS
 
 from goe_exporter.errors import ConfigError
 from goe_exporter.simulator import Battery, Charger, House, MeterBox, Simulator
 from goe_exporter.surplus.config import SurplusConfig
-from goe_exporter.surplus.follow import Number
-from goe_exporter.surplus.meters import Meters, sample
+from goe_exporter.surplus.meters import open_sources, sample
 from goe_exporter.surplus.situation import Sample
-from goe_exporter.surplus.source import Reading, SourceError
+from goe_exporter.surplus.source import Reading, Source, SourceError
 
 NOON = 12 * 3600
 
@@ -33,9 +33,14 @@ def meter() -> Iterator[MeterBox]:
         yield endpoint
 
 
-def control(grid: dict[str, Any], battery: dict[str, Any] | None = None) -> Meters:
+def opened(grid: dict[str, Any], battery: dict[str, Any] | None = None) -> dict[str, Source]:
     section = {"mode": "control", "charger": "garage", "max_current": "16A", "phases": "auto"}
-    return Meters(SurplusConfig.model_validate({**section, "grid": grid, "battery": battery}))
+    return open_sources(SurplusConfig.model_validate({**section, "grid": grid, "battery": battery}))
+
+
+def read(sources: dict[str, Source]) -> Sample:
+    until = time.monotonic() + PATIENCE_SECONDS
+    return sample({name: each.read(until) for name, each in sources.items()})
 
 
 @pytest.mark.parametrize(
@@ -56,7 +61,7 @@ def test_devices(meter: MeterBox, target: str, path: str, time_path: str | None)
     """Every simulated device has the power of the meter, and its time if it has one."""
     grid = {"json": f"http://{meter.address}{target}", "path": path}
     before = time.monotonic()
-    found = control(grid | ({"time_path": time_path} if time_path else {})).sample()
+    found = read(opened(grid | ({"time_path": time_path} if time_path else {})))
     shown = meter.house.meter.shown
     assert shown is not None
     assert found.grid_w == pytest.approx(shown.grid_w, abs=0.1)
@@ -67,7 +72,7 @@ def test_devices(meter: MeterBox, target: str, path: str, time_path: str | None)
 def test_prometheus_with_a_battery(meter: MeterBox) -> None:
     """The sample has both powers, and is as old as the older one."""
     url = f"http://{meter.address}"
-    meters = control(
+    sources = opened(
         {"prometheus": url, "query": "house_grid_power_watts", "positive": "export"},
         {
             "prometheus": url,
@@ -76,7 +81,7 @@ def test_prometheus_with_a_battery(meter: MeterBox) -> None:
             "positive": "charge",
         },
     )
-    found = meters.sample()
+    found = read(sources)
     shown = meter.house.meter.shown
     assert shown is not None
     age_s = meter.house.time_s - shown.time_s
@@ -98,7 +103,7 @@ def test_dead_meter(meter: MeterBox, source: dict[str, str], reason: str) -> Non
     meter.house.meter.fault = "dead"
     url = f"http://{meter.address}"
     with pytest.raises(SourceError) as failed:
-        control({key: value.replace("URL", url) for key, value in source.items()}).sample()
+        read(opened({key: value.replace("URL", url) for key, value in source.items()}))
     assert failed.value.reason == reason
 
 
@@ -107,7 +112,7 @@ def test_battery_fails(meter: MeterBox) -> None:
     url = f"http://{meter.address}"
     grid = {"prometheus": url, "query": "house_grid_power_watts"}
     with pytest.raises(SourceError, match=r"^battery: the query found nothing"):
-        control(grid, {"prometheus": url, "query": "nothing"}).sample()
+        read(opened(grid, {"prometheus": url, "query": "nothing"}))
 
 
 def test_follow(fakes: Fakes) -> None:
@@ -116,8 +121,10 @@ def test_follow(fakes: Fakes) -> None:
     server = fakes(lambda _request: Reply(200, f'{{"amps":7.5,"at":"{now}"}}'.encode()))
     available = {"json": f"{server.url}/", "path": "amps", "time_path": "at", "unit": "A"}
     section = {"mode": "follow", "charger": "garage", "max_current": "16A", "available": available}
-    found = Meters(SurplusConfig.model_validate(section)).number()
-    assert found == Number(7.5, pytest.approx(time.monotonic(), abs=10))
+    found = open_sources(SurplusConfig.model_validate(section))["available"]
+    value, measured_at, age_known = found.read(time.monotonic() + PATIENCE_SECONDS)
+    assert (value, age_known) == (7.5, True)
+    assert measured_at == pytest.approx(time.monotonic(), abs=10)
 
 
 def test_older_of_two() -> None:
@@ -131,4 +138,4 @@ def test_secret_that_is_gone() -> None:
     """A token that cannot be read is a mistake in the configuration."""
     grid = {"json": "http://127.0.0.1/", "path": "x", "token_file": "/no/such/file"}
     with pytest.raises(ConfigError, match="cannot read the token file /no/such/file"):
-        control(grid)
+        opened(grid)

@@ -113,9 +113,7 @@ def test_every_key(tmp_path: Path) -> None:
 def test_follow(tmp_path: Path) -> None:
     """Mode `follow` needs a number and the limits of the current."""
     found = section(tmp_path, FOLLOW)
-    assert found.follow_settings("max_current", 5.0) == FollowSettings(
-        max_current_a=16, unit="A", channel="max_current", refresh_s=5.0
-    )
+    assert found.follow_settings(5.0) == FollowSettings(max_current_a=16, unit="A", refresh_s=5.0)
 
 
 @pytest.mark.parametrize(
