@@ -14,7 +14,7 @@ from goe_exporter.control.rules import ControlRule, FollowRule, Rule
 from goe_exporter.logs import logger
 from goe_exporter.service.config import RunConfig
 from goe_exporter.surplus.config import SurplusConfig
-from goe_exporter.surplus.meters import Meters
+from goe_exporter.surplus.meters import open_sources
 
 _log = logger(__name__)
 
@@ -28,7 +28,7 @@ def open_control(config: RunConfig, client: Callable[[str], Client]) -> Control:
     section = config.surplus
     assert section is not None
     charger = next(each for each in config.chargers if each.name == section.charger)
-    meters = Meters(section)
+    inputs = Inputs(open_sources(section))
     connection = charger.connection(config.environment_proxies)
     refresh_s = charger.refresh_interval or config.interval_seconds
     lease_file = LeaseFile(Path(section.state), charger.serial)
@@ -40,7 +40,7 @@ def open_control(config: RunConfig, client: Callable[[str], Client]) -> Control:
     place = Place(charger.name, charger.host, lambda: client(section.charger), connection.client)
     includes = section.grid is None or section.grid.includes_charger
     energy = Energy(includes_charger=includes)
-    return Control(place, rule, Inputs(meters.sources), lease_file, energy)
+    return Control(place, rule, inputs, lease_file, energy)
 
 
 def _rule(section: SurplusConfig, lease_file: LeaseFile, refresh_s: float) -> Rule:
@@ -52,6 +52,5 @@ def _rule(section: SurplusConfig, lease_file: LeaseFile, refresh_s: float) -> Ru
 
 def log_start(section: SurplusConfig) -> None:
     """Log what is controlled, and by which numbers."""
-    sources = {"grid": section.grid, "battery": section.battery, "available": section.available}
-    kinds = {name: each.kind for name, each in sources.items() if each is not None}
+    kinds = {name: each.kind for name, each in section.sources().items()}
     _log.info("surplus started", mode=section.mode, charger=section.charger, **kinds)

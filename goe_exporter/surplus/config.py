@@ -210,6 +210,11 @@ class SurplusConfig(Strict):
             raise ValueError(f"must not be below min_current, {low}A, but is {value}A")
         return value
 
+    def sources(self) -> dict[str, SourceConfig]:
+        """Return where numbers are read: `grid` and perhaps `battery`, or `available`."""
+        named = {"grid": self.grid, "battery": self.battery, "available": self.available}
+        return {name: each for name, each in named.items() if each is not None}
+
     def settings(self, refresh_s: float) -> Settings:
         """Return the settings of mode `control` for a charger polled at this interval (s)."""
         assert self.grid is not None

@@ -1,51 +1,29 @@
-"""The sources of a section, read together."""
+"""The sources of a section, and their readings together."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 
 from goe_exporter.surplus.config import SourceConfig, SurplusConfig
-from goe_exporter.surplus.follow import Number
-from goe_exporter.surplus.http_source import DEADLINE_SECONDS
 from goe_exporter.surplus.json_source import JsonSource
 from goe_exporter.surplus.prometheus_source import PrometheusSource
 from goe_exporter.surplus.situation import Sample
 from goe_exporter.surplus.source import Reading, Source
 
 
-class Meters:
-    """Reads what a section names; raises `ConfigError` for a secret that cannot be read."""
+def open_sources(section: SurplusConfig) -> dict[str, Source]:
+    """Return the sources by name: `grid` and perhaps `battery`, or `available`.
 
-    def __init__(self, section: SurplusConfig) -> None:
-        named = {"grid": section.grid, "battery": section.battery, "available": section.available}
-        self.sources: dict[str, Source] = {
-            name: source(name, config) for name, config in named.items() if config is not None
-        }
-
-    def sample(self) -> Sample:
-        """Return what mode `control` decides on, as of the older one of two numbers.
-
-        Takes 4 s at most. Raises `SourceError`; the last sample then only becomes older.
-        """
-        return sample(self._readings())
-
-    def number(self) -> Number:
-        """Return what mode `follow` follows; raises `SourceError`."""
-        value, measured_at, _age_known = self._readings()["available"]
-        return Number(value, measured_at)
-
-    def _readings(self) -> dict[str, Reading]:
-        until = time.monotonic() + DEADLINE_SECONDS
-        return {name: each.read(until) for name, each in self.sources.items()}
+    Raises `ConfigError` for a token or password that cannot be read.
+    """
+    return {name: _source(name, config) for name, config in section.sources().items()}
 
 
-def source(name: str, config: SourceConfig) -> Source:
-    """Return the source that a part of the section describes."""
-    return (PrometheusSource if config.kind == "prometheus" else JsonSource)(name, config)
+def sample(readings: Mapping[str, Reading]) -> Sample:
+    """Return the readings of `grid` and, if there is one, `battery` as one sample.
 
-
-def sample(readings: dict[str, Reading]) -> Sample:
-    """Return the readings of `grid` and, if there is one, `battery` as one sample."""
+    It is as old as its older part.
+    """
     grid, battery = readings["grid"], readings.get("battery")
     return Sample(
         grid.value,
@@ -53,3 +31,7 @@ def sample(readings: dict[str, Reading]) -> Sample:
         None if battery is None else battery.value,
         all(each.age_known for each in readings.values()),
     )
+
+
+def _source(name: str, config: SourceConfig) -> Source:
+    return (PrometheusSource if config.kind == "prometheus" else JsonSource)(name, config)

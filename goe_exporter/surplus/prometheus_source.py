@@ -3,6 +3,9 @@
 The time in the answer to an instant query is that of the evaluation. The value's own age is
 `time() - timestamp(SELECTOR)`, in which both times are the server's. `timestamp` of an expression
 returns the time of the evaluation, so an expression has a query for the time of its values.
+
+VictoriaMetrics evaluates queries for the present 30 s in the past, unless `nocache` is set: values
+would be old, and their ages 30 s too low. Other servers ignore this parameter.
 """
 
 from __future__ import annotations
@@ -44,7 +47,8 @@ class PrometheusSource(HttpSource):
 
     def _one(self, query: str, until: float) -> object:
         """Return the only value that an instant query returns; raises `SourceError`."""
-        answer = self._get(f"/api/v1/query?{urlencode({'query': query})}", until)
+        parameters = urlencode({"query": query, "nocache": "1"})
+        answer = self._get(f"/api/v1/query?{parameters}", until)
         if answer.status not in (200, 400, 422, 503):
             self._failed(answer.status)
         document = self._document(answer)
