@@ -1,4 +1,4 @@
-"""`goe-exporter surplus`: read the sources and the charger once, and show what would be decided."""
+"""`goe-exporter surplus`: show once what would be decided, or give the charger back."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import click
 from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.cli import options, output, surplus_report
 from goe_exporter.cli.options import option
+from goe_exporter.cli.printable import printable
 from goe_exporter.cli.read import INTERVAL_SECONDS, poll_all
 from goe_exporter.cli.surplus_report import Found
+from goe_exporter.control import release as control_release
 from goe_exporter.control.charger_view import NEEDED, NEEDED_TO_FOLLOW, missing, view
+from goe_exporter.control.lease_file import LeaseFile
 from goe_exporter.errors import GoeExporterError, UsageError
 from goe_exporter.polling.poller import Poller
 from goe_exporter.service import config
@@ -35,21 +38,29 @@ from goe_exporter.surplus.source import Reading, SourceError
 @options.config_file("Configuration file (YAML) with a surplus section.", required=True)
 @option("--once", command="surplus", is_flag=True,
         help="Read the sources and the charger once.")  # fmt: skip
+@option("--release", command="surplus", is_flag=True,
+        help="Give back what the surplus changed on the charger.")  # fmt: skip
 @option(
     "--format", "form", command="surplus", type=click.Choice(["text", "json"]), default="text",
     show_default=True, help="Output format.",
 )  # fmt: skip
-def command(config_file: str, once: bool, form: str) -> None:
-    """Read the sources of the surplus once, and show what would be decided.
+def command(config_file: str, once: bool, release: bool, form: str) -> None:
+    """Show once what the surplus would decide, or give the charger back.
 
-    Shows what each source returns, the surplus, what would be written to the charger, and what is
-    unsafe. Nothing is written to the charger.
+    With --once, shows what each source returns, the surplus, what would be written to the charger,
+    and what is unsafe. Nothing is written to the charger.
+
+    With --release, restores the current, the phase mode and the forced state that were found on the
+    charger, also a pause that a stopped exporter has left. Stop the exporter first.
     """
-    if not once:
-        raise UsageError("--once is required")
+    if once == release:
+        raise UsageError("one of --once and --release is required")
     loaded = config.load(config_file)
     if loaded.surplus is None:
         raise UsageError(f"{config_file} has no surplus section")
+    if release:
+        _release(loaded, loaded.surplus)
+        return
     found = _found(loaded, loaded.surplus)
     if form == "json":
         output.print_json(surplus_report.as_json(found))
@@ -58,6 +69,28 @@ def command(config_file: str, once: bool, form: str) -> None:
     failed = [*found.failures, *([found.name] if found.error else [])]
     if failed:
         raise GoeExporterError(f"not usable: {', '.join(failed)}")
+
+
+def _release(loaded: Config, section: SurplusConfig) -> None:
+    """Give back what is on loan, and show it."""
+    charger = next(each for each in loaded.chargers if each.name == section.charger)
+    client = charger.connection(loaded.environment_proxies).client()
+    try:
+        lease_file = LeaseFile(Path(section.state), charger.serial)
+    except UsageError as error:
+        raise UsageError(f"{error}; stop the exporter first if it runs") from error
+    name, given = printable(charger.name), 0
+    try:
+        for written in control_release.release(client, lease_file):
+            value = written.write.describe(written.write.value)
+            click.echo(f"{name}: {written.write.channel.option} is now {value}")
+            given += 1
+    except OSError as error:
+        raise GoeExporterError(f"cannot save the state: {error.strerror}") from error
+    finally:
+        lease_file.close()
+    if not given:
+        click.echo(f"{name}: the surplus has changed nothing that is left to give back")
 
 
 def _found(loaded: Config, section: SurplusConfig) -> Found:

@@ -41,8 +41,10 @@ class Rule(Protocol):
     needed: tuple[str, ...]
     refresh_s: float
     lease: Lease
-    expected: Baseline | None
-    """The settings that the charger should show."""
+
+    @property
+    def expected(self) -> Baseline | None:
+        """The settings that the charger should show."""
 
     def reads(self, view: View | None) -> bool:
         """Return whether the sources are needed now."""
@@ -54,7 +56,8 @@ class Rule(Protocol):
 class ControlRule:
     """Mode `control`."""
 
-    mode, needed = "control", NEEDED
+    mode = "control"
+    needed: tuple[str, ...] = NEEDED
 
     def __init__(self, settings: Settings, lease: Lease) -> None:
         """Begin where the lease ended."""
@@ -94,7 +97,8 @@ class FollowRule:
     It borrows the current only. What was found is given back; a person's current is left.
     """
 
-    mode, needed = "follow", NEEDED_TO_FOLLOW
+    mode = "follow"
+    needed: tuple[str, ...] = NEEDED_TO_FOLLOW
 
     def __init__(self, settings: FollowSettings, lease: Lease) -> None:
         """Begin with what an earlier process has found."""

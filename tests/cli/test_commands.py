@@ -104,6 +104,7 @@ VARIABLES = {
     "surplus": {
         "--config.file": "CONFIG_FILE",
         "--once": "SURPLUS_ONCE",
+        "--release": "SURPLUS_RELEASE",
         "--format": "SURPLUS_FORMAT",
     },
 }

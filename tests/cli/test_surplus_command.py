@@ -284,7 +284,10 @@ def test_json_of_a_failure(home: Home, goe: Goe) -> None:
 def test_wrong_usage(home: Home, goe: Goe) -> None:
     """The command needs --once and a section."""
     outcome = goe("surplus", "--config.file", home.write("phases: auto"))
-    assert (outcome.status, outcome.err) == (2, "goe-exporter: --once is required\n")
+    assert (outcome.status, outcome.err) == (
+        2,
+        "goe-exporter: one of --once and --release is required\n",
+    )
     Path(home.config).write_text("chargers: []\n")
     outcome = goe("surplus", "--config.file", home.config, "--once")
     assert outcome.status == 2
