@@ -24,14 +24,20 @@ _log = logger(__name__)
 class Inputs:
     """The sources of a charger's surplus: `grid` and perhaps `battery`, or `available`.
 
-    A failed read keeps the last sample, whose age then grows.
+    A failed read keeps the last sample, whose age then grows. `in_amperes` is whether the followed
+    number is a current.
     """
 
     def __init__(
-        self, sources: Mapping[str, Source], clock: Callable[[], float] = time.monotonic
+        self,
+        sources: Mapping[str, Source],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        in_amperes: bool = False,
     ) -> None:
         self._sources = dict(sources)
         self._clock = clock
+        self._in_amperes = in_amperes
         self._sample: Sample | Number | None = None
         self._readings: dict[str, Reading] = {}
         self._vitals = {name: SourceVitals(name) for name in sources}
@@ -71,7 +77,8 @@ class Inputs:
             reading = readings.get(name)
             if reading is not None:
                 age_s = max(0.0, now - reading.measured_at)
-                vitals = replace(vitals, power_w=reading.value, age_s=age_s)  # noqa: PLW2901
+                power_w = None if self._in_amperes else reading.value
+                vitals = replace(vitals, power_w=power_w, age_s=age_s)  # noqa: PLW2901
             found.append(vitals)
         return tuple(found)
 

@@ -17,8 +17,8 @@ class SourceVitals:
     """A source since the start.
 
     `up` is whether the last read gave a number, None before the first. `power_w` (W) is that
-    number, `age_s` its age (s); both are None without one. `failures` counts failed reads by
-    reason.
+    number unless it is a current, `age_s` its age (s); both are None without one. `failures` counts
+    failed reads by reason.
     """
 
     name: str

@@ -67,7 +67,12 @@ def polling(
         full_name = f"goe_exporter_poll_{name}_seconds"
         yield histogram(full_name, help_text, times.buckets(), times.sum)
     errors = scheduler.internal_errors + (surplus().internal_errors if surplus is not None else 0)
-    yield family("counter", "goe_exporter_defects", "Polls aborted by an internal error.", errors)
+    yield family(
+        "counter",
+        "goe_exporter_defects",
+        "Polls and control loops aborted by an internal error.",
+        errors,
+    )
 
 
 def configuration(reload: Reload) -> Iterator[Family]:

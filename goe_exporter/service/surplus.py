@@ -28,7 +28,8 @@ def open_control(config: RunConfig, client: Callable[[str], Client]) -> Control:
     section = config.surplus
     assert section is not None
     charger = next(each for each in config.chargers if each.name == section.charger)
-    inputs = Inputs(open_sources(section))
+    in_amperes = section.available is not None and section.available.unit == "A"
+    inputs = Inputs(open_sources(section), in_amperes=in_amperes)
     connection = charger.connection(config.environment_proxies)
     refresh_s = charger.refresh_interval or config.interval_seconds
     lease_file = LeaseFile(Path(section.state), charger.serial)

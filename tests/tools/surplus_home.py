@@ -14,7 +14,7 @@ from goe_exporter.control.rules import ControlRule
 from goe_exporter.polling.poller import Poller
 from goe_exporter.simulator import Battery, Box, Charger, House, MeterBox, Simulator
 from goe_exporter.surplus.config import GridConfig
-from goe_exporter.surplus.meters import source
+from goe_exporter.surplus.prometheus_source import PrometheusSource
 from goe_exporter.surplus.settings import Settings
 from goe_exporter.surplus.source import Reading, Source
 
@@ -62,7 +62,7 @@ class Home:
         self.lease_file = LeaseFile(state, SERIAL, clock, clock.wall)
         self.rule = ControlRule(self.settings, self.lease_file.load())
         query = "house_grid_power_watts"
-        grid = source("grid", GridConfig(prometheus=f"http://{meter}", query=query))
+        grid = PrometheusSource("grid", GridConfig(prometheus=f"http://{meter}", query=query))
         self.inputs = Inputs({"grid": ClockedSource(grid, clock)}, clock)
         place = Place("garage", host, lambda: self.client, lambda: Client(host, serial=SERIAL))
         self.control = Control(place, self.rule, self.inputs, self.lease_file, Energy(), clock)
