@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from speaker import Speak, Speaker
 
 from goe_exporter.surplus.config import BatteryConfig, GridConfig, SourceConfig
-from goe_exporter.surplus.json_source import JsonSource
+from goe_exporter.surplus.http_source import number
+from goe_exporter.surplus.json_source import JsonSource, found, unix_time
 from goe_exporter.surplus.source import Reading, SourceError
 
 SHELLY_GEN1 = """{"wifi_sta":{"connected":true,"ssid":"home","ip":"192.168.1.50","rssi":-62},
@@ -242,3 +247,19 @@ def test_slow_device(speak: Speak) -> None:
     with pytest.raises(SourceError) as failed:
         source(speaker, "w").read(0.0)
     assert failed.value.reason == "timeout"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner),
+)
+
+
+@given(JSON, st.sampled_from(["a", "a.b", "a[0]", "[1].b", "b[0][1].a"]))
+def test_any_document(document: object, path: str) -> None:
+    """Whatever is at a path is a finite number, a time, or an error."""
+    with contextlib.suppress(SourceError):
+        value = found(document, path)
+        for read in (number, unix_time):
+            with contextlib.suppress(SourceError):
+                assert math.isfinite(read(value))

@@ -60,6 +60,14 @@ def test_plain_selector(fakes: Fakes) -> None:
     assert list(age.query) == list(value.query) == ["query"]
 
 
+def test_url_with_a_path(fakes: Fakes) -> None:
+    """Prometheus, or a server with its API, may be below a path."""
+    server = fakes(lambda _request: vector("1"))
+    config = GridConfig(prometheus=f"{server.url}/select/0/prometheus/", query="meter_power_watts")
+    assert PrometheusSource("grid", config).read(UNTIL).value == 1
+    assert {each.path for each in server.received} == {"/select/0/prometheus/api/v1/query"}
+
+
 def test_expression_with_time(fakes: Fakes) -> None:
     """The time of an expression is what `time_query` returns."""
     server = fakes(
