@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.cli.printable import printable
+from goe_exporter.control.preconditions import unsuitable
 from goe_exporter.surplus.config import SurplusConfig
 from goe_exporter.surplus.settings import MAX_OPERATIONS
 from goe_exporter.surplus.situation import CHARGING, FORCE, IDLE, Decision, View, Write
@@ -16,9 +17,6 @@ from goe_exporter.surplus.source import Reading, SourceError
 COLUMNS = 80
 LABEL = 11
 """Width of the first column."""
-
-SCHEDULED = {"scheduler", "fallback_goe_scheduler"}
-"""Charging reasons that are those of the charger's own schedule."""
 
 WAITING = {
     "": "until the surplus has been enough for {seconds:.0f} s",
@@ -121,24 +119,7 @@ def notes(found: Found) -> Iterator[str]:
     if found.lease_error:
         yield f"The state of a running exporter was not read ({found.lease_error})."
     if found.snapshot is not None:
-        yield from _preconditions(found.snapshot, found.name)
-
-
-def _preconditions(snapshot: Snapshot, name: str) -> Iterator[str]:
-    """Yield the settings with which the charger decides itself."""
-    values = {each.channel.name: each.value for each in snapshot.readings}
-    logic, access = values.get("logic_mode", "default"), values.get("access", "open")
-    if logic != "default":
-        yield f"logic-mode is {logic}; set it to default in the app."
-    if values.get("pv_surplus_enabled") is True:
-        yield "pv-surplus-enabled is on; switch it off in the app, or the charger decides too."
-    if values.get("charging_reason") in SCHEDULED or access == "scheduler":
-        yield "The charger's scheduler is on; switch it off in the app."
-    elif access != "open":
-        yield (
-            f"access is {access}: after a pause, the charger may wait for a card."
-            f" goe-exporter set {printable(name)} access open"
-        )
+        yield from unsuitable(found.snapshot, printable(found.name))
 
 
 def _row(label: str, content: str) -> str:

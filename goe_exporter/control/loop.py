@@ -22,6 +22,7 @@ from goe_exporter.control.energy import Energy
 from goe_exporter.control.inputs import Inputs
 from goe_exporter.control.lease_file import LeaseFile
 from goe_exporter.control.log_lines import Step, lines, written
+from goe_exporter.control.preconditions import unsuitable
 from goe_exporter.control.rules import NOTHING, Rule
 from goe_exporter.control.vitals import SurplusVitals
 from goe_exporter.errors import GoeExporterError
@@ -84,6 +85,7 @@ class Control:
         self._stopping = False
         self._in_step_since: float | None = None
         self._ended = False
+        self._checked = rule.mode != "control"
         self._failing = Incident(
             _log, "surplus write failed", "surplus writes again", charger=place.charger
         )
@@ -183,6 +185,12 @@ class Control:
             self._lacking.begins(",".join(lacking), error="the charger does not report them")
             return None
         self._lacking.ends()
+        if not self._checked and any(
+            each.channel.name == "pv_surplus_enabled" for each in snapshot.readings
+        ):
+            self._checked = True  # a slow row, which the first poll may lack
+            for text in unsuitable(snapshot, self._place.charger):
+                _log.warning("charger is not prepared", charger=self._place.charger, hint=text)
         return view(snapshot)
 
     def _save(self) -> bool:

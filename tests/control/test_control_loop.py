@@ -307,6 +307,18 @@ def test_a_charger_without_api_v2(noon: Street, tmp_path: Path) -> None:
     assert not noon.charger.writes
 
 
+def test_a_charger_that_is_not_prepared(noon: Street, tmp_path: Path) -> None:
+    """A setting with which the charger decides itself is logged once."""
+    noon.write("fup", True)
+    home = noon.home(tmp_path / "state")
+    with recorded() as kept:
+        home.run(120)
+    hints = [line for line in events(kept) if line["event"] == "charger is not prepared"]
+    assert [line["hint"] for line in hints] == [
+        "pv-surplus-enabled is on; switch it off in the app, or the charger decides too."
+    ]
+
+
 def test_stalled(noon: Street, tmp_path: Path) -> None:
     """A step that lasts for more than a minute is a stalled component."""
     home = noon.home(tmp_path / "state")

@@ -83,7 +83,10 @@ PURE = {
 
 PURE_MODULES = {
     "channels",
-    *(f"control.{name}" for name in ("charger_view", "energy", "log_lines", "rules", "vitals")),
+    *(
+        f"control.{name}"
+        for name in (*("charger_view", "energy", "log_lines", "preconditions", "rules", "vitals"),)
+    ),
     *(
         f"surplus.{name}"
         for name in (
