@@ -56,7 +56,8 @@ class Inputs:
             except SourceError as error:
                 self._failed(name, error)
             else:
-                self._vitals[name] = replace(self._vitals[name], up=True)
+                if not self._vitals[name].up:
+                    self._vitals[name] = replace(self._vitals[name], up=True)
                 self._outages[name].ends()
         failed = len(self._readings) < len(self._sources)
         if not failed:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from goe_exporter.surplus.lease import Baseline
 from goe_exporter.surplus.situation import (
-    AUTO,
     CURRENT,
     FORCE,
     NEUTRAL,
@@ -18,6 +17,7 @@ from goe_exporter.surplus.situation import (
     Write,
 )
 from goe_exporter.surplus.wear import Wear
+from goe_exporter.surplus.writes import shown
 
 OPTIONS = {CURRENT: "max-current", PHASES: "phases", FORCE: "force-state"}
 """The names of the channels on the command line."""
@@ -133,21 +133,13 @@ def _handed_over(after: Step) -> Line:
     if after.expected is not None:
         values["from"] = shown(after.expected, channel)
     if after.view is not None:
-        found = Baseline(after.view.amps, after.view.mode, after.view.force)
-        values["to"] = shown(found, channel)
+        values["to"] = shown(after.view, channel)
     if decision.writes:
         values["given_back"] = " ".join(map(written, decision.writes))
     forced = channel == FORCE and values.get("to") != NEUTRAL
     until = " or force-state is neutral" if forced else ""
     event = f"somebody changed the charger; the surplus steps back until the car leaves{until}"
     return Line("info", event, values)
-
-
-def shown(settings: Baseline, channel: str) -> object:
-    """Return what settings hold for a channel, as a user would write it."""
-    if channel == PHASES:
-        return "auto" if settings.mode == AUTO else settings.mode
-    return settings.force if channel == FORCE else settings.amps
 
 
 def written(write: Write) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from goe_exporter.control.charger_view import NEEDED, NEEDED_TO_FOLLOW
@@ -72,7 +71,7 @@ class ControlRule:
 
     @lease.setter
     def lease(self, lease: Lease) -> None:
-        self._memory = replace(self._memory, lease=lease)
+        self._memory = self._memory._replace(lease=lease)
 
     @property
     def expected(self) -> Baseline | None:
@@ -121,10 +120,16 @@ class FollowRule:
         return decision
 
     def _borrow(self, view: View, decision: Decision) -> None:
-        found = Baseline(view.amps, view.mode, view.force)
-        if decision.state == "handed_over":
-            self.lease = Lease()
-        elif decision.writes and CURRENT not in self.lease.owned:
-            self.lease = Lease(found, frozenset((CURRENT,)))
+        found, owned = Baseline(view.amps, view.mode, view.force), self.lease.owned
+        # Without a car, nothing is written; another current than the last one is a person's.
+        before = None if self.expected is None else self.expected.amps
+        changed = decision.state == "no_car" and before not in (None, view.amps)
+        if decision.state == "handed_over" or changed:
+            self.lease = self.lease._replace(owned=owned - {CURRENT})
+        elif decision.writes and CURRENT not in owned:
+            self.lease = self.lease._replace(baseline=found, owned=owned | {CURRENT})
         written = self._memory.written
-        self.expected = found if written is None else replace(found, amps=written)
+        if written is not None:
+            self.expected = found._replace(amps=written)
+        elif self.expected is None or changed:
+            self.expected = found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from goe_exporter.surplus.settings import HIGHEST_A, LOWEST_A
 from goe_exporter.surplus.situation import (
@@ -26,8 +26,7 @@ MODES = (AUTO, SINGLE, THREE)
 CHANNELS = (CURRENT, FORCE, PHASES)
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
+class Baseline(NamedTuple):
     """The settings as a person left them: current (A), phase mode, forced state."""
 
     amps: int
@@ -35,8 +34,7 @@ class Baseline:
     force: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """The charger's settings on loan.
 
     `baseline` is what was found, None before the first poll. `owned` are the channels that were
@@ -46,7 +44,7 @@ class Lease:
 
     baseline: Baseline | None = None
     owned: frozenset[str] = frozenset()
-    wear: Wear = field(default_factory=Wear)
+    wear: Wear = Wear()
     plugged_at: float | None = None
     proven: bool = False
 
@@ -79,7 +77,7 @@ class Lease:
             wear = wear.switched(now, closed=True)
         if FORCE in given:
             wear = wear.started(now)
-        return replace(self, owned=self.owned - given, wear=wear)
+        return self._replace(owned=self.owned - given, wear=wear)
 
     def saved(self, now: float, wall: float) -> dict[str, object]:
         """Return the lease as JSON; `wall` is the Unix time at `now`."""

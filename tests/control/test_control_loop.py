@@ -140,6 +140,18 @@ def test_a_person_while_paused(
     assert settings_of(evening.charger) == expected
 
 
+def test_stop_during_a_hand_over(noon: Street, tmp_path: Path) -> None:
+    """What a person has changed is not given back, even if the exporter stops at once."""
+    home = charging(noon, tmp_path)
+    noon.write("amp", 12 if noon.charger.amp != 12 else 13)
+    home.run(60, until="handed_over")
+    home.control.stop(noon.clock.now + 3)
+    noon.clock.now += 2
+    noon.box.catch_up()
+    assert noon.charger.amp in (12, 13)
+    assert noon.charger.phase_mode == 0
+
+
 def test_control_begins_again_with_the_next_car(noon: Street, tmp_path: Path) -> None:
     """A hand-over ends when the car leaves; then the charger is prepared for the next one."""
     home = charging(noon, tmp_path)
