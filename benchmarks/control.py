@@ -30,6 +30,13 @@ from goe_exporter.surplus.source import Reading, Source
 POLLS = 2
 
 
+class Silent(Client):
+    """A client that sends nothing: writes are requests, which are rare and counted elsewhere."""
+
+    def write(self, *_write: object, **_options: object) -> None:
+        """Do nothing."""
+
+
 class Timed:
     """A source whose values are as old as a poll of `poll`; without an inner one it costs nothing.
 
@@ -94,7 +101,7 @@ def _controlled(poll: Steady, source: Source, folder: Path) -> Callable[[], None
 
     lease_file = LeaseFile(folder, "000000", clock)
     rule = ControlRule(Settings(16, None), lease_file.load())
-    client = Client(poll.poller.host)
+    client = Silent(poll.poller.host)
     place = Place("one", poll.poller.host, lambda: client, lambda: client)
     control = Control(place, rule, Inputs({"grid": source}), lease_file, Energy(), clock)
     polls = _polls(poll)
