@@ -11,6 +11,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
+from itertools import compress
+from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 from goe_exporter.channels.decode import MAX_UPTIME_MS, Decoded, decode
@@ -35,6 +37,7 @@ STALE_INTERVALS = 3
 FAILURES_BEFORE_BACK_OFF = 3
 MAX_BACK_OFF_SECONDS = 60.0
 
+_CHANNEL = itemgetter(0)
 
 Keys = tuple[str, ...]
 
@@ -100,6 +103,7 @@ class Poller:
         self._channels = channels
         self._live = tuple(channel for channel in channels if not channel.slow)
         self._live_keys = keys_of(self._live)
+        self._texts = frozenset(channel for channel in channels if channel.kind is Kind.TEXT)
         self._slow = SlowRows(tuple(channel for channel in channels if channel.slow))
         self._meters = Meters(channels)
         self._boot_time: float | None = None
@@ -198,12 +202,16 @@ class Poller:
         if snapshot is not None:
             age = self._clock() - snapshot.taken
             delay, api = snapshot.age_seconds, snapshot.api
+            if self._is_stale(age):
+                snapshot = None
         interval = self.interval_seconds
-        if age is None or age > max(STALE_INTERVALS * interval, self._deadline_seconds + interval):
-            snapshot = None
         return ChargerView(
             self.name, self.host, stats, snapshot, age, interval, self.labels, delay, identity, api
         )
+
+    def _is_stale(self, age: float) -> bool:
+        interval = self.interval_seconds
+        return age > max(STALE_INTERVALS * interval, self._deadline_seconds + interval)
 
     def last_poll(self) -> Poll:
         """Return the result of the last poll."""
@@ -216,7 +224,8 @@ class Poller:
     def _succeeded(self, answer: Answer, slow_keys: tuple[str, ...], started: float) -> None:
         now = self._clock()
         device = self._device_of(answer)
-        if self.view().snapshot is None or device != self._device:
+        before, earlier, _identity = self._state
+        if device != self._device or earlier is None or self._is_stale(now - earlier.taken):
             self._slow.forget()
             self._meters.forget()
         self._device = device
@@ -226,15 +235,11 @@ class Poller:
         self._note_boot_time(answer.status, measured)
         readings, failed = self._decode(answer, slow_keys, now)
         snapshot = Snapshot(self.name, answer.api, measured, now, readings, answer.age_seconds)
-        before = self._state.stats
         failures = before.decode_failures
-        stats = replace(
-            before,
+        stats = PollStats(
             up=True,
-            reason="",
-            message="",
             polls=before.polls + 1,
-            failures_in_row=0,
+            failures=before.failures,
             decode_failures=Counter(failures) + Counter(failed) if failed else failures,
             last_success=received,
             last_duration=now - started,
@@ -274,8 +279,8 @@ class Poller:
 
         Those that an answer of the same device lacks, such as slow rows, are the earlier ones.
         """
-        text, earlier = Kind.TEXT, self._state.identity
-        texts = tuple([each for each in readings if each.channel.kind is text])
+        earlier = self._state.identity
+        texts = tuple(compress(readings, map(self._texts.__contains__, map(_CHANNEL, readings))))
         if texts == earlier:
             return earlier
         if _serial(texts) not in ("", _serial(earlier)):

@@ -76,7 +76,7 @@ reach the network are listed. Any room except `channels` may import the others."
 
 PURE = {
     *("__future__", "collections", "dataclasses", "datetime", "difflib", "enum", "functools"),
-    *("itertools", "math", "re", "typing"),
+    *("itertools", "math", "operator", "re", "typing"),
 }
 """What pure modules may import of the standard library: nothing that reads, writes, waits or logs.
 """
