@@ -213,6 +213,5 @@ def test_follow_with_api_v1(launch: Launch, tmp_path: Path) -> None:
         wait_for(lambda: garage.charger.amx > 0, "a temporary current")
         assert set(garage.charger.writes) == {"amx"}
         _took, err = ended(exporter.command)
-        wait_for(lambda: garage.settings == (16, 0, 0), "the end of the last write")
-        assert garage.charger.amx == 16
+        wait_for(lambda: bool(garage.settings) and garage.charger.amx == 16, "the last write")
         assert 'given_back="max-current=16"' in err
