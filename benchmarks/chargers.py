@@ -56,15 +56,15 @@ class Steady:
     """
 
     def __init__(self, host: str) -> None:
-        self._now = 0.0
+        self.now = 0.0
         self._loop = Loop()
-        self.poller = Poller("one", host, Client(host), clock=lambda: self._now)
+        self.poller = Poller("one", host, Client(host), clock=lambda: self.now)
         while not self.poller.complete:
             self()
 
     def __call__(self) -> None:
         """Poll once, in a loop as in operation."""
-        self._now += self.poller.interval_seconds
+        self.now += self.poller.interval_seconds
         ended: list[object] = []
         exchange = self.poller.exchange(self.poller.steps())
         self._loop.run(exchange, lambda *result: ended.append(result))
@@ -73,7 +73,7 @@ class Steady:
 
     def wait(self) -> None:
         """Poll once, in this thread as `read` does."""
-        self._now += self.poller.interval_seconds
+        self.now += self.poller.interval_seconds
         self.poller.poll()
 
 

@@ -106,17 +106,18 @@ class Client:
         self._max_age_seconds = MAX_AGE_SECONDS
         return self._status_and_release(keys)
 
-    def write(self, api: int, key: str, value: object) -> None:
+    def write(self, api: int, key: str, value: object, *, serial_checked: bool = False) -> None:
         """Write `value` to `key`, both in v2's terms, through `api`.
 
-        With a `serial`, the serial number is read immediately before. Raises `RefusedError` with
+        With a `serial`, the serial number is read immediately before, unless the caller has just
+        checked it: `serial_checked`. Raises `RefusedError` with
         the charger's message, or `ChargerError`. v1 refuses a write by leaving the value unchanged,
         which only a read-back shows.
         """
         for target in write_targets(api, key, value):
             with self._lock, self._transport.one_address():
                 try:
-                    if self.serial:
+                    if self.serial and not serial_checked:
                         self._until = time.monotonic() + self.deadline_seconds
                         answered(self._request(api, self._with_identity(("typ",))), sent)
                     status, answer, text = self._get_any(target)

@@ -28,6 +28,7 @@ COMMANDS = {
     "set": "Set a channel of a charger, and wait until the charger reports the value.",
     "simulate": "Run a simulated charger, to test any client.",
     "spool": "Inspect and deliver the points that wait on disk for InfluxDB.",
+    "surplus": "Show once what the surplus would decide, or give the charger back.",
 }
 """Each command's module in this package, and the first line of its help."""
 

@@ -42,7 +42,7 @@ def command(
     chargers = chosen(hosts, config_file, api, token_file)
     pollers = [_poller(each) for each in chargers]
     with ThreadPoolExecutor(min(len(pollers), MAX_THREADS)) as threads:
-        failures = list(threads.map(_poll_all, pollers))
+        failures = list(threads.map(poll_all, pollers))
     failed = [(poller, error) for poller, error in zip(pollers, failures, strict=True) if error]
     if len(pollers) == 1 and failures[0]:
         raise failures[0]
@@ -59,7 +59,7 @@ def _poller(charger: Chosen) -> Poller:
     return poller
 
 
-def _poll_all(poller: Poller) -> ChargerError | None:
+def poll_all(poller: Poller) -> ChargerError | None:
     """Poll until the slow channels are complete too, if they can be read in a few polls.
 
     Return the error of a failed poll.

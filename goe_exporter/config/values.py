@@ -39,6 +39,9 @@ _HOST = re.compile(
 _URL = re.compile(
     rf"https?://(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]+)){_PORT}(?:/[^\s?#@]*)?"
 )
+_REQUEST = re.compile(
+    rf"https?://(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]+)){_PORT}(?:/[!-~]*)?"
+)
 _PATH = re.compile(r"(?:/[\w~-][\w.~-]*)+", re.ASCII)
 _LISTEN = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]*)):(?P<port>[0-9]{1,5})")
 _ANCESTOR = re.compile(
@@ -102,6 +105,14 @@ def url(text: object) -> str:
         "must be a URL such as http://HOST:PORT or https://HOST",
         "user and password have their own keys",
     ).rstrip("/")
+
+
+def request_url(text: object) -> str:
+    """Return the URL of a GET request, with a query if need be; user and password are rejected."""
+    rule = "must be a URL such as http://HOST/PATH"
+    if isinstance(text, str) and ("@" in text or "#" in text):
+        raise ValueError(f"{rule}, without @ and #; user and password have their own keys")
+    return _checked(_REQUEST, text, rule, "user and password have their own keys")
 
 
 def path(text: object) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
 from collections.abc import Callable, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from goe_exporter.config import values
+from goe_exporter.config.certificates import check_certificates
 from goe_exporter.config.quoting import one_line, shown
 from goe_exporter.config.strict_yaml import Strict, checks_files, usable
 from goe_exporter.config.values import read_token
@@ -29,15 +29,6 @@ def _tag_name(text: object) -> str:
     if not isinstance(text, str) or not text or text in ("charger", "serial") or text[0] == "_":
         raise ValueError(f"must be a tag name other than charger, serial and _*, not {shown(text)}")
     return text
-
-
-def _check_certificates(name: str) -> None:
-    try:
-        values.check_regular(name)
-        ssl.create_default_context(cafile=name)
-    except OSError as error:
-        reason = "it holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ConfigError(f"cannot use {one_line(name)}: {reason}") from error
 
 
 def _influx_variables(environment: Mapping[str, str]) -> dict[str, object]:
@@ -105,7 +96,7 @@ class InfluxSettings(Strict):
     batch: int = Field(default=5000, ge=1, le=5000)
     timeout: Annotated[float, BeforeValidator(values.timeout_seconds)] = 10.0
     verify_tls: bool = True
-    ca_file: Annotated[str | None, usable(_check_certificates)] = None
+    ca_file: Annotated[str | None, usable(check_certificates)] = None
     tags: dict[Annotated[str, BeforeValidator(_tag_name)], str] = Field(default_factory=dict)
 
     @model_validator(mode="before")

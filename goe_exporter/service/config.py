@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 from pydantic import BeforeValidator, Field
 
 from goe_exporter.charger.settings import CardNames, ChargerConfig
-from goe_exporter.config import strict_yaml, yaml_file
+from goe_exporter.config import mistakes, strict_yaml, yaml_file
 from goe_exporter.config.mistakes import Mistake
 from goe_exporter.config.quoting import shown
 from goe_exporter.config.strict_yaml import Strict
@@ -20,6 +20,13 @@ from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.service import charger_files
 from goe_exporter.service.charger_files import Row
 from goe_exporter.service.sharding import Shard
+from goe_exporter.surplus.config import SurplusConfig
+
+MAX_REFRESH_S = 10.0
+"""Maximum refresh interval of a charger that uses the surplus."""
+
+MAX_NAMES = 10
+"""Number of chargers that an error names."""
 
 
 class Config(Strict):
@@ -36,12 +43,14 @@ class Config(Strict):
     charger_files: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
     cards: CardNames = Field(default_factory=dict)
     influxdb: InfluxSettings | None = None
+    surplus: SurplusConfig | None = None
 
 
 class RunConfig(NamedTuple):
     """What the service runs: the configuration file and the command line combined.
 
     `chargers` are those of this process, `configured` counts those of all processes of a `shard`.
+    `surplus` is None unless its charger is one of them.
     """
 
     chargers: tuple[ChargerConfig, ...]
@@ -52,6 +61,7 @@ class RunConfig(NamedTuple):
     charger_files: Sequence[str] = ()
     shard: Shard | None = None
     configured: int = 0
+    surplus: SurplusConfig | None = None
 
     @property
     def extent(self) -> str:
@@ -72,7 +82,8 @@ class ConfigFile:
         """Load all files; raises `ConfigError` with the file, the place and the rule."""
         # Taken before the files are read: what changes meanwhile is a change.
         self._fingerprint = charger_files.fingerprint(self._patterns)
-        config = parse(*yaml_file.read(self._path))
+        document = yaml_file.read(self._path)
+        config = parse(*document)
         patterns = charger_files.beside(self._path, config.charger_files)
         if patterns != self._patterns:
             self._patterns, self._fingerprint = patterns, charger_files.fingerprint(patterns)
@@ -82,7 +93,10 @@ class ConfigFile:
         ]
         charger_files.check_names(rows)
         chargers = tuple(row.charger for row in rows)
-        return config.model_copy(update={"chargers": chargers, "charger_files": patterns})
+        config = config.model_copy(update={"chargers": chargers, "charger_files": patterns})
+        if lines := mistakes.listed(*document, surplus_mistakes(config)):
+            raise ConfigError(*lines)
+        return config
 
     def has_changed(self) -> bool:
         """Return whether the charger files differ from those that `load`, failed or not, found."""
@@ -109,6 +123,28 @@ def check_names(chargers: tuple[ChargerConfig, ...], source: str) -> None:
         if charger.name in seen:
             raise ConfigError(f"{source}: duplicate charger name {charger.name!r}")
         seen.add(charger.name)
+
+
+def surplus_mistakes(config: Config) -> Iterator[Mistake]:
+    """Yield why the charger of the section `surplus` cannot be controlled."""
+    if config.surplus is None:
+        return
+    name = config.surplus.charger
+    charger = next((each for each in config.chargers if each.name == name), None)
+    names = ", ".join(shown(each.name) for each in config.chargers[:MAX_NAMES])
+    rule = ""
+    if charger is None:
+        rule = f"must be the name of a charger ({names or 'there is none'})"
+    elif charger.token_file is not None:
+        rule = "must be a charger in the local network; the cloud is too slow"
+    elif not charger.serial:
+        rule = "must be a charger with its serial in the configuration"
+    elif config.surplus.mode == "control" and charger.api == "1":
+        rule = "must be a charger with API v2; mode: follow supports API v1"
+    elif (charger.refresh_interval or config.refresh_interval) > MAX_REFRESH_S:
+        rule = f"must be a charger with a refresh_interval of {MAX_REFRESH_S:.0f}s or less"
+    if rule:
+        yield Mistake(("surplus", "charger"), f": {rule}, not {shown(name)}")
 
 
 def _names_given_twice(document: object) -> Iterator[Mistake]:

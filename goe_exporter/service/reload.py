@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from goe_exporter.charger.client import Client
 from goe_exporter.charger.connection import Connection
+from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.errors import UsageError
 from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.polling.poller import Poller
@@ -65,3 +66,21 @@ def check_restart_only(old: InfluxSettings | None, new: InfluxSettings | None) -
     for key in ("spool", "spool_limit"):
         if getattr(old, key, None) != getattr(new, key, None):
             raise UsageError(f"influxdb.{key}: a change requires a restart")
+
+
+def check_surplus(old: RunConfig, new: RunConfig) -> None:
+    """Raise `UsageError` for a change of what the control loop began with."""
+    if old.surplus != new.surplus:
+        raise UsageError("surplus: a change requires a restart")
+    if old.surplus is not None and _controlled(old) != _controlled(new):
+        raise UsageError(f"surplus: a change of {old.surplus.charger!r} requires a restart")
+
+
+def _controlled(config: RunConfig) -> tuple[ChargerConfig, float] | None:
+    """Return the controlled charger without its labels, and its interval, None without it."""
+    section = config.surplus
+    for charger in config.chargers:
+        if section is not None and charger.name == section.charger:
+            interval = charger.refresh_interval or config.interval_seconds
+            return charger.model_copy(update={"labels": {}}), interval
+    return None

@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from goe_exporter import __version__
+from goe_exporter.control.vitals import SurplusVitals
 from goe_exporter.influx.stats import DeliveryStats
 from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.prometheus.families import (
@@ -17,6 +18,7 @@ from goe_exporter.prometheus.families import (
     histogram,
     info,
 )
+from goe_exporter.service import surplus_metrics
 from goe_exporter.service.sharding import Shard
 
 
@@ -33,10 +35,14 @@ def providers(
     delivery: Callable[[], DeliveryStats] | None = None,
     card_names: Callable[[], Mapping[str, str]] = dict,
     shard: Shard | None = None,
+    surplus: Callable[[], SurplusVitals] | None = None,
 ) -> list[Provider]:
-    """Return the providers of a service's parts; `delivery` is None without InfluxDB."""
+    """Return the providers of a service's parts.
+
+    `delivery` is None without InfluxDB, `surplus` unless a charger is controlled.
+    """
     found: list[Provider] = [
-        partial(polling, scheduler),
+        partial(polling, scheduler, surplus),
         lambda: configuration(last_reload()),
         lambda: cards(card_names()),
     ]
@@ -44,10 +50,14 @@ def providers(
         found.append(lambda: sharding(shard))
     if delivery is not None:
         found.append(lambda: influx(delivery()))
+    if surplus is not None:
+        found.append(lambda: surplus_metrics.surplus(surplus()))
     return found
 
 
-def polling(scheduler: Scheduler) -> Iterator[Family]:
+def polling(
+    scheduler: Scheduler, surplus: Callable[[], SurplusVitals] | None = None
+) -> Iterator[Family]:
     """Yield the families of the build and of all chargers' polls together."""
     yield info("goe_exporter_build", "Version of the exporter.", {"version": __version__})
     for name, help_text, times in (
@@ -56,8 +66,13 @@ def polling(scheduler: Scheduler) -> Iterator[Family]:
     ):
         full_name = f"goe_exporter_poll_{name}_seconds"
         yield histogram(full_name, help_text, times.buckets(), times.sum)
-    errors = scheduler.internal_errors
-    yield family("counter", "goe_exporter_defects", "Polls aborted by an internal error.", errors)
+    errors = scheduler.internal_errors + (surplus().internal_errors if surplus is not None else 0)
+    yield family(
+        "counter",
+        "goe_exporter_defects",
+        "Polls and control loops aborted by an internal error.",
+        errors,
+    )
 
 
 def configuration(reload: Reload) -> Iterator[Family]:

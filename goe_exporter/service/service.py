@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from goe_exporter import __version__
+from goe_exporter.charger.client import Client
 from goe_exporter.errors import GoeExporterError
 from goe_exporter.influx.agent import open_agent, open_server
 from goe_exporter.logs import Incident, logger
@@ -28,6 +29,7 @@ from goe_exporter.service import reload, systemd
 from goe_exporter.service.charger_files import unmatched
 from goe_exporter.service.config import RunConfig
 from goe_exporter.service.self_metrics import Reload
+from goe_exporter.service.surplus import log_start, open_control
 from goe_exporter.web.history import History
 from goe_exporter.web.paths import AT_ROOT, Paths
 
@@ -90,6 +92,7 @@ class Service:
         self._files_seconds = files_seconds
         self._agent = open_agent(config.influxdb) if config.influxdb is not None else None
         self._clients = reload.clients(config, {})
+        self._surplus = open_control(config, self._client) if config.surplus is not None else None
         self._scheduler = Scheduler(reload.pollers(config, self._clients, (), self._take))
         self._last_reload = Reload(successful=True, last_success=time.time())
         # Signal handlers may use nothing but such a queue to wake a thread.
@@ -127,6 +130,7 @@ class Service:
                     self._paths,
                     self._config.shard,
                     frame_ancestors=self._frame_ancestors,
+                    surplus=self._surplus.vitals if self._surplus is not None else None,
                 )
             )
         self._stop(stops.get() + STOP_SECONDS)
@@ -147,11 +151,17 @@ class Service:
         self._scheduler.start()
         if self._agent is not None:
             self._agent.start()
+        if self._surplus is not None and config.surplus is not None:
+            log_start(config.surplus)
+            self._surplus.start()
         threading.Thread(target=self.watch, name="watch", daemon=True).start()
         self._notify_ready()
 
     def _stop(self, deadline: float) -> None:
         systemd.notify("STOPPING=1")
+        if self._surplus is not None:
+            self._scheduler.stop(0)  # a charger serves one request at a time
+            self._surplus.stop(deadline)
         self._scheduler.stop(max(deadline - time.monotonic(), 0))
         for poller in self._scheduler.pollers:
             poller.log.flush()
@@ -183,6 +193,7 @@ class Service:
         """Change what differs; raises `GoeExporterError` before anything is changed."""
         clients = reload.clients(config, self._clients)
         reload.check_restart_only(self._config.influxdb, config.influxdb)
+        reload.check_surplus(self._config, config)
         if self._agent is not None and config.influxdb is not None:
             self._agent.change(config.influxdb, open_server(config.influxdb))
         before = self._scheduler.pollers
@@ -208,6 +219,8 @@ class Service:
             checks["delivery"] = self._agent.is_stalled
         if self._server is not None:
             checks["web"] = self._server.is_stalled
+        if self._surplus is not None:
+            checks["surplus"] = self._surplus.is_stalled
         return next((name for name, is_stalled in checks.items() if is_stalled()), "")
 
     def fault(self) -> str:
@@ -244,6 +257,12 @@ class Service:
             self._agent.take(poll)
         if self._history is not None:
             self._history.take(poll)
+        if self._surplus is not None:
+            self._surplus.take(poll)
+
+    def _client(self, charger: str) -> Client:
+        """Return the present client of a charger."""
+        return next(client for place, client in self._clients.items() if place.name == charger)
 
     def _notify_ready(self) -> None:
         systemd.notify("READY=1", f"STATUS=polls {len(self._config.chargers)} charger(s)")

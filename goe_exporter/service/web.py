@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 
+from goe_exporter.control.vitals import SurplusVitals
 from goe_exporter.http_server.server import Limits, Server
 from goe_exporter.http_server.web_config import WebSettings
 from goe_exporter.influx.stats import DeliveryStats
@@ -43,8 +44,12 @@ def application(
     shard: Shard | None = None,
     *,
     frame_ancestors: Sequence[str],
+    surplus: Callable[[], SurplusVitals] | None = None,
 ) -> app.Application:
-    """Return the web application of a service's parts; `delivery` is None without InfluxDB."""
+    """Return the web application of a service's parts.
+
+    `delivery` is None without InfluxDB, `surplus` unless a charger is controlled.
+    """
 
     def views() -> list[ChargerView]:
         return [each.view() for each in scheduler.pollers]
@@ -53,7 +58,10 @@ def application(
         # Only the view of this charger is made: a large fleet is asked for one after the other.
         return next((each.view() for each in scheduler.pollers if each.name == name), None)
 
-    own = [*providers(scheduler, last_reload, delivery, card_names, shard), process_metrics()]
+    own = [
+        *providers(scheduler, last_reload, delivery, card_names, shard, surplus),
+        process_metrics(),
+    ]
     influx = None if delivery is None else lambda: asdict(delivery())
     return app.application(
         views,

@@ -19,7 +19,7 @@ from .responses import Response, plain_text
 VOLTS = 230.0
 SELECTOR = r"[a-zA-Z_:][a-zA-Z0-9_:]*(?:\{[^{}]*\})?"
 QUERY = re.compile(
-    rf"(?P<age>time\(\)\s*-\s*)?(?:(?P<function>timestamp|sum|min|max)\()*(?P<selector>{SELECTOR})\)*"
+    rf"(?P<age>time\(\)\s*-\s*)?(?:(?:timestamp|sum|min|max)?\()*(?P<selector>{SELECTOR})\)*"
 )
 LABELS = {"instance": "meter:9100", "job": "meter"}
 POWERS: dict[str, Callable[[Measurement], float]] = {

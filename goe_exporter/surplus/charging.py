@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from goe_exporter.surplus.limits import Limits
 from goe_exporter.surplus.memory import Memory, Target
@@ -67,8 +66,7 @@ class Step:
         """Return the memory with the budgets after the time since the last step."""
         seconds = 0.0 if memory.stepped_at is None else self.now - memory.stepped_at
         full_wh = self.settings.pause_budget_wh
-        memory = replace(
-            memory,
+        memory = memory._replace(
             stepped_at=self.now,
             pause_wh=min(full_wh, memory.pause_wh),
             phases_wh=min(PHASES_BUDGET_WH, memory.phases_wh),
@@ -80,8 +78,7 @@ class Step:
         sun_w = max(self.surplus_w, 0.0)
         pause_w = self.limits.minimum_w(self._lowest(memory.target))
         phases_w = self.limits.minimum_w(THREE)
-        return replace(
-            memory,
+        return memory._replace(
             pause_wh=min(
                 full_wh,
                 memory.pause_wh + (sun_w - min(pause_w, drawn_w)) * hours,
@@ -101,10 +98,10 @@ class Step:
     def _towards(self, target: Target, reason: str) -> tuple[Memory, str]:
         """Return the memory with a target; a start and a change of phases fill the budgets."""
         before = self.memory.target
-        memory = replace(self.memory, target=target)
+        memory = self.memory._replace(target=target)
         if target.charge and (not before.charge or before.phases != target.phases):
-            memory = replace(
-                memory, pause_wh=self.settings.pause_budget_wh, phases_wh=PHASES_BUDGET_WH
+            memory = memory._replace(
+                pause_wh=self.settings.pause_budget_wh, phases_wh=PHASES_BUDGET_WH
             )
         return memory, reason
 
@@ -142,7 +139,7 @@ class Step:
         if amps != self.view.amps and limits.current_writes_left(self.now) < 2:
             return None
         proof = self.memory.proof.begun(self.memory.supply)
-        self.memory = replace(self.memory, proof=proof, car=self.memory.car._replace(charged=True))
+        self.memory = self.memory._replace(proof=proof, car=self.memory.car._replace(charged=True))
         return self._towards(Target(charge=True, phases=phases, amps=amps), "start")
 
     def _may_start_on_three(self, mean_w: float) -> bool:
@@ -162,8 +159,8 @@ class Step:
             top_a = self.limits.top_a(self.memory.target.phases)
             room = top_a - self.settings.min_current_a >= self._step_a()
             proof = proof.after(verdict, self.now, PROVEN if room else 1)
-        lease = replace(self.memory.lease, proven=proof.proven)
-        self.memory = replace(self.memory, proof=proof, lease=lease)
+        lease = self.memory.lease._replace(proven=proof.proven)
+        self.memory = self.memory._replace(proof=proof, lease=lease)
         if verdict is Verdict.MISS:
             return self._towards(self.memory.target._replace(charge=False), "no_response")
         if proof.expired(self.now):
@@ -189,7 +186,7 @@ class Step:
             or self.limits.current_writes_left(self.now) < 2
         ):
             return None
-        self.memory = replace(self.memory, proof=proof.begun(self.memory.supply, self.now))
+        self.memory = self.memory._replace(proof=proof.begun(self.memory.supply, self.now))
         return self._towards(target._replace(amps=amps), "test")
 
     def _fewer_phases(self) -> tuple[Memory, str] | None:

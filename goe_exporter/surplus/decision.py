@@ -6,8 +6,6 @@ charger that may be controlled, with a usable sample, comes to `charging.Step`.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from goe_exporter.surplus.charging import Step
 from goe_exporter.surplus.limits import Limits
 from goe_exporter.surplus.memory import Car, Memory, Target
@@ -48,11 +46,11 @@ def decide(settings: Settings, memory: Memory, situation: Situation) -> tuple[Me
     Whatever is decided, the lease of the returned memory must be on disk before the writes are
     sent.
     """
-    now, sample, view = situation
-    memory = replace(memory, supply=observed(memory.supply, settings, situation))
+    now, sample, view, failed = situation
+    memory = memory._replace(supply=observed(memory.supply, settings, situation))
     if view is None or now - view.polled_at > UNREACHABLE_INTERVALS * settings.refresh_s:
         supply = memory.supply.without_points()
-        return replace(memory, supply=supply, stepped_at=None), Decision("unreachable")
+        return memory._replace(supply=supply, stepped_at=None), Decision("unreachable")
     if memory.expected is None or view.polled_at > memory.polled_at:
         memory = _learnt(compared(memory, view, now), view, now)
     gate = _gate(settings, memory, view, now)
@@ -61,7 +59,8 @@ def decide(settings: Settings, memory: Memory, situation: Situation) -> tuple[Me
     quality = memory.supply.quality(settings, now, sample)
     if quality is Quality.STALE or memory.proof.failed:
         return _blind(settings, memory, view, now, proven=not memory.proof.failed)
-    return _step(settings, memory, view, now, may_rise=quality is Quality.GOOD)
+    may_rise = quality is Quality.GOOD and not failed
+    return _step(settings, memory, view, now, may_rise=may_rise)
 
 
 def _step(
@@ -94,8 +93,7 @@ def _blind(
 ) -> tuple[Memory, Decision]:
     """Pause without a usable sample."""
     reason = "no_response" if not proven else "frozen" if memory.supply.frozen else "stale"
-    memory = replace(
-        memory,
+    memory = memory._replace(
         supply=memory.supply.without_points(),
         target=memory.target._replace(charge=False),
         stepped_at=None,
@@ -118,9 +116,9 @@ def _gate(
     car, charge = memory.car, memory.target.charge
     refused = car.not_allowed_since
     if charge and refused is not None and now - refused > NOT_ALLOWED_AFTER_S:
-        return replace(memory, stepped_at=None), Decision("not_allowed", view.reason)
+        return memory._replace(stepped_at=None), Decision("not_allowed", view.reason)
     if charge and car.empty_since is not None and now - car.empty_since >= FULL_AFTER_S:
-        return replace(memory, stepped_at=None), Decision("car_full")
+        return memory._replace(stepped_at=None), Decision("car_full")
     return None
 
 
@@ -128,7 +126,7 @@ def _anew(memory: Memory) -> Memory:
     """Return the memory of a car that was just plugged in, with what is known about the car."""
     car = memory.car._replace(not_allowed_since=None, empty_since=None)
     target = memory.target._replace(charge=False)
-    return replace(memory, car=car, target=target, stepped_at=None)
+    return memory._replace(car=car, target=target, stepped_at=None)
 
 
 def _give_back(
@@ -140,8 +138,8 @@ def _give_back(
     writes = desk.due(_not_shown(person.give_back, view), may_rise=True)
     memory = desk.memory
     left = _not_shown(person.give_back, view)
-    lease = memory.lease if left else replace(memory.lease, owned=frozenset())
-    memory = replace(memory, person=person._replace(give_back=left), lease=lease)
+    lease = memory.lease if left else memory.lease._replace(owned=frozenset())
+    memory = memory._replace(person=person._replace(give_back=left), lease=lease)
     return memory, Decision("handed_over", person.channel, writes)
 
 
@@ -161,8 +159,7 @@ def _without_car(
     desk = Desk(settings, memory, view, now)
     writes = desk.due(wishes, may_rise=True)
     target = ready._replace(charge=False)
-    memory = replace(
-        desk.memory,
+    memory = desk.memory._replace(
         target=target,
         car=Car(idle_since=memory.car.idle_since),
         stepped_at=None,
@@ -188,7 +185,7 @@ def _learnt(memory: Memory, view: View, now: float) -> Memory:
         car = car._replace(phases=used or None)
     before = memory.car.not_allowed_since
     was_refused = before is not None and now - before > NOT_ALLOWED_AFTER_S
-    memory = replace(memory, car=car)
+    memory = memory._replace(car=car)
     ended = (was_refused and car.not_allowed_since is None) or (
         was_full and car.empty_since is None
     )

@@ -1,13 +1,13 @@
 """The simple rule: the current follows a number, and nothing is ever paused. Pure.
 
-It needs API v1 or v2, because it writes one channel only: `max_current`, on hardware V1 and V2 the
-temporary current, which is not written to flash (docs/protocol.md §5.1).
+It works with API v1 too, because it writes one channel only: `max_current`, instead of which API v1
+has the temporary current, which is not written to flash (docs/protocol.md §5.1).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from goe_exporter.surplus.settings import (
@@ -30,14 +30,13 @@ class FollowSettings:
     """How the current of one charger follows a number.
 
     `unit` is that of the number: `A` or `W`. `max_current_a` and `min_current_a` limit the current
-    (A). `channel` is what is written. A number older than `stale_after_s` (s) does not count, and
+    (A). A number older than `stale_after_s` (s) does not count, and
     `refresh_s` is the interval at which the charger is polled (s).
     """
 
     max_current_a: int
     unit: str = "A"
     min_current_a: int = LOWEST_A
-    channel: str = CURRENT
     stale_after_s: float = 60.0
     refresh_s: float = 5.0
 
@@ -49,8 +48,7 @@ class Number(NamedTuple):
     measured_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class FollowMemory:
+class FollowMemory(NamedTuple):
     """What is remembered: the last written current (A), and whether the charger has shown it.
 
     `bound_a` is a lower current (A) that the charger keeps to. `writes` are the times of the last
@@ -61,7 +59,7 @@ class FollowMemory:
     written: int | None = None
     confirmed: bool = False
     bound_a: int | None = None
-    writes: tuple[float, ...] = field(default=())
+    writes: tuple[float, ...] = ()
     seen_at: float | None = None
     handed_over: bool = False
     uptime_s: float | None = None
@@ -84,7 +82,7 @@ def follow(
     if view.polled_at > memory.polled_at:
         memory = _compared(settings, memory, view, now)
     if memory.handed_over:
-        return memory, Decision("handed_over", settings.channel)
+        return memory, Decision("handed_over", CURRENT)
     age_s = float("inf") if number is None else now - number.measured_at
     blind = number is None or age_s > settings.stale_after_s or not math.isfinite(number.value)
     value = 0.0 if blind or number is None else number.value
@@ -94,8 +92,8 @@ def follow(
     may_rise = not blind and age_s <= settings.stale_after_s / 2
     if amps != view.amps and (may_rise or not rising) and _ready(memory, now):
         recent = tuple(at for at in memory.writes if at > now - HOUR_S)
-        memory = replace(memory, written=amps, confirmed=False, writes=(*recent, now))
-        writes = (Write(settings.channel, amps),)
+        memory = memory._replace(written=amps, confirmed=False, writes=(*recent, now))
+        writes = (Write(CURRENT, amps),)
     state, reason = ("blind", "stale") if blind else ("following", "")
     return memory, Decision(state, reason, writes, amps=amps)
 
@@ -123,16 +121,16 @@ def _compared(
 ) -> FollowMemory:
     """Return the memory after a poll: the written current is shown, lost, bound, or a person's."""
     before, after = memory.uptime_s, view.uptime_s
-    memory = replace(memory, uptime_s=after, polled_at=view.polled_at)
+    memory = memory._replace(uptime_s=after, polled_at=view.polled_at)
     if before is not None and after is not None and after < before:
-        return replace(memory, written=None, confirmed=False, bound_a=None, seen_at=None)
+        return memory._replace(written=None, confirmed=False, bound_a=None, seen_at=None)
     if memory.written is None or view.amps == memory.written:
-        return replace(memory, confirmed=memory.written is not None, seen_at=None)
+        return memory._replace(confirmed=memory.written is not None, seen_at=None)
     if not memory.confirmed:
         return _bound(settings, memory, view, now)
     if memory.seen_at is None:
-        return replace(memory, seen_at=view.polled_at)
-    return replace(memory, handed_over=True)
+        return memory._replace(seen_at=view.polled_at)
+    return memory._replace(handed_over=True)
 
 
 def _bound(settings: FollowSettings, memory: FollowMemory, view: View, now: float) -> FollowMemory:
@@ -144,4 +142,4 @@ def _bound(settings: FollowSettings, memory: FollowMemory, view: View, now: floa
     lower = memory.written is not None and view.amps < memory.written
     if not lower or waited_s < POLLS_TO_CONFIRM * settings.refresh_s:
         return memory
-    return replace(memory, bound_a=view.amps, written=view.amps, confirmed=True)
+    return memory._replace(bound_a=view.amps, written=view.amps, confirmed=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from goe_exporter.surplus.settings import HIGHEST_A, LOWEST_A
 from goe_exporter.surplus.situation import (
@@ -26,8 +26,7 @@ MODES = (AUTO, SINGLE, THREE)
 CHANNELS = (CURRENT, FORCE, PHASES)
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
+class Baseline(NamedTuple):
     """The settings as a person left them: current (A), phase mode, forced state."""
 
     amps: int
@@ -35,8 +34,7 @@ class Baseline:
     force: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """The charger's settings on loan.
 
     `baseline` is what was found, None before the first poll. `owned` are the channels that were
@@ -46,26 +44,40 @@ class Lease:
 
     baseline: Baseline | None = None
     owned: frozenset[str] = frozenset()
-    wear: Wear = field(default_factory=Wear)
+    wear: Wear = Wear()
     plugged_at: float | None = None
     proven: bool = False
 
-    def give_back(self, view: View, *, keep_off: bool = False) -> tuple[Write, ...]:
+    def give_back(self, view: View | None, *, keep_off: bool = False) -> tuple[Write, ...]:
         """Return the writes that restore what was changed, a pause last.
 
-        With `keep_off` a pause stays, so that a stopped exporter does not start a charge.
+        What `view` shows restored already is left out. With `keep_off` a pause stays, so that a
+        stopped exporter does not start a charge.
         """
         found = self.baseline
         if found is None:
             return ()
         writes = []
-        if CURRENT in self.owned and view.amps != found.amps:
+        if CURRENT in self.owned and (view is None or view.amps != found.amps):
             writes.append(Write(CURRENT, found.amps))
-        if PHASES in self.owned and view.mode != found.mode:
+        if PHASES in self.owned and (view is None or view.mode != found.mode):
             writes.append(Write(PHASES, "auto" if found.mode == AUTO else found.mode))
-        if FORCE in self.owned and view.force == OFF and not keep_off:
+        if FORCE in self.owned and (view is None or view.force == OFF) and not keep_off:
             writes.append(Write(FORCE, NEUTRAL))
         return tuple(writes)
+
+    def given_back(self, channels: Iterable[str], now: float, *, closed: bool) -> Lease:
+        """Return the lease without the channels that were restored.
+
+        `closed` is whether the contactor was, and so may have been operated.
+        """
+        given = frozenset(channels) & self.owned
+        wear = self.wear
+        if PHASES in given and closed:
+            wear = wear.switched(now, closed=True)
+        if FORCE in given:
+            wear = wear.started(now)
+        return self._replace(owned=self.owned - given, wear=wear)
 
     def saved(self, now: float, wall: float) -> dict[str, object]:
         """Return the lease as JSON; `wall` is the Unix time at `now`."""

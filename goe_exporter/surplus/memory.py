@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from goe_exporter.surplus.lease import Baseline, Lease
@@ -66,8 +65,7 @@ class Car(NamedTuple):
 NO_TARGET, NEW_CAR, NOBODY = Target(), Car(), Person()
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(NamedTuple):
     """All that is remembered; `Memory(lease)` begins, after a crash with the saved lease.
 
     `expected` are the settings that the charger should show, None before the first poll.
@@ -76,13 +74,13 @@ class Memory:
     times of the last hour. `phases_fixed` is whether the charger ignores changes of its phases.
     """
 
-    lease: Lease = field(default_factory=Lease)
-    supply: Supply = field(default_factory=Supply)
+    lease: Lease = Lease()
+    supply: Supply = Supply()
     target: Target = NO_TARGET
     expected: Baseline | None = None
     plugged: bool = False
     car: Car = NEW_CAR
-    proof: Proof = field(default_factory=Proof)
+    proof: Proof = Proof()
     person: Person = NOBODY
     pending: tuple[Pending, ...] = ()
     pause_wh: float = 0.0

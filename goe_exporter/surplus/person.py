@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from goe_exporter.surplus.lease import Baseline
+from goe_exporter.surplus.lease import Baseline, Lease
 from goe_exporter.surplus.memory import Memory, Person
 from goe_exporter.surplus.settings import PHASE_SWITCH_S, UNPLUGGED_AFTER_S
 from goe_exporter.surplus.situation import (
@@ -34,7 +32,7 @@ def compared(memory: Memory, view: View, now: float) -> Memory:
     memory = _confirmed(memory, view)
     was_plugged = memory.plugged
     memory = _plugged(memory, view, now)
-    memory = replace(memory, uptime_s=view.uptime_s, polled_at=view.polled_at)
+    memory = memory._replace(uptime_s=view.uptime_s, polled_at=view.polled_at)
     if not memory.plugged:
         return _changed_without_car(memory, view)
     if not was_plugged:
@@ -56,20 +54,18 @@ def _first(memory: Memory, view: View) -> Memory:
     person = Person()
     if plugged and not ours:
         person = Person(channel=FORCE, until_neutral=True)
-    if lease.baseline is None:
-        lease = replace(lease, baseline=found)
+    lease = lease._replace(baseline=_found(lease, found))
     proven = lease.proven and plugged and same_car
-    lease = replace(lease, plugged_at=view.plugged_at, proven=proven)
+    lease = lease._replace(plugged_at=view.plugged_at, proven=proven)
     # A charge whose meter is proven goes on after a crash; any other begins with a pause.
     charging = proven and view.car == CHARGING and view.force == NEUTRAL
     target = memory.target._replace(charge=charging, phases=view.phases, amps=view.amps)
-    return replace(
-        memory,
+    return memory._replace(
         lease=lease,
         expected=found,
         plugged=plugged,
         person=person,
-        proof=replace(memory.proof, proven=proven),
+        proof=memory.proof._replace(proven=proven),
         target=target,
         car=memory.car._replace(charged=charging),
         pause_wh=FULL_WH,
@@ -77,6 +73,15 @@ def _first(memory: Memory, view: View) -> Memory:
         uptime_s=view.uptime_s,
         polled_at=view.polled_at,
     )
+
+
+def _found(lease: Lease, shown: Baseline) -> Baseline:
+    """Return the settings as a person left them: what is not on loan is what the charger shows."""
+    before = lease.baseline
+    if before is None:
+        return shown
+    amps = before.amps if CURRENT in lease.owned else shown.amps
+    return Baseline(amps, before.mode if PHASES in lease.owned else shown.mode, shown.force)
 
 
 def _same(first: float, second: float | None) -> bool:
@@ -88,8 +93,7 @@ def _after_restart(memory: Memory, view: View) -> Memory:
     before, after = memory.uptime_s, view.uptime_s
     if before is None or after is None or after >= before - RESTART_S:
         return memory
-    return replace(
-        memory,
+    return memory._replace(
         expected=settings_of(view),
         pending=(),
         phases_fixed=False,
@@ -105,10 +109,10 @@ def _confirmed(memory: Memory, view: View) -> Memory:
         if shown(view, channel) != value:
             continue
         rest = tuple(each for each in memory.pending if each is not pending)
-        memory = replace(memory, pending=rest, expected=_adopted(memory.expected, view, channel))
+        memory = memory._replace(pending=rest, expected=_adopted(memory.expected, view, channel))
         if pending.write == (FORCE, NEUTRAL):
             owned = memory.lease.owned - {FORCE}
-            memory = replace(memory, lease=replace(memory.lease, owned=owned))
+            memory = memory._replace(lease=memory.lease._replace(owned=owned))
         assert memory.expected is not None
     return memory
 
@@ -116,10 +120,10 @@ def _confirmed(memory: Memory, view: View) -> Memory:
 def _adopted(expected: Baseline, view: View, channel: str) -> Baseline:
     """Return the expectation with what the charger shows for one channel."""
     if channel == CURRENT:
-        return replace(expected, amps=view.amps)
+        return expected._replace(amps=view.amps)
     if channel == PHASES:
-        return replace(expected, mode=view.mode)
-    return replace(expected, force=view.force)
+        return expected._replace(mode=view.mode)
+    return expected._replace(force=view.force)
 
 
 def _plugged(memory: Memory, view: View, now: float) -> Memory:
@@ -127,27 +131,26 @@ def _plugged(memory: Memory, view: View, now: float) -> Memory:
     switching = view.reason == SWITCHING_PHASES or now - memory.phase_write_at < PHASE_SWITCH_S
     if view.car == IDLE:
         since = now if memory.car.idle_since is None else memory.car.idle_since
-        memory = replace(memory, car=memory.car._replace(idle_since=since))
+        memory = memory._replace(car=memory.car._replace(idle_since=since))
         # During a phase switch the charger shows idle for some seconds.
         gone = view.reason != SWITCHING_PHASES and (
             not switching or now - since >= UNPLUGGED_AFTER_S
         )
-        return replace(memory, plugged=False) if gone else memory
-    memory = replace(memory, car=memory.car._replace(idle_since=None))
+        return memory._replace(plugged=False) if gone else memory
+    memory = memory._replace(car=memory.car._replace(idle_since=None))
     mark = memory.lease.plugged_at
     another = mark is not None and view.plugged_at is not None and not _same(mark, view.plugged_at)
     if memory.plugged and not (another and not switching):
         if mark != view.plugged_at:
-            lease = replace(memory.lease, plugged_at=view.plugged_at)
-            memory = replace(memory, lease=lease)
+            lease = memory.lease._replace(plugged_at=view.plugged_at)
+            memory = memory._replace(lease=lease)
         return memory
     return _new_car(memory, view)
 
 
 def _new_car(memory: Memory, view: View) -> Memory:
     """Return the memory for a car that was just plugged in: nothing is known about it."""
-    lease = replace(
-        memory.lease,
+    lease = memory.lease._replace(
         plugged_at=view.plugged_at,
         proven=False,
         owned=memory.lease.owned - ({FORCE} if view.force != OFF else set()),
@@ -155,8 +158,7 @@ def _new_car(memory: Memory, view: View) -> Memory:
     fresh = Memory(lease)
     ours = view.force == NEUTRAL or (view.force == OFF and FORCE in lease.owned)
     person = Person() if ours else Person(channel=FORCE, until_neutral=True)
-    return replace(
-        memory,
+    return memory._replace(
         lease=lease,
         plugged=True,
         proof=fresh.proof,
@@ -174,13 +176,13 @@ def _changed_without_car(memory: Memory, view: View) -> Memory:
     lease, found = memory.lease, memory.lease.baseline
     if found is not None and memory.pending_write(CURRENT) is None:
         amps = view.amps if view.amps != memory.expected.amps else found.amps
-        found = replace(found, amps=amps)
+        found = found._replace(amps=amps)
     if found is not None and memory.pending_write(PHASES) is None:
         mode = view.mode if view.mode != memory.expected.mode else found.mode
-        found = replace(found, mode=mode)
+        found = found._replace(mode=mode)
     owned = lease.owned if view.force == OFF else lease.owned - {FORCE}
-    lease = replace(lease, baseline=found, owned=owned)
-    return replace(memory, lease=lease, expected=settings_of(view), person=Person())
+    lease = lease._replace(baseline=found, owned=owned)
+    return memory._replace(lease=lease, expected=settings_of(view), person=Person())
 
 
 def _changed(memory: Memory, view: View) -> Memory:
@@ -192,26 +194,26 @@ def _changed(memory: Memory, view: View) -> Memory:
         if not ended:
             return memory
         target = memory.target._replace(charge=False)
-        return replace(
-            memory, person=Person(), expected=settings_of(view), target=target, pending=()
+        return memory._replace(
+            person=Person(), expected=settings_of(view), target=target, pending=()
         )
     for channel in (FORCE, PHASES, CURRENT):
         if memory.pending_write(channel) is None and _adopted(expected, view, channel) != expected:
             return _suspected(memory, view, channel)
-    return replace(memory, person=person._replace(suspected="")) if person.suspected else memory
+    return memory._replace(person=person._replace(suspected="")) if person.suspected else memory
 
 
 def _suspected(memory: Memory, view: View, channel: str) -> Memory:
     assert memory.expected is not None
     person = memory.person
     if channel == CURRENT and view.limit_a == view.amps < memory.expected.amps:
-        return replace(memory, expected=_adopted(memory.expected, view, channel))
+        return memory._replace(expected=_adopted(memory.expected, view, channel))
     if channel == FORCE and _freed_itself(memory, view) and not person.repaused:
         expected = _adopted(memory.expected, view, channel)
-        return replace(memory, expected=expected, person=person._replace(repaused=True))
+        return memory._replace(expected=expected, person=person._replace(repaused=True))
     if person.suspected != channel:
         suspicion = person._replace(suspected=channel, seen_at=view.polled_at)
-        return replace(memory, person=suspicion)
+        return memory._replace(person=suspicion)
     if view.polled_at <= person.seen_at:
         return memory
     return _handed_over(memory, view, channel)
@@ -229,4 +231,5 @@ def _handed_over(memory: Memory, view: View, channel: str) -> Memory:
     give_back = tuple(write for write in memory.lease.give_back(view) if write.channel != channel)
     until_neutral = channel == FORCE and view.force != NEUTRAL
     person = Person(channel=channel, until_neutral=until_neutral, give_back=give_back)
-    return replace(memory, person=person, pending=(), expected=settings_of(view))
+    lease = memory.lease._replace(owned=memory.lease.owned - {channel})
+    return memory._replace(lease=lease, person=person, pending=(), expected=settings_of(view))

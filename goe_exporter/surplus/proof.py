@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 from goe_exporter.surplus.settings import Settings
 from goe_exporter.surplus.supply import Point, Supply
@@ -31,8 +31,7 @@ class Verdict(Enum):
     """The car did not follow."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(NamedTuple):
     """Whether the meter has proven itself since the car was plugged in.
 
     A step of the charger's power by 800 W or more must show in the meter as 0.5 to 1.5 times that;
@@ -79,15 +78,15 @@ class Proof:
         if len(recent) < MIN_POINTS:
             recent = points[-MIN_POINTS:]
         answered_at = None if step_at is None else self.answered_at
-        return replace(self, before=recent, step_at=step_at, answered_at=answered_at)
+        return self._replace(before=recent, step_at=step_at, answered_at=answered_at)
 
     def closed(self, now: float) -> Proof:
         """Remember when the contactor closed."""
-        return replace(self, step_at=now) if self.testing and self.step_at is None else self
+        return self._replace(step_at=now) if self.testing and self.step_at is None else self
 
     def stopped(self) -> Proof:
         """End a step without a verdict."""
-        return replace(self, before=None, step_at=None) if self.testing else self
+        return self._replace(before=None, step_at=None) if self.testing else self
 
     def verdict(self, settings: Settings, supply: Supply, now: float) -> Verdict | None:
         """Return what the step shows, None until there is enough to judge it."""

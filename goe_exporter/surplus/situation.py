@@ -65,12 +65,13 @@ class Situation(NamedTuple):
     """What is known at `now` (s of a clock that only runs forward).
 
     `sample` is the last one that was read, None if there is none; `view` the last poll that
-    succeeded.
+    succeeded. `failed` is whether the last read failed, which leaves an older sample.
     """
 
     now: float
     sample: Sample | None
     view: View | None
+    failed: bool = False
 
 
 class Write(NamedTuple):

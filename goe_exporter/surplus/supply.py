@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -43,8 +42,7 @@ class Quality(Enum):
     STALE = "stale"
 
 
-@dataclass(frozen=True, slots=True)
-class Supply:
+class Supply(NamedTuple):
     """The recent past of the meter and of the charger.
 
     `points` are the samples of the last minutes, `powers` the charger's power by the time of the
@@ -106,7 +104,7 @@ class Supply:
 
     def without_points(self) -> Supply:
         """Return the same without the samples, as after a gap."""
-        return replace(self, points=()) if self.points else self
+        return self._replace(points=()) if self.points else self
 
 
 def _incomplete(settings: Settings, sample: Sample) -> bool:
@@ -115,12 +113,12 @@ def _incomplete(settings: Settings, sample: Sample) -> bool:
 
 def observed(supply: Supply, settings: Settings, situation: Situation) -> Supply:
     """Return the supply with the newest sample and poll; an unusable sample adds nothing."""
-    now, sample, view = situation
+    now, sample, view, _failed = situation
     powers = supply.powers
     if view is not None and (not powers or view.polled_at > powers[-1][0]):
         powers = (*_since(powers, now - HISTORY_S), (view.polled_at, view.power_w))
     if sample is None or sample.measured_at == supply.measured_at or _incomplete(settings, sample):
-        return supply if powers is supply.powers else replace(supply, powers=powers)
+        return supply if powers is supply.powers else supply._replace(powers=powers)
     value = (sample.grid_w, sample.battery_w)
     same = value == supply.value
     changed_at = supply.changed_at if same else sample.measured_at

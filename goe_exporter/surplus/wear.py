@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from goe_exporter.surplus.settings import (
     HOUR_S,
@@ -18,8 +18,7 @@ RESERVED = 1
 """Operations that are kept for the pause that ends every charge."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wear:
+class Wear(NamedTuple):
     """When the contactor was operated: the `operations` of the last hour, and the last of a kind.
 
     All times are on the clock of `Situation.now`. `pause_s` is how long the present pause lasts at
@@ -52,7 +51,7 @@ class Wear:
 
     def started(self, now: float) -> Wear:
         """Return the wear after a start."""
-        return replace(self, operations=(*self._recent(now), now), started_at=now)
+        return self._replace(operations=(*self._recent(now), now), started_at=now)
 
     def paused(self, now: float, min_pause_s: float) -> Wear:
         """Return the wear after a pause; it is longer after a charge of less than 15 minutes."""
@@ -60,12 +59,12 @@ class Wear:
         if self.started_at is not None and now - self.started_at < SHORT_CHARGE_S:
             pause_s = min(2 * max(self.pause_s, min_pause_s), max(MAX_PAUSE_S, min_pause_s))
         operations = (*self._recent(now), now)
-        return replace(self, operations=operations, started_at=None, paused_at=now, pause_s=pause_s)
+        return self._replace(operations=operations, started_at=None, paused_at=now, pause_s=pause_s)
 
     def switched(self, now: float, *, closed: bool) -> Wear:
         """Return the wear after a phase switch; with a `closed` contactor it is operated twice."""
         operations = (*self._recent(now), now, now) if closed else self._recent(now)
-        return replace(self, operations=operations, switched_at=now)
+        return self._replace(operations=operations, switched_at=now)
 
     def saved(self, now: float, wall: float) -> dict[str, object]:
         """Return the wear as JSON, its times as Unix times; `wall` is the Unix time at `now`."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from goe_exporter.surplus.lease import Lease
+from goe_exporter.surplus.lease import Baseline, Lease
 from goe_exporter.surplus.limits import Limits
 from goe_exporter.surplus.memory import Memory, Pending, Target
 from goe_exporter.surplus.settings import HOUR_S, Settings
@@ -24,13 +22,13 @@ POLLS_TO_CONFIRM = 2
 MAX_SWITCH_TRIES = 3
 
 
-def shown(view: View, channel: str) -> int | str:
-    """Return what the charger shows for a channel, as `Write.value`."""
+def shown(settings: View | Baseline, channel: str) -> int | str:
+    """Return what the charger shows, or should show, for a channel, as `Write.value`."""
     if channel == CURRENT:
-        return view.amps
+        return settings.amps
     if channel == FORCE:
-        return view.force
-    return "auto" if view.mode == 0 else view.mode
+        return settings.force
+    return "auto" if settings.mode == 0 else settings.mode
 
 
 def wanted(target: Target, view: View) -> tuple[Write, ...]:
@@ -113,19 +111,19 @@ class Desk:
             return False
         target = self.memory.target._replace(phases=self.view.phases)
         rest = tuple(each for each in self.memory.pending if each is not pending)
-        self.memory = replace(self.memory, phases_fixed=True, target=target, pending=rest)
+        self.memory = self.memory._replace(phases_fixed=True, target=target, pending=rest)
         return True
 
     def _remember(self, pending: Pending, *, again: bool) -> None:
         memory, write = self.memory, pending.write
         rest = tuple(each for each in memory.pending if each.write.channel != write.channel)
-        memory = replace(memory, pending=(*rest, pending))
+        memory = memory._replace(pending=(*rest, pending))
         if write.channel == CURRENT:
             recent = tuple(at for at in memory.current_writes if at > self.now - HOUR_S)
-            memory = replace(memory, current_writes=(*recent, self.now))
+            memory = memory._replace(current_writes=(*recent, self.now))
         if write.channel == PHASES:
-            memory = replace(memory, phase_write_at=self.now)
-        self.memory = memory if again else replace(memory, lease=self._lease(write))
+            memory = memory._replace(phase_write_at=self.now)
+        self.memory = memory if again else memory._replace(lease=self._lease(write))
 
     def _lease(self, write: Write) -> Lease:
         """Return the lease with the ownership and the wear of a new write."""
@@ -139,4 +137,4 @@ class Desk:
             wear = wear.paused(self.now, self.settings.min_pause_s)
         elif write.channel == FORCE and self.memory.plugged:
             wear = wear.started(self.now)
-        return replace(lease, owned=owned, wear=wear)
+        return lease._replace(owned=owned, wear=wear)

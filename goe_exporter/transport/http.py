@@ -8,6 +8,7 @@ failure is a `TransportError` with a reason of a fixed set.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import socket
@@ -44,10 +45,10 @@ _OMITTED = {"User-Agent": SKIP_HEADER, "Accept-Encoding": SKIP_HEADER}
 class Transport:
     """Requests to `host` ("192.168.1.36", "box.local:8080", "https://example.net").
 
-    Each request carries `token` as a bearer token. `deadline_seconds` limits a
-    request up to the last byte of the body, except name resolution, which the system limits. With
-    `environment_proxies` the proxy set in `HTTP_PROXY` and the like is used. `ca_file` holds the
-    certificates to trust instead of the system's.
+    Each request carries `token` as a bearer token, or the user name and password of `login`.
+    `deadline_seconds` limits a request up to the last byte of the body, except name resolution,
+    which the system limits. With `environment_proxies` the proxy set in `HTTP_PROXY` and the like
+    is used. `ca_file` holds the certificates to trust instead of the system's.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Transport:
         host: str,
         *,
         token: str | None = None,
+        login: tuple[str, str] | None = None,
         deadline_seconds: float,
         environment_proxies: bool = False,
         verify_tls: bool = True,
@@ -66,6 +68,9 @@ class Transport:
         self._headers = {"Connection": "close", **_OMITTED}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
+        elif login is not None:
+            encoded = base64.b64encode(":".join(login).encode()).decode()
+            self._headers["Authorization"] = f"Basic {encoded}"
         self.place = place_of(self._base)
         tls = parse_url(self._base).scheme == "https"
         self._context = tls_context(verify_tls, ca_file) if tls else None

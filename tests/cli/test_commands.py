@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from goe_exporter.simulator import Box
 
-COMMANDS = ("serve", "demo", "read", "set", "capture", "channels", "simulate")
+COMMANDS = ("serve", "demo", "read", "set", "capture", "channels", "simulate", "surplus")
 
 
 def command(name: str) -> click.Command:
@@ -100,6 +100,12 @@ VARIABLES = {
         "--house": "SIMULATE_HOUSE",
         "--meter-listen": "SIMULATE_METER_LISTEN",
         "--meter-fault": "SIMULATE_METER_FAULT",
+    },
+    "surplus": {
+        "--config.file": "CONFIG_FILE",
+        "--once": "SURPLUS_ONCE",
+        "--release": "SURPLUS_RELEASE",
+        "--format": "SURPLUS_FORMAT",
     },
 }
 

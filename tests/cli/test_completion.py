@@ -41,7 +41,7 @@ def shell(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> Shell:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("goe-exporter s", ["serve", "set", "simulate", "spool"]),
+        ("goe-exporter s", ["serve", "set", "simulate", "spool", "surplus"]),
         ("goe-exporter spool d", ["dead", "drain"]),
         ("goe-exporter --v", ["--version"]),
         ("goe-exporter set --", ["--api", "--token-file", "--config.file", "--dry-run", "--help"]),

@@ -58,6 +58,7 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
     "spool dead": {},
     "spool drain": {},
     "spool status": {},
+    "surplus": {"--format": "text"},
 }
 """The defaults of each command's options, as docs/command-line.md lists them."""
 

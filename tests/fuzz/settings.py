@@ -26,17 +26,19 @@ from goe_exporter.charger import write
 from goe_exporter.charger.connection import Connection, connection
 from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.cli import options
-from goe_exporter.config import strict_yaml, yaml_file
+from goe_exporter.config import certificates, strict_yaml, yaml_file
 from goe_exporter.config import values as grammar
 from goe_exporter.errors import ConfigError, GoeExporterError, UsageError
 from goe_exporter.http_server import auth
 from goe_exporter.http_server.web_config import TlsServer, WebConfig
-from goe_exporter.influx import settings
 from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.influx.write_api import Access, ServerV1
 from goe_exporter.prometheus import negotiation
 from goe_exporter.service import config as service_config
 from goe_exporter.service.config import Config
+from goe_exporter.surplus.config import GridConfig, SurplusConfig
+from goe_exporter.surplus.json_source import JsonSource
+from goe_exporter.surplus.prometheus_source import PrometheusSource
 from goe_exporter.transport.http import Transport
 from goe_exporter.web import locale
 from tests.fuzz.source import Source
@@ -57,11 +59,11 @@ def _trust(cafile: str | None = None) -> None:
 @contextlib.contextmanager
 def _without_certificates() -> Iterator[None]:
     stand_in = types.SimpleNamespace(create_default_context=_trust, SSLError=ssl.SSLError)
-    before, settings.ssl = settings.ssl, stand_in  # type: ignore[assignment, attr-defined]
+    before, certificates.ssl = certificates.ssl, stand_in  # type: ignore[assignment, attr-defined]
     try:
         yield
     finally:
-        settings.ssl = before  # type: ignore[attr-defined]
+        certificates.ssl = before  # type: ignore[attr-defined]
 
 
 def _says(error: ConfigError) -> None:
@@ -100,12 +102,20 @@ def web_config_file(data: bytes) -> None:
 
 
 _CHARGER_KEYS = ("name", "host", "api", "refresh_interval", "token_file", "x")
-_TOP_KEYS = ("refresh_interval", "environment_proxies", "chargers", "influxdb", "x")
+_TOP_KEYS = ("refresh_interval", "environment_proxies", "chargers", "influxdb", "surplus", "x")
 _INFLUX_KEYS = (*InfluxSettings.model_fields, "x")
+_SURPLUS_KEYS = (*SurplusConfig.model_fields, "x")
+_SOURCE_KEYS = (*GridConfig.model_fields, "json", "first", "x")
+_SOURCES: tuple[dict[str, object], ...] = (
+    {"json": "http://box/status?a=b", "path": "a[0].b"},
+    {"prometheus": "http://box:9090/x", "query": "a_watts"},
+    {},
+)
 _VALUES = (
     *("garage", "192.168.1.36", "http://box:80", "5s", "1.5m", "auto", 1, 2, True, "v1", "v2"),
     *("http://localhost:8086", "512MiB", "10s", 5000, "/dev/null", str(_ROOT / "token"), "HOME"),
     *("[fe80::1%eth0]:80", "box.local.", "ü.example", "a" * 64, "x:65535", "http://[::1]:8086/x"),
+    *("60s", "auto", "120Wh", "6A", "-1kW", "house", "export", "kW", 3, "a[0].b", "sum(a)"),
     *({"site": "home"}, {"": ""}, {"a": None}, [], {}, None),
 )
 
@@ -135,6 +145,8 @@ def config_values(data: bytes) -> None:
             influx = _section(source, _INFLUX_KEYS)
             base = {"bucket": "goe"} if source.below(4) else {}
             document["influxdb"] = {**base, **influx} if isinstance(influx, dict) else influx
+        if source.below(2):
+            document["surplus"] = _surplus(source)
     try:
         with _without_certificates():
             found = service_config.parse(document, "goe.yml")
@@ -142,6 +154,21 @@ def config_values(data: bytes) -> None:
         _says(error)
     else:
         _usable(found)
+
+
+def _surplus(source: Source) -> object:
+    """Return a section `surplus`, of which much is valid."""
+    section = _section(source, _SURPLUS_KEYS) if source.below(2) else {}
+    if not isinstance(section, dict):
+        return section
+    control = bool(source.below(2))
+    for name in ("grid", "battery")[: 1 + source.below(2)] if control else ("available",):
+        part = _section(source, _SOURCE_KEYS) if source.below(2) else {}
+        section[name] = {**source.pick(_SOURCES), **part} if isinstance(part, dict) else part
+    if control:
+        section["phases"] = source.pick(("auto", 1, 3))
+    mode = "control" if control else "follow"
+    return {**section, "mode": mode, "charger": "garage", "max_current": "16A"}
 
 
 def _usable(found: Config) -> None:
@@ -163,6 +190,23 @@ def _usable(found: Config) -> None:
         assert 1 <= settings.batch <= 5000
         assert 0.1 <= settings.timeout <= 600
         assert settings.spool_limit >= 1024 * 1024
+    if found.surplus is not None:
+        _usable_surplus(found.surplus)
+
+
+def _usable_surplus(section: SurplusConfig) -> None:
+    """Assert that the sources can be opened, and that the settings are within their limits."""
+    for name, config in section.sources().items():
+        config = config.model_copy(update={"ca_file": None, "verify_tls": False})  # noqa: PLW2901
+        opened = (PrometheusSource if config.kind == "prometheus" else JsonSource)(name, config)
+        opened._transport._prepare("/")
+    assert 6 <= section.min_current <= section.max_current <= 32
+    if section.mode == "control":
+        settings = section.settings(5.0)
+        assert 6 <= settings.one_phase_max_a <= 32
+        assert 20 <= settings.stale_after_s <= 180
+    else:
+        assert section.follow_settings(5.0).unit in ("A", "W")
 
 
 def _usable_host(charger: ChargerConfig | Connection) -> None:

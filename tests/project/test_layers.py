@@ -33,9 +33,11 @@ ROOMS = {
     "prometheus": "channels errors polling",
     "web": "channels errors polling prometheus",
     "simulator": "",
-    "surplus": "",
+    "surplus": "config errors transport",
+    "control": "channels charger durable errors logs polling surplus",
     "service": (
-        "channels charger config durable errors http_server influx logs polling prometheus web"
+        "channels charger config control durable errors http_server influx logs polling prometheus"
+        " surplus web"
     ),
     "cli": "*",
 }
@@ -55,11 +57,13 @@ DOORS = {
     "influxdb_client": "influx.write_api",
     "jinja2": "web.pages",
     "prometheus_client": "prometheus",
-    "pydantic": "config charger.settings influx.settings http_server service.config",
+    "pydantic": (
+        "config charger.settings influx.settings http_server service.config surplus.config"
+    ),
     "pydantic_core": "config.mistakes",
     "requests": "transport",
     "socket": "http_server service.systemd simulator transport",
-    "ssl": "http_server influx.settings transport",
+    "ssl": "config.certificates http_server transport",
     "starlette": "http_server web",
     "urllib.request": "transport",
     "urllib3": "transport",
@@ -78,6 +82,10 @@ PURE = {
 
 PURE_MODULES = {
     "channels",
+    *(
+        f"control.{name}"
+        for name in (*("charger_view", "energy", "log_lines", "preconditions", "rules", "vitals"),)
+    ),
     *(
         f"surplus.{name}"
         for name in (

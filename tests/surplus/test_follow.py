@@ -63,12 +63,6 @@ def test_follows_watts(phases: int, amps: int) -> None:
     assert line.amps == amps
 
 
-def test_writes_the_temporary_current() -> None:
-    """On hardware V1 and V2 the channel is the temporary current."""
-    line = Line(channel="max_current_temporary")
-    assert line.step(10).writes == (Write("max_current_temporary", 10),)
-
-
 def test_lowest_limit() -> None:
     """The charger's own limits count."""
     line = Line()

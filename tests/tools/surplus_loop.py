@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from goe_exporter.surplus.decision import decide
 from goe_exporter.surplus.lease import Lease
 from goe_exporter.surplus.memory import Memory
@@ -163,8 +161,8 @@ class Loop:
 
     def proven(self) -> Loop:
         """Take the meter as proven."""
-        proof = replace(self.memory.proof, proven=True)
-        self.memory = replace(self.memory, proof=proof)
+        proof = self.memory.proof._replace(proven=True)
+        self.memory = self.memory._replace(proof=proof)
         return self
 
     def state(self) -> tuple[bool, int, int]:

@@ -1,0 +1,94 @@
+"""Reading the sources, and what is known about each."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from goe_exporter.control.rules import Input
+from goe_exporter.control.vitals import SourceVitals
+from goe_exporter.logs import Incident, logger
+from goe_exporter.surplus.follow import Number
+from goe_exporter.surplus.meters import sample
+from goe_exporter.surplus.situation import Sample
+from goe_exporter.surplus.source import Reading, Source, SourceError
+
+READ_SECONDS = 4.0
+"""Time limit for reading all sources."""
+
+_log = logger(__name__)
+
+
+class Inputs:
+    """The sources of a charger's surplus: `grid` and perhaps `battery`, or `available`.
+
+    A failed read keeps the last sample, whose age then grows. `in_amperes` is whether the followed
+    number is a current.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, Source],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        in_amperes: bool = False,
+    ) -> None:
+        self._sources = dict(sources)
+        self._clock = clock
+        self._in_amperes = in_amperes
+        self._sample: Sample | Number | None = None
+        self._readings: dict[str, Reading] = {}
+        self._vitals = {name: SourceVitals(name) for name in sources}
+        self._outages = {
+            name: Incident(_log, "surplus source failed", "surplus source works again", source=name)
+            for name in sources
+        }
+
+    def read(self) -> Input:
+        """Read all sources, one after the other."""
+        until = self._clock() + READ_SECONDS
+        self._readings.clear()
+        for name, source in self._sources.items():
+            try:
+                self._readings[name] = source.read(until)
+            except SourceError as error:
+                self._failed(name, error)
+            else:
+                if not self._vitals[name].up:
+                    self._vitals[name] = replace(self._vitals[name], up=True)
+                self._outages[name].ends()
+        failed = len(self._readings) < len(self._sources)
+        if not failed:
+            available = self._readings.get("available")
+            self._sample = sample(self._readings) if available is None else _number(available)
+        return Input(self._sample, failed)
+
+    def forget(self) -> None:
+        """Forget what was read: the sources are not needed now."""
+        self._sample = None
+        self._readings.clear()
+
+    def vitals(self) -> tuple[SourceVitals, ...]:
+        """Return what is known about each source now."""
+        now, readings = self._clock(), dict(self._readings)
+        found = []
+        for name, vitals in self._vitals.items():
+            reading = readings.get(name)
+            if reading is not None:
+                age_s = max(0.0, now - reading.measured_at)
+                power_w = None if self._in_amperes else reading.value
+                vitals = replace(vitals, power_w=power_w, age_s=age_s)  # noqa: PLW2901
+            found.append(vitals)
+        return tuple(found)
+
+    def _failed(self, name: str, error: SourceError) -> None:
+        before = self._vitals[name]
+        failures = Counter(before.failures) + Counter([error.reason])
+        self._vitals[name] = replace(before, up=False, failures=failures)
+        self._outages[name].begins(error.reason, error=str(error))
+
+
+def _number(available: Reading) -> Number:
+    return Number(available.value, available.measured_at)

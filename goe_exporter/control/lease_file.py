@@ -1,0 +1,91 @@
+"""The lease on disk, in a directory that one process uses at a time."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from goe_exporter.durable import files
+from goe_exporter.durable.directory import Directory
+from goe_exporter.errors import UsageError
+from goe_exporter.logs import logger
+from goe_exporter.surplus.lease import Lease
+from goe_exporter.surplus.settings import MAX_PAUSE_S
+from goe_exporter.surplus.wear import Wear
+
+VERSION = 1
+MAX_BYTES = 64 * 1024
+
+_log = logger(__name__)
+
+
+class LeaseFile:
+    """The lease of the charger with a serial number, in `directory`, until `close`.
+
+    `clock` is that of the lease's times, `wall` returns the Unix time.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        serial: str,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Lock the directory, which is created if it does not exist; raises `UsageError`."""
+        self._directory = Directory(directory, "surplus state", VERSION)
+        self._path = directory / f"{serial}.json"
+        self._clock, self._wall = clock, wall
+        self._saved: Lease | None = None
+
+    def load(self) -> Lease:
+        """Return the saved lease, an empty one if there is none.
+
+        A damaged file is set aside. Nothing is known then, so the contactor rests for as long as it
+        may have to, and an "off" that the charger shows counts as a person's. Raises `UsageError`
+        if the file cannot be read.
+        """
+        try:
+            lease = self._parsed(self._content())
+        except FileNotFoundError:
+            return Lease()
+        except OSError as error:
+            raise UsageError(f"cannot read {self._path}: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
+            aside = self._set_aside()
+            _log.warning("lease file damaged", file=str(self._path), aside=aside, error=str(error))
+            now = self._clock()
+            return Lease(wear=Wear(paused_at=now, switched_at=now, pause_s=MAX_PAUSE_S))
+        self._saved = lease
+        return lease
+
+    def save(self, lease: Lease) -> None:
+        """Write the lease to disk unless it is there already; raises `OSError`."""
+        if lease == self._saved:
+            return
+        document = lease.saved(self._clock(), self._wall())
+        files.replace(self._path, json.dumps(document, indent=1).encode() + b"\n")
+        self._saved = lease
+
+    def close(self) -> None:
+        """Let another process use the directory."""
+        self._directory.close()
+
+    def _content(self) -> bytes:
+        with self._path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+
+    def _parsed(self, content: bytes) -> Lease:
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"must have at most {MAX_BYTES} bytes")
+        return Lease.loaded(json.loads(content), self._clock(), self._wall())
+
+    def _set_aside(self) -> str:
+        aside = self._path.with_suffix(".damaged")
+        try:
+            self._path.replace(aside)
+        except OSError as error:
+            raise UsageError(f"cannot rename {self._path}: {error.strerror}") from error
+        return str(aside)

@@ -1,0 +1,154 @@
+"""The log lines of the control loop: one for each change, none for a step without one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from goe_exporter.surplus.lease import Baseline
+from goe_exporter.surplus.situation import (
+    CURRENT,
+    FORCE,
+    NEUTRAL,
+    OFF,
+    PHASES,
+    Decision,
+    View,
+    Write,
+)
+from goe_exporter.surplus.wear import Wear
+from goe_exporter.surplus.writes import shown
+
+OPTIONS = {CURRENT: "max-current", PHASES: "phases", FORCE: "force-state"}
+"""The names of the channels on the command line."""
+
+PAUSES = {
+    "pause_budget": "more was drawn beyond the surplus than pause_budget allows",
+    "current_limit": "the charger's limits are below min_current",
+    "no_response": "the meter does not show what the charger draws",
+    "unproven": "the meter was not proven in time",
+    "stale": "the sources give no recent value",
+    "frozen": "the meter repeats the same value",
+}
+NOT_ALLOWED = {
+    "access_control_wait": "set access to open, or present the card",
+    "energy_limit": "the session has reached its energy limit",
+    "min_pause_duration": "the charger's own pause lasts; simulate unplugging may be on",
+    "scheduler": "the charger's own schedule forbids it",
+}
+"""Charging reason → what a person can do about it."""
+
+BEGUN = {
+    "blind": ("warning", "surplus is unknown"),
+    "unconfirmed": (
+        "warning",
+        "charger does not show what the surplus wrote; it is written again",
+    ),
+    "not_allowed": ("warning", "charger does not allow charging"),
+    "car_full": ("info", "car takes no more current"),
+    "charger_error": ("warning", "surplus waits for the end of the charger's error"),
+    "unreachable": ("warning", "surplus cannot reach the charger"),
+    "no_car": ("info", "surplus waits for a car"),
+    "following": ("info", "surplus follows the number"),
+}
+"""State → the level and the event of the line when it begins."""
+
+ENDED = {
+    "handed_over": ("info", "surplus controls the charger again"),
+    "blind": ("info", "surplus is known again"),
+    "unreachable": ("info", "surplus reaches the charger again"),
+}
+"""State → the line when it ends, unless the next state has a line."""
+
+
+class Line(NamedTuple):
+    """A line: its level, the event, and its values."""
+
+    level: str
+    event: str
+    values: dict[str, object]
+
+
+class Step(NamedTuple):
+    """A step at `now` (s): what was decided, and the wear after it.
+
+    `expected` is what the charger should have shown before it, and `view` what it showed.
+    """
+
+    now: float
+    decision: Decision
+    wear: Wear = Wear()
+    view: View | None = None
+    expected: Baseline | None = None
+
+
+def lines(before: Step, after: Step) -> Iterator[Line]:
+    """Yield what changed from one step to the next; the first one follows the state `unknown`."""
+    decision, old, new = after.decision, before.wear, after.wear
+    off = after.view is not None and after.view.force == OFF
+    if new.started_at not in (None, old.started_at):
+        yield Line("info", "surplus starts charging", _numbers(decision))
+    elif new.switched_at != old.switched_at and not off:
+        yield Line("info", "surplus changes phases", _numbers(decision))
+    elif new.paused_at != old.paused_at:
+        yield _pause(old, after)
+    state = before.decision.state
+    if decision.state != state and (line := _state(state, after)) is not None:
+        yield line
+
+
+def _pause(wear: Wear, after: Step) -> Line:
+    values: dict[str, object] = {"because": PAUSES.get(after.decision.reason, "a car came")}
+    values |= _numbers(after.decision)
+    if wear.started_at is not None:
+        values["charged_for"] = f"{(after.now - wear.started_at) / 60:.0f}m"
+    level = "warning" if after.decision.state == "blind" else "info"
+    return Line(level, "surplus pauses charging", values)
+
+
+def _state(before: str, after: Step) -> Line | None:
+    """Return the line about a new state."""
+    decision = after.decision
+    if decision.state == "handed_over":
+        return _handed_over(after)
+    if decision.state == "no_car" and before == "unknown":
+        return None
+    found = BEGUN.get(decision.state) or ENDED.get(before)
+    if found is None:
+        return None
+    values: dict[str, object] = {}
+    if decision.state == "blind":
+        values["because"] = PAUSES.get(decision.reason, decision.reason)
+    elif decision.state == "not_allowed":
+        values["reason"] = decision.reason
+        if hint := NOT_ALLOWED.get(decision.reason):
+            values["hint"] = hint
+    return Line(*found, values)
+
+
+def _handed_over(after: Step) -> Line:
+    """Return the line about a person's change."""
+    channel, decision = after.decision.reason, after.decision
+    values: dict[str, object] = {"key": OPTIONS.get(channel, channel.replace("_", "-"))}
+    if after.expected is not None:
+        values["from"] = shown(after.expected, channel)
+    if after.view is not None:
+        values["to"] = shown(after.view, channel)
+    if decision.writes:
+        values["given_back"] = " ".join(map(written, decision.writes))
+    forced = channel == FORCE and values.get("to") != NEUTRAL
+    until = " or force-state is neutral" if forced else ""
+    event = f"somebody changed the charger; the surplus steps back until the car leaves{until}"
+    return Line("info", event, values)
+
+
+def written(write: Write) -> str:
+    """Return a write as the command line takes it, as in `max-current=16`."""
+    return f"{OPTIONS.get(write.channel, write.channel.replace('_', '-'))}={write.value}"
+
+
+def _numbers(decision: Decision) -> dict[str, object]:
+    """Return what is known of the target (phases, A) and of the surplus (W)."""
+    surplus_w = None if decision.surplus_w is None else round(decision.surplus_w)
+    known = {"phases": decision.phases, "current": decision.amps, "surplus": surplus_w}
+    return {name: value for name, value in known.items() if value is not None}

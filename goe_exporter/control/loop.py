@@ -1,0 +1,323 @@
+"""The control loop: one thread that decides after a poll and sends what is decided.
+
+It makes no request of its own to read the charger: the polls show what it does, and confirm what
+was written. It ends with an internal error, because a loop that fails again and again would wear
+out the contactor; the charger is then given back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+from goe_exporter.channels.snapshot import Snapshot
+from goe_exporter.charger.client import Client
+from goe_exporter.control import sending
+from goe_exporter.control.charger_view import missing, view
+from goe_exporter.control.energy import Energy
+from goe_exporter.control.inputs import Inputs
+from goe_exporter.control.lease_file import LeaseFile
+from goe_exporter.control.log_lines import Step, lines, written
+from goe_exporter.control.preconditions import unsuitable
+from goe_exporter.control.rules import NOTHING, Rule
+from goe_exporter.control.vitals import SurplusVitals
+from goe_exporter.errors import GoeExporterError
+from goe_exporter.logs import Incident, logger
+from goe_exporter.polling.view import Poll
+from goe_exporter.surplus.settings import STEP_S, UNREACHABLE_INTERVALS
+from goe_exporter.surplus.situation import FORCE, Decision, View, Write
+from goe_exporter.surplus.writes import raises
+
+STALL_SECONDS = 60.0
+"""A step takes less: its sources, its writes and the disk have time limits."""
+
+STOP_WAIT_SECONDS = 1.0
+"""Time for which the give-back waits for a write in progress."""
+
+GIVE_BACK_SECONDS = 4.0
+"""Time limit for the give-back after an internal error."""
+
+_log = logger(__name__)
+
+
+class Place(NamedTuple):
+    """The controlled charger: its name, its host, and its client, which a reload may replace.
+
+    `connect` returns a client of its own, for the give-back.
+    """
+
+    charger: str
+    host: str
+    client: Callable[[], Client]
+    connect: Callable[[], Client]
+
+
+class Control:
+    """Controls one charger from `start` to `stop`, with the polls that `take` receives."""
+
+    def __init__(
+        self,
+        place: Place,
+        rule: Rule,
+        inputs: Inputs,
+        lease_file: LeaseFile,
+        energy: Energy,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take a rule that begins with the lease of `lease_file`."""
+        self._place = place
+        self._rule = rule
+        self._inputs = inputs
+        self._lease_file = lease_file
+        self._clock = clock
+        self._energy = energy
+        self._vitals = SurplusVitals(place.charger, rule.mode)
+        self._newest: Poll | None = None
+        self._snapshot: Snapshot | None = None
+        self._last = Step(clock(), Decision("unknown"), rule.lease.wear)
+        self._due = float("-inf")
+        self._waiting = threading.Condition()
+        self._sending = threading.Lock()
+        self._stopping = False
+        self._in_step_since: float | None = None
+        self._ended = False
+        self._checked = rule.mode != "control"
+        self._failing = Incident(
+            _log, "surplus write failed", "surplus writes again", charger=place.charger
+        )
+        self._lacking = Incident(
+            _log, "surplus lacks values", "surplus has its values again", charger=place.charger
+        )
+        self._disk = Incident(_log, "surplus cannot save its state", "surplus saves it again")
+
+    def take(self, poll: Poll) -> None:
+        """Take a poll of any charger; returns at once."""
+        if poll.charger == self._place.charger:
+            with self._waiting:
+                self._newest = poll
+                self._waiting.notify()
+
+    def vitals(self) -> SurplusVitals:
+        """Return what the loop does now."""
+        return replace(self._vitals, sources=self._inputs.vitals())
+
+    def is_stalled(self) -> bool:
+        """Return whether a step takes too long."""
+        since = self._in_step_since
+        return since is not None and self._clock() - since > STALL_SECONDS
+
+    def start(self) -> None:
+        """Begin to control."""
+        threading.Thread(target=self._run, name="surplus", daemon=True).start()
+
+    def _run(self) -> None:
+        while not self._ended:
+            with self._waiting:
+                self._waiting.wait_for(lambda: self._newest is not None or self._stopping)
+                poll, self._newest = self._newest, None
+            if self._stopping or poll is None:
+                return
+            self.step(poll)
+
+    def step(self, poll: Poll) -> None:
+        """Decide with a poll if a step is due; an internal error ends the control."""
+        self._in_step_since = self._clock()
+        try:
+            self._step(poll)
+        except Exception:  # noqa: BLE001, the top of a thread
+            _log.exception(
+                "surplus control ended by an internal error; it begins again with a restart",
+                charger=self._place.charger,
+            )
+            self._end()
+        finally:
+            self._in_step_since = None
+
+    def _step(self, poll: Poll) -> None:
+        now = self._clock()
+        if now < self._due or self._ended:
+            return
+        snapshot, rule = poll.snapshot, self._rule
+        lasts_s = UNREACHABLE_INTERVALS * rule.refresh_s
+        last = self._snapshot
+        if snapshot is None and last is not None and now - last.taken <= lasts_s:
+            # A write must follow a poll that succeeded, which has checked the serial number.
+            return
+        seen = self._seen(snapshot)
+        read = NOTHING
+        if rule.reads(seen):
+            read = self._inputs.read()
+            newer = self._newest
+            if newer is not None:
+                snapshot = newer.snapshot
+                seen = self._seen(snapshot)
+                if seen is None:
+                    return
+        else:
+            self._inputs.forget()
+        self._due = now + STEP_S - rule.refresh_s / 2
+        expected, now = rule.expected, self._clock()
+        decision = rule.decided(now, read, seen)
+        self._energy.count(now, read, seen)
+        after = Step(now, decision, rule.lease.wear, seen, expected)
+        self._count(after)
+        self._tell(after)
+        with self._sending:
+            if self._stopping:
+                return
+            saved = self._save()
+        writes = decision.writes
+        if not saved and seen is not None:
+            # After a crash, nobody would know whose these values are.
+            writes = tuple(each for each in writes if not raises(each, seen))
+        self._send(writes)
+
+    def _seen(self, snapshot: Snapshot | None) -> View | None:
+        if snapshot is None:
+            return None
+        self._snapshot = snapshot
+        lacking = missing(snapshot, self._rule.needed)
+        if lacking:
+            self._lacking.begins(",".join(lacking), error="the charger does not report them")
+            return None
+        self._lacking.ends()
+        if not self._checked and any(
+            each.channel.name == "pv_surplus_enabled" for each in snapshot.readings
+        ):
+            self._checked = True  # a slow row, which the first poll may lack
+            for text in unsuitable(snapshot, self._place.charger):
+                _log.warning("charger is not prepared", charger=self._place.charger, hint=text)
+        return view(snapshot)
+
+    def _save(self) -> bool:
+        """Put the lease on disk; return whether it is there."""
+        try:
+            self._lease_file.save(self._rule.lease)
+        except OSError as error:
+            self._disk.begins(error=error.strerror)
+            return False
+        self._disk.ends()
+        return True
+
+    def _send(self, writes: tuple[Write, ...]) -> None:
+        """Send writes through the charger's client; what fails is decided again."""
+        for write in writes:
+            with self._sending:
+                if self._stopping:
+                    return
+                error = self._failure(write)
+            if error is None:
+                self._failing.ends()
+                continue
+            reason = sending.reason(error)
+            self._vitals = replace(
+                self._vitals,
+                write_failures=Counter(self._vitals.write_failures) + Counter([reason]),
+            )
+            self._failing.begins(reason, write=written(write), error=str(error))
+            if reason != sending.REFUSED:
+                return
+
+    def _failure(self, write: Write) -> GoeExporterError | None:
+        """Send a write, and return its error if it fails."""
+        assert self._snapshot is not None
+        api = self._snapshot.api
+        try:
+            each = sending.request(write, api, highest_a(self._snapshot))
+            # The poll before this step has checked the serial number.
+            self._place.client().write(api, each.key, each.value, serial_checked=True)
+        except GoeExporterError as error:
+            return error
+        writes = Counter(self._vitals.writes) + Counter([write.channel])
+        self._vitals = replace(self._vitals, writes=writes)
+        _log.debug("surplus wrote", charger=self._place.charger, write=written(write))
+        return None
+
+    def _count(self, after: Step) -> None:
+        """Keep what is told about this step."""
+        before, decision, counts = self._last, after.decision, self._vitals
+        new, old = after.wear, before.wear
+        handed_over = before.decision.state != decision.state == "handed_over"
+        self._vitals = replace(
+            counts,
+            state=decision.state,
+            reason=decision.reason,
+            surplus_w=decision.surplus_w,
+            amps=decision.amps,
+            phases=decision.phases,
+            budget_wh=decision.budget_wh,
+            starts=counts.starts + (new.started_at not in (None, old.started_at)),
+            pauses=counts.pauses + (new.paused_at != old.paused_at),
+            phase_switches=counts.phase_switches + (new.switched_at != old.switched_at),
+            hand_overs=counts.hand_overs + handed_over,
+            energy_wh=self._energy.totals(),
+        )
+
+    def _tell(self, after: Step) -> None:
+        for level, event, values in lines(self._last, after):
+            getattr(_log, level)(event, charger=self._place.charger, **values)
+        self._last = after
+
+    def _end(self) -> None:
+        """Give the charger back after an internal error; nothing is decided any more."""
+        self._ended = True
+        self._vitals = SurplusVitals(self._place.charger, self._rule.mode, internal_errors=1)
+        try:
+            with self._sending:
+                self._give_back(self._clock() + GIVE_BACK_SECONDS, keep_off=False)
+        except Exception:  # noqa: BLE001, the top of a thread
+            _log.exception("surplus could not give back", charger=self._place.charger)
+
+    def stop(self, deadline: float) -> None:
+        """Give the charger back until `deadline` (s of the clock); its pause stays."""
+        with self._waiting:
+            self._stopping = True
+            self._waiting.notify()
+        wait = max(min(STOP_WAIT_SECONDS, deadline - self._clock()), 0)
+        idle = self._sending.acquire(timeout=wait)
+        try:
+            if not self._ended:
+                self._give_back(deadline, keep_off=True)
+        finally:
+            if idle:
+                self._sending.release()
+            self._lease_file.close()
+
+    def _give_back(self, deadline: float, *, keep_off: bool) -> None:
+        """Restore what is on loan, and log what could not be restored."""
+        snapshot, rule, place = self._snapshot, self._rule, self._place
+        writes = rule.lease.give_back(None, keep_off=keep_off)
+        values: dict[str, object] = {"charger": place.charger}
+        if snapshot is None:
+            # Without an answer in this process, the lease says what is on loan to the next one.
+            if writes:
+                _log.warning("surplus never reached the charger", **values)
+            return
+        client = place.connect()
+        highest = highest_a(snapshot)
+        results = sending.give_back(client, snapshot.api, writes, highest, deadline, self._clock)
+        given = [write for write, error in results.items() if not error]
+        closed = self._last.view is not None and self._last.view.closed_phases > 0
+        channels = (write.channel for write in given)
+        rule.lease = rule.lease.given_back(channels, self._clock(), closed=closed)
+        self._save()
+        if given:
+            settings = " ".join(map(written, given))
+            _log.info("surplus gave the charger back", **values, given_back=settings)
+        for write, error in results.items():
+            if error:
+                command = sending.by_hand(place.host, write, snapshot.api)
+                _log.warning("surplus could not give back", **values, error=error, by_hand=command)
+        if FORCE in rule.lease.owned and keep_off:
+            command = "goe-exporter surplus --release --config.file FILE"
+            _log.info("surplus leaves the charger off", **values, to_end_it=command)
+
+
+def highest_a(snapshot: Snapshot) -> float | None:
+    """Return the highest current that can be configured on the charger, None if it is unknown."""
+    found = (each for each in snapshot.readings if each.channel.name == "absolute_max_current")
+    return next((float(each.value) for each in found), None)

@@ -1,0 +1,32 @@
+"""Giving a charger back by hand, while no process controls it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from goe_exporter.channels import writable
+from goe_exporter.channels.table import CHANNELS
+from goe_exporter.charger.client import Client
+from goe_exporter.charger.write import Written, write
+from goe_exporter.control.lease_file import LeaseFile
+from goe_exporter.control.sending import actual
+
+
+def release(client: Client, lease_file: LeaseFile) -> Iterator[Written]:
+    """Restore all that is on loan, a pause too, and yield what the charger confirms.
+
+    The lease keeps what could not be restored. Raises what `charger.write` raises, and `OSError` if
+    the lease cannot be saved.
+    """
+    lease = lease_file.load()
+    writes = lease.give_back(None)
+    if not writes:
+        return
+    api = client.status(("amp",)).api
+    for each in writes:
+        channel, value = actual(each, api)
+        written = write(client, writable.parse(writable.find(CHANNELS, channel), str(value)))
+        lease = lease.given_back((each.channel,), time.monotonic(), closed=True)
+        lease_file.save(lease)
+        yield written

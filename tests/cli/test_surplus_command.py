@@ -1,0 +1,294 @@
+"""`goe-exporter surplus --once`: what it reads, says and would do; it never writes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from commands import Goe
+from fake_influx import Fakes, Received, Reply
+
+from goe_exporter.simulator import Box, Car, Charger, Simulator
+from goe_exporter.surplus.lease import Baseline, Lease
+from goe_exporter.surplus.wear import Wear
+
+
+class Home:
+    """A charger, a meter in Prometheus, and the configuration of both.
+
+    `powers` are the values of `grid` and `battery` (W), of 4 s ago.
+    """
+
+    def __init__(self, box: Box, fakes: Fakes, folder: Path) -> None:
+        self.box = box
+        self.folder = folder
+        self.powers = {"grid": "-3210.4", "battery": "-500"}
+        self.server = fakes(self._answer)
+        self.config = str(folder / "goe.yaml")
+
+    def _answer(self, request: Received) -> Reply:
+        (query,) = request.query["query"]
+        value = "4" if query.startswith("time()") else self.powers.get(query)
+        result = [] if value is None else [{"metric": {}, "value": [1782820983, value]}]
+        data = {"resultType": "vector", "result": result}
+        return Reply(200, json.dumps({"status": "success", "data": data}).encode())
+
+    def write(self, *keys: str, mode: str = "control", sources: str = "") -> str:
+        """Write the configuration and return its name."""
+        url = self.server.url
+        section = [
+            f"mode: {mode}",
+            "charger: garage",
+            "max_current: 16A",
+            f"state: {self.folder}/state",
+            sources or f"grid: {{prometheus: {url}, query: grid}}",
+            *keys,
+        ]
+        chargers = f'chargers: [{{name: garage, host: "{self.box.address}", serial: "012345"}}]\n'
+        Path(self.config).write_text(f"{chargers}surplus:\n  " + "\n  ".join(section) + "\n")
+        return self.config
+
+    @property
+    def battery(self) -> str:
+        return f"battery: {{prometheus: {self.server.url}, query: battery}}"
+
+    def remember(self, lease: Lease) -> None:
+        """Save the state of a running exporter."""
+        (self.folder / "state").mkdir()
+        saved = lease.saved(time.monotonic(), time.time())
+        (self.folder / "state/012345.json").write_text(json.dumps(saved))
+
+
+@pytest.fixture
+def charger() -> Charger:
+    """Return a charger at which a car has begun to charge, on three phases."""
+    charger = Charger("V4", serial="012345")
+    charger.plug(Car())
+    charger.advance(120)
+    return charger
+
+
+@pytest.fixture
+def home(charger: Charger, fakes: Fakes, tmp_path: Path) -> Iterator[Home]:
+    with Simulator(clock=lambda: 1000.0) as simulator:
+        home = Home(simulator.add(charger), fakes, tmp_path)
+        yield home
+        assert [target for _, target in home.box.log if "/api/set" in target] == []
+
+
+Once = Callable[..., str]
+
+
+@pytest.fixture
+def once(goe: Goe) -> Once:
+    """Return a function that runs the command and returns its lines after that of the charger."""
+
+    def run(config: str, status: int = 0, error: str = "") -> str:
+        outcome = goe("surplus", "--config.file", config, "--once")
+        assert (outcome.status, outcome.err) == (status, error)
+        assert max(map(len, outcome.out.splitlines())) <= 80
+        return outcome.out.partition("\ngrid")[2] and "grid" + outcome.out.partition("\ngrid")[2]
+
+    return run
+
+
+def test_everything_safe(home: Home, goe: Goe) -> None:
+    """Each number has its sentence; with a known age and a battery, nothing is unsafe."""
+    config = home.write("phases: auto", home.battery)
+    outcome = goe("surplus", "--config.file", config, "--once")
+    assert (outcome.status, outcome.err) == (0, "")
+    first, second, *rest = outcome.out.splitlines()
+    assert first.startswith(f"garage     {home.box.address}, API v2: charging with 10,")
+    assert second == "           force-state neutral"
+    assert rest[:2] == [
+        "grid       exporting 3,210 W, 4 s old",
+        "battery    charging 500 W, 4 s old",
+    ]
+    assert rest[2].startswith("surplus    13,")
+    assert rest[2].endswith("W: enough for 3 phases with 16 A")
+    assert rest[3:] == [
+        "decision   pause charging until the surplus has been enough for 60 s",
+        "would set  force-state off",
+    ]
+
+
+def test_too_little(home: Home, once: Once) -> None:
+    """What is needed is said for the number of phases on which charging would start."""
+    home.powers["grid"] = "9800"
+    # A phase has 228 V while 16 A are drawn.
+    assert "not enough, charging needs 1,367 W\n" in once(home.write("phases: auto"))
+    assert "not enough, charging needs 4,100 W\n" in once(home.write("phases: 3"))
+
+
+def test_no_car(home: Home, charger: Charger, once: Once) -> None:
+    """Without a car, the charger is prepared for the next one."""
+    charger.unplug()
+    assert once(home.write("phases: auto", home.battery)) == (
+        "grid       exporting 3,210 W, 4 s old\n"
+        "battery    charging 500 W, 4 s old\n"
+        "surplus    3,110 W: enough for 1 phase with 13 A\n"
+        "decision   wait for a car\n"
+        "would set  max-current 6, phases 1\n"
+    )
+
+
+def test_own_pause(home: Home, charger: Charger, once: Once) -> None:
+    """The pause of a running exporter is no person's change."""
+    charger.force = 1
+    charger.advance(30)
+    config = home.write("phases: auto", home.battery)
+    assert "decision   none: somebody changed force-state, which counts" in once(config)
+    now = time.monotonic()
+    home.remember(
+        Lease(Baseline(16, 0, "neutral"), frozenset(("force_state",)), Wear(paused_at=now))
+    )
+    assert "keep charging off until min_pause has passed since the last pause\n" in once(config)
+
+
+def test_damaged_state(home: Home, once: Once) -> None:
+    """A state that cannot be read is named."""
+    (home.folder / "state").mkdir()
+    (home.folder / "state/012345.json").write_text("{")
+    assert "- The state of a running exporter was not read\n" in once(home.write("phases: auto"))
+
+
+def test_unsafe(home: Home, charger: Charger, once: Once) -> None:
+    """Whatever makes the decision unsafe, or makes the charger decide too, is listed."""
+    charger.access, charger.logic_mode, charger.use_surplus = 1, 4, True
+    sources = f'grid: {{json: "{home.server.url}/?query=grid", path: "data.result[0].value[1]"}}'
+    assert once(home.write("phases: auto", sources=sources)).partition("\n\n")[2] == (
+        "- The age of grid is unknown: if the meter fails and its last value is repeated,\n"
+        "  charging pauses after 5 minutes. Give time_path if the device reports a time.\n"
+        "- Is there a house battery? Name it under surplus.battery.\n"
+        "- logic-mode is awattar; set it to default in the app.\n"
+        "- pv-surplus-enabled is on; switch it off in the app, or the charger decides\n"
+        "  too.\n"
+        "- access is wait: after a pause, the charger may wait for a card. goe-exporter\n"
+        "  set garage access open\n"
+    )
+
+
+def test_old_value(home: Home, once: Once) -> None:
+    """A value that is older than `stale_after` is not used."""
+    answer = home.server.rule
+    home.server.rule = lambda request: (
+        answer(request)
+        if request.query["query"] == ["grid"]
+        else Reply(200, answer(request).body.replace(b'"4"', b'"75"'))
+    )
+    shown = once(home.write("phases: auto", home.battery.replace("query: battery", "query: grid")))
+    assert shown.startswith("grid       exporting 3,210 W, 75 s old\n")
+    assert "decision   pause charging because there is no recent value\n" in shown
+    assert "- grid is older than stale_after, 60 s.\n" in shown
+
+
+def test_failed_source(home: Home, once: Once) -> None:
+    """A source that fails says why, and the exit status is 1."""
+    del home.powers["grid"]
+    config = home.write("phases: auto", home.battery)
+    assert once(config, 1, "goe-exporter: not usable: grid\n") == (
+        "grid       the query found nothing; is the meter scraped?\n"
+        "battery    charging 500 W, 4 s old\n"
+    )
+
+
+def test_failed_charger(home: Home, goe: Goe) -> None:
+    """A charger that fails says why, beside the sources."""
+    home.box.fault = "reset"
+    outcome = goe("surplus", "--config.file", home.write("phases: auto"), "--once")
+    assert (outcome.status, outcome.err) == (1, "goe-exporter: not usable: garage\n")
+    assert "closed the" in outcome.out
+    assert "grid       exporting 3,210 W, 4 s old\n" in outcome.out
+
+
+def test_another_charger(home: Home, goe: Goe) -> None:
+    """A charger with another serial number is not controlled."""
+    home.box.charger = Charger("V4", serial="654321")
+    outcome = goe("surplus", "--config.file", home.write("phases: auto"), "--once")
+    assert outcome.status == 1
+    assert "another charger answered" in " ".join(outcome.out.split())
+
+
+def test_control_without_api_v2(home: Home, goe: Goe) -> None:
+    """Mode `control` needs what only API v2 has."""
+    home.box.charger = Charger("V2", serial="012345")
+    outcome = goe("surplus", "--config.file", home.write("phases: 1"), "--once")
+    assert outcome.status == 1
+    assert "mode: control requires API v2" in " ".join(outcome.out.split())
+
+
+def test_follow(home: Home, goe: Goe) -> None:
+    """Mode `follow` sets the current to the number, and says that it never pauses."""
+    home.box.charger = Charger("V2", serial="012345")
+    home.box.charger.plug(Car())
+    home.powers["amperes"] = "9.7"
+    available = f"available: {{prometheus: {home.server.url}, query: amperes, unit: A}}"
+    config = home.write(mode="follow", sources=available)
+    outcome = goe("surplus", "--config.file", config, "--once")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.partition("\n")[2] == (
+        "available  9.7 A, 4 s old\n"
+        "decision   set the current to 9 A\n"
+        "would set  max-current 9\n"
+        "\n"
+        "- Mode follow never pauses charging; below min_current it draws from the grid.\n"
+    )
+
+
+def test_json(home: Home, charger: Charger, goe: Goe) -> None:
+    """JSON has the same for programs."""
+    charger.unplug()
+    config = home.write("phases: auto")
+    outcome = goe("surplus", "--config.file", config, "--once", "--format", "json")
+    found = json.loads(outcome.out)
+    assert found.pop("sources")["grid"].pop("age_seconds") == pytest.approx(4, abs=3)
+    assert found == {
+        "charger": {
+            "name": "garage",
+            "host": home.box.address,
+            "error": None,
+            "car_state": "idle",
+            "power_watts": 0.0,
+        },
+        "surplus_watts": 3210.4,
+        "enough_for": {"phases": 1, "current_amperes": 14},
+        "decision": {
+            "state": "no_car",
+            "reason": "",
+            "writes": [
+                {"channel": "max_current", "value": 6},
+                {"channel": "phases", "value": 1},
+            ],
+        },
+        "notes": ["Is there a house battery? Name it under surplus.battery."],
+    }
+
+
+def test_json_of_a_failure(home: Home, goe: Goe) -> None:
+    """In JSON a failed source has a reason, and what follows from it is null."""
+    del home.powers["grid"]
+    config = home.write("phases: auto")
+    outcome = goe("surplus", "--config.file", config, "--once", "--format", "json")
+    assert outcome.status == 1
+    found = json.loads(outcome.out)
+    assert found["sources"]["grid"]["error"] == {
+        "reason": "no_value",
+        "message": "grid: the query found nothing; is the meter scraped?",
+    }
+    assert (found["surplus_watts"], found["enough_for"], found["decision"]) == (None, None, None)
+
+
+def test_wrong_usage(home: Home, goe: Goe) -> None:
+    """The command needs --once and a section."""
+    outcome = goe("surplus", "--config.file", home.write("phases: auto"))
+    assert (outcome.status, outcome.err) == (
+        2,
+        "goe-exporter: one of --once and --release is required\n",
+    )
+    Path(home.config).write_text("chargers: []\n")
+    outcome = goe("surplus", "--config.file", home.config, "--once")
+    assert outcome.status == 2
+    assert outcome.err == f"goe-exporter: {home.config} has no surplus section\n"
