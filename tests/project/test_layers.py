@@ -34,16 +34,18 @@ ROOMS = {
     "web": "channels errors polling prometheus",
     "simulator": "",
     "surplus": "",
+    "sessions": "channels config durable errors logs polling",
     "service": (
-        "channels charger config durable errors http_server influx logs polling prometheus web"
+        "channels charger config durable errors http_server influx logs polling prometheus sessions"
+        " web"
     ),
     "cli": "*",
 }
 """Room → the rooms it may import; `*` is every room.
 
-The sinks are `influx`, `prometheus` and `web`; only `web`, which serves what `prometheus` renders,
-knows another one. The simulator shares no code with the exporter, so that a wrong decoder cannot
-agree with a wrong simulator.
+The sinks are `influx`, `prometheus`, `sessions` and `web`; only `web`, which serves what
+`prometheus` renders, knows another one. The simulator shares no code with the exporter, so that a
+wrong decoder cannot agree with a wrong simulator.
 """
 
 DOORS = {
@@ -60,6 +62,7 @@ DOORS = {
     "requests": "transport",
     "rich": "cli.tables",
     "socket": "http_server service.systemd simulator transport",
+    "sqlite3": "sessions",
     "ssl": "http_server influx.settings transport",
     "starlette": "http_server web",
     "urllib.request": "transport",
@@ -68,17 +71,18 @@ DOORS = {
     "yaml": "config.yaml_file",
 }
 """Library → the rooms or modules that may import it. Of the standard library, only modules that
-reach the network are listed. Any room except `channels` may import the others."""
+reach the network, and SQLite, are listed. Any room except `channels` may import the others."""
 
 PURE = {
     *("__future__", "collections", "dataclasses", "datetime", "difflib", "enum", "functools"),
-    *("itertools", "math", "re", "typing"),
+    *("itertools", "json", "math", "re", "typing"),
 }
 """What pure modules may import of the standard library: nothing that reads, writes, waits or logs.
 """
 
 PURE_MODULES = {
     "channels",
+    "sessions.session",
     *(
         f"surplus.{name}"
         for name in (
