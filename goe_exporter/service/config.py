@@ -20,6 +20,7 @@ from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.service import charger_files
 from goe_exporter.service.charger_files import Row
 from goe_exporter.service.sharding import Shard
+from goe_exporter.sessions.settings import SessionSettings
 
 
 class Config(Strict):
@@ -36,6 +37,7 @@ class Config(Strict):
     charger_files: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
     cards: CardNames = Field(default_factory=dict)
     influxdb: InfluxSettings | None = None
+    sessions: SessionSettings | None = None
 
 
 class RunConfig(NamedTuple):

@@ -57,7 +57,9 @@ DOORS = {
     "influxdb_client": "influx.write_api",
     "jinja2": "web.pages",
     "prometheus_client": "prometheus",
-    "pydantic": "config charger.settings influx.settings http_server service.config",
+    "pydantic": (
+        "config charger.settings influx.settings http_server service.config sessions.settings"
+    ),
     "pydantic_core": "config.mistakes",
     "requests": "transport",
     "rich": "cli.tables",
@@ -74,7 +76,8 @@ DOORS = {
 reach the network, and SQLite, are listed. Any room except `channels` may import the others."""
 
 PURE = {
-    *("__future__", "collections", "dataclasses", "datetime", "difflib", "enum", "functools"),
+    *("__future__", "collections", "dataclasses", "datetime", "decimal", "difflib", "enum"),
+    *("functools",),
     *("itertools", "json", "math", "re", "typing"),
 }
 """What pure modules may import of the standard library: nothing that reads, writes, waits or logs.
@@ -82,7 +85,7 @@ PURE = {
 
 PURE_MODULES = {
     "channels",
-    "sessions.session",
+    *("sessions.session", "sessions.tariff"),
     *(
         f"surplus.{name}"
         for name in (
