@@ -56,4 +56,5 @@ def run_config(
         loaded.charger_files,
         shard,
         len(chargers),
+        loaded.sessions,
     )

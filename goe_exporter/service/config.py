@@ -54,6 +54,7 @@ class RunConfig(NamedTuple):
     charger_files: Sequence[str] = ()
     shard: Shard | None = None
     configured: int = 0
+    sessions: SessionSettings | None = None
 
     @property
     def extent(self) -> str:

@@ -52,19 +52,19 @@ class Records:
         until: int | None = None,
         *,
         chargers: Collection[str] = (),
+        serials: Collection[str] = (),
         cards: Collection[int] = (),
         last: int | None = None,
     ) -> Iterator[Session]:
         """Yield the closed sessions of which a part is in the period, by their beginning.
 
-        `chargers` (names) and `cards` (numbers) select some; empty ones select all. `last` limits
-        the result to the sessions that began last.
+        `chargers` (names), `serials` and `cards` (numbers) select some; empty ones select all.
+        `last` limits the result to the sessions that began last.
         """
         where, values = _period("ended >= ?", "started < ?", since, until)
-        for column, wanted in (("charger", chargers), ("card", cards)):
-            if wanted:
-                where += f" AND {column} IN ({', '.join('?' * len(wanted))})"
-                values.extend(wanted)
+        for column, wanted in (("charger", chargers), ("serial", serials), ("card", cards)):
+            where += _among(column, wanted)
+            values.extend(wanted)
         if last is None:
             query = f"SELECT doc FROM session WHERE {where} ORDER BY started, id"  # noqa: S608
         else:
@@ -77,6 +77,12 @@ class Records:
             with self._errors():
                 yield Session.from_json(doc)
 
+    def metered_wh(self, serial: str, until: int) -> int:
+        """Return by how much a meter rose (Wh) in the sessions that ended before a time."""
+        query = "SELECT coalesce(sum(meter_wh), 0) FROM session WHERE serial = ? AND ended < ?"
+        ((found,),) = self._rows(query, [serial, until])
+        return int(str(found))
+
     def readings(self, since_day: str = "", until_day: str = "9999") -> Iterator[DayReading]:
         """Yield the first readings of local days, as in 2026-01-31, by charger and day."""
         query = (
@@ -86,10 +92,11 @@ class Records:
         yield from (DayReading(*row) for row in self._rows(query, [since_day, until_day]))
 
     def unassigned(
-        self, since: int | None = None, until: int | None = None
+        self, since: int | None = None, until: int | None = None, *, serials: Collection[str] = ()
     ) -> Iterator[Unassigned]:
         """Yield the energy of quarter hours that begin in the period, by charger and time."""
         where, values = _period("start >= ?", "start < ?", since, until)
+        where, values = where + _among("serial", serials), [*values, *serials]
         query = (
             "SELECT charger, serial, start, energy_wh"  # noqa: S608
             f" FROM unassigned WHERE {where} ORDER BY charger, serial, start"
@@ -97,10 +104,11 @@ class Records:
         yield from (Unassigned(*row) for row in self._rows(query, values))
 
     def corrections(
-        self, since: int | None = None, until: int | None = None
+        self, since: int | None = None, until: int | None = None, *, serials: Collection[str] = ()
     ) -> Iterator[Correction]:
         """Yield the corrections of meters in the period, by charger and time."""
         where, values = _period("time >= ?", "time < ?", since, until)
+        where, values = where + _among("serial", serials), [*values, *serials]
         query = (
             "SELECT charger, serial, time, before_wh, after_wh, energy_wh, reason"  # noqa: S608
             f" FROM correction WHERE {where} ORDER BY charger, serial, time"
@@ -134,6 +142,11 @@ class Records:
             yield
         except (sqlite3.Error, ValueError) as error:
             raise schema.cannot_read(self._path, error) from error
+
+
+def _among(column: str, wanted: Collection[object]) -> str:
+    """Return the condition that a column has one of the wanted values, if there are any."""
+    return f" AND {column} IN ({', '.join('?' * len(wanted))})" if wanted else ""
 
 
 def _period(

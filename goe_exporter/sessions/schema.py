@@ -20,9 +20,12 @@ BUSY_SECONDS = 5.0
 TABLES = """
 CREATE TABLE session (
     id TEXT PRIMARY KEY, charger TEXT NOT NULL, serial TEXT NOT NULL, started INTEGER NOT NULL,
-    ended INTEGER NOT NULL, energy_wh INTEGER NOT NULL, card INTEGER, doc TEXT NOT NULL
+    ended INTEGER NOT NULL, energy_wh INTEGER NOT NULL, meter_wh INTEGER NOT NULL, card INTEGER,
+    doc TEXT NOT NULL
 );
 CREATE INDEX session_period ON session (ended, started);
+CREATE INDEX session_serial ON session (serial, started);
+CREATE INDEX session_meter ON session (serial, ended, meter_wh);
 CREATE TABLE unassigned (
     serial TEXT, start INTEGER, charger TEXT NOT NULL, energy_wh INTEGER NOT NULL,
     PRIMARY KEY (serial, start)
@@ -69,6 +72,13 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     refuse_newer(version, VERSION, f"the session store {path}", "another file")
     return version
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Create the tables in a new file; raises `sqlite3.Error` if it is not new."""
+    if connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        raise sqlite3.OperationalError("it is no session store")
+    connection.executescript(f"BEGIN IMMEDIATE;{TABLES}PRAGMA user_version = {VERSION};COMMIT;")
 
 
 def cannot_read(path: Path, error: Exception) -> UsageError:

@@ -47,8 +47,8 @@ def path(tmp_path: Path) -> Path:
     for each in (SECOND, OTHER, FIRST):
         row = (each.id, each.charger, each.serial, each.started, each.ended, each.energy_wh)
         connection.execute(
-            "INSERT INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (*row, each.card, each.to_json()),
+            "INSERT INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*row, each.meter_wh, each.card, each.to_json()),
         )
     connection.execute("INSERT INTO unassigned VALUES ('9', 1767225600, 'yard', 12)")
     connection.execute(
@@ -95,6 +95,14 @@ def test_sessions(path: Path) -> None:
         assert list(records.sessions(until=1_767_225_601)) == [FIRST]
         assert list(records.sessions(chargers=["yard", "x"])) == [OTHER]
         assert list(records.sessions(cards=[0, 1], until=1_767_225_601)) == [FIRST]
+
+
+def test_metered(path: Path) -> None:
+    """What a meter rose by counts the sessions that ended before."""
+    with Records(path) as records:
+        assert records.metered_wh("212234", 1_767_229_201) == 3_600
+        assert records.metered_wh("212234", 1_767_229_200) == 0
+        assert records.metered_wh("9", 2_000_000_000) == 0
 
 
 def test_everything_else(path: Path) -> None:
