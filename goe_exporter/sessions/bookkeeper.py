@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import NamedTuple
@@ -71,6 +72,8 @@ class Bookkeeper:
         self._time_zone = time_zone
         self._monotonic = monotonic
         self._tracked = store.tracked()
+        latest = sorted(self._tracked.items(), key=lambda item: item[1].memory.last.moment.time)
+        self._serials = {each.charger: serial for serial, each in latest}
         self._trusted = clock.trusted()
         self._lock = threading.Lock()
         self._records: list[Record] = []
@@ -94,6 +97,9 @@ class Bookkeeper:
         moment = Moment(uptime, snapshot.time, self._clock.boot, trusted)
         seen = observation(snapshot, moment, poll.interval_seconds)
         with self._lock:
+            if self._serials.get(poll.charger, serial) != serial:
+                self._replaced(self._serials[poll.charger])
+            self._serials[poll.charger] = serial
             before = self._tracked.get(serial)
             memory, events = track(poll.charger, serial, before and before.memory, seen)
             if memory is None:
@@ -106,6 +112,18 @@ class Bookkeeper:
             if events or self._is_due(serial, before, memory):
                 self._due[serial] = now
                 self._saved[serial] = self._monotonic()
+
+    def _replaced(self, serial: str) -> None:
+        """End the session of a charger in whose place another one answers."""
+        charger, memory = self._tracked[serial]
+        session, last = memory.session, memory.last
+        if session is None:
+            return
+        meter = memory.first_wh if last.meter_wh is None else last.meter_wh
+        session = session.flagged("charger_replaced", "end_not_seen")
+        self._records.append(session.closed(charger, serial, last.moment.time, meter))
+        ended = Tracked(charger, replace(memory, session=None, idle_since=None))
+        self._tracked[serial] = self._due[serial] = ended
 
     def _is_due(self, serial: str, before: Tracked | None, memory: Memory) -> bool:
         under_way = memory.session is not None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from goe_exporter.sessions.energy import moved
 from goe_exporter.sessions.observation import Moment, Observation
 from goe_exporter.sessions.session import Session, Slots
 
+CLOCK_STEP_SECONDS = 1.0
 CHECK_RATIO = 0.03
 CHECK_STEP_WH = {1: 1_000, 2: 1}
 """API → the step of the meter (Wh); V1 and V2 hardware counts whole kWh."""
@@ -91,9 +93,29 @@ class Memory:
     idle_since: float | None = None
     switched_at: float | None = None
 
+    def on_time(self, now: Moment) -> Memory:
+        """Return the memory after a clock that was not trusted was corrected."""
+        last, session, idle = self.last.moment, self.session, self.idle_since
+        if last.trusted:
+            return self
+        if last.boot != now.boot:
+            return replace(self, session=session and session.flagged("clock_unsure"))
+        change = (now.time - now.uptime) - (last.time - last.uptime)
+        if not now.trusted or abs(change) < CLOCK_STEP_SECONDS:
+            return self
+        if session is not None:
+            slots = moved(session.slots, change)
+            session = replace(session, started=session.started + change, slots=slots)
+        return replace(
+            self,
+            first_time=self.first_time + change,
+            session=session,
+            idle_since=None if idle is None else idle + change,
+        )
+
     def to_json(self) -> str:
         """Return the memory as JSON."""
-        return json.dumps(asdict(self), separators=(",", ":"), default=sorted)
+        return json.dumps(self, separators=(",", ":"), default=_plain)
 
     @classmethod
     def from_json(cls, text: str) -> Memory:
@@ -108,3 +130,14 @@ class Memory:
             return cls(**found, last=last, session=session)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not a tracker's memory: {text:.80}") from error
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return {name: getattr(value, name) for name in _NAMES[type(value)]}
+
+
+_NAMES: dict[type, tuple[str, ...]] = {
+    kind: tuple(each.name for each in fields(kind)) for kind in (Memory, Open, Observation, Moment)
+}

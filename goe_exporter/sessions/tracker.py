@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from goe_exporter.sessions.energy import added, moved, rise, since_plug_in, spread
+from goe_exporter.sessions.energy import added, rise, since_plug_in, spread
 from goe_exporter.sessions.memory import Memory, Open
 from goe_exporter.sessions.observation import Observation
+from goe_exporter.sessions.opening import first_memory, is_plug_in
 from goe_exporter.sessions.session import Correction, Session, Unassigned
-from goe_exporter.sessions.step import BOOT_SECONDS, MARK_SECONDS, step
+from goe_exporter.sessions.step import MARK_SECONDS, step
 
 Event = Session | Unassigned | Correction
 """What happened: a session was closed, energy belongs to none, or the meter was corrected."""
@@ -22,7 +23,6 @@ Event = Session | Unassigned | Correction
 IDLE_SECONDS = 10.0
 """How long the car must be seen idle until the session ends."""
 
-CLOCK_STEP_SECONDS = 1.0
 SOURCES_SECONDS = 120.0
 """The energy by source is requested every minute; before, it may be that of another session."""
 
@@ -35,63 +35,9 @@ def track(
     There is no memory before the first observation with a meter.
     """
     if memory is None:
-        return _first(seen), ()
-    turn = _Turn(charger, serial, _on_time(memory, seen), seen)
+        return first_memory(seen), ()
+    turn = _Turn(charger, serial, memory.on_time(seen.moment), seen)
     return turn.memory(), tuple(turn.events)
-
-
-def _first(seen: Observation) -> Memory | None:
-    """Begin the books, where a session that is under way began."""
-    if seen.meter_wh is None:
-        return None
-    now = seen.moment.time
-    if not seen.plugged:
-        return Memory(now, seen.meter_wh, seen, mark=seen.mark)
-    energy = round(min(since_plug_in(seen), seen.meter_wh))
-    since = seen.since_plug_in
-    started = now if since is None else now - since
-    start_wh = seen.meter_wh - energy
-    session = Open(
-        seen.api,
-        started,
-        start_wh,
-        spread(energy, started, now),
-        energy,
-        seen.card if seen.charging else None,
-        frozenset({"begin_inferred" if _is_plug_in(seen) else "start_not_seen"}),
-        unobserved_wh=energy,
-        unobserved_seconds=now - started,
-        counter_wh=energy,
-        meter_wh=energy,
-    )
-    return Memory(started, start_wh, seen, mark=seen.mark, session=session)
-
-
-def _is_plug_in(seen: Observation) -> bool:
-    """Return whether the charger's plug-in time is one, and not its start."""
-    return seen.mark is not None and seen.mark >= BOOT_SECONDS
-
-
-def _on_time(memory: Memory, seen: Observation) -> Memory:
-    """Return the memory after a clock that was not trusted was corrected."""
-    last, now = memory.last.moment, seen.moment
-    session, idle = memory.session, memory.idle_since
-    if last.trusted:
-        return memory
-    if last.boot != now.boot:
-        return replace(memory, session=session and session.flagged("clock_unsure"))
-    change = (now.time - now.uptime) - (last.time - last.uptime)
-    if not now.trusted or abs(change) < CLOCK_STEP_SECONDS:
-        return memory
-    if session is not None:
-        slots = moved(session.slots, change)
-        session = replace(session, started=session.started + change, slots=slots)
-    return replace(
-        memory,
-        first_time=memory.first_time + change,
-        session=session,
-        idle_since=None if idle is None else idle + change,
-    )
 
 
 class _Turn:
@@ -195,7 +141,8 @@ class _Turn:
         boundary = self._meter - (self._rise.meter_wh - before)
         if session is not None:
             same_card = session.card and session.card == seen.card
-            if not gap or same_card:
+            unobserved = self._plugged_at() - self._step.since
+            if same_card or unobserved <= seen.gap_seconds:
                 self._give(before, float(before))
             else:
                 self._unassign(before)
@@ -203,7 +150,7 @@ class _Turn:
             self._close(self._plugged_at() if end is None else end, boundary, *flags)
         else:
             self._unassign(before)
-        self._begin(boundary, "begin_inferred" if _is_plug_in(seen) else "start_not_seen")
+        self._begin(boundary, "begin_inferred" if is_plug_in(seen) else "start_not_seen")
         self._give(self._rise.meter_wh - before, counter, since=self._plugged_at())
         if seen.plugged is False:
             self._close(self._now, self._meter, "end_not_seen")
