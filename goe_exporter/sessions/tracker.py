@@ -197,11 +197,12 @@ class _Turn:
         now = self._now
         since = now if self._idle_since is None else self._idle_since
         self._idle_since = since
-        if self._step.switching:
+        unplugged = self._last.cable and not self._seen.cable
+        if self._step.switching and not unplugged:
             return
         if self._step.gap:
             self._close(now, self._meter, "end_not_seen")
-        elif self._step.seconds >= IDLE_SECONDS or not 0 <= now - since < IDLE_SECONDS:
+        elif unplugged or self._step.seconds >= IDLE_SECONDS or not 0 <= now - since < IDLE_SECONDS:
             self._close(since, self._meter)
 
     def _other_card(self, session: Open) -> bool:

@@ -91,9 +91,10 @@ class Polls:
         return self
 
     def leave(self, time: int, *, meter: int | None = None) -> Polls:
-        """Poll the charger three times without a car."""
-        for seconds in (0, 5, 10):
-            self.poll(time + seconds, IDLE, meter, card=None, cable=False)
+        """Poll the charger while the plug is pulled at the car, then at the charger."""
+        self.poll(time, IDLE, meter, card=None)
+        self.poll(time + 5, IDLE, cable=False)
+        self.poll(time + 10, IDLE)
         return self
 
     @property
@@ -220,7 +221,7 @@ def test_phase_switch_by_its_reason() -> None:
 def test_car_that_leaves_after_a_phase_switch() -> None:
     """Without the cable, or after a minute, an idle car has left when it was first idle."""
     switched = charged(phase_mode="auto").poll(160, phase_mode="single")
-    assert switched.poll(165, IDLE, cable=False).poll(175).booked() == [(98, 165, 100)]
+    assert switched.poll(165, IDLE, cable=False).booked() == [(98, 165, 100)]
     switched = charged(phase_mode="auto").poll(160, phase_mode="single").poll(165, IDLE)
     for time in range(170, 225, 5):
         assert switched.poll(time).booked() == []
@@ -245,7 +246,7 @@ def test_replug_between_two_polls() -> None:
 def test_counter_of_the_former_car() -> None:
     """Until a car charges, the counter may be that of the car before it."""
     polls = charged().leave(160).poll(300, gap_seconds=1e9).poll(305, WAITING, plugged=303)
-    polls.poll(310, CHARGING, 1_103, 3.0).poll(315, meter=1_107, counter=7.0).leave(320)
+    polls.poll(310, CHARGING, 1_103, 3.0, cable=True).poll(315, meter=1_107, counter=7.0).leave(320)
     assert polls.booked()[1] == (303, 320, 7)
     assert polls.sessions[1].counter_wh == 7
 

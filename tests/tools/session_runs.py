@@ -186,12 +186,14 @@ class Run:
 
     def exact(self) -> int:
         """Return how many sessions have the true beginning (1 cycle) and energy (2 Wh)."""
-        found = 0
-        for session in self.sessions:
-            true = [truth for truth in self.truth if self._began(truth, session)]
-            if len(true) == 1:
-                found += abs(session.energy_wh - (true[0].end_wh - true[0].start_wh)) <= 2
-        return found
+        return sum(
+            any(
+                self._began(truth, session)
+                and abs(session.energy_wh - (truth.end_wh - truth.start_wh)) <= 2
+                for truth in self.truth
+            )
+            for session in self.sessions
+        )
 
     def _began(self, truth: Truth, session: Session) -> bool:
         """Return whether the session's beginning is right, by the clock then or corrected soon."""
