@@ -150,8 +150,11 @@ class _Turn:
             self._close(self._plugged_at() if end is None else end, boundary, *flags)
         else:
             self._unassign(before)
+        after = self._rise.meter_wh - before
+        if seen.plugged is False and seen.mark is None and not (after or counter):
+            return  # the car left; that another one came in between is not known
         self._begin(boundary, "begin_inferred" if is_plug_in(seen) else "start_not_seen")
-        self._give(self._rise.meter_wh - before, counter, since=self._plugged_at())
+        self._give(after, counter, since=self._plugged_at())
         if seen.plugged is False:
             self._close(self._now, self._meter, "end_not_seen")
 
