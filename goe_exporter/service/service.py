@@ -130,6 +130,7 @@ class Service:
                     lambda: self._config.cards,
                     self._paths,
                     self._config.shard,
+                    self._bookkeeper.stats if self._bookkeeper is not None else None,
                     frame_ancestors=self._frame_ancestors,
                 )
             )

@@ -14,6 +14,7 @@ from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.prometheus.process import process_metrics
 from goe_exporter.service.self_metrics import Reload, providers
 from goe_exporter.service.sharding import Shard
+from goe_exporter.sessions.bookkeeper import StoreStats
 from goe_exporter.web import app
 from goe_exporter.web.history import History
 from goe_exporter.web.paths import AT_ROOT, Paths
@@ -41,10 +42,14 @@ def application(
     card_names: Callable[[], Mapping[str, str]] = dict,
     paths: Paths = AT_ROOT,
     shard: Shard | None = None,
+    store: Callable[[], StoreStats] | None = None,
     *,
     frame_ancestors: Sequence[str],
 ) -> app.Application:
-    """Return the web application of a service's parts; `delivery` is None without InfluxDB."""
+    """Return the web application of a service's parts.
+
+    `delivery` is None without InfluxDB, `store` without sessions.
+    """
 
     def views() -> list[ChargerView]:
         return [each.view() for each in scheduler.pollers]
@@ -53,7 +58,10 @@ def application(
         # Only the view of this charger is made: a large fleet is asked for one after the other.
         return next((each.view() for each in scheduler.pollers if each.name == name), None)
 
-    own = [*providers(scheduler, last_reload, delivery, card_names, shard), process_metrics()]
+    own = [
+        *providers(scheduler, last_reload, delivery, card_names, shard, store),
+        process_metrics(),
+    ]
     influx = None if delivery is None else lambda: asdict(delivery())
     return app.application(
         views,

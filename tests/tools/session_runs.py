@@ -145,11 +145,13 @@ class Run:
         if self._due or now - self._saved_at >= SAVE_SECONDS:
             self._save()
         moment = Moment(now, self._wall(), "boot", trusted=True)
+        under_way = self._memory is not None and self._memory.session is not None
         self._memory, events = track(
             "garage", "123456", self._memory, observed(self.charger, moment, self._api)
         )
         self.events += events
-        self._due = bool(events)
+        # As the bookkeeper does.
+        self._due = bool(events) or (self.memory.session is not None) != under_way
 
     def _save(self) -> None:
         if self._memory is not None:
