@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import abuse, fleet, pages, poll, rival, scrape, spool, startup, surplus
+from benchmarks import abuse, fleet, pages, poll, rival, scrape, sessions, spool, startup, surplus
 
 README = Path(__file__).parent / "README.md"
 HEAD = "| what | figure | ratio |\n|---|---|---|\n"
@@ -21,6 +21,7 @@ ALL = {
     "fleet": fleet.measure,
     "pages": pages.measure,
     "abuse": abuse.measure,
+    "sessions": sessions.measure,
     "surplus": surplus.measure,
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
@@ -19,8 +19,9 @@ from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.durable.clock import TrustedClock, boot
 from goe_exporter.logs import Incident, Pace, logger
 from goe_exporter.polling.view import Poll
+from goe_exporter.sessions.condenser import Condenser
 from goe_exporter.sessions.memory import Memory
-from goe_exporter.sessions.observation import Moment, observation
+from goe_exporter.sessions.observation import Moment, Observation
 from goe_exporter.sessions.session import DayReading, Session, Unassigned
 from goe_exporter.sessions.settings import SessionSettings
 from goe_exporter.sessions.store import Record, Store, StoreError, Tracked
@@ -76,6 +77,7 @@ class Bookkeeper:
         self._serials = {each.charger: serial for serial, each in latest}
         self._trusted = clock.trusted()
         self._lock = threading.Lock()
+        self._condensers: dict[str, Condenser] = {}
         self._records: list[Record] = []
         self._due: dict[str, Tracked] = {}
         self._saved: dict[str, float] = {}
@@ -95,26 +97,39 @@ class Bookkeeper:
         age, trusted = snapshot.age_seconds, self._trusted
         uptime = self._clock.now()[1] - age
         moment = Moment(uptime, snapshot.time, self._clock.boot, trusted)
-        seen = observation(snapshot, moment, poll.interval_seconds)
         with self._lock:
-            if self._serials.get(poll.charger, serial) != serial:
-                self._replaced(self._serials[poll.charger])
+            former = self._serials.get(poll.charger, serial)
+            if former != serial and former in self._tracked:
+                self._replaced(former)
             self._serials[poll.charger] = serial
-            before = self._tracked.get(serial)
-            memory, events = track(poll.charger, serial, before and before.memory, seen)
-            if memory is None:
-                return
-            now = Tracked(poll.charger, memory)
-            self._tracked[serial] = now
-            self._records += events
+            condenser = self._condensers.get(serial)
+            if condenser is None:
+                condenser = self._condensers[serial] = Condenser()
+            for seen in condenser.take(snapshot, moment, poll.interval_seconds):
+                self._track(poll.charger, serial, seen)
             if trusted and snapshot.time >= self._days.get(serial, -math.inf):
-                self._note_day(poll, snapshot, memory)
-            if events or self._is_due(serial, before, memory):
-                self._due[serial] = now
-                self._saved[serial] = self._monotonic()
+                self._note_day(poll, snapshot)
+
+    def _track(self, charger: str, serial: str, seen: Observation) -> None:
+        before = self._tracked.get(serial)
+        memory, events = track(charger, serial, before and before.memory, seen)
+        if memory is None:
+            return
+        now = self._tracked[serial] = Tracked(charger, memory)
+        self._records += events
+        if events or self._is_due(serial, before, memory):
+            self._due[serial] = now
+            self._saved[serial] = self._monotonic()
+
+    def _track_rest(self, serial: str) -> None:
+        """Track the last poll of a charger if it was left out."""
+        if serial in self._condensers:
+            for seen in self._condensers[serial].rest():
+                self._track(self._tracked[serial].charger, serial, seen)
 
     def _replaced(self, serial: str) -> None:
         """End the session of a charger in whose place another one answers."""
+        self._track_rest(serial)
         charger, memory = self._tracked[serial]
         session, last = memory.session, memory.last
         if session is None:
@@ -132,31 +147,24 @@ class Bookkeeper:
         saved = self._saved.get(serial, -math.inf)
         return self._monotonic() - saved >= SAVE_SECONDS[under_way]
 
-    def _note_day(self, poll: Poll, snapshot: Snapshot, memory: Memory) -> None:
+    def _note_day(self, poll: Poll, snapshot: Snapshot) -> None:
         """Note the first reading of a local day."""
-        meter = memory.last.meter_wh
+        values = {reading.channel.name: reading.value for reading in snapshot.readings}
+        meter, mid = values.get("energy"), values.get("mid_energy")
         if meter is None:
             return
         local = datetime.fromtimestamp(snapshot.time, self._time_zone)
         midnight = local.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
         self._days[poll.serial] = midnight.timestamp()
-        texts = {
-            reading.channel.name: str(reading.value)
-            for reading in snapshot.readings
-            if reading.channel.name in ("meter_certification", "model", "firmware", "mid_energy")
-        }
-        mid = texts.get("mid_energy")
         self._records.append(
             DayReading(
                 poll.charger,
                 poll.serial,
                 local.date().isoformat(),
                 int(snapshot.time),
-                meter,
+                round(float(meter)),
                 None if mid is None else round(float(mid)),
-                texts.get("meter_certification"),
-                texts.get("model"),
-                texts.get("firmware"),
+                *(_text(values, name) for name in ("meter_certification", "model", "firmware")),
             )
         )
 
@@ -220,6 +228,8 @@ class Bookkeeper:
         if self._thread.is_alive():
             return  # the disk hangs; the next start goes on from the last transaction
         with self._lock:
+            for serial in self._tracked:
+                self._track_rest(serial)
             self._due = dict(self._tracked)
         self.write()
         self._store.close()
@@ -231,6 +241,11 @@ class Bookkeeper:
                 self.write()
             except Exception:  # noqa: BLE001, the top of a thread
                 _log.exception("writing sessions aborted by an internal error")
+
+
+def _text(values: Mapping[str, object], name: str) -> str | None:
+    found = values.get(name)
+    return None if found is None else str(found)
 
 
 def open_bookkeeper(settings: SessionSettings, clock: TrustedClock | None = None) -> Bookkeeper:

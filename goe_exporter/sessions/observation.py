@@ -66,19 +66,22 @@ class Observation:
         return self.uptime - self.mark
 
 
-_WANTED = {
+STATES = {
     "cable_current",
     "car_state",
     "charging_reason",
-    "energy",
     "phase_mode",
     "phases",
     "plug_in_timestamp",
-    "power",
-    "session_energy",
+    "serial",
     "transaction",
-    "uptime",
 }
+"""The rows whose values are the same from poll to poll, as a rule."""
+
+METERS = ("energy", "session_energy", "uptime", "power")
+"""The rows whose values rise while a car charges; the power comes last."""
+
+_WANTED = STATES | set(METERS)
 
 
 def observation(snapshot: Snapshot, moment: Moment, interval_seconds: float) -> Observation:

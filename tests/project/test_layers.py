@@ -85,7 +85,13 @@ PURE = {
 
 PURE_MODULES = {
     "channels",
-    *("sessions.session", "sessions.tariff"),
+    *(
+        f"sessions.{name}"
+        for name in (
+            *("condenser", "energy", "memory", "observation", "opening", "session", "step"),
+            *("tariff", "tracker"),
+        )
+    ),
     *(
         f"surplus.{name}"
         for name in (

@@ -14,6 +14,7 @@ from goe_exporter.channels.decode import decode
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import api_v1
+from goe_exporter.sessions.condenser import Condenser
 from goe_exporter.sessions.memory import Memory
 from goe_exporter.sessions.observation import Moment, Observation, observation
 from goe_exporter.sessions.session import Correction, Session, Unassigned
@@ -34,13 +35,12 @@ ROWS = tuple(row for row in CHANNELS if row.name in NAMES)
 KEYS = [key for row in ROWS for key in row.keys]
 
 
-def observed(charger: Charger, moment: Moment, api: int = 2) -> Observation:
-    """Return what a poll of the charger observes at this moment."""
+def snapshot_of(charger: Charger, moment: Moment, api: int = 2) -> Snapshot:
+    """Return a poll of the charger at this moment."""
     status = status_v2(charger, KEYS) if api == 2 else api_v1.status(status_v1(charger))
     boot_time = moment.time - charger.uptime_ms / 1000
     readings = decode(status, api, ROWS, boot_time).readings
-    snapshot = Snapshot("garage", api, moment.time, 0.0, readings, boot_time=boot_time)
-    return observation(snapshot, moment, INTERVAL)
+    return Snapshot("garage", api, moment.time, 0.0, readings, boot_time=boot_time)
 
 
 @dataclass
@@ -54,9 +54,20 @@ class Truth:
 
 
 class Run:
-    """One random day with `seed`; `outages` and kills of the exporter are optional."""
+    """One random day with `seed`; `outages` and kills of the exporter are optional.
 
-    def __init__(self, seed: int, *, api: int = 2, outages: bool = True, events: int = 24) -> None:
+    If it is `condensed`, polls that say nothing new are left out, as the bookkeeper does.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        api: int = 2,
+        outages: bool = True,
+        events: int = 24,
+        condensed: bool = False,
+    ) -> None:
         self.charger = Charger("V4" if api == 2 else "V2", seed=seed)
         self.truth: list[Truth] = []
         self.events: list[Event] = []
@@ -71,6 +82,9 @@ class Run:
         self._saved: tuple[str, int] = ("", 0)
         self._saved_at = 0.0
         self._due = False
+        self._condensed = condensed
+        self._condenser = Condenser()
+        self.observations = 0
         self._go(30)
         for _ in range(events):
             self._happen(self._random.choice(EVENTS))
@@ -79,6 +93,8 @@ class Run:
             self._unplug()
         self._out_until = -1.0
         self._go(60)
+        for seen in self._condenser.rest():
+            self._track(seen)
 
     @property
     def memory(self) -> Memory:
@@ -145,23 +161,33 @@ class Run:
         if self._due or now - self._saved_at >= SAVE_SECONDS:
             self._save()
         moment = Moment(now, self._wall(), "boot", trusted=True)
+        snapshot = snapshot_of(self.charger, moment, self._api)
+        if self._condensed:
+            seen = self._condenser.take(snapshot, moment, INTERVAL)
+        else:
+            seen = (observation(snapshot, moment, INTERVAL),)
+        for each in seen:
+            self._track(each)
+
+    def _track(self, seen: Observation) -> None:
+        self.observations += 1
         under_way = self._memory is not None and self._memory.session is not None
-        self._memory, events = track(
-            "garage", "123456", self._memory, observed(self.charger, moment, self._api)
-        )
+        self._memory, events = track("garage", "123456", self._memory, seen)
         self.events += events
         # As the bookkeeper does.
-        self._due = bool(events) or (self.memory.session is not None) != under_way
+        self._due |= bool(events) or (self.memory.session is not None) != under_way
 
     def _save(self) -> None:
         if self._memory is not None:
             self._saved = self._memory.to_json(), len(self.events)
             self._saved_at = self.charger.time_s
+            self._due = False
 
     def _kill(self) -> None:
         text, count = self._saved
         self._memory = Memory.from_json(text) if text else None
         del self.events[count:]
+        self._condenser = Condenser()
         self._due = False
 
     @property
