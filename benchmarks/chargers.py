@@ -21,6 +21,8 @@ from goe_exporter.simulator import Car, Charger, Simulator
 from goe_exporter.transport.loop import Loop
 
 PORT = 18_080
+DECIMALS = 3
+"""Chargers send most values with at most three decimals."""
 
 
 def address(number: int) -> str:
@@ -28,14 +30,19 @@ def address(number: int) -> str:
     return f"127.1.{number // 250}.{number % 250 + 1}"
 
 
+def charging() -> Charger:
+    """Return a charging V4."""
+    charger = Charger(model="V4")
+    charger.plug(Car())
+    charger.advance(60)
+    return charger
+
+
 @contextlib.contextmanager
-def one() -> Iterator[Poller]:
-    """Yield the poller of a charging V4 in this process, with a complete snapshot."""
+def one(charger: Charger | None = None) -> Iterator[Poller]:
+    """Yield the poller of a charger in this process, a charging V4, with a complete snapshot."""
     with Simulator() as simulator:
-        charger = Charger(model="V4")
-        charger.plug(Car())
-        charger.advance(60)
-        host = simulator.add(charger).address
+        host = simulator.add(charger or charging()).address
         poller = Poller("one", host, Client(host))
         while not poller.complete:
             poller.poll()
@@ -78,7 +85,7 @@ def fleet(view: ChargerView, count: int) -> list[ChargerView]:
 def _like(view: ChargerView, name: str, factor: float) -> ChargerView:
     assert view.snapshot is not None
     readings = tuple(
-        reading._replace(value=reading.value * factor)
+        reading._replace(value=round(reading.value * factor, DECIMALS))
         if isinstance(reading.value, float)
         else reading
         for reading in view.snapshot.readings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import http.client
+import itertools
 import socket
 import statistics
 import subprocess
@@ -26,23 +27,35 @@ from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.prometheus.families import Provider
 from goe_exporter.prometheus.process import process_metrics
 from goe_exporter.service.self_metrics import polling
+from goe_exporter.simulator import Charger
 
 SAMPLES = 10_000
 COUNTS = (1, 100, 1000)
 POLLS = 10_000
+SCRAPES = 4
+SCRAPE_SECONDS = 15
 HTTP_SECONDS = 3.0
 
 
 def measure() -> Iterator[tuple[str, str, str]]:
     """Yield (what, figure, ratio) rows."""
-    with chargers.one() as poller:
-        view = poller.view()
-        yield from _render(f"{SAMPLES} samples", chargers.fleet(view, _chargers(view)))
+    charger = chargers.charging()
+    with chargers.one(charger) as poller:
+        views = list(_scraped(charger, poller))
+        yield from _render(f"{SAMPLES} samples", views, _chargers(views[0]))
         for count in COUNTS:
-            yield from _render(f"{count} chargers", chargers.fleet(view, count))
+            yield from _render(f"{count} chargers", views, count)
         for count in COUNTS:
             yield from _over_http(count)
         yield from _memory(poller)
+
+
+def _scraped(charger: Charger, poller: Poller) -> Iterator[ChargerView]:
+    """Yield what some scrapes see of a charger."""
+    for _scrape in range(SCRAPES):
+        charger.advance(SCRAPE_SECONDS)
+        poller.poll()
+        yield poller.view()
 
 
 def _exposition(views: Sequence[ChargerView]) -> Exposition:
@@ -64,25 +77,27 @@ def _chargers(view: ChargerView) -> int:
     return round(SAMPLES / each)
 
 
-def _render(name: str, views: Sequence[ChargerView]) -> Iterator[tuple[str, str, str]]:
-    """Render chargers whose lines are prepared, as from the second scrape on."""
+def _render(name: str, views: Sequence[ChargerView], count: int) -> Iterator[tuple[str, str, str]]:
+    """Render `count` chargers whose lines are prepared, as from the second scrape on."""
     sys.path.append(str(Path(__file__).parent.parent / "tests" / "tools"))
     import by_library
     from by_library import encoded, families
 
-    exposition, own = _exposition(views), _own()[:1]
+    fleets, own = [chargers.fleet(view, count) for view in views], _own()[:1]
+    ours, theirs = itertools.cycle(fleets), itertools.cycle(fleets)
+    exposition = Exposition(lambda: next(ours), own)
     body, _content_type = exposition.render()
     work = {
         "render": exposition.render,
-        "library": lambda: encoded([*families(views), *by_library.provided(own)]),
+        "library": lambda: encoded([*families(next(theirs)), *by_library.provided(own)]),
     }
     with _drained() as near:
         work["write"] = lambda: near.sendall(body)
-        costs = side_by_side(work, calls=max(1, 200 // len(views)), rounds=7)
+        costs = side_by_side(work, calls=max(1, 200 // count), rounds=7)
     write, render = costs["write"], costs["render"]
     yield f"{name}: writing {len(body) / 1e3:.0f} kB", f"{write * 1e3:.2f} ms of CPU", "baseline"
     yield (
-        f"{name}: rendering {_samples(views)} samples",
+        f"{name}: rendering {_samples(fleets[0])} samples",
         f"{render * 1e3:.2f} ms of CPU",
         f"{render / write:.0f} × baseline",
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from commands import Command, Goe, Launch, Outcome
+from commands import PROGRAM, Command, Goe, Launch, Outcome
 from fake_influx import FakeInflux, Fakes, Received, Reply
 from hypothesis import HealthCheck, settings
 from log_records import recorded
@@ -130,12 +130,18 @@ def goe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def launch(processes: None) -> Iterator[Launch]:  # noqa: ARG001
     """Yield a function that starts the command line as a process; all end with the test.
 
-    `within` is a command that runs the command that follows it, such as `env`.
+    `within` is a command that runs the command that follows it, such as `env`; `program` is the
+    command line, if it is not the one of this environment.
     """
     started: list[Command] = []
 
-    def start(*arguments: str, within: tuple[str, ...] = (), **environment: str) -> Command:
-        started.append(Command(arguments, environment, within))
+    def start(
+        *arguments: str,
+        within: tuple[str, ...] = (),
+        program: tuple[str, ...] = PROGRAM,
+        **environment: str,
+    ) -> Command:
+        started.append(Command(arguments, environment, within, program))
         return started[-1]
 
     yield start

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 UNKNOWN = "unknown"
 
@@ -109,8 +110,11 @@ CHARGING_REASON = _one(
 
 def firmware_major(text: object) -> int | None:
     """Return the major version of a firmware ("055.7" → 55, "020-rc1" → 20), None if unknown."""
-    if not isinstance(text, str):
-        return None
+    return _major(text) if isinstance(text, str) else None
+
+
+@lru_cache(64)
+def _major(text: str) -> int | None:
     text = text.strip().removeprefix("V").removeprefix("v").lstrip()
     digits = text[: len(text) - len(text.lstrip("0123456789"))]
     return int(digits) if digits.isascii() and 0 < len(digits) <= 6 else None

@@ -6,6 +6,7 @@ charger serves one request at a time, so at most one is in flight, whichever thr
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import re
@@ -272,7 +273,7 @@ _DECODE_LONG = json.JSONDecoder(parse_constant=_no_constant, parse_int=_integer)
 def _parse(body: bytes) -> object:
     """Parse JSON strictly; the text "not found" means that the charger lacks the API."""
     try:
-        return _decoded(body.decode("utf-8-sig"))
+        return _decoded(body.removeprefix(codecs.BOM_UTF8).decode())
     except (ValueError, RecursionError) as error:
         if body.startswith(_NOT_FOUND):
             raise ChargerError("not_found", _summary(body)) from error

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
-from typing import Literal
+from itertools import groupby, zip_longest
 
 import click
-from rich.box import SIMPLE_HEAD
-from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.measure import Measurement
-from rich.progress import Progress
-from rich.table import Table
-from rich.text import Text
 
 from goe_exporter.channels.snapshot import Reading
 from goe_exporter.cli.channel_table import Row
@@ -26,49 +20,65 @@ from goe_exporter.logs import coloured
 from goe_exporter.polling.view import ChargerView
 
 MIN_COLUMNS = 20
-"""Least width of a table: Rich leaves out the text of columns that do not fit."""
+"""Least width of a table: in less, a column would have no room."""
+
+_GAP = 3
+_BREAKS = (r"(?<=  )", r"(?<= )", r"(?<=\w-)", "")
+"""Where a text that is too long is broken: between values, words, parts of a name, characters."""
 
 
 def print_readings(views: Sequence[ChargerView]) -> None:
-    """Print the readings of chargers, one line per channel, in the order of the channel table."""
+    """Print the readings of chargers, one line per channel, in the order of the channel table.
+
+    A line is broken only to fit a terminal, or COLUMNS.
+    """
+    unbroken = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     for number, view in enumerate(views):
         if number:
             click.echo()
-        _print_readings(view)
+        api = f"API v{view.snapshot.api}" if view.snapshot else ""
+        click.echo(f"{printable(view.name)}  {api}")
+        rows = _readings(view.snapshot.readings if view.snapshot else ())
+        _print(("channel", "reading", "unit"), rows, unbroken=unbroken)
 
 
-def _print_readings(view: ChargerView) -> None:
-    table = _table("channel", "reading", "unit")
-    readings = view.snapshot.readings if view.snapshot else ()
-    for channel, group in groupby(readings, key=lambda reading: reading.channel):
-        name = re.findall("[^-]+-?", channel.option)
-        values = [_value(reading) for reading in group]
-        table.add_row(_Pieces(name, ""), _Pieces(values, "  "), channel.unit.symbol)
-    api = f"API v{view.snapshot.api}" if view.snapshot else ""
-    click.echo(f"{printable(view.name)}  {api}")
-    _print(table, one_line=True)
+def _readings(readings: Sequence[Reading]) -> list[tuple[str, str, str]]:
+    groups = groupby(readings, key=lambda reading: reading.channel)
+    return [
+        (channel.option, "  ".join(map(_value, group)), channel.unit.symbol)
+        for channel, group in groups
+    ]
 
 
 def print_channels(rows: Sequence[Row]) -> None:
     """Print the documentation of the channels, up to three lines each."""
-    table = _table(
-        "channel, openHAB", "metric, InfluxDB field, allowed values", "unit", "API", first=26
-    )
-    table.collapse_padding = True  # the longest metric just fits into 80 columns
+    table = []
     for row in rows:
         setting = f"set to {row.writable}" if row.writable else ""
         names = "\n".join(filter(None, (row.metric, row.field, setting)))
         channel = "\n".join(filter(None, (row.name, row.openhab)))
-        table.add_row(channel, names, row.unit, row.apis.replace(" ", "\n"))
-    _print(table)
+        table.append((channel, names, row.unit, row.apis.replace(" ", "\n")))
+    headers = ("channel, openHAB", "metric, InfluxDB field, allowed values", "unit", "API")
+    # The longest metric just fits into 80 columns.
+    _print(headers, table, first=26, gap=2)
 
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[int], None]]:
     """Show a progress bar of `total` points; yields a function that sets the number done."""
-    with Progress(console=_console()) as bar:
-        task = bar.add_task("delivering", total=total)
-        yield lambda done: bar.update(task, completed=done)
+    with click.progressbar(length=total, label="delivering", show_pos=True) as bar:
+        yield lambda done: bar.update(done - bar.pos)
+
+
+def columns(text: str) -> int:
+    """Return the number of columns of a text: wide characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.category(char) in ("Mn", "Me")
+        else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )  # fmt: skip
 
 
 def _value(reading: Reading) -> str:
@@ -88,46 +98,63 @@ def _value(reading: Reading) -> str:
     return f"{reading.label}{':' if reading.label.isdecimal() else ''} {text}"
 
 
-def _table(*headers: str, first: int | None = None) -> Table:
-    """Return an empty table; `first` bounds the width of its first column."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for header in headers:
-        table.add_column(header, overflow="fold", min_width=3)
-    table.columns[0].max_width = first
-    return table
+def _print(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    gap: int = _GAP,
+    first: int | None = None,
+    unbroken: bool = False,
+) -> None:
+    """Print a table of cells, which may have several lines, as wide as the terminal at most.
+
+    `first` bounds the width of the first column; with `unbroken` the table is as wide as it needs.
+    """
+    widths = [
+        max(columns(line) for cell in column for line in cell.split("\n"))
+        for column in zip(headers, *rows, strict=True)
+    ]
+    widths[0] = min(widths[0], first or widths[0])
+    room = max(shutil.get_terminal_size().columns, MIN_COLUMNS) - gap * (len(widths) - 1)
+    while not unbroken and sum(widths) > room:
+        widths[widths.index(max(widths))] -= 1
+    head = _lines(headers, widths, gap)
+    if coloured(sys.stdout):
+        head = [click.style(line, bold=True) for line in head]
+    click.echo("\n".join(head))
+    click.echo(_rule() * (sum(widths) + gap * (len(widths) - 1)))
+    for row in rows:
+        click.echo("\n".join(_lines(row, widths, gap)))
 
 
-def _print(table: Table, *, one_line: bool = False) -> None:
-    """Print a table; with `one_line`, a row is broken only to fit a terminal, or COLUMNS."""
-    console = _console()
-    if one_line and not sys.stdout.isatty() and "COLUMNS" not in os.environ:
-        console.width = Measurement.get(console, console.options.update(width=10**6), table).maximum
-    console.width = max(console.width, MIN_COLUMNS)
-    console.print(table)
+def _rule() -> str:
+    """Return the character below the headings that the output's encoding has."""
+    return "─" if "utf" in (sys.stdout.encoding or "").lower() else "-"
 
 
-def _console() -> Console:
-    colours: Literal["auto"] | None = "auto" if coloured(sys.stdout) else None
-    return Console(highlight=False, markup=False, emoji=False, color_system=colours)
+def _lines(row: Sequence[str], widths: Sequence[int], gap: int) -> list[str]:
+    """Return the lines of a row, its cells broken to the widths of the columns."""
+    cells = [
+        [piece for line in cell.split("\n") for piece in _broken(line, width, _BREAKS)]
+        for cell, width in zip(row, widths, strict=True)
+    ]
+    return [
+        (" " * gap).join(
+            piece + " " * (width - columns(piece))
+            for piece, width in zip(pieces, widths, strict=True)
+        ).rstrip()
+        for pieces in zip_longest(*cells, fillvalue="")
+    ]  # fmt: skip
 
 
-class _Pieces:
-    """A cell that is broken between its pieces, and inside one only if it is too long by itself."""
-
-    def __init__(self, pieces: Sequence[str], gap: str) -> None:
-        self._pieces = pieces
-        self._gap = gap
-
-    def __rich_measure__(self, _console: Console, _options: ConsoleOptions) -> Measurement:
-        longest = max(map(cell_len, self._pieces))
-        return Measurement(longest, cell_len(self._gap.join(self._pieces)))
-
-    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
-        line = ""
-        for piece in self._pieces:
-            longer = f"{line}{self._gap}{piece}" if line else piece
-            if line and cell_len(longer) > options.max_width:
-                yield Text(line, overflow="fold")
-                longer = piece
-            line = longer
-        yield Text(line, overflow="fold")
+def _broken(text: str, width: int, breaks: Sequence[str]) -> list[str]:
+    """Return a text in lines of at most `width` columns, broken where it matters least."""
+    if not breaks or columns(text) <= width:
+        return [text]
+    lines, line = [], ""
+    for piece in re.split(breaks[0], text):
+        if line and columns(f"{line}{piece}".rstrip()) > width:
+            lines += _broken(line.rstrip(), width, breaks[1:])
+            line = ""
+        line += piece
+    return lines + _broken(line.rstrip(), width, breaks[1:])

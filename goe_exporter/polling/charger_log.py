@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 from goe_exporter.errors import ChargerError
 from goe_exporter.logs import Incident, Pace, logger
@@ -38,11 +38,12 @@ class ChargerLog:
         self._tell_keys()
         self._outage.begins(error.reason, error=str(error))
 
-    def succeeded(self, undecodable: Iterable[str] = ()) -> None:
+    def succeeded(self, undecodable: Collection[str] = ()) -> None:
         """Take note of a poll that succeeded, and of keys that could not be decoded before."""
-        with self._lock:
-            self._keys |= dict.fromkeys(sorted(undecodable))
-        self._tell_keys()
+        if undecodable or self._keys:
+            with self._lock:
+                self._keys |= dict.fromkeys(sorted(undecodable))
+            self._tell_keys()
         self._outage.ends()
 
     def flush(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 from goe_exporter.channels.decode import MAX_UPTIME_MS
@@ -41,15 +42,8 @@ class Meters:
     The charger's own clock counts too: that of a simulated charger may be faster.
     """
 
-    def __init__(self, channels: Iterable[Channel]) -> None:
-        self._bounds = {
-            key: channel.bounds
-            for channel in channels
-            if channel.kind is Kind.COUNTER and channel.unit.symbol == "Wh"
-            for part in channel.parts
-            for key, *steps in part.paths
-            if isinstance(key, str) and not steps
-        }
+    def __init__(self, channels: tuple[Channel, ...]) -> None:
+        self._bounds = _bounds_of(channels)
         self.forget()
 
     def forget(self) -> None:
@@ -99,6 +93,19 @@ class Meters:
                 doubtful = []
         self._doubtful[key] = [*doubtful, seen]
         return len(self._doubtful[key]) >= CONSISTENT_POLLS
+
+
+@cache
+def _bounds_of(channels: tuple[Channel, ...]) -> Mapping[str, tuple[float, float]]:
+    """Return the plausible range of each meter by its key; one mapping for all chargers."""
+    return {
+        key: channel.bounds
+        for channel in channels
+        if channel.kind is Kind.COUNTER and channel.unit.symbol == "Wh"
+        for part in channel.parts
+        for key, *steps in part.paths
+        if isinstance(key, str) and not steps
+    }
 
 
 def _highest(before: _Seen, now: _Seen, api: int) -> float:

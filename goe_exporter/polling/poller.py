@@ -11,6 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
+from functools import cache
+from itertools import compress
+from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 from goe_exporter.channels.decode import MAX_UPTIME_MS, Decoded, decode
@@ -35,6 +38,7 @@ STALE_INTERVALS = 3
 FAILURES_BEFORE_BACK_OFF = 3
 MAX_BACK_OFF_SECONDS = 60.0
 
+_CHANNEL = itemgetter(0)
 
 Keys = tuple[str, ...]
 
@@ -58,6 +62,24 @@ class _State(NamedTuple):
     stats: PollStats
     snapshot: Snapshot | None
     identity: tuple[Reading, ...] = ()
+
+
+class _Rows(NamedTuple):
+    """The rows of every poll with their keys, the slow rows, and the rows of texts."""
+
+    live: tuple[Channel, ...]
+    live_keys: Keys
+    slow: tuple[Channel, ...]
+    texts: frozenset[Channel]
+
+
+@cache
+def _rows_of(channels: tuple[Channel, ...]) -> _Rows:
+    """Return the rows of a table; one value for all chargers."""
+    live = tuple(channel for channel in channels if not channel.slow)
+    slow = tuple(channel for channel in channels if channel.slow)
+    texts = frozenset(channel for channel in channels if channel.kind is Kind.TEXT)
+    return _Rows(live, keys_of(live), slow, texts)
 
 
 class Poller:
@@ -98,9 +120,9 @@ class Poller:
         self._clock = clock
         self._wall = wall
         self._channels = channels
-        self._live = tuple(channel for channel in channels if not channel.slow)
-        self._live_keys = keys_of(self._live)
-        self._slow = SlowRows(tuple(channel for channel in channels if channel.slow))
+        rows = _rows_of(channels)
+        self._live, self._live_keys, self._texts = rows.live, rows.live_keys, rows.texts
+        self._slow = SlowRows(rows.slow)
         self._meters = Meters(channels)
         self._boot_time: float | None = None
         self._state = _State(PollStats(), None)
@@ -198,12 +220,16 @@ class Poller:
         if snapshot is not None:
             age = self._clock() - snapshot.taken
             delay, api = snapshot.age_seconds, snapshot.api
+            if self._is_stale(age):
+                snapshot = None
         interval = self.interval_seconds
-        if age is None or age > max(STALE_INTERVALS * interval, self._deadline_seconds + interval):
-            snapshot = None
         return ChargerView(
             self.name, self.host, stats, snapshot, age, interval, self.labels, delay, identity, api
         )
+
+    def _is_stale(self, age: float) -> bool:
+        interval = self.interval_seconds
+        return age > max(STALE_INTERVALS * interval, self._deadline_seconds + interval)
 
     def last_poll(self) -> Poll:
         """Return the result of the last poll."""
@@ -217,7 +243,8 @@ class Poller:
     def _succeeded(self, answer: Answer, slow_keys: tuple[str, ...], started: float) -> None:
         now = self._clock()
         device = self._device_of(answer)
-        if self.view().snapshot is None or device != self._device:
+        before, earlier, _identity = self._state
+        if device != self._device or earlier is None or self._is_stale(now - earlier.taken):
             self._slow.forget()
             self._meters.forget()
         self._device = device
@@ -228,15 +255,11 @@ class Poller:
         readings, failed = self._decode(answer, slow_keys, now)
         age, boot_time = answer.age_seconds, self._boot_time
         snapshot = Snapshot(self.name, answer.api, measured, now, readings, age, boot_time)
-        before = self._state.stats
         failures = before.decode_failures
-        stats = replace(
-            before,
+        stats = PollStats(
             up=True,
-            reason="",
-            message="",
             polls=before.polls + 1,
-            failures_in_row=0,
+            failures=before.failures,
             decode_failures=Counter(failures) + Counter(failed) if failed else failures,
             last_success=received,
             last_duration=now - started,
@@ -276,8 +299,8 @@ class Poller:
 
         Those that an answer of the same device lacks, such as slow rows, are the earlier ones.
         """
-        text, earlier = Kind.TEXT, self._state.identity
-        texts = tuple([each for each in readings if each.channel.kind is text])
+        earlier = self._state.identity
+        texts = tuple(compress(readings, map(self._texts.__contains__, map(_CHANNEL, readings))))
         if texts == earlier:
             return earlier
         if _serial(texts) not in ("", _serial(earlier)):

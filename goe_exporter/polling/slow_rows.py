@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache, lru_cache
+from itertools import chain, takewhile
 
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.model import Channel, Kind
@@ -16,36 +18,52 @@ def keys_of(channels: Iterable[Channel]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for channel in channels for key in channel.keys))
 
 
+@cache
+def _keys_of_slow(channels: tuple[Channel, ...]) -> tuple[str, ...]:
+    """Return the keys, those of what the device is first; one tuple for all chargers."""
+    return keys_of(sorted(channels, key=lambda channel: channel.kind is not Kind.TEXT))
+
+
 class SlowRows:
     """Requests the `keys` of `channels` every 60 s, and keeps the readings in the meantime."""
 
     def __init__(self, channels: tuple[Channel, ...]) -> None:
         self._channels = channels
-        # What the device is comes first.
-        self.keys = keys_of(sorted(channels, key=lambda channel: channel.kind is not Kind.TEXT))
+        self.keys = _keys_of_slow(channels)
         self.forget()
 
     def forget(self) -> None:
         """Drop the answers of another charger, or of this one before an outage."""
         self.readings: tuple[Reading, ...] = ()
+        self._by_channel: dict[Channel, list[Reading]] = {each: [] for each in self._channels}
         self._status: dict[str, object] = {}
         self._requested = dict.fromkeys(self.keys, float("-inf"))
 
     def due(self, now: float) -> tuple[str, ...]:
         """Return the keys to request now, the least recently requested first."""
-        if now - min(self._requested.values(), default=now) < SLOW_SECONDS:
-            return ()
-        due = [key for key, moment in self._requested.items() if now - moment >= SLOW_SECONDS]
-        return tuple(sorted(due, key=self._requested.__getitem__))
+        due = takewhile(lambda key: now - self._requested[key] >= SLOW_SECONDS, self._requested)
+        return tuple(due)
 
-    def take(self, keys: Iterable[str], answer: Answer, now: float) -> frozenset[str]:
+    def take(self, keys: tuple[str, ...], answer: Answer, now: float) -> frozenset[str]:
         """Decode the answer for `keys`, and return those whose values could not be decoded.
 
-        A key that the answer lacks becomes absent. The meaning of some values depends on the live
-        rows' keys.
+        A key that the answer lacks becomes absent. The meaning of some values depends on other
+        keys, those of the live rows and slow ones of earlier answers.
         """
         for key in keys:
+            del self._requested[key]  # the dictionary is in the order of the requests
             self._requested[key] = now
             self._status[key] = answer.status.get(key)
-        self.readings, failed = decode(answer.status | self._status, answer.api, self._channels)
+        channels = _with_keys(self._channels, keys)
+        readings, failed = decode(answer.status | self._status, answer.api, channels)
+        self._by_channel.update((channel, []) for channel in channels)
+        for reading in readings:
+            self._by_channel[reading.channel].append(reading)
+        self.readings = tuple(chain.from_iterable(self._by_channel.values()))
         return failed & answer.status.keys()
+
+
+@lru_cache(256)
+def _with_keys(channels: tuple[Channel, ...], keys: tuple[str, ...]) -> tuple[Channel, ...]:
+    """Return the channels that have one of these keys."""
+    return tuple(channel for channel in channels if not set(keys).isdisjoint(channel.keys))

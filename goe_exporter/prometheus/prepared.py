@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -52,30 +52,31 @@ Lines = defaultdict[Head, list[str]]
 _NAME = "\0"
 """Placeholder for the charger's name in a prepared line; no other label contains it."""
 
-_SERIES = itemgetter(0, 1)
-"""Returns what the series of a reading depends on: its channel and its part."""
+_CHANNEL, _LABEL = itemgetter(0), itemgetter(1)
+"""Return what the series of a reading depends on."""
 
 
-class _Part(NamedTuple):
-    """Consecutive readings of one family: texts `start` to `stop`, or the state at `place`."""
+_BETWEEN = ",\n"
+"""Separates the parts of a template: no line ends in a comma."""
 
-    family: Head
-    start: int
-    stop: int
-    place: int = -1
-    code_line: str = ""
+
+_Layout = tuple[tuple[Channel, ...], tuple[str, ...]]
+"""The channels and the labels of readings."""
 
 
 class _Plan(NamedTuple):
     """How readings of this layout are written.
 
-    `numbers` holds the place among the readings, the factor and the line of each number, `texts`
-    the places of the texts, which are labels of the device.
+    `template` has the text of all parts, with placeholders for the charger's name and `%s` for each
+    number. `parts` holds the family of each; a part is lines of numbers, or the line of the code of
+    the state at a place among the readings, up to the code. `numbers` holds the place and the
+    factor of each number, `texts` the places of the texts, which are labels of the device.
     """
 
-    layout: list[tuple[Channel, str]]
-    numbers: list[tuple[int, float, str]]
-    parts: list[_Part]
+    layout: _Layout
+    template: str
+    parts: list[tuple[Head, int | None]]
+    numbers: list[tuple[int, float]]
     texts: list[int]
 
 
@@ -85,11 +86,11 @@ class Prepared:
     def __init__(self, name: str) -> None:
         self._charger = escaped(name)
         self._single = [
-            (head, self._line(*_series(head)))
+            (head, self._line(head))
             for head in (UP, LAST_SUCCESS, SNAPSHOT_AGE, LAST_DURATION, POLLS)
         ]
         self._failures: tuple[Mapping[str, int] | None, str] = (None, "")
-        self._plan = _Plan([], [], [], [])
+        self._plan = _planned(((), ())), ""
         self._states: dict[tuple[Channel, object], tuple[Head, str]] = {}
         self._device: tuple[object, str] = (None, "")
 
@@ -102,14 +103,13 @@ class Prepared:
         failures, text = self._failures
         if failures is not stats.failures:
             text = "".join(
-                f"{self._line(*_series(FAILURES, 'reason', reason))}"
-                f"{number(stats.failures.get(reason, 0))}\n"
+                f"{self._line(FAILURES, 'reason', reason)}{number(stats.failures.get(reason, 0))}\n"
                 for reason in REASONS
             )
             self._failures = stats.failures, text
         lines[FAILURES].append(text)
         for key, count in sorted(stats.decode_failures.items()):
-            line = self._line(*_series(DECODE_FAILURES, "key", key))
+            line = self._line(DECODE_FAILURES, "key", key)
             lines[DECODE_FAILURES].append(f"{line}{number(count)}\n")
 
     def add_readings(self, lines: Lines, view: ChargerView) -> None:
@@ -119,19 +119,20 @@ class Prepared:
         """
         snapshot = view.snapshot
         readings = snapshot.readings if snapshot else ()
-        plan = self._plan_of(readings)
-        texts = [
+        plan, template = self._plan_of(readings)
+        numbers = [
             # A call of `number` costs as much as the text of most numbers.
-            f"{line}{amount!r}\n"
+            amount
             if -1e6 < (amount := readings[place].value * factor) < 1e6  # type: ignore[operator]
-            else f"{line}{number(amount)}\n"
-            for place, factor, line in plan.numbers
+            else number(amount)
+            for place, factor in plan.numbers
         ]
-        for family, start, stop, place, code_line in plan.parts:
-            if place < 0:
-                lines[family] += texts[start:stop]
+        texts = (template % tuple(numbers)).split(_BETWEEN)
+        for text, (family, state) in zip(texts, plan.parts, strict=False):  # one text if no parts
+            if state is None:
+                lines[family].append(text)
             else:
-                self._add_state(lines, readings[place], family, code_line)
+                self._add_state(lines, readings[state], family, text)
         api = snapshot.api if snapshot else view.api
         if api is None:
             return
@@ -140,45 +141,54 @@ class Prepared:
             self._device = key, _device_line(view, api)
         lines[DEVICE].append(self._device[1])
 
-    def _plan_of(self, readings: Sequence[Reading]) -> _Plan:
-        """Return the plan of these readings: the last one, if the series are the same."""
-        layout = list(map(_SERIES, readings))
-        if layout != self._plan.layout:
-            self._plan = self._planned(layout)
+    def _plan_of(self, readings: Sequence[Reading]) -> tuple[_Plan, str]:
+        """Return the plan of these readings, and its template with the charger's name."""
+        layout = tuple(map(_CHANNEL, readings)), tuple(map(_LABEL, readings))
+        if layout != self._plan[0].layout:
+            plan = _planned(layout)
+            name = self._charger.replace("%", "%%")
+            self._plan = plan, plan.template.replace(_NAME, name)
         return self._plan
 
-    def _planned(self, layout: list[tuple[Channel, str]]) -> _Plan:
-        plan = _Plan(layout, [], [], [])
-        for place, (channel, label) in enumerate(layout):
-            count = len(plan.numbers)
-            if channel.kind is Kind.TEXT:
-                plan.texts.append(place)
-            elif channel.states is not None:
-                code, before, after = _code(channel)
-                plan.parts.append(_Part(code, 0, 0, place, self._line(before, after)))
-            else:
-                family = _family(channel)
-                line = self._line(*_series(family, channel.label, label))
-                plan.numbers.append((place, channel.unit.factor, line))
-                start = count
-                if plan.parts and plan.parts[-1].family is family:
-                    start = plan.parts.pop().start
-                plan.parts.append(_Part(family, start, count + 1))
-        return plan
+    def _named(self, text: str) -> str:
+        """Return a text with the charger's name in place of the placeholders."""
+        return text.replace(_NAME, self._charger)
 
-    def _line(self, before: str, after: str) -> str:
+    def _line(self, family: Head, label: str = "", text: str = "") -> str:
         """Return a line of the charger up to its value."""
-        return f"{before}{self._charger}{after} "
+        return self._named(_line(family, label, text))
 
     def _add_state(self, lines: Lines, state: Reading, code: Head, code_line: str) -> None:
         channel, _label, present, number_of_state = state
         found = self._states.get((channel, present))
         if found is None:
-            family, pieces = _state_set(channel, str(present))
-            found = self._states[channel, present] = family, self._charger.join(pieces)
+            family, text = _state_set(channel, str(present))
+            found = self._states[channel, present] = family, self._named(text)
         family, text = found
         lines[family].append(text)
-        lines[code].append(f"{code_line}{number_of_state:.1f}\n")
+        lines[code].append(f"{code_line}{number_of_state}.0\n")
+
+
+@lru_cache(64)
+def _planned(layout: _Layout) -> _Plan:
+    """Return the plan of a layout, which most chargers of a model have in common."""
+    plan = _Plan(layout, "", [], [], [])
+    texts: list[str] = []
+    for place, (channel, label) in enumerate(zip(*layout, strict=True)):
+        if channel.kind is Kind.TEXT:
+            plan.texts.append(place)
+        elif channel.states is not None:
+            code = _code(channel)
+            plan.parts.append((code, place))
+            texts.append(_line(code))
+        else:
+            family = _family(channel)
+            if not plan.parts or plan.parts[-1] != (family, None):
+                plan.parts.append((family, None))
+                texts.append("")
+            texts[-1] += f"{_line(family, channel.label, label)}%s\n"
+            plan.numbers.append((place, channel.unit.factor))
+    return plan._replace(template=_BETWEEN.join(texts))
 
 
 def _device_line(view: ChargerView, api: int) -> str:
@@ -190,12 +200,11 @@ def _device_line(view: ChargerView, api: int) -> str:
 
 
 @cache
-def _series(family: Head, label: str = "", text: str = "") -> tuple[str, str]:
-    """Return the text of a series before and after the charger's name."""
+def _line(family: Head, label: str = "", text: str = "") -> str:
+    """Return a line up to its value, with a placeholder for the charger's name."""
     name = f"{family.name}_total" if family.kind == "counter" else family.name
     labels = {"charger": _NAME} | ({label: text} if label else {})
-    before, after = series(name, labels).split(_NAME)
-    return before, after
+    return f"{series(name, labels)} "
 
 
 @cache
@@ -205,16 +214,14 @@ def _family(channel: Channel) -> Head:
 
 
 @cache
-def _code(channel: Channel) -> tuple[Head, str, str]:
-    """Return the family of a state's code, and its series before and after the charger's name."""
-    help_text = f"{channel.help[:-1]} (numeric code)."
-    family = Head(f"goe_{channel.name}_code", help_text)
-    return family, *_series(family)
+def _code(channel: Channel) -> Head:
+    """Return the family of a state's code."""
+    return Head(f"goe_{channel.name}_code", f"{channel.help[:-1]} (numeric code).")
 
 
 @cache
-def _state_set(channel: Channel, present: str) -> tuple[Head, list[str]]:
-    """Return a state's family, and its lines, split where the charger's name belongs.
+def _state_set(channel: Channel, present: str) -> tuple[Head, str]:
+    """Return a state's family and its lines, with placeholders for the charger's name.
 
     A state has one sample per name, 1 for the present one and 0 for the others; a reason has only
     the sample of the present one.
@@ -223,7 +230,6 @@ def _state_set(channel: Channel, present: str) -> tuple[Head, list[str]]:
     family = _family(channel)
     states = (present,) if channel.kind is Kind.REASON else channel.states.names
     text = "".join(
-        f"{_NAME.join(_series(family, channel.label, state))} {float(state == present)}\n"
-        for state in states
+        f"{_line(family, channel.label, state)}{float(state == present)}\n" for state in states
     )
-    return family, text.split(_NAME)
+    return family, text

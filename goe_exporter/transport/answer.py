@@ -27,8 +27,8 @@ MAX_SIZE_LINE_BYTES = 1024
 MAX_LENGTH_DIGITS = 18
 
 _STATUS = re.compile(rb"HTTP/1\.[0-9][ \t]+([1-9][0-9]{2})(?:[ \t][^\n]*)?\r?\n")
-_HEADER = re.compile(rb"^([!-9;-~]+):([^\r\n]*)\r?$", re.MULTILINE)
-_FOLD = re.compile(rb"\r?\n[ \t]+")
+_HEADER = re.compile(r"^([!-9;-~]+):([^\r\n]*)\r?$", re.MULTILINE)
+_FOLD = re.compile(r"\r?\n[ \t]+")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\n]*)?\r?")
 _BODILESS = (101, 204, 304)
@@ -156,8 +156,11 @@ class AnswerReader:
                 raise http.client.HTTPException("too many interim responses")
             return False
         lengths = []
-        for name, value in _HEADER.findall(_FOLD.sub(b" ", head[found.end() :])):
-            key, text = name.decode("ascii").lower(), value.decode("latin-1").strip(" \t")
+        lines = head[found.end() :].decode("latin-1")
+        if "\n " in lines or "\n\t" in lines:
+            lines = _FOLD.sub(" ", lines)
+        for name, value in _HEADER.findall(lines):
+            key, text = name.lower(), value.strip(" \t")
             self._headers.setdefault(key, text)
             if key == "content-length":
                 lengths.append(text)

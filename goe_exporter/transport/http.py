@@ -74,6 +74,7 @@ class Transport:
         self._proxies = proxies if _usable(select_proxy(self._base, proxies)) else {}
         self._proxy = _ProxyAdapter() if self._proxies else None
         self._prepared: dict[str, requests.PreparedRequest] = {}
+        self._last_post: tuple[object, requests.PreparedRequest] | None = None
         self._around_target: tuple[bytes, bytes] | None = None
 
     @property
@@ -112,12 +113,20 @@ class Transport:
             raise translated(error, self.host, DEADLINE.at) from error
 
     def post(self, target: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
-        """Make one POST request within the deadline; raises `TransportError`."""
+        """Make one POST request within the deadline; raises `TransportError`.
+
+        Not for several threads: a request like the last one, except for its body, reuses it.
+        """
         DEADLINE.at = time.monotonic() + self._deadline_seconds
         try:
-            sent = {**self._headers, **headers}
-            request = requests.Request("POST", f"{self._base}{target}", sent, data=body)
-            return self._send(request.prepare())
+            key = target, {**self._headers, **headers}
+            if self._last_post is None or self._last_post[0] != key:
+                request = requests.Request("POST", f"{self._base}{target}", key[1])
+                self._last_post = key, request.prepare()
+            prepared = self._last_post[1]
+            prepared.body = body
+            prepared.headers["Content-Length"] = str(len(body))
+            return self._send(prepared)
         except FAILURES as error:
             raise translated(error, self.host, DEADLINE.at) from error
 

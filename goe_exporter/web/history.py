@@ -13,6 +13,7 @@ import zlib
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from itertools import islice
 from struct import Struct, pack, unpack
 from typing import NamedTuple
@@ -33,6 +34,9 @@ TIME_CODE, TIME_SCALE = "q", 100
 MAX_MINUTES = 60
 GAP_INTERVALS = 3
 GAP_SECONDS = 15.0
+
+Column = tuple[str, str]
+"""A channel and the label of a part."""
 
 Values = list[float | None]
 
@@ -123,16 +127,16 @@ class _Block(NamedTuple):
     The numbers of a column lie side by side, the times before them.
     """
 
-    columns: tuple[tuple[str, str], ...]
+    columns: tuple[Column, ...]
     rows: int
     compressed: bytes
 
-    def unpacked(self) -> tuple[list[float], dict[tuple[str, str], Values]]:
+    def unpacked(self) -> tuple[list[float], dict[Column, Values]]:
         """Return the rows' times in seconds, and their values by column."""
         form = "=" + "".join(f"{self.rows}{code}" for code in _codes(self.columns))
         numbers = iter(unpack(form, zlib.decompress(self.compressed)))
         times = [number / TIME_SCALE for number in islice(numbers, self.rows)]
-        values: dict[tuple[str, str], Values] = {}
+        values: dict[Column, Values] = {}
         for column in self.columns:
             _code, scale, absent = CHANNELS[column[0]]
             row = islice(numbers, self.rows)
@@ -140,8 +144,23 @@ class _Block(NamedTuple):
         return times, values
 
 
-def _codes(columns: Iterable[tuple[str, str]]) -> str:
+def _codes(columns: Iterable[Column]) -> str:
     return TIME_CODE + "".join(CHANNELS[name].typecode for name, _label in columns)
+
+
+class _Layout(NamedTuple):
+    """The columns of a row, how it is packed, and the number of an absent value by column."""
+
+    columns: tuple[Column, ...]
+    row: Struct
+    absent: Mapping[Column, int]
+
+
+@lru_cache(maxsize=128)
+def _layout(columns: tuple[Column, ...]) -> _Layout:
+    """Return the layout of rows with these columns; one for all chargers that have them."""
+    absent = {column: CHANNELS[column[0]].absent for column in columns}
+    return _Layout(columns, Struct(f"={_codes(columns)}"), absent)
 
 
 class _Ring:
@@ -155,7 +174,7 @@ class _Ring:
         self._lock = threading.Lock()
         self._blocks: deque[_Block] = deque()
         self._open = bytearray()
-        self._set_columns({})
+        self._layout = _layout(())
         self._latest = -math.inf
 
     def put(self, moment: float, readings: Iterable[Reading] | None) -> None:
@@ -167,15 +186,16 @@ class _Ring:
             if fresh:
                 self._latest = moment
             else:
-                del self._open[-self._row.size :]
+                del self._open[-self._layout.row.size :]
             numbers = _numbers(readings or ())
-            new = {each: CHANNELS[each[0]].absent for each in numbers if each not in self._columns}
-            if new or len(self._open) >= BLOCK_ROWS * self._row.size:
+            layout = self._layout
+            new = [column for column in numbers if column not in layout.absent]
+            if new or len(self._open) >= BLOCK_ROWS * layout.row.size:
                 self._seal()
             if new:
-                self._set_columns(self._columns | new)
-            values = [numbers.get(column, absent) for column, absent in self._columns.items()]
-            self._open += self._row.pack(round(self._latest * TIME_SCALE), *values)
+                self._layout = layout = _layout((*layout.columns, *new))
+            values = [numbers.get(column, absent) for column, absent in layout.absent.items()]
+            self._open += layout.row.pack(round(self._latest * TIME_SCALE), *values)
 
     def since(self, moment: float, gap: float) -> tuple[list[float], dict[str, dict[str, Values]]]:
         """Return the rows since `moment`, with an empty row wherever none was added for `gap`."""
@@ -201,12 +221,6 @@ class _Ring:
                         values.insert(place, None)
         return times, series
 
-    def _set_columns(self, columns: dict[tuple[str, str], int]) -> None:
-        """Give new rows these columns, each with the number of an absent value."""
-        self._columns = columns
-        self._names = tuple(columns)
-        self._row = Struct(f"={_codes(columns)}")
-
     def _seal(self) -> None:
         """Compress the block being written, and drop the blocks behind the last rows."""
         if self._open:
@@ -217,13 +231,14 @@ class _Ring:
             rows -= self._blocks.popleft().rows
 
     def _sealed(self) -> _Block:
-        codes = _codes(self._names)
-        columns = zip(*self._row.iter_unpack(self._open), strict=True)
-        rows = len(self._open) // self._row.size
+        columns, row, _absent = self._layout
+        codes = _codes(columns)
+        numbers = zip(*row.iter_unpack(self._open), strict=True)
+        rows = len(self._open) // row.size
         packed = (
-            pack(f"={rows}{code}", *column) for code, column in zip(codes, columns, strict=False)
+            pack(f"={rows}{code}", *column) for code, column in zip(codes, numbers, strict=False)
         )
-        return _Block(self._names, rows, zlib.compress(b"".join(packed)))
+        return _Block(columns, rows, zlib.compress(b"".join(packed)))
 
 
 def _numbers(readings: Iterable[Reading]) -> dict[tuple[str, str], int]:

@@ -168,6 +168,13 @@ def test_no_number(key: str, raw: object) -> None:
     assert decode({key: raw}, 2) == Decoded((), frozenset({key}))
 
 
+def test_equal_values_of_different_types() -> None:
+    """1, 1.0 and true are told apart, although readings of repeated values are remembered."""
+    assert values({"amp": 1, "fup": True}) == {"max_current": 1.0, "pv_surplus_enabled": True}
+    assert decode({"amp": True, "fup": 1}, 2) == Decoded((), frozenset({"amp", "fup"}))
+    assert decode({"fup": 1.0, "car": True}, 2) == Decoded((), frozenset({"fup", "car"}))
+
+
 @pytest.mark.parametrize(
     ("key", "lowest", "highest", "step"),
     [

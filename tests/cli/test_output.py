@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from captures import FULL, decoded, load
+from fake_influx import FakeInflux
 from hypothesis import given
 from hypothesis import strategies as st
 from paths import ROOT
-from servers import wait_for
+from servers import push_config, wait_for
 
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.snapshot import Snapshot
@@ -25,9 +26,10 @@ from goe_exporter.cli.printable import printable
 from goe_exporter.cli.tables import print_readings
 from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.simulator import Charger, Simulator
+from goe_exporter.spool.queue import Spool
 
 if TYPE_CHECKING:
-    from commands import Goe
+    from commands import Goe, Launch
     from speaker import Speak
 
 HOSTILE = [
@@ -149,6 +151,20 @@ def test_a_hostile_name_on_a_terminal(output: str) -> None:
     assert b"\x1b]0;" not in written
     assert b"\x07" not in written
     assert b"\x1b[2J" not in written
+
+
+@pytest.mark.system
+def test_the_progress_bar(tmp_path: Path) -> None:
+    """`spool drain` shows on a terminal how many points it has delivered."""
+    spool = Spool(tmp_path / "spool", 1024**2)
+    for number in range(250):
+        assert spool.append(b"m v=1 %d" % (1_780_000_000_000 + number))
+    spool.close()
+    with FakeInflux() as server:
+        config = push_config(tmp_path, server.url, {}, batch=100)
+        written = on_a_terminal("spool", "drain", "--config.file", str(config)).decode()
+    assert re.findall(r"delivering.*?(\d+)/250", written)[-1] == "250"
+    assert written.endswith("250 points delivered, 0 rejected\r\n")
 
 
 def test_hostile_text_in_an_error(goe: Goe) -> None:
@@ -313,6 +329,33 @@ def test_a_narrow_terminal(
         "                  20.5",
         "device-name       Ladesäule am",
         "                  Gartenhaus",
+    ]
+
+
+def test_an_output_without_box_characters(launch: Launch, speak: Speak) -> None:
+    """The rule below the headings is of hyphens where the encoding has no line for it."""
+    box = speak(b"HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n" + b'{"car":1,"eto":250}')
+    arguments = ("read", f"garage={box.address}", "--api", "2")
+    outcome = launch(*arguments, PYTHONIOENCODING="iso-8859-1").end()
+    assert [line.rstrip() for line in outcome.out.splitlines()] == [
+        "garage  API v2",
+        "channel     reading    unit",
+        "---------------------------",
+        "energy      250        Wh",
+        "car-state   idle (1)",
+    ]
+
+
+def test_wide_and_combining_characters(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Units stay aligned: a wide character takes two columns, a combining one none."""
+    monkeypatch.setenv("COLUMNS", "40")
+    table = shown(capsys, view({"fna": "漢字漢字漢字漢 Bu\u0308ro 漢字漢字"}))
+    assert table.splitlines()[2:] == [
+        "────────────────────────────────────────",
+        "device-name   漢字漢字漢字漢 Bu\u0308ro",
+        "              漢字漢字",
     ]
 
 

@@ -62,7 +62,6 @@ DOORS = {
     ),
     "pydantic_core": "config.mistakes",
     "requests": "transport",
-    "rich": "cli.tables",
     "socket": "http_server service.systemd simulator transport",
     "sqlite3": "sessions",
     "ssl": "http_server influx.settings transport",
@@ -77,8 +76,7 @@ reach the network, and SQLite, are listed. Any room except `channels` may import
 
 PURE = {
     *("__future__", "collections", "dataclasses", "datetime", "decimal", "difflib", "enum"),
-    *("functools",),
-    *("itertools", "json", "math", "re", "typing"),
+    *("functools", "itertools", "json", "math", "operator", "re", "typing"),
 }
 """What pure modules may import of the standard library: nothing that reads, writes, waits or logs.
 """

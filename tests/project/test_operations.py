@@ -144,10 +144,10 @@ def test_render(update_golden: bool) -> None:
 
 def test_a_further_call_per_reading_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     """The margin is below one more call per reading, and the message names it."""
-    code = compile("def checked(reading): return series(reading)", f"{OURS}/prometheus.py", "exec")
-    names: dict[str, Callable[[object], object]] = {"series": prepared._SERIES}
+    code = compile("def checked(reading): return label(reading)", f"{OURS}/prometheus.py", "exec")
+    names: dict[str, Callable[[object], object]] = {"label": prepared._LABEL}
     exec(code, names)
-    monkeypatch.setattr(prepared, "_SERIES", names["checked"])
+    monkeypatch.setattr(prepared, "_LABEL", names["checked"])
     with pytest.raises(
         AssertionError, match=r"(?s)render: .*0 → \d+  prometheus\.checked\n.*golden"
     ):

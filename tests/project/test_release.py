@@ -7,12 +7,15 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from compose import FILES
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from paths import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -182,6 +185,15 @@ def test_the_tag_the_version_and_the_changelog_agree(
     assert said in done.stdout + done.stderr
 
 
+def test_every_supported_python_is_tested() -> None:
+    """CI runs the suite with each version of the classifiers, from the oldest that is allowed."""
+    versions = ["3.11", "3.12", "3.13", "3.14"]
+    listed = [each for each in PROJECT["classifiers"] if "Python :: 3." in each]
+    assert listed == [f"Programming Language :: Python :: {version}" for version in versions]
+    assert workflow("ci")["jobs"]["test"]["strategy"]["matrix"] == {"python": versions}
+    assert PROJECT["requires-python"] == f">={versions[0]}"
+
+
 def bounds() -> dict[str, str]:
     """Return the lower bound of every dependency; some have an upper bound too."""
     pattern = r"([a-z0-9-]+)>=([0-9.]+)(?:,<[0-9.]+)?"
@@ -202,3 +214,34 @@ def test_every_dependency_is_reviewed() -> None:
     """The review lists exactly the dependencies, with their bounds."""
     rows = re.findall(r"(?m)^\| ([a-z0-9-]+) +\| ([0-9.]+) +\|", REVIEW)
     assert dict(rows) == bounds()
+
+
+def installed(name: str, extra: str = "") -> dict[str, Distribution]:
+    """Return what an installation of a package installs here, by normalized name."""
+    found: dict[str, Distribution] = {}
+    waiting = [(name, extra)]
+    while waiting:
+        name, extra = waiting.pop()
+        package = distribution(name)
+        for requirement in map(Requirement, package.requires or []):
+            key = canonicalize_name(requirement.name)
+            marker = requirement.marker
+            if key not in found and (marker is None or marker.evaluate({"extra": extra})):
+                found[key] = distribution(key)
+                waiting += [(key, each) for each in requirement.extras or {""}]
+    return found
+
+
+def test_every_compiled_dependency_is_reviewed_for_32_bit() -> None:
+    """The review lists the dependencies whose wheels are not for every machine."""
+    packages = installed("goe-exporter")
+    assert {"pydantic-core", "idna"} <= set(packages)
+    compiled = {
+        name
+        for name, package in packages.items()
+        if "Root-Is-Purelib: true" not in (package.read_text("WHEEL") or "")
+    }
+    section = REVIEW.partition("## 32-bit Raspberry Pi OS")[2].partition("\n## ")[0]
+    rows = {canonicalize_name(each) for each in re.findall(r"(?m)^\| ([\w-]+) \| \d", section)}
+    assert compiled <= rows
+    assert rows <= set(packages)

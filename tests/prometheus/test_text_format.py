@@ -92,6 +92,12 @@ def test_fixture(fixture: str) -> None:
     assert render_readings([view(fixture)]) == mended(encoded(families([view(fixture)])))
 
 
+@pytest.mark.parametrize("name", ["100 %", "%s", "%(name)s", "left,\nright", "{0}"])
+def test_names_like_placeholders(name: str) -> None:
+    """A charger's name is never taken for a part of the prepared text."""
+    check([view("v2_evil", name)])
+
+
 def test_fleets() -> None:
     """Several different chargers, dead ones included, and none, equal the library's text."""
     several = [down("z"), *(view(fixture, f"{fixture} 🚗") for fixture in FIXTURES), down("a")]

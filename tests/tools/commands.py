@@ -25,6 +25,8 @@ class Outcome(NamedTuple):
 
 Goe = Callable[..., Outcome]
 
+PROGRAM = (sys.executable, "-m", "goe_exporter.cli")
+
 
 class Command:
     """The command line as a process of its own, whose lines are read as they come."""
@@ -34,10 +36,11 @@ class Command:
         arguments: tuple[str, ...],
         environment: dict[str, str],
         within: tuple[str, ...] = (),
+        program: tuple[str, ...] = PROGRAM,
     ) -> None:
         kept = {key: value for key, value in os.environ.items() if "GOE_EXPORTER_" not in key}
         self.process = subprocess.Popen(
-            [*within, sys.executable, "-m", "goe_exporter.cli", *arguments],
+            [*within, *program, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

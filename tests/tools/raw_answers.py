@@ -106,7 +106,8 @@ BAD = {
     "chunk-size-minus-one": Bad(CHUNKED + b"2\r\n{}\r\n-1\r\n{}"),
     "chunk-size-of-letters": Bad(CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n"),
     "chunk-size-empty": Bad(CHUNKED + b"\r\n{}\r\n0\r\n\r\n"),
-    "headers-100": Bad(OK + b"X: 1\r\n" * 99 + b"Content-Length: 1\r\n\r\n{}"),
+    # Older versions of Python count the empty line as a header.
+    "headers-101": Bad(OK + b"X: 1\r\n" * 100 + b"Content-Length: 1\r\n\r\n{}"),
     "header-of-70000-bytes": Bad(OK + b"X: " + b"x" * 70_000 + b"\r\nContent-Length: 2\r\n\r\n{}"),
     "interim-only": Bad(b"HTTP/1.1 100 Continue\r\n\r\n"),
     "interim-eleven": Bad(b"HTTP/1.1 102 Wait\r\n\r\n" * 11 + LENGTH + b"2\r\n\r\n{}"),

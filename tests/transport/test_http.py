@@ -40,6 +40,31 @@ def test_post(speak: Speak) -> None:
     assert speaker.requests[0].endswith("\r\n\r\na=1\n")
 
 
+def test_posts_one_after_another(speak: Speak) -> None:
+    """Each has its own target, headers, body and length, whatever the one before had."""
+    speaker = speak(OK)
+    asker = transport(speaker.address)
+    asker.post("/write", b"a=1\n", {"Accept": "a"})
+    asker.post("/write", b"bb=22\n", {"Accept": "a"})
+    asker.post("/write", b"", {"Accept": "b", "X-More": "1"})
+    asker.post("/read", b"c", {"Accept": "b"})
+    found = []
+    for request in speaker.requests:
+        head, _, body = request.partition("\r\n\r\n")
+        first, *lines = head.split("\r\n")
+        headers = dict(line.lower().split(": ") for line in lines)
+        found.append((first.split()[1], headers["content-length"], headers["accept"], body))
+    assert found == [
+        ("/write", "4", "a", "a=1\n"),
+        ("/write", "6", "a", "bb=22\n"),
+        ("/write", "0", "b", ""),
+        ("/read", "1", "b", "c"),
+    ]
+    assert ["x-more: 1" in request.lower() for request in speaker.requests] == [
+        False, False, True, False,
+    ]  # fmt: skip
+
+
 def test_one_address_for_several_requests(speak: Speak, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within the block the first address is kept, though the name server turns them around."""
     speakers = [speak(OK), speak(OK)]
