@@ -23,6 +23,9 @@ Event = Session | Unassigned | Correction
 IDLE_SECONDS = 10.0
 """How long the car must be seen idle until the session ends."""
 
+HANDOVER_SECONDS = 60.0
+"""In this time no third car comes and goes between two others."""
+
 SOURCES_SECONDS = 120.0
 """The energy by source is requested every minute; before, it may be that of another session."""
 
@@ -142,7 +145,7 @@ class _Turn:
         if session is not None:
             same_card = session.card and session.card == seen.card
             unobserved = self._plugged_at() - self._step.since
-            if same_card or unobserved <= seen.gap_seconds:
+            if same_card or unobserved <= HANDOVER_SECONDS:
                 self._give(before, float(before))
             else:
                 self._unassign(before)

@@ -297,6 +297,14 @@ def test_replug_in_an_outage_with_the_same_card() -> None:
     assert polls.booked() == [(98, 1_800, 1_100), (1_800, 4_505, 3_000)]
 
 
+def test_replug_soon_after_the_last_poll() -> None:
+    """What rose in the minute before the plug-in belongs to the session that was under way."""
+    polls = charged().poll(900, CHARGING, 1_500, 300, plugged=215, card=2)
+    assert polls.booked() == [(98, 215, 200)]
+    polls = charged().poll(900, CHARGING, 1_500, 300, plugged=216, card=2)
+    assert polls.booked() == [(98, 216, 100)]
+
+
 @pytest.mark.parametrize("card", [None, 0, 2])
 def test_replug_in_an_outage_with_another_card(card: int | None) -> None:
     """With another card, or none, it does not."""
