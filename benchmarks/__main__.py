@@ -8,7 +8,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import abuse, control, fleet, pages, poll, rival, scrape, spool, startup, surplus
+from benchmarks import (
+    abuse,
+    control,
+    fleet,
+    pages,
+    poll,
+    rival,
+    scrape,
+    sessions,
+    spool,
+    startup,
+    surplus,
+)
 
 README = Path(__file__).parent / "README.md"
 HEAD = "| what | figure | ratio |\n|---|---|---|\n"
@@ -22,6 +34,7 @@ ALL = {
     "pages": pages.measure,
     "abuse": abuse.measure,
     "control": control.measure,
+    "sessions": sessions.measure,
     "surplus": surplus.measure,
 }
 

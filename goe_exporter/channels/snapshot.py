@@ -47,6 +47,8 @@ class Snapshot:
 
     `time` is the Unix time in seconds at which the values were measured, `age_seconds` before the
     answer arrived; `taken` is the arrival on the monotonic clock. `api` is the API that answered.
+    `boot_time` is the Unix time at which the charger started, on which moments are based; None if
+    unknown.
     """
 
     charger: str
@@ -55,3 +57,4 @@ class Snapshot:
     taken: float
     readings: tuple[Reading, ...]
     age_seconds: float = 0.0
+    boot_time: float | None = None

@@ -68,4 +68,5 @@ def run_config(
         shard,
         len(chargers),
         surplus,
+        loaded.sessions,
     )

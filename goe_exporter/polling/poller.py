@@ -234,10 +234,11 @@ class Poller:
     def last_poll(self) -> Poll:
         """Return the result of the last poll."""
         stats, snapshot, identity = self._state
-        serial = _serial(identity)
-        if not stats.up or snapshot is None:
-            return Poll(self.name, serial, self._wall(), None, self.labels)
-        return Poll(self.name, serial, snapshot.time, snapshot, self.labels)
+        if not stats.up:
+            snapshot = None
+        time = self._wall() if snapshot is None else snapshot.time
+        interval = self.interval_seconds
+        return Poll(self.name, _serial(identity), time, snapshot, self.labels, interval)
 
     def _succeeded(self, answer: Answer, slow_keys: tuple[str, ...], started: float) -> None:
         now = self._clock()
@@ -252,7 +253,8 @@ class Poller:
         measured = received - answer.age_seconds
         self._note_boot_time(answer.status, measured)
         readings, failed = self._decode(answer, slow_keys, now)
-        snapshot = Snapshot(self.name, answer.api, measured, now, readings, answer.age_seconds)
+        age, boot_time = answer.age_seconds, self._boot_time
+        snapshot = Snapshot(self.name, answer.api, measured, now, readings, age, boot_time)
         failures = before.decode_failures
         stats = PollStats(
             up=True,

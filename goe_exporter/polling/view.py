@@ -14,7 +14,8 @@ class Poll:
 
     `time` is the Unix time in seconds at which the values were measured, or at which the poll
     failed; `snapshot` is None if it failed; `serial` is the last serial number the charger
-    reported, or "". `labels` are those of the configuration.
+    reported, or "". `labels` are those of the configuration. The charger is polled every
+    `interval_seconds`.
     """
 
     charger: str
@@ -22,6 +23,7 @@ class Poll:
     time: float
     snapshot: Snapshot | None
     labels: Mapping[str, str] = field(default_factory=dict)
+    interval_seconds: float = 5.0
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.service import charger_files
 from goe_exporter.service.charger_files import Row
 from goe_exporter.service.sharding import Shard
+from goe_exporter.sessions.settings import SessionSettings
 from goe_exporter.surplus.config import SurplusConfig
 
 MAX_REFRESH_S = 10.0
@@ -44,6 +45,7 @@ class Config(Strict):
     cards: CardNames = Field(default_factory=dict)
     influxdb: InfluxSettings | None = None
     surplus: SurplusConfig | None = None
+    sessions: SessionSettings | None = None
 
 
 class RunConfig(NamedTuple):
@@ -62,6 +64,7 @@ class RunConfig(NamedTuple):
     shard: Shard | None = None
     configured: int = 0
     surplus: SurplusConfig | None = None
+    sessions: SessionSettings | None = None
 
     @property
     def extent(self) -> str:

@@ -1,4 +1,4 @@
-"""What a reload changes: chargers, their intervals and connections; the spool needs a restart."""
+"""What a reload changes: chargers, their intervals and connections; the stores need a restart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from goe_exporter.charger.client import Client
 from goe_exporter.charger.connection import Connection
 from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.errors import UsageError
-from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.polling.poller import Poller
 from goe_exporter.polling.view import Poll
 from goe_exporter.service.config import RunConfig
@@ -59,13 +58,18 @@ def pollers(
     return tuple(found)
 
 
-def check_restart_only(old: InfluxSettings | None, new: InfluxSettings | None) -> None:
-    """Raise `UsageError` for a change of the spool, which holds undelivered points."""
-    if (old is None) != (new is None):
-        raise UsageError("adding or removing the influxdb section requires a restart")
-    for key in ("spool", "spool_limit"):
-        if getattr(old, key, None) != getattr(new, key, None):
-            raise UsageError(f"influxdb.{key}: a change requires a restart")
+def check_restart_only(old: RunConfig, new: RunConfig) -> None:
+    """Raise `UsageError` for a change of the spool or of the session store, which are in use."""
+    for section, keys in (
+        ("influxdb", ("spool", "spool_limit")),
+        ("sessions", ("store", "time_zone")),
+    ):
+        before, after = getattr(old, section), getattr(new, section)
+        if (before is None) != (after is None):
+            raise UsageError(f"adding or removing the {section} section requires a restart")
+        for key in keys:
+            if getattr(before, key, None) != getattr(after, key, None):
+                raise UsageError(f"{section}.{key}: a change requires a restart")
 
 
 def check_surplus(old: RunConfig, new: RunConfig) -> None:

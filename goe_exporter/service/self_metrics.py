@@ -20,6 +20,7 @@ from goe_exporter.prometheus.families import (
 )
 from goe_exporter.service import surplus_metrics
 from goe_exporter.service.sharding import Shard
+from goe_exporter.sessions.bookkeeper import StoreStats
 
 
 class Reload(NamedTuple):
@@ -35,11 +36,13 @@ def providers(
     delivery: Callable[[], DeliveryStats] | None = None,
     card_names: Callable[[], Mapping[str, str]] = dict,
     shard: Shard | None = None,
+    store: Callable[[], StoreStats] | None = None,
     surplus: Callable[[], SurplusVitals] | None = None,
 ) -> list[Provider]:
     """Return the providers of a service's parts.
 
-    `delivery` is None without InfluxDB, `surplus` unless a charger is controlled.
+    `delivery` is None without InfluxDB, `store` without sessions, `surplus` unless a charger is
+    controlled.
     """
     found: list[Provider] = [
         partial(polling, scheduler, surplus),
@@ -52,6 +55,8 @@ def providers(
         found.append(lambda: influx(delivery()))
     if surplus is not None:
         found.append(lambda: surplus_metrics.surplus(surplus()))
+    if store is not None:
+        found.append(lambda: sessions(store()))
     return found
 
 
@@ -121,3 +126,21 @@ def influx(stats: DeliveryStats) -> Iterator[Family]:
     ):
         if values is not None:
             yield family(kind, f"goe_influx_{name}", help_text, values, label)
+
+
+def sessions(stats: StoreStats) -> Iterator[Family]:
+    """Yield the families of the session store."""
+    damaged = "Damaged session stores that were set aside."
+    lost = "Charging sessions lost because the store could not be written for too long."
+    for kind, name, help_text, value in (
+        ("gauge", "session_store_bytes", "Size of the session store.", stats.size_bytes),
+        (
+            "counter",
+            "session_store_failures",
+            "Failed writes of the session store.",
+            stats.failures,
+        ),
+        ("counter", "session_store_damaged", damaged, stats.damaged),
+        ("counter", "sessions_lost", lost, stats.lost),
+    ):
+        yield family(kind, f"goe_{name}", help_text, value)

@@ -30,6 +30,7 @@ from goe_exporter.service.charger_files import unmatched
 from goe_exporter.service.config import RunConfig
 from goe_exporter.service.self_metrics import Reload
 from goe_exporter.service.surplus import log_start, open_control
+from goe_exporter.sessions.bookkeeper import open_bookkeeper
 from goe_exporter.web.history import History
 from goe_exporter.web.paths import AT_ROOT, Paths
 
@@ -91,6 +92,9 @@ class Service:
         self._changed = changed
         self._files_seconds = files_seconds
         self._agent = open_agent(config.influxdb) if config.influxdb is not None else None
+        clock = self._agent.store.clock if self._agent is not None else None
+        sessions = config.sessions
+        self._bookkeeper = open_bookkeeper(sessions, clock) if sessions is not None else None
         self._clients = reload.clients(config, {})
         self._surplus = open_control(config, self._client) if config.surplus is not None else None
         self._scheduler = Scheduler(reload.pollers(config, self._clients, (), self._take))
@@ -129,6 +133,7 @@ class Service:
                     lambda: self._config.cards,
                     self._paths,
                     self._config.shard,
+                    self._bookkeeper.stats if self._bookkeeper is not None else None,
                     frame_ancestors=self._frame_ancestors,
                     surplus=self._surplus.vitals if self._surplus is not None else None,
                 )
@@ -154,6 +159,8 @@ class Service:
         if self._surplus is not None and config.surplus is not None:
             log_start(config.surplus)
             self._surplus.start()
+        if self._bookkeeper is not None:
+            self._bookkeeper.start()
         threading.Thread(target=self.watch, name="watch", daemon=True).start()
         self._notify_ready()
 
@@ -165,6 +172,8 @@ class Service:
         self._scheduler.stop(max(deadline - time.monotonic(), 0))
         for poller in self._scheduler.pollers:
             poller.log.flush()
+        if self._bookkeeper is not None:
+            self._bookkeeper.stop(max(deadline - time.monotonic(), 0))
         if self._agent is not None:
             self._agent.stop(max(deadline - time.monotonic(), 0))
         _log.info("stopped")
@@ -192,7 +201,7 @@ class Service:
     def _apply(self, config: RunConfig) -> None:
         """Change what differs; raises `GoeExporterError` before anything is changed."""
         clients = reload.clients(config, self._clients)
-        reload.check_restart_only(self._config.influxdb, config.influxdb)
+        reload.check_restart_only(self._config, config)
         reload.check_surplus(self._config, config)
         if self._agent is not None and config.influxdb is not None:
             self._agent.change(config.influxdb, open_server(config.influxdb))
@@ -217,6 +226,8 @@ class Service:
         checks = {"polls": self._scheduler.is_stalled}
         if self._agent is not None:
             checks["delivery"] = self._agent.is_stalled
+        if self._bookkeeper is not None:
+            checks["sessions"] = self._bookkeeper.is_stalled
         if self._server is not None:
             checks["web"] = self._server.is_stalled
         if self._surplus is not None:
@@ -255,6 +266,8 @@ class Service:
         """Hand a poll to the sinks that keep polls."""
         if self._agent is not None:
             self._agent.take(poll)
+        if self._bookkeeper is not None:
+            self._bookkeeper.take(poll)
         if self._history is not None:
             self._history.take(poll)
         if self._surplus is not None:

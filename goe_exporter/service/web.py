@@ -15,6 +15,7 @@ from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.prometheus.process import process_metrics
 from goe_exporter.service.self_metrics import Reload, providers
 from goe_exporter.service.sharding import Shard
+from goe_exporter.sessions.bookkeeper import StoreStats
 from goe_exporter.web import app
 from goe_exporter.web.history import History
 from goe_exporter.web.paths import AT_ROOT, Paths
@@ -42,13 +43,15 @@ def application(
     card_names: Callable[[], Mapping[str, str]] = dict,
     paths: Paths = AT_ROOT,
     shard: Shard | None = None,
+    store: Callable[[], StoreStats] | None = None,
     *,
     frame_ancestors: Sequence[str],
     surplus: Callable[[], SurplusVitals] | None = None,
 ) -> app.Application:
     """Return the web application of a service's parts.
 
-    `delivery` is None without InfluxDB, `surplus` unless a charger is controlled.
+    `delivery` is None without InfluxDB, `store` without sessions, `surplus` unless a charger is
+    controlled.
     """
 
     def views() -> list[ChargerView]:
@@ -59,7 +62,7 @@ def application(
         return next((each.view() for each in scheduler.pollers if each.name == name), None)
 
     own = [
-        *providers(scheduler, last_reload, delivery, card_names, shard, surplus),
+        *providers(scheduler, last_reload, delivery, card_names, shard, store, surplus),
         process_metrics(),
     ]
     influx = None if delivery is None else lambda: asdict(delivery())

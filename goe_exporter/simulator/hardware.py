@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ MODELS: dict[str, Model] = {
 """The models by name."""
 
 
+@cache
 def version(firmware: str) -> tuple[int, ...]:
     """Return a firmware version for comparisons: "055.7" is (55, 7), "020-rc1" is (20,)."""
     leading = re.match(r"\d+(\.\d+)*", firmware)

@@ -35,17 +35,18 @@ ROOMS = {
     "simulator": "",
     "surplus": "config errors transport",
     "control": "channels charger durable errors logs polling surplus",
+    "sessions": "channels config durable errors logs polling",
     "service": (
         "channels charger config control durable errors http_server influx logs polling prometheus"
-        " surplus web"
+        " sessions surplus web"
     ),
     "cli": "*",
 }
 """Room → the rooms it may import; `*` is every room.
 
-The sinks are `influx`, `prometheus` and `web`; only `web`, which serves what `prometheus` renders,
-knows another one. The simulator shares no code with the exporter, so that a wrong decoder cannot
-agree with a wrong simulator.
+The sinks are `influx`, `prometheus`, `sessions` and `web`; only `web`, which serves what
+`prometheus` renders, knows another one. The simulator shares no code with the exporter, so that a
+wrong decoder cannot agree with a wrong simulator.
 """
 
 DOORS = {
@@ -58,11 +59,13 @@ DOORS = {
     "jinja2": "web.pages",
     "prometheus_client": "prometheus",
     "pydantic": (
-        "config charger.settings influx.settings http_server service.config surplus.config"
+        "config charger.settings influx.settings http_server service.config sessions.settings"
+        " surplus.config"
     ),
     "pydantic_core": "config.mistakes",
     "requests": "transport",
     "socket": "http_server service.systemd simulator transport",
+    "sqlite3": "sessions",
     "ssl": "config.certificates http_server transport",
     "starlette": "http_server web",
     "urllib.request": "transport",
@@ -71,11 +74,11 @@ DOORS = {
     "yaml": "config.yaml_file",
 }
 """Library → the rooms or modules that may import it. Of the standard library, only modules that
-reach the network are listed. Any room except `channels` may import the others."""
+reach the network, and SQLite, are listed. Any room except `channels` may import the others."""
 
 PURE = {
-    *("__future__", "collections", "dataclasses", "datetime", "difflib", "enum", "functools"),
-    *("itertools", "math", "operator", "re", "typing"),
+    *("__future__", "collections", "dataclasses", "datetime", "decimal", "difflib", "enum"),
+    *("functools", "itertools", "json", "math", "operator", "re", "typing"),
 }
 """What pure modules may import of the standard library: nothing that reads, writes, waits or logs.
 """
@@ -85,6 +88,13 @@ PURE_MODULES = {
     *(
         f"control.{name}"
         for name in (*("charger_view", "energy", "log_lines", "preconditions", "rules", "vitals"),)
+    ),
+    *(
+        f"sessions.{name}"
+        for name in (
+            *("condenser", "energy", "memory", "observation", "opening", "session", "step"),
+            *("tariff", "tracker"),
+        )
     ),
     *(
         f"surplus.{name}"

@@ -115,6 +115,7 @@ def test_chargers_are_added_and_removed(configured: Configured, boxes: dict[str,
             "token_file.*/nowhere",
         ),
         ("influxdb: {bucket: goe, spool: /nowhere}\n", "influxdb.*restart"),
+        ("sessions: {store: /nowhere}\n", "sessions section requires a restart"),
     ],
 )
 def test_an_invalid_configuration_is_rejected(
@@ -123,7 +124,8 @@ def test_an_invalid_configuration_is_rejected(
     """The old one stays in effect, the log names the error, and a valid one ends the state."""
     moment = configured.exporter.value(MOMENT)
     good = configured.path.read_text()
-    configured.path.write_text(invalid if "influxdb" not in invalid else good + invalid)
+    section = invalid.startswith(("influxdb", "sessions"))
+    configured.path.write_text(good + invalid if section else invalid)
     configured.reload("configuration reload failed")
     configured.exporter.command.line(f"event=.configuration reload failed.*{named}")
     assert configured.exporter.value(SUCCESSFUL) == 0

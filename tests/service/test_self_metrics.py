@@ -12,6 +12,7 @@ from goe_exporter.influx.stats import DeliveryStats
 from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.service.self_metrics import Reload, providers
+from goe_exporter.sessions.bookkeeper import StoreStats
 
 
 def text(influx: DeliveryStats | None = None, *, reloaded: bool = True) -> str:
@@ -92,6 +93,19 @@ def test_delivery_to_influx() -> None:
         ("goe_influx_oldest_spooled_timestamp_seconds",): TIME,
         ("goe_influx_damaged_records_total",): 1,
         ("goe_influx_write_failures_total", ("reason", "timeout")): 5,
+    }
+
+
+def test_session_store() -> None:
+    """With sessions, the size of the store is exported, and what went wrong."""
+    stats = StoreStats(size_bytes=8_192, failures=3, lost=2, damaged=1, waiting=4)
+    own = providers(Scheduler(()), lambda: Reload(True, 0.0), store=lambda: stats)
+    text = Exposition(tuple, own).render()[0].decode("utf-8")
+    assert {name: n for (name, _), n in samples(text).items() if "session" in name} == {
+        "goe_session_store_bytes": 8_192,
+        "goe_session_store_failures_total": 3,
+        "goe_session_store_damaged_total": 1,
+        "goe_sessions_lost_total": 2,
     }
 
 

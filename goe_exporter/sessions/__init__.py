@@ -1,0 +1,1 @@
+"""Charging sessions: the tracker, the store, and what becomes of them."""

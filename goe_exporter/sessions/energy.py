@@ -1,0 +1,107 @@
+"""Energy between two observations: what the meter and the session counter rose by, and when."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from goe_exporter.sessions.observation import Observation
+from goe_exporter.sessions.session import SLOT_SECONDS, Slots
+
+MAX_WATTS = 32_000
+"""Somewhat more than three phases of 32 A and 250 V."""
+
+JUMP_MARGIN_WH = 1_000
+"""The meter of V1 and V2 hardware moves in whole kWh."""
+
+COUNTER_STEP_WH = 1.0
+"""A counter that falls by more has restarted; it can dip below zero (docs/protocol.md §3.5)."""
+
+ROUNDING_WH = 2.0
+
+
+class Rise(NamedTuple):
+    """By how much the energy rose between two observations (Wh).
+
+    `meter_wh` is the meter's rise, and `counter_wh` the session counter's if the session went on.
+    A change of the meter that is no energy has a `reason`; `correction_wh` is then that part of
+    its change which is not in `meter_wh`. `restarted` tells that the counter restarted.
+    """
+
+    meter_wh: int
+    counter_wh: float
+    restarted: bool = False
+    correction_wh: int = 0
+    reason: str = ""
+
+    @property
+    def counted_through(self) -> bool:
+        """Whether the counter counted all that the meter did: no car was plugged in meanwhile."""
+        return not self.restarted and abs(self.counter_wh - self.meter_wh) <= ROUNDING_WH
+
+
+def rise(last: Observation, seen: Observation, seconds: float, unmetered_wh: float) -> Rise:
+    """Return the rise between two observations; the meter was last read `seconds` ago.
+
+    A meter that falls or jumps counts for nothing; the session counter counts instead, and what
+    it rose by while the meter was not read, `unmetered_wh`.
+    """
+    before, now = max(last.counter_wh or 0.0, 0.0), max(seen.counter_wh or 0.0, 0.0)
+    restarted = seen.counter_wh is not None and now < before - COUNTER_STEP_WH
+    counter = 0.0 if seen.counter_wh is None else now if restarted else max(now - before, 0.0)
+    if last.meter_wh is None or seen.meter_wh is None:
+        return Rise(0, counter, restarted)
+    change = seen.meter_wh - last.meter_wh
+    highest = JUMP_MARGIN_WH + MAX_WATTS * seconds / 3600
+    if 0 <= change <= highest:
+        return Rise(change, counter, restarted)
+    counted = round(min(unmetered_wh + counter, highest))
+    reason = "meter_reset" if change < 0 else "meter_jump"
+    return Rise(counted, counter, restarted, change - counted, reason)
+
+
+def since_plug_in(seen: Observation) -> float:
+    """Return what the session counter shows (Wh), at most what is possible since the plug-in.
+
+    A counter may keep the value of the session before until the car charges.
+    """
+    counter = max(seen.counter_wh or 0.0, 0.0)
+    seconds = seen.since_plug_in
+    return counter if seconds is None else min(counter, 1 + MAX_WATTS * max(seconds, 0.0) / 3600)
+
+
+def spread(energy_wh: int, since: float, until: float) -> Slots:
+    """Divide energy evenly over the quarter hours between two Unix times, in whole Wh."""
+    if energy_wh <= 0:
+        return ()
+    first = int(min(since, until) // SLOT_SECONDS) * SLOT_SECONDS
+    last = int(until // SLOT_SECONDS) * SLOT_SECONDS
+    if first == last:
+        return ((last, energy_wh),)
+    slots, given = [], 0
+    for start in range(first, last + 1, SLOT_SECONDS):
+        passed = min(start + SLOT_SECONDS, until) - since
+        total = round(energy_wh * passed / (until - since)) if start < last else energy_wh
+        if total > given:
+            slots.append((start, total - given))
+            given = total
+    return tuple(slots)
+
+
+def added(slots: Slots, more: Slots) -> Slots:
+    """Return the sum of both."""
+    if not more:
+        return slots
+    if not slots or slots[-1][0] < more[0][0]:
+        return slots + more
+    if len(more) == 1 and slots[-1][0] == more[0][0]:
+        return (*slots[:-1], (more[0][0], slots[-1][1] + more[0][1]))
+    total = dict(slots)
+    for start, energy in more:
+        total[start] = total.get(start, 0) + energy
+    return tuple(sorted(total.items()))
+
+
+def moved(slots: Slots, seconds: float) -> Slots:
+    """Return the slots after a correction of the clock, to the nearest quarter hour."""
+    shift = round(seconds / SLOT_SECONDS) * SLOT_SECONDS
+    return tuple((start + shift, energy) for start, energy in slots)

@@ -1,0 +1,86 @@
+"""The SQLite file of the session store: its tables and how it is opened.
+
+Closed sessions can only be inserted: triggers reject everything else.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from goe_exporter.durable.directory import refuse_newer
+from goe_exporter.errors import UsageError
+
+VERSION = 1
+"""The file's version, its `user_version`."""
+
+BUSY_SECONDS = 5.0
+"""How long a reader or the writer waits for the other."""
+
+TABLES = """
+CREATE TABLE session (
+    id TEXT PRIMARY KEY, charger TEXT NOT NULL, serial TEXT NOT NULL, started INTEGER NOT NULL,
+    ended INTEGER NOT NULL, energy_wh INTEGER NOT NULL, meter_wh INTEGER NOT NULL, card INTEGER,
+    doc TEXT NOT NULL
+);
+CREATE INDEX session_period ON session (ended, started);
+CREATE INDEX session_serial ON session (serial, started);
+CREATE INDEX session_meter ON session (serial, ended, meter_wh);
+CREATE TABLE unassigned (
+    serial TEXT, start INTEGER, charger TEXT NOT NULL, energy_wh INTEGER NOT NULL,
+    PRIMARY KEY (serial, start)
+);
+CREATE TABLE correction (
+    serial TEXT NOT NULL, charger TEXT NOT NULL, time INTEGER NOT NULL,
+    before_wh INTEGER NOT NULL, after_wh INTEGER NOT NULL, energy_wh INTEGER NOT NULL,
+    reason TEXT NOT NULL
+);
+CREATE TABLE reading (
+    serial TEXT, day TEXT, charger TEXT NOT NULL, time INTEGER NOT NULL,
+    meter_wh INTEGER NOT NULL, mid_wh INTEGER, certification TEXT, model TEXT, firmware TEXT,
+    PRIMARY KEY (serial, day)
+);
+CREATE TABLE tracked (
+    serial TEXT PRIMARY KEY, charger TEXT NOT NULL, api INTEGER NOT NULL,
+    first_time INTEGER NOT NULL, first_wh INTEGER NOT NULL,
+    last_time INTEGER NOT NULL, last_wh INTEGER NOT NULL, session TEXT, memory TEXT NOT NULL
+);
+CREATE TRIGGER session_is_final BEFORE UPDATE ON session
+    BEGIN SELECT RAISE(ABORT, 'closed sessions are not changed'); END;
+CREATE TRIGGER session_is_kept BEFORE DELETE ON session
+    BEGIN SELECT RAISE(ABORT, 'closed sessions are not deleted'); END;
+"""
+"""Times are Unix seconds, energies Wh.
+
+`tracked` has the memory of each charger's tracker, and the session under way.
+"""
+
+
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """Open the file in SQLite's `mode` ("rw" or "rwc"); raises `sqlite3.Error`."""
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=True,
+    )
+
+
+def version_of(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the file's version, 0 if it is new; raises `UsageError` for a newer release's."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    refuse_newer(version, VERSION, f"the session store {path}", "another file")
+    return version
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Create the tables in a new file; raises `sqlite3.Error` if it is not new."""
+    if connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        raise sqlite3.OperationalError("it is no session store")
+    connection.executescript(f"BEGIN IMMEDIATE;{TABLES}PRAGMA user_version = {VERSION};COMMIT;")
+
+
+def cannot_read(path: Path, error: Exception) -> UsageError:
+    """Return the error for a store that cannot be read."""
+    return UsageError(f"cannot read the session store {path}: {error}")

@@ -1,0 +1,325 @@
+"""The rules that divide a charger's energy into sessions.
+
+Pure: `track` takes the memory and an observation, and returns the next memory and what happened.
+Everything hangs on the meter: what it rises by goes to the session under way, or else is
+unassigned. A failed poll is no observation.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from goe_exporter.sessions.energy import added, rise, since_plug_in, spread
+from goe_exporter.sessions.memory import Memory, Open
+from goe_exporter.sessions.observation import Observation
+from goe_exporter.sessions.opening import first_memory, is_plug_in
+from goe_exporter.sessions.session import Correction, Session, Unassigned
+from goe_exporter.sessions.step import MARK_SECONDS, step
+
+Event = Session | Unassigned | Correction
+"""What happened: a session was closed, energy belongs to none, or the meter was corrected."""
+
+IDLE_SECONDS = 10.0
+"""How long the car must be seen idle until the session ends."""
+
+HANDOVER_SECONDS = 60.0
+"""In this time no third car comes and goes between two others."""
+
+SOURCES_SECONDS = 120.0
+"""The energy by source is requested every minute; before, it may be that of another session."""
+
+
+def track(
+    charger: str, serial: str, memory: Memory | None, seen: Observation
+) -> tuple[Memory | None, tuple[Event, ...]]:
+    """Return the memory after an observation of a charger, and what happened.
+
+    There is no memory before the first observation with a meter.
+    """
+    if memory is None:
+        return first_memory(seen), ()
+    turn = _Turn(charger, serial, memory.on_time(seen.moment), seen)
+    return turn.memory(), tuple(turn.events)
+
+
+class _Turn:
+    """One observation: it changes the session under way, and collects the events."""
+
+    def __init__(self, charger: str, serial: str, memory: Memory, seen: Observation) -> None:
+        self.events: list[Event] = []
+        self._charger = charger
+        self._serial = serial
+        self._before = memory
+        self._last = memory.last
+        self._seen = seen
+        self._now = seen.moment.time
+        self._step = step(memory, seen)
+        self._unmetered = memory.unmetered_seconds + self._step.seconds
+        self._rise = rise(memory.last, seen, self._unmetered, memory.unmetered_wh)
+        self._session = memory.session
+        self._idle_since = memory.idle_since
+        known = memory.last.meter_wh if seen.meter_wh is None else seen.meter_wh
+        self._meter = memory.first_wh if known is None else known
+        self._take()
+
+    def memory(self) -> Memory:
+        """Return the memory for the next observation."""
+        seen, last, step_ = self._seen, self._last, self._step
+        uptime = seen.uptime
+        if uptime is None and last.uptime is not None and not math.isinf(step_.seconds):
+            uptime = last.uptime + step_.seconds
+        metered = seen.meter_wh is not None
+        kept = replace(
+            seen,
+            meter_wh=self._meter,
+            counter_wh=last.counter_wh if seen.counter_wh is None else seen.counter_wh,
+            uptime=uptime,
+            phase_mode=seen.phase_mode or last.phase_mode,
+            phases=seen.phases or last.phases,
+        )
+        mark = None if step_.restarted else self._before.mark
+        return replace(
+            self._before,
+            last=kept,
+            mark=mark if seen.mark is None else seen.mark,
+            unmetered_seconds=0.0 if metered else self._unmetered,
+            unmetered_wh=0.0 if metered else self._before.unmetered_wh + self._rise.counter_wh,
+            session=self._session,
+            idle_since=self._idle_since,
+            switched_at=self._switched_at(),
+        )
+
+    def _switched_at(self) -> float | None:
+        """Return when the phases were last switched during this session."""
+        seen, last = self._seen, self._last
+        if self._session is None or self._before.session is None:
+            return None
+        pairs = (last.phase_mode, seen.phase_mode), (last.phases, seen.phases)
+        changed = any(before and now and before != now for before, now in pairs)
+        if seen.interrupted or changed or self._rise.restarted:
+            return seen.moment.uptime
+        return self._before.switched_at
+
+    def _take(self) -> None:
+        seen, gap = self._seen, self._step.gap
+        if self._rise.reason:
+            self._correct()
+        if self._session is not None and gap and self._idle_since is not None:
+            stayed = seen.plugged and seen.mark is not None and not self._step.replugged
+            if not stayed:
+                self._close(self._idle_since, self._last.meter_wh)
+        if self._step.replugged and (self._session is not None or gap):
+            self._replug()
+        elif self._session is not None:
+            self._go_on(self._session)
+        elif seen.plugged:
+            self._arrive()
+        else:
+            self._unassign(self._rise.meter_wh)
+        self._note()
+
+    def _correct(self) -> None:
+        reason = self._rise.reason
+        before = self._last.meter_wh
+        assert before is not None
+        self.events.append(
+            Correction(
+                self._charger,
+                self._serial,
+                int(self._now),
+                before,
+                self._meter,
+                self._rise.correction_wh,
+                reason,
+            )
+        )
+        if self._session is not None:
+            self._session = self._session.flagged(reason)
+
+    def _replug(self) -> None:
+        """Another plug-in: what the counter shows rose after it, the rest before."""
+        seen, gap, session = self._seen, self._step.gap, self._session
+        counter, before = self._boundary()
+        boundary = self._meter - (self._rise.meter_wh - before)
+        if session is not None:
+            same_card = session.card and session.card == seen.card
+            unobserved = self._plugged_at() - self._step.since
+            if same_card or unobserved <= HANDOVER_SECONDS:
+                self._give(before, float(before))
+            else:
+                self._unassign(before)
+            end, flags = self._idle_since, ("end_not_seen",) if gap else ()
+            self._close(self._plugged_at() if end is None else end, boundary, *flags)
+        else:
+            self._unassign(before)
+        after = self._rise.meter_wh - before
+        if seen.plugged is False and seen.mark is None and not (after or counter):
+            return  # the car left; that another one came in between is not known
+        self._begin(boundary, "begin_inferred" if is_plug_in(seen) else "start_not_seen")
+        self._give(after, counter, since=self._plugged_at())
+        if seen.plugged is False:
+            self._close(self._now, self._meter, "end_not_seen")
+
+    def _arrive(self) -> None:
+        """Begin a session: a car is there that was not there before."""
+        if not self._step.gap:
+            self._begin(self._meter - self._rise.meter_wh)
+            self._give(self._rise.meter_wh, self._first_counter())
+            return
+        counter, before = self._boundary()
+        self._unassign(before)
+        after = self._rise.meter_wh - before
+        self._begin(self._meter - after, "start_not_seen")
+        self._give(after, counter, since=self._plugged_at())
+
+    def _go_on(self, session: Open) -> None:
+        """Go on with the session under way, or end it: its car has left."""
+        seen, step_ = self._seen, self._step
+        flags = [
+            *(["charger_restarted"] if step_.restarted else ()),
+            *(["counter_restarted"] if self._rise.restarted else ()),
+        ]
+        self._session = session = session.flagged(*flags)
+        if self._other_card(session):
+            self._change_card()
+            return
+        lost_track = step_.gap and not self._rise.counted_through
+        if lost_track and step_.restarted and (session.card or 0) != (seen.card or 0):
+            # Whose energy it was is not known.
+            self._unassign(self._rise.meter_wh)
+            self._give(0, 0.0)
+        else:
+            self._give(self._rise.meter_wh, self._rise.counter_wh)
+        if seen.plugged:
+            self._idle_since = None
+            if lost_track and (seen.mark is None or step_.restarted):
+                self._session = self._session.flagged("may_be_two")
+        elif seen.plugged is False:
+            self._leave()
+
+    def _leave(self) -> None:
+        """End the session if the car has been gone for long enough, maybe for longer."""
+        now = self._now
+        since = now if self._idle_since is None else self._idle_since
+        self._idle_since = since
+        unplugged = self._last.cable and not self._seen.cable
+        if self._step.switching and not unplugged:
+            return
+        if self._step.gap:
+            self._close(now, self._meter, "end_not_seen")
+        elif unplugged or self._step.seconds >= IDLE_SECONDS or not 0 <= now - since < IDLE_SECONDS:
+            self._close(since, self._meter)
+
+    def _other_card(self, session: Open) -> bool:
+        """Return whether the session is another person's from now on.
+
+        A car may be plugged in before its card is read.
+        """
+        seen = self._seen
+        if session.card is None or seen.card is None or session.card == seen.card:
+            return False
+        authorised_now = session.card == 0 and session.energy_wh == 0
+        return (seen.charging or self._step.gap) and not authorised_now
+
+    def _change_card(self) -> None:
+        gap = self._step.gap
+        after = 0 if gap else self._rise.meter_wh
+        if gap:
+            self._unassign(self._rise.meter_wh)
+        self._close(self._now, self._meter - after, "card_changed")
+        self._begin(self._meter - after, "card_changed", started=self._now)
+        if not gap:
+            self._give(after, self._rise.counter_wh)
+
+    def _boundary(self) -> tuple[float, int]:
+        """Return what the counter shows for a new session, and what the meter rose by before it."""
+        counter = self._first_counter()
+        return counter, max(self._rise.meter_wh - round(counter), 0)
+
+    def _first_counter(self) -> float:
+        """Return what the counter shows of a session that has just begun.
+
+        If it did not change, it is that of the session before.
+        """
+        before, now = self._last.counter_wh or 0.0, self._seen.counter_wh or 0.0
+        return 0.0 if abs(now - before) < 1.0 else since_plug_in(self._seen)
+
+    def _plugged_at(self) -> float:
+        """Return the Unix time at which the car was plugged in, else now."""
+        since = self._seen.since_plug_in
+        if since is None or since > self._step.seconds + MARK_SECONDS:
+            return self._now
+        return self._now - since
+
+    def _begin(self, meter_wh: int, *flags: str, started: float | None = None) -> None:
+        self._session = Open(
+            self._seen.api,
+            self._plugged_at() if started is None else started,
+            meter_wh,
+            flags=frozenset(flags),
+        )
+        self._idle_since = None
+
+    def _close(self, ended: float, meter_wh: int | None, *flags: str) -> None:
+        session = self._session
+        assert session is not None
+        if not self._seen.moment.trusted:
+            flags = (*flags, "clock_unsure")
+        end_wh = self._meter if meter_wh is None else meter_wh
+        session = session.flagged(*flags)
+        self.events.append(session.closed(self._charger, self._serial, ended, end_wh))
+        self._session = self._idle_since = None
+
+    def _give(self, meter_wh: int, counter_wh: float, since: float | None = None) -> None:
+        """Add energy to the session under way."""
+        session = self._session
+        assert session is not None
+        counter = session.counter_wh + counter_wh
+        energy = round(counter) - session.energy_wh if session.api == 1 else meter_wh
+        begin = self._since(since)
+        gap = self._step.gap
+        self._session = replace(
+            session,
+            slots=added(session.slots, spread(energy, begin, self._now)),
+            energy_wh=session.energy_wh + energy,
+            counter_wh=counter,
+            meter_wh=session.meter_wh + meter_wh,
+            unobserved_wh=session.unobserved_wh + (energy if gap else 0),
+            unobserved_seconds=session.unobserved_seconds + (self._now - begin if gap else 0.0),
+        )
+
+    def _unassign(self, energy_wh: int) -> None:
+        self.events += (
+            Unassigned(self._charger, self._serial, start, energy)
+            for start, energy in spread(energy_wh, self._since(None), self._now)
+        )
+
+    def _since(self, since: float | None) -> float:
+        """Return since when the energy rose, as far as it matters."""
+        if not self._step.gap and self._unmetered <= self._seen.gap_seconds:
+            return self._now
+        return self._step.since if since is None else since
+
+    def _note(self) -> None:
+        """Note what else is known about the session under way."""
+        session, seen, step_ = self._session, self._seen, self._step
+        if session is None:
+            return
+        seconds = 0.0 if math.isinf(step_.seconds) else step_.seconds
+        seconds = min(seconds, max(self._now - session.started, 0.0))
+        charging = seen.charging and (self._last.charging or not step_.gap)
+        card, sources, power = session.card, session.sources, session.max_power_w
+        if seen.charging and seen.card is not None and (card is None or not session.energy_wh):
+            card = seen.card
+        if seen.sources and self._now - session.started >= SOURCES_SECONDS:
+            sources = seen.sources
+        if seen.power_w is not None:
+            power = max(round(seen.power_w), power or 0)
+        self._session = replace(
+            session,
+            card=card,
+            sources=sources,
+            max_power_w=power,
+            charging_seconds=session.charging_seconds + (seconds if charging else 0.0),
+        )

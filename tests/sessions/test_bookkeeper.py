@@ -1,0 +1,290 @@
+"""The bookkeeper: polls become sessions on disk, whatever the disk does."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from clocks import Clock, Clocks
+from session_runs import ROWS
+
+from goe_exporter.channels.decode import decode
+from goe_exporter.channels.snapshot import Snapshot
+from goe_exporter.channels.table import CHANNELS
+from goe_exporter.durable.clock import TrustedClock
+from goe_exporter.polling.view import Poll
+from goe_exporter.sessions.bookkeeper import MAX_WAITING, Bookkeeper
+from goe_exporter.sessions.records import Records
+from goe_exporter.sessions.session import DayReading, Session
+from goe_exporter.sessions.store import Store, StoreError
+from goe_exporter.simulator import Car, Charger
+from goe_exporter.simulator.responses import status_v2
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NEW_YEAR = dt.datetime(2027, 1, 1, tzinfo=BERLIN).timestamp()
+ALL_ROWS = {"model", "firmware", "mid_energy", "meter_certification"}
+
+
+class House:
+    """A simulated charger, its clocks and the bookkeeper that takes its polls."""
+
+    def __init__(self, path: Path, *, wall: float = NEW_YEAR + 43_200, synced: bool = True) -> None:
+        self.path = path
+        self.clocks = Clocks(wall=wall)
+        self.clocks.synchronised = synced
+        self.monotonic = Clock()
+        self.charger = Charger("V4", serial="7")
+        self.rows = ROWS
+        self.keeper = self.open()
+
+    def open(self) -> Bookkeeper:
+        """Open the store, as a start of the process does."""
+        clocks = self.clocks
+        clock = TrustedClock(
+            self.path.with_suffix(".clock"), clocks.boot_id, lambda: clocks.wall,
+            lambda: clocks.up, lambda: clocks.synchronised,
+        )  # fmt: skip
+        self.store = Store(self.path)
+        return Bookkeeper(self.store, clock, BERLIN, self.monotonic)
+
+    def go(self, seconds: float, name: str = "garage") -> None:
+        """Let time pass, with a poll every 5 s."""
+        for _ in range(int(seconds / 5)):
+            self.charger.advance(5)
+            self.clocks.go(5)
+            self.monotonic.sleep(5)
+            self.keeper.take(self.poll(name))
+
+    def poll(self, name: str = "garage") -> Poll:
+        """Return a poll of the charger now."""
+        time = self.clocks.wall
+        boot_time = time - self.charger.uptime_ms / 1000
+        status = status_v2(self.charger)
+        readings = decode(status, 2, self.rows, boot_time).readings
+        snapshot = Snapshot(name, 2, time, 0.0, readings, boot_time=boot_time)
+        return Poll(name, self.charger.serial, time, snapshot)
+
+    def charge(self, seconds: float = 300) -> None:
+        """Let a car come, charge and leave."""
+        self.charger.plug(Car(wait_s=5))
+        self.go(seconds)
+        self.charger.unplug()
+        self.go(15)
+
+    def stored(self) -> list[Session]:
+        """Return the closed sessions on disk."""
+        with Records(self.path) as records:
+            return list(records.sessions())
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path / "sessions.db")
+    yield made
+    made.keeper.stop(1)
+
+
+def test_session_on_disk(house: House) -> None:
+    """A session is on disk with the next transaction, and the books close."""
+    house.go(10)
+    house.charge()
+    assert house.stored() == []
+    house.keeper.write()
+    (session,) = house.stored()
+    assert session.energy_wh == int(house.charger.energy_wh) > 500
+    assert (session.charger, session.serial, session.flags) == ("garage", "7", ())
+    with Records(house.path) as records:
+        (book,) = records.books()
+    assert (book.first_wh, book.last_wh, book.under_way) == (0, session.energy_wh, None)
+
+
+def test_failed_polls(house: House) -> None:
+    """A failed poll, and one without a serial number, say nothing."""
+    poll = house.poll()
+    house.keeper.take(replace(poll, snapshot=None))
+    house.keeper.take(replace(poll, serial=""))
+    house.keeper.write()
+    with Records(house.path) as records:
+        assert list(records.books()) == []
+
+
+def test_restart(house: House) -> None:
+    """A session that is under way goes on after a restart of the exporter."""
+    house.go(10)
+    house.charger.plug(Car(wait_s=5))
+    house.go(120)
+    house.keeper.stop(1)
+    house.charger.advance(600)
+    house.clocks.go(600)
+    house.keeper = house.open()
+    house.go(60)
+    house.charger.unplug()
+    house.go(15)
+    house.keeper.write()
+    (session,) = house.stored()
+    assert session.energy_wh == int(house.charger.energy_wh)
+    assert session.unobserved_seconds == 605
+    assert session.unobserved_wh > 0
+
+
+def test_memory_is_saved_every_minute(house: House) -> None:
+    """After a kill, a session is known as it was at most a minute before."""
+    house.go(10)
+    house.charger.plug(Car(wait_s=5))
+    house.go(600)
+    house.keeper.write()
+    with Records(house.path) as records:
+        (book,) = records.books()
+    assert book.under_way is not None
+    assert house.clocks.wall - book.last_time <= 60
+
+
+def test_one_transaction_for_all_chargers(house: House) -> None:
+    """What 5,000 chargers bring is written in one transaction."""
+    statements: list[str] = []
+    poll = house.poll()
+    for number in range(5_000):
+        house.keeper.take(replace(poll, charger=f"c{number}", serial=str(number)))
+    assert house.store._connection is not None
+    house.store._connection.set_trace_callback(statements.append)
+    house.keeper.write()
+    house.keeper.write()
+    assert sum(each.startswith("BEGIN") for each in statements) == 1
+    with Records(house.path) as records:
+        assert len(list(records.books())) == 5_000
+
+
+def test_first_reading_of_each_local_day(tmp_path: Path) -> None:
+    """Each local day has the first reading after midnight, with what the charger says of itself."""
+    house = House(tmp_path / "sessions.db", wall=NEW_YEAR - 12.5)
+    house.charger = Charger("PRO", firmware="60.4", serial="7")
+    house.charger.energy_wh = 5_000.0
+    house.rows = (*ROWS, *(row for row in CHANNELS if row.name in ALL_ROWS))
+    house.go(60)
+    house.keeper.stop(1)
+    with Records(house.path) as records:
+        found = list(records.readings())
+    certification = {"1": "mid", "2": "mid_and_calibration_law"}[str(house.charger.hardware.mid)]
+    more = (5_000, 5_000, certification, found[0].model, "60.4")
+    assert found == [
+        DayReading("garage", "7", "2026-12-31", int(NEW_YEAR - 7.5), *more),
+        DayReading("garage", "7", "2027-01-01", int(NEW_YEAR + 2.5), *more),
+    ]
+    assert found[0].model
+
+
+def test_day_of_23_hours(tmp_path: Path) -> None:
+    """The next day begins at midnight, also after the clock changes of spring and autumn."""
+    for month, day in ((3, 28), (10, 31)):  # both in 2027
+        midnight = dt.datetime(2027, month, day, tzinfo=BERLIN).timestamp()
+        house = House(tmp_path / f"{month}.db", wall=midnight)
+        house.go(5)
+        hours = {3: 23, 10: 25}[month]
+        house.clocks.go(hours * 3_600 - 15)
+        house.go(15)
+        house.keeper.stop(1)
+        with Records(house.path) as records:
+            found = [(each.day, each.time) for each in records.readings()]
+        following = dt.date(2027, month, day) + dt.timedelta(days=1)
+        assert found[1] == (following.isoformat(), int(midnight + hours * 3_600)), found
+
+
+def test_clock_that_is_not_trusted(tmp_path: Path) -> None:
+    """Without a trusted clock a session says so, and there is no reading of a day."""
+    house = House(tmp_path / "sessions.db", wall=1_000.0, synced=False)
+    house.go(10)
+    house.charge()
+    house.keeper.stop(1)
+    assert [session.flags for session in house.stored()] == [("clock_unsure",)]
+    with Records(house.path) as records:
+        assert list(records.readings()) == []
+
+
+def test_another_charger_of_the_same_name(house: House) -> None:
+    """The session of a charger that was replaced ends with its last poll."""
+    house.go(10)
+    house.charger.plug(Car(wait_s=5))
+    house.go(120)
+    energy, ended = int(house.charger.energy_wh), house.clocks.wall
+    house.charger = Charger("V4", serial="8")
+    house.go(10)
+    house.keeper.write()
+    (session,) = house.stored()
+    assert (session.serial, session.energy_wh, session.ended) == ("7", energy, int(ended))
+    assert session.flags == ("charger_replaced", "end_not_seen")
+    with Records(house.path) as records:
+        books = {book.serial: book for book in records.books()}
+    assert set(books) == {"7", "8"}
+    assert books["7"].under_way is None
+
+
+Fail = Callable[[bool], None]
+
+
+@pytest.fixture
+def fail(house: House, monkeypatch: pytest.MonkeyPatch) -> Fail:
+    """Return a function that makes the store fail, or not."""
+    real = house.store.write
+
+    def begin(failing: bool) -> None:
+        def refuse(*_: object) -> None:
+            raise StoreError("database or disk is full")
+
+        monkeypatch.setattr(house.store, "write", refuse if failing else real)
+
+    return begin
+
+
+def test_full_disk(house: House, fail: Fail, caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be written waits, is written later, and is counted once."""
+    caplog.set_level(logging.INFO)
+    house.go(10)
+    fail(True)
+    for _ in range(3):
+        house.charge(60)
+        house.keeper.write()
+    assert house.keeper.stats()[1:] == (3, 0, 0, 3)
+    fail(False)
+    house.keeper.write()
+    assert len(house.stored()) == 3
+    assert house.keeper.stats()[1:] == (3, 0, 0, 0)
+    with Records(house.path) as records:
+        (book,) = records.books()
+    assert sum(session.energy_wh for session in house.stored()) == book.last_wh
+    assert "session store failed" in caplog.text
+
+
+def test_too_many_sessions_wait(house: House, fail: Fail) -> None:
+    """The oldest sessions beyond the limit are lost, and counted."""
+    fail(True)
+    session = Session("7_0", "garage", "7", 2, 0, 1, 0, 0, 0)
+    house.keeper._records += [
+        replace(session, id=f"7_{number}", started=number) for number in range(MAX_WAITING + 5)
+    ]
+    house.keeper.write()
+    stats = house.keeper.stats()
+    assert (stats.lost, stats.waiting) == (5, MAX_WAITING)
+    fail(False)
+    house.keeper.write()
+    assert min(each.started for each in house.stored()) == 5
+
+
+def test_thread(tmp_path: Path) -> None:
+    """The thread writes what waits, and all memories at the end."""
+    house = House(tmp_path / "sessions.db")
+    assert house.keeper.is_stalled()
+    house.keeper.start()
+    assert not house.keeper.is_stalled()
+    house.go(10)
+    house.charger.plug(Car(wait_s=5))
+    house.go(30)
+    house.keeper.stop(10)
+    with Records(house.path) as records:
+        (book,) = records.books()
+    assert book.last_time == int(house.clocks.wall)
+    assert book.under_way is not None

@@ -1,0 +1,152 @@
+"""What is read from the session store."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from goe_exporter.errors import UsageError
+from goe_exporter.sessions import schema
+from goe_exporter.sessions.records import Records
+from goe_exporter.sessions.session import Book, Correction, DayReading, Session, Unassigned
+
+FIRST = Session(
+    id="212234_1767225600",
+    charger="garage",
+    serial="212234",
+    api=2,
+    started=1_767_225_600,
+    ended=1_767_229_200,
+    energy_wh=3_600,
+    meter_start_wh=100_000,
+    meter_end_wh=103_600,
+    slots=((1_767_225_600, 900), (1_767_226_500, 2_700)),
+    card=1,
+    flags=("end_not_seen", "start_not_seen"),
+    charging_seconds=3_500,
+    counter_wh=3_601,
+    meter_wh=3_600,
+    max_power_w=11_000,
+    sources={"solar": 3_000, "grid": 600},
+)
+SECOND = Session(
+    "212234_1767229300", "garage", "212234", 2, 1_767_229_300, 1_767_229_400, 0, 103_600, 103_600
+)
+OTHER = Session("9_1767225601", "yard", "9", 1, 1_767_225_601, 1_767_225_700, 5, 0, 1_000, card=0)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return a store with three closed sessions, and one of everything else."""
+    path = tmp_path / "sessions.db"
+    connection = schema.connect(path, "rwc")
+    connection.executescript(schema.TABLES)
+    connection.execute(f"PRAGMA user_version = {schema.VERSION}")
+    for each in (SECOND, OTHER, FIRST):
+        row = (each.id, each.charger, each.serial, each.started, each.ended, each.energy_wh)
+        connection.execute(
+            "INSERT INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*row, each.meter_wh, each.card, each.to_json()),
+        )
+    connection.execute("INSERT INTO unassigned VALUES ('9', 1767225600, 'yard', 12)")
+    connection.execute(
+        "INSERT INTO correction VALUES ('9', 'yard', 1767225650, 5000, 10, -4990, 'meter_reset')"
+    )
+    connection.execute(
+        "INSERT INTO reading VALUES"
+        " ('9', '2026-01-01', 'yard', 1767225601, 10, 9, 'mid', 'PRO', '60.4')"
+    )
+    connection.execute(
+        "INSERT INTO tracked VALUES ('9', 'yard', 1, 1767225600, 5000, 1767225700, 27, ?, '{}')",
+        (OTHER.to_json(),),
+    )
+    connection.close()
+    return path
+
+
+@pytest.mark.parametrize("session", [FIRST, SECOND, OTHER], ids=lambda each: each.id)
+def test_session_through_json(session: Session) -> None:
+    """A session is the same after it was written and read."""
+    assert Session.from_json(session.to_json()) == session
+
+
+def test_session_of_a_later_release() -> None:
+    """A field that this release does not know is ignored."""
+    text = SECOND.to_json().replace('{"id"', '{"phases":3,"id"', 1)
+    assert Session.from_json(text) == SECOND
+
+
+@pytest.mark.parametrize("text", ["", "1", "[]", "{}", '{"id":"1"}', '{"slots":[1]}'])
+def test_no_session(text: str) -> None:
+    """Anything else is a ValueError."""
+    with pytest.raises(ValueError, match=r"not a session|Expecting"):
+        Session.from_json(text)
+
+
+def test_sessions(path: Path) -> None:
+    """Sessions are selected by period, charger and card, and come in the order of beginning."""
+    with Records(path) as records:
+        assert list(records.sessions()) == [FIRST, OTHER, SECOND]
+        assert list(records.sessions(last=2)) == [OTHER, SECOND]
+        assert list(records.sessions(1_767_229_200)) == [FIRST, SECOND]
+        assert list(records.sessions(1_767_229_201)) == [SECOND]
+        assert list(records.sessions(until=1_767_225_601)) == [FIRST]
+        assert list(records.sessions(chargers=["yard", "x"])) == [OTHER]
+        assert list(records.sessions(cards=[0, 1], until=1_767_225_601)) == [FIRST]
+
+
+def test_metered(path: Path) -> None:
+    """What a meter rose by counts the sessions that ended before."""
+    with Records(path) as records:
+        assert records.metered_wh("212234", 1_767_229_201) == 3_600
+        assert records.metered_wh("212234", 1_767_229_200) == 0
+        assert records.metered_wh("9", 2_000_000_000) == 0
+
+
+def test_everything_else(path: Path) -> None:
+    """Readings, unassigned energy, corrections and books are selected by period."""
+    unassigned = Unassigned("yard", "9", 1_767_225_600, 12)
+    correction = Correction("yard", "9", 1_767_225_650, 5_000, 10, -4_990, "meter_reset")
+    reading = DayReading("yard", "9", "2026-01-01", 1_767_225_601, 10, 9, "mid", "PRO", "60.4")
+    with Records(path) as records:
+        assert list(records.unassigned()) == [unassigned]
+        assert list(records.unassigned(1_767_225_601)) == []
+        assert list(records.corrections(1_767_225_650, 1_767_225_651)) == [correction]
+        assert list(records.corrections(until=1_767_225_650)) == []
+        assert list(records.readings()) == list(records.readings("2026-01-01")) == [reading]
+        assert list(records.readings("2026-01-02")) == []
+        assert list(records.books()) == [
+            Book("yard", "9", 1, 1_767_225_600, 5_000, 1_767_225_700, 27, OTHER)
+        ]
+
+
+def test_closed_sessions_are_final(path: Path) -> None:
+    """A closed session can neither be changed nor deleted."""
+    connection = schema.connect(path, "rw")
+    for statement in ("UPDATE session SET energy_wh = 1", "DELETE FROM session"):
+        with pytest.raises(sqlite3.IntegrityError, match="closed sessions are not"):
+            connection.execute(statement)
+    connection.close()
+
+
+def test_unreadable_stores(path: Path, tmp_path: Path) -> None:
+    """A store that cannot be read is an error of one line, and none is created."""
+    missing, damaged, foreign = (tmp_path / name for name in ("missing", "damaged", "foreign"))
+    damaged.write_bytes(b"no database" * 1_000)
+    schema.connect(foreign, "rwc").execute("CREATE TABLE x (y)").connection.close()
+    expected = {
+        missing: "unable to open database file",
+        damaged: "file is not a database",
+        foreign: "it is no session store",
+    }
+    for file, reason in expected.items():
+        with pytest.raises(UsageError, match=f"cannot read the session store .*{reason}$"):
+            Records(file)
+    assert not missing.exists()
+    connection = schema.connect(path, "rw")
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    with pytest.raises(UsageError, match="version 2, and this release reads versions up to 1"):
+        Records(path)
