@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Literal
@@ -61,6 +61,28 @@ def print_channels(rows: Sequence[Row]) -> None:
         channel = "\n".join(filter(None, (row.name, row.openhab)))
         table.add_row(channel, names, row.unit, row.apis.replace(" ", "\n"))
     _print(table)
+
+
+def print_rows(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], unbroken: Mapping[str, bool]
+) -> None:
+    """Print rows of texts, of which the last is their sum.
+
+    Columns in `unbroken` are on one line, and flush right if that is True.
+    """
+    table = _table(*headers)
+    for column in table.columns:
+        if (flush_right := unbroken.get(str(column.header))) is not None:
+            column.no_wrap = True
+            column.justify = "right" if flush_right else "left"
+    for number, row in enumerate(rows, 2):
+        table.add_row(*map(printable, row), end_section=number == len(rows))
+    _print(table)
+
+
+def print_line(text: str) -> None:
+    """Print a text below a table."""
+    click.echo(printable(text))
 
 
 @contextmanager

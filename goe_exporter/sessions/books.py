@@ -28,6 +28,7 @@ NEAR_SECONDS = 120
 AGREEMENT = 0.01
 """By how much the session counter may differ from the meter, beside the meter's steps."""
 
+FOREVER = 2**62
 ROUNDING_WH = 2
 """Energy that is spread over a gap is in the quarter hours to the Wh."""
 
@@ -187,6 +188,21 @@ def _account(records: Records, charger: _Charger, period: Period) -> Account:
 
 def _near(looked: Iterable[int], moment: int) -> bool:
     return any(0 <= time - moment <= NEAR_SECONDS for time in looked)
+
+
+def difference_wh(records: Records, book: Book) -> int:
+    """Return what a meter rose by (Wh), over all time, that is in no account.
+
+    Reads no session, unlike `accounts`.
+    """
+    serials = [book.serial]
+    return (
+        (book.last_wh - book.first_wh)
+        - records.metered_wh(book.serial, FOREVER)
+        - (book.under_way.meter_wh if book.under_way else 0)
+        - sum(each.energy_wh for each in records.unassigned(serials=serials))
+        - sum(each.energy_wh for each in records.corrections(serials=serials))
+    )
 
 
 def faults(records: Records, account: Account) -> list[str]:

@@ -31,7 +31,7 @@ ROOMS = {
     "polling": "channels errors logs transport",
     "influx": "channels config durable errors logs polling spool transport",
     "prometheus": "channels errors polling",
-    "web": "channels errors polling prometheus",
+    "web": "channels errors polling prometheus sessions",
     "simulator": "",
     "surplus": "",
     "sessions": "channels config durable errors logs polling",
