@@ -8,7 +8,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import abuse, fleet, pages, poll, rival, scrape, sessions, spool, startup, surplus
+from benchmarks import (
+    abuse,
+    fleet,
+    pages,
+    poll,
+    rival,
+    scrape,
+    session_sums,
+    sessions,
+    spool,
+    startup,
+    surplus,
+)
 
 README = Path(__file__).parent / "README.md"
 HEAD = "| what | figure | ratio |\n|---|---|---|\n"
@@ -23,6 +35,7 @@ ALL = {
     "abuse": abuse.measure,
     "sessions": sessions.measure,
     "surplus": surplus.measure,
+    "session_sums": session_sums.measure,
 }
 
 
