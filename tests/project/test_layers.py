@@ -44,8 +44,8 @@ ROOMS = {
 """Room → the rooms it may import; `*` is every room.
 
 The sinks are `influx`, `prometheus`, `sessions` and `web`; only `web`, which serves what
-`prometheus` renders, knows another one. The simulator shares no code with the exporter, so that a
-wrong decoder cannot agree with a wrong simulator.
+`prometheus` renders and renders the report of `sessions`, knows others. The simulator shares no
+code with the exporter, so that a wrong decoder cannot agree with a wrong simulator.
 """
 
 DOORS = {

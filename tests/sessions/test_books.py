@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from session_runs import Run
 from session_stores import BERLIN, Record, autumn, session, slots, unix, write
 
 from goe_exporter.errors import UsageError
 from goe_exporter.sessions.backup import backup
-from goe_exporter.sessions.books import Account, accounts, faults
+from goe_exporter.sessions.books import Account, accounts, difference_wh, faults
 from goe_exporter.sessions.ledger import Period
 from goe_exporter.sessions.records import Records
 from goe_exporter.sessions.session import Book, DayReading, Session, Unassigned
+from goe_exporter.sessions.store import Store, Tracked
 
 ALWAYS = Period(None, None, BERLIN)
 OCTOBER, NOVEMBER, DECEMBER = (Period.month(date(2026, month, 1), BERLIN) for month in (10, 11, 12))
@@ -120,6 +122,31 @@ def test_sessions_that_contradict(tmp_path: Path) -> None:
         f"session {first.id}: the energies of its quarter hours do not add up",
         f"session {second.id} begins before session {first.id} ends",
     ]
+
+
+@pytest.mark.parametrize(("seed", "api"), [(1, 2), (2, 2), (1, 1)])
+def test_books_of_a_random_day(tmp_path: Path, seed: int, api: int) -> None:
+    """What the tracker booked has no fault, and each day begins with the reading that ended one."""
+    run = Run(seed, api=api)
+    store = Store(tmp_path / "sessions.db")
+    store.write(run.events, {"123456": Tracked("garage", run.memory)})
+    store.close()
+    with Records(tmp_path / "sessions.db") as records:
+        (whole,) = accounts(records, ALWAYS)
+        assert faults(records, whole) == []
+        assert difference_wh(records, whole.book) == 0
+        assert whole.metered_wh > 0
+        day = datetime.fromtimestamp(whole.since, BERLIN).date()
+        days = [
+            account
+            for number in range(3)
+            for one in [day + timedelta(days=number)]
+            for account in accounts(records, Period(one, one, BERLIN))
+        ]
+    assert [each.difference_wh for each in days] == [0] * len(days)
+    ends = [whole.meter_start_wh, *(each.meter_end_wh for each in days)]
+    assert [each.meter_start_wh for each in days] == ends[:-1]
+    assert ends[-1] == whole.meter_end_wh
 
 
 def test_backup(tmp_path: Path) -> None:
