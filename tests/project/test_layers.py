@@ -88,7 +88,16 @@ PURE_MODULES = {
     *(
         f"sessions.{name}"
         for name in (
-            *("condenser", "energy", "memory", "observation", "opening", "session", "step"),
+            *(
+                "condenser",
+                "energy",
+                "ledger",
+                "memory",
+                "observation",
+                "opening",
+                "session",
+                "step",
+            ),
             *("tariff", "tracker"),
         )
     ),
