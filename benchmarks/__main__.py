@@ -16,6 +16,7 @@ from benchmarks import (
     poll,
     rival,
     scrape,
+    session_sums,
     sessions,
     spool,
     startup,
@@ -36,6 +37,7 @@ ALL = {
     "control": control.measure,
     "sessions": sessions.measure,
     "surplus": surplus.measure,
+    "session_sums": session_sums.measure,
 }
 
 

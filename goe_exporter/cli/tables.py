@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby, zip_longest
 
@@ -22,6 +22,9 @@ from goe_exporter.polling.view import ChargerView
 MIN_COLUMNS = 20
 """Least width of a table: in less, a column would have no room."""
 
+MIN_WIDTH = 6
+"""Least width of a column as long as another can become narrower."""
+
 _GAP = 3
 _BREAKS = (r"(?<=  )", r"(?<= )", r"(?<=\w-)", "")
 """Where a text that is too long is broken: between values, words, parts of a name, characters."""
@@ -32,7 +35,7 @@ def print_readings(views: Sequence[ChargerView]) -> None:
 
     A line is broken only to fit a terminal, or COLUMNS.
     """
-    unbroken = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    unbroken = _unbroken()
     for number, view in enumerate(views):
         if number:
             click.echo()
@@ -40,6 +43,10 @@ def print_readings(views: Sequence[ChargerView]) -> None:
         click.echo(f"{printable(view.name)}  {api}")
         rows = _readings(view.snapshot.readings if view.snapshot else ())
         _print(("channel", "reading", "unit"), rows, unbroken=unbroken)
+
+
+def _unbroken() -> bool:
+    return not sys.stdout.isatty() and "COLUMNS" not in os.environ
 
 
 def _readings(readings: Sequence[Reading]) -> list[tuple[str, str, str]]:
@@ -61,6 +68,30 @@ def print_channels(rows: Sequence[Row]) -> None:
     headers = ("channel, openHAB", "metric, InfluxDB field, allowed values", "unit", "API")
     # The longest metric just fits into 80 columns.
     _print(headers, table, first=26, gap=2)
+
+
+def print_rows(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    numbers: Collection[str] = (),
+    whole: Collection[str] = (),
+    total: bool = False,
+) -> None:
+    """Print rows of texts; a line is broken only to fit a terminal, or COLUMNS.
+
+    The columns named in `numbers` are flush right, and neither they nor those in `whole` are
+    broken. With `total` the last row is the sum of the others.
+    """
+    kept = [header in numbers or header in whole for header in headers]
+    right = [header in numbers for header in headers]
+    texts = [list(map(printable, row)) for row in rows]
+    _print(headers, texts, gap=2, unbroken=_unbroken(), kept=kept, right=right, total=total)
+
+
+def print_line(text: str) -> None:
+    """Print a text below a table."""
+    click.echo(printable(text))
 
 
 @contextmanager
@@ -105,11 +136,17 @@ def _print(
     gap: int = _GAP,
     first: int | None = None,
     unbroken: bool = False,
+    kept: Sequence[bool] = (),
+    right: Sequence[bool] = (),
+    total: bool = False,
 ) -> None:
     """Print a table of cells, which may have several lines, as wide as the terminal at most.
 
     `first` bounds the width of the first column; with `unbroken` the table is as wide as it needs.
+    Columns that are `kept` become narrower after all others, and those `right` are flush right.
+    With `total` the last row is below a line.
     """
+    kept, right = kept or [False] * len(headers), right or [False] * len(headers)
     widths = [
         max(columns(line) for cell in column for line in cell.split("\n"))
         for column in zip(headers, *rows, strict=True)
@@ -117,14 +154,26 @@ def _print(
     widths[0] = min(widths[0], first or widths[0])
     room = max(shutil.get_terminal_size().columns, MIN_COLUMNS) - gap * (len(widths) - 1)
     while not unbroken and sum(widths) > room:
-        widths[widths.index(max(widths))] -= 1
-    head = _lines(headers, widths, gap)
+        widths[_next_narrower(widths, kept)] -= 1
+    head = _lines(headers, widths, gap, right)
     if coloured(sys.stdout):
         head = [click.style(line, bold=True) for line in head]
     click.echo("\n".join(head))
-    click.echo(_rule() * (sum(widths) + gap * (len(widths) - 1)))
-    for row in rows:
-        click.echo("\n".join(_lines(row, widths, gap)))
+    rule = _rule() * (sum(widths) + gap * (len(widths) - 1))
+    click.echo(rule)
+    for number, row in enumerate(rows, 1):
+        if total and number == len(rows):
+            click.echo(rule)
+        click.echo("\n".join(_lines(row, widths, gap, right)))
+
+
+def _next_narrower(widths: Sequence[int], kept: Sequence[bool]) -> int:
+    """Return the widest column, of those that are not kept as long as these have room."""
+    free = [
+        width if not keep and width > MIN_WIDTH else 0
+        for width, keep in zip(widths, kept, strict=True)
+    ]
+    return free.index(max(free)) if any(free) else widths.index(max(widths))
 
 
 def _rule() -> str:
@@ -132,7 +181,7 @@ def _rule() -> str:
     return "─" if "utf" in (sys.stdout.encoding or "").lower() else "-"
 
 
-def _lines(row: Sequence[str], widths: Sequence[int], gap: int) -> list[str]:
+def _lines(row: Sequence[str], widths: Sequence[int], gap: int, right: Sequence[bool]) -> list[str]:
     """Return the lines of a row, its cells broken to the widths of the columns."""
     cells = [
         [piece for line in cell.split("\n") for piece in _broken(line, width, _BREAKS)]
@@ -140,11 +189,15 @@ def _lines(row: Sequence[str], widths: Sequence[int], gap: int) -> list[str]:
     ]
     return [
         (" " * gap).join(
-            piece + " " * (width - columns(piece))
-            for piece, width in zip(pieces, widths, strict=True)
+            _padded(piece, width - columns(piece), flush_right=flush_right)
+            for piece, width, flush_right in zip(pieces, widths, right, strict=True)
         ).rstrip()
         for pieces in zip_longest(*cells, fillvalue="")
     ]  # fmt: skip
+
+
+def _padded(text: str, spaces: int, *, flush_right: bool) -> str:
+    return " " * spaces + text if flush_right else text + " " * spaces
 
 
 def _broken(text: str, width: int, breaks: Sequence[str]) -> list[str]:

@@ -86,7 +86,7 @@ class Session:
         found = json.loads(text)
         try:
             known = {name: found[name] for name in _FIELDS if name in found}
-            slots = tuple((int(start), int(energy)) for start, energy in known.pop("slots", ()))
+            slots = tuple([(start, energy) for start, energy in known.pop("slots", ())])
             flags = tuple(known.pop("flags", ()))
             return cls(slots=slots, flags=flags, **known)
         except (TypeError, KeyError) as error:

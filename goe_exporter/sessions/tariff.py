@@ -94,10 +94,11 @@ class Rates:
 
     def priced(self, slots: Slots) -> Priced:
         """Return the energy of quarter hours by rate."""
-        found: Priced = Counter()
+        known, found = self._known, dict[Rate | None, int]()
         for start, energy_wh in slots:
-            found[self.at(start)] += energy_wh
-        return found
+            rate = known[start] if start in known else self.at(start)
+            found[rate] = found.get(rate, 0) + energy_wh
+        return Counter(found)
 
     def _find(self, moment: datetime) -> Rate | None:
         day, minute = moment.date(), moment.hour * 60 + moment.minute

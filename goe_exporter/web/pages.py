@@ -17,6 +17,7 @@ from goe_exporter.polling.view import ChargerView
 from goe_exporter.web.locale import Locale
 from goe_exporter.web.overview import ALL_CHARGERS, Selection
 from goe_exporter.web.overview import overview as overview_model
+from goe_exporter.web.report import Contents, Report
 from goe_exporter.web.view_model import SENSORS, view_model
 
 CONTENT_TYPES = {
@@ -105,6 +106,20 @@ def charger(
 def missing(locale: Locale, metrics: str = METRICS) -> str:
     """Return the page for a charger that does not exist."""
     return _render("missing", locale, "../", locale.text("page.not_found"), [], metrics=metrics)
+
+
+def report(contents: Contents, locale: Locale) -> str:
+    """Return the monthly report of charging sessions, a page without other files."""
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            locale=locale,
+            text=locale.text,
+            version=__version__,
+            report=Report(contents, locale, __version__),
+        )
+    )
 
 
 def fingerprint(

@@ -41,8 +41,9 @@ def shell(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> Shell:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("goe-exporter s", ["serve", "set", "simulate", "spool", "surplus"]),
+        ("goe-exporter s", ["serve", "sessions", "set", "simulate", "spool", "surplus"]),
         ("goe-exporter spool d", ["dead", "drain"]),
+        ("goe-exporter sessions ", ["backup", "check", "list", "report"]),
         ("goe-exporter --v", ["--version"]),
         ("goe-exporter set --", ["--api", "--token-file", "--config.file", "--dry-run", "--help"]),
         ("goe-exporter read --format ", ["table", "json", "prometheus", "influx"]),

@@ -46,6 +46,10 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
         "--web.frame-ancestors": "none",
         **LOG,
     },
+    "sessions backup": {},
+    "sessions check": {},
+    "sessions list": {"--format": "table"},
+    "sessions report": {"--language": "en", "--output": "standard output"},
     "set": {"--api": "auto"},
     "simulate": {
         "--api": "both",

@@ -31,7 +31,7 @@ ROOMS = {
     "polling": "channels errors logs transport",
     "influx": "channels config durable errors logs polling spool transport",
     "prometheus": "channels errors polling",
-    "web": "channels errors polling prometheus",
+    "web": "channels errors polling prometheus sessions",
     "simulator": "",
     "surplus": "config errors transport",
     "control": "channels charger durable errors logs polling surplus",
@@ -45,8 +45,8 @@ ROOMS = {
 """Room → the rooms it may import; `*` is every room.
 
 The sinks are `influx`, `prometheus`, `sessions` and `web`; only `web`, which serves what
-`prometheus` renders, knows another one. The simulator shares no code with the exporter, so that a
-wrong decoder cannot agree with a wrong simulator.
+`prometheus` renders and renders the report of `sessions`, knows others. The simulator shares no
+code with the exporter, so that a wrong decoder cannot agree with a wrong simulator.
 """
 
 DOORS = {
@@ -92,7 +92,16 @@ PURE_MODULES = {
     *(
         f"sessions.{name}"
         for name in (
-            *("condenser", "energy", "memory", "observation", "opening", "session", "step"),
+            *(
+                "condenser",
+                "energy",
+                "ledger",
+                "memory",
+                "observation",
+                "opening",
+                "session",
+                "step",
+            ),
             *("tariff", "tracker"),
         )
     ),
