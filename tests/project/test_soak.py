@@ -139,6 +139,32 @@ def test_books_that_differ(frozen: Frozen, promise: str) -> None:
     assert any(found.startswith(promise) for found in broken(CALM, frozen))
 
 
+def timed_out_unseen(silence: float) -> Frozen:
+    """Return counts with a poll that timed out and that the charger did not see."""
+    polls = [*POLLS[:4], *(each._replace(time=each.time + silence) for each in POLLS[4:])]
+    points = [*POINTS[:4], *(each._replace(time=each.time + silence) for each in POINTS[4:])]
+    points.insert(4, Point(1000.16 + silence, False, -1.0, -1.0))
+    metrics = METRICS | {
+        ("goe_polls_total", "c00"): 8.0,
+        ("goe_poll_failures_total", "c00", "timeout"): 1.0,
+        ("goe_exporter_poll_duration_seconds_count",): 8.0,
+        ("goe_influx_points_total", "written"): 8.0,
+    }
+    return FROZEN._replace(polls={"c00": polls}, points={"c00": points}, metrics=metrics)
+
+
+def test_a_timeout_that_no_charger_saw() -> None:
+    """If the machine stood still, a poll may time out before its request is sent; else it may not.
+
+    A poll has 2 s.
+    """
+    assert broken(CALM, timed_out_unseen(2.2)) == []
+    assert broken(CALM, timed_out_unseen(0.5))[:2] == [
+        "the poll counts match those of the chargers",
+        "each failed poll has the reason of its fault",
+    ]
+
+
 def test_energy_and_restarts_that_differ() -> None:
     calm = CALM._replace(energy_wh={"c00": 702.0}, reboots={"c00": 4})
     assert broken(calm, FROZEN) == [

@@ -26,6 +26,8 @@ be less than the longest back-off."""
 CUT = "truncated"
 """Outcome of a waiting connection when its charger is switched off."""
 
+TIMEOUT = "timeout"
+
 EARLY_SECONDS = 0.5
 """Tolerance for points without a timestamp: clocks are read one after the other."""
 
@@ -136,9 +138,24 @@ def _polls(frozen: Frozen) -> Check:
 
 
 def _unseen(frozen: Frozen, name: str) -> int:
-    """Return the number of polls that did not reach the charger: refused, or cut off by it."""
-    reported, seen = _reported(frozen, name), _seen(frozen, name)
-    return reported[REFUSED] + min(max(reported[CUT] - seen[CUT], 0), seen[REFUSED])
+    """Return the number of polls that did not reach the charger, for any reason."""
+    return _reported(frozen, name)[REFUSED] + _lost(frozen, name).total()
+
+
+def _lost(frozen: Frozen, name: str) -> Counter[str]:
+    """Return the polls that were not refused and still did not reach the charger, by reason.
+
+    The charger cut them off when it was switched off, or the machine stood still for so long that
+    their time was over before the request was sent. The latter leaves a silence.
+    """
+    extra = _reported(frozen, name) - _seen(frozen, name)
+    made = [each for each in frozen.polls[name] if each.outcome != REFUSED]
+    silences = sum(
+        following.time - poll.until >= DEADLINE_SECONDS
+        for poll, following in itertools.pairwise(made)
+    )
+    cut = min(extra[CUT], _seen(frozen, name)[REFUSED])
+    return Counter({CUT: cut, TIMEOUT: min(extra[TIMEOUT], silences)})
 
 
 def _reported(frozen: Frozen, name: str) -> Counter[str]:
@@ -158,8 +175,7 @@ def _reasons(frozen: Frozen) -> Check:
     for name in frozen.polls:
         reported, seen = _reported(frozen, name), _seen(frozen, name)
         total += reported.total()
-        cut = _unseen(frozen, name) - reported[REFUSED]
-        if {**reported, REFUSED: 0} != {**(seen + Counter({CUT: cut})), REFUSED: 0}:
+        if {**reported, REFUSED: 0} != {**(seen + _lost(frozen, name)), REFUSED: 0}:
             wrong.append(f"{name}: {dict(reported)}, not {dict(seen)}")
     return _check("each failed poll has the reason of its fault", wrong, f"{total} failures")
 
@@ -271,7 +287,7 @@ def _allowed(poll: Poll, failures: int) -> float:
     if poll.outcome == REFUSED:
         return MAX_OFF_SECONDS + MAX_BACK_OFF_SECONDS
     doubled = INTERVAL_SECONDS * 2.0 ** max(failures - FAILURES_BEFORE_BACK_OFF + 1, 0)
-    lasts = DEADLINE_SECONDS if poll.outcome == "timeout" else poll.until - poll.time
+    lasts = DEADLINE_SECONDS if poll.outcome == TIMEOUT else poll.until - poll.time
     return max(min(doubled, MAX_BACK_OFF_SECONDS), lasts + INTERVAL_SECONDS)
 
 
