@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dashboards import influxql, looks, promql
+from dashboards import influxql, looks, promql, surplus
 from dashboards.grafana import Board, Json, Panel, Row, single
 from dashboards.panels import (
     STACKED,
@@ -73,7 +73,8 @@ def prometheus() -> Board:
     return Board(
         uid="goe-charger", title="go-e Charger", source=promql.SOURCE, refresh="10s",
         description="State, power, current and limits of a go-eCharger, now and over time.",
-        variables=one_charger(promql.variables()), rows=_rows(_promql(), age_panel),
+        variables=one_charger(promql.variables()),
+        rows=[*_rows(_promql(), age_panel), surplus.row()],
         time_from="now-6h", overview=False,
     )  # fmt: skip
 

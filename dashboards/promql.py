@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from dashboards.grafana import Json, variable
 from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.control.vitals import SourceVitals, SurplusVitals
 from goe_exporter.influx.stats import DeliveryStats
 from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.polling.view import ChargerView, PollStats
@@ -26,6 +27,14 @@ OF_JOB = 'job=~"$job"'
 SELECTED = f'{OF_JOB},charger=~"$charger"'
 OF_CHARGER = "by (job, charger)"
 JOULES_PER_KWH = "3.6e6"
+
+SURPLUS = SurplusVitals(
+    charger="", mode="control", state="charging", surplus_w=1.0, amps=6, phases=1, budget_wh=1.0,
+    sources=(SourceVitals("grid", up=True, power_w=1.0, age_s=1.0, failures={"timeout": 1}),),
+    writes={"max_current": 1}, write_failures={"timeout": 1},
+    energy_wh={"sun": 1.0, "battery": 1.0, "grid": 1.0},
+)  # fmt: skip
+"""Charging with the surplus, of which everything is known."""
 
 _CHANNELS = {channel.name: channel for channel in CHANNELS}
 
@@ -155,7 +164,9 @@ def _exposed() -> dict[str, frozenset[str]]:
         failing="", failures={"timeout": 1},
     )  # fmt: skip
     view = ChargerView("", "", stats, None, None, labels={"site": ""})
-    own = providers(Scheduler(()), lambda: Reload(True, 0.0), lambda: influx)
+    own = providers(
+        Scheduler(()), lambda: Reload(True, 0.0), lambda: influx, surplus=lambda: SURPLUS
+    )
     exposition = Exposition(lambda: [view], [*own, process_metrics()])
     return {
         sample.name: frozenset(sample.labels)

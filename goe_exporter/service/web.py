@@ -75,4 +75,5 @@ def application(
         paths,
         frame_ancestors,
         find,
+        surplus,
     )

@@ -24,6 +24,7 @@ from starlette.responses import (
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from goe_exporter.channels.table import CHANNELS
+from goe_exporter.control.vitals import SurplusVitals
 from goe_exporter.polling.view import ChargerView
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.prometheus.negotiation import negotiated
@@ -67,6 +68,7 @@ def application(
     paths: Paths = AT_ROOT,
     frame_ancestors: Sequence[str] = NO_FRAMES,
     find: Callable[[str], ChargerView | None] | None = None,
+    surplus: Callable[[], SurplusVitals] | None = None,
 ) -> Application:
     """Return the web application, which answers at `paths`.
 
@@ -74,7 +76,8 @@ def application(
     `history`, and with `influx` the state of the delivery to InfluxDB. Without a `history` there is
     no page and no API of the chargers. `fault` returns what is wrong with the exporter, "" if
     nothing is. `frame_ancestors` are the sources of the directive of that name. `find` returns a
-    charger by its name; without it, `views` is searched.
+    charger by its name; without it, `views` is searched. `surplus` returns the state of charging
+    with the surplus, None unless a charger is controlled.
     """
 
     def searched(name: str) -> ChargerView | None:
@@ -82,7 +85,9 @@ def application(
 
     find = find or searched
     targets = Targets(views, find, exposition, paths)
-    handlers = _Handlers(views, find, exposition, history or History(), influx, fault, paths)
+    handlers = _Handlers(
+        views, find, exposition, history or History(), influx, fault, paths, surplus
+    )
     health: dict[str, Endpoint] = dict(zip(HEALTH, (handlers.healthy, handlers.ready), strict=True))
     shared = Renderer().shared
     routes = {
@@ -130,6 +135,7 @@ class _Handlers:
     influx: Callable[[], Mapping[str, object]] | None
     fault: Callable[[], str]
     paths: Paths
+    surplus: Callable[[], SurplusVitals] | None
 
     @property
     def _metrics(self) -> str:
@@ -139,6 +145,11 @@ class _Handlers:
     def _named(self, request: Request) -> ChargerView | None:
         """Return the charger that the path names."""
         return self.find(_name(request))
+
+    def _controlled(self, view: ChargerView) -> SurplusVitals | None:
+        """Return what controls a charger with the surplus, None if nothing does."""
+        vitals = self.surplus() if self.surplus is not None else None
+        return vitals if vitals is not None and vitals.charger == view.name else None
 
     def redirect(self, _request: Request) -> Response:
         """Redirect from outside the prefix to the page."""
@@ -155,26 +166,26 @@ class _Handlers:
                 lambda locale: pages.overview(views, locale, selected, self._metrics),
                 selected,
             )
-        return _page(
-            request,
-            views,
-            lambda locale: pages.charger(
-                views[0], locale, root="", several=False, metrics=self._metrics
-            ),
-        )
+        return self._charger_page(request, views[0], root="", several=False)
 
     def charger(self, request: Request) -> Response:
         views = self.views()
         view = _with_name(views, _name(request))
         if view is None:
             return HTMLResponse(pages.missing(_locale(request), self._metrics), 404)
-        return _page(
-            request,
-            [view],
-            lambda locale: pages.charger(
-                view, locale, root="../", several=len(views) > 1, metrics=self._metrics
-            ),
-        )
+        return self._charger_page(request, view, root="../", several=len(views) > 1)
+
+    def _charger_page(
+        self, request: Request, view: ChargerView, *, root: str, several: bool
+    ) -> Response:
+        surplus, metrics = self._controlled(view), self._metrics
+
+        def render(locale: Locale) -> str:
+            return pages.charger(
+                view, locale, root=root, several=several, metrics=metrics, surplus=surplus
+            )
+
+        return _page(request, [view], render, surplus=surplus)
 
     def metrics(self, request: Request) -> Response:
         """Return all metrics, and with `chargers=none` the exporter's own."""
@@ -192,13 +203,16 @@ class _Handlers:
 
     def chargers_json(self, _request: Request) -> Response:
         # One by one, because no other thread runs while Python's encoder is at work.
-        chargers = (JSONResponse(json_api.as_json(view)).body for view in self.views())
+        chargers = (self._json(view).body for view in self.views())
         body = b'{"chargers":[' + b",".join(chargers) + b"]}"
         return Response(body, media_type="application/json")
 
     def charger_json(self, request: Request) -> Response:
         view = self._named(request)
-        return _unknown(request) if view is None else JSONResponse(json_api.as_json(view))
+        return _unknown(request) if view is None else self._json(view)
+
+    def _json(self, view: ChargerView) -> JSONResponse:
+        return JSONResponse(json_api.as_json(view, self._controlled(view)))
 
     def history_json(self, request: Request) -> Response:
         view = self._named(request)
@@ -234,6 +248,7 @@ def _page(
     views: Sequence[ChargerView],
     render: Callable[[Locale], str],
     selected: Selection = ALL_CHARGERS,
+    surplus: SurplusVitals | None = None,
 ) -> Response:
     """Return a page in the reader's locale, or 304 if the client has it already.
 
@@ -241,7 +256,7 @@ def _page(
     that sends the tag, such as the page's script, keeps counting the ages itself.
     """
     locale = _locale(request)
-    tag = pages.fingerprint(views, locale, selected)
+    tag = pages.fingerprint(views, locale, selected, surplus)
     headers = {
         "Cache-Control": NO_STORE,
         "Content-Language": locale.tag,

@@ -9,20 +9,23 @@ from functools import cache
 from goe_exporter import __version__
 from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.snapshot import Reading
+from goe_exporter.control.vitals import SurplusVitals
 from goe_exporter.errors import REASONS
 from goe_exporter.polling.view import ChargerView
 from goe_exporter.web.history import CHANNELS as KEPT
 from goe_exporter.web.history import MAX_MINUTES, Timeline
+from goe_exporter.web.surplus import surplus_json, surplus_schema
 
 Json = dict[str, object]
 
 
-def as_json(view: ChargerView) -> Json:
+def as_json(view: ChargerView, surplus: SurplusVitals | None = None) -> Json:
     """Return a charger as JSON; numbers are in the channel table's units (V, A, W, Wh, °C, s).
 
     A channel with several parts is an object, and so is a state: its name and its code. Absent
     readings are left out, and so is `labels` for a charger without labels. A charger that does not
-    answer keeps its API and the readings that name it.
+    answer keeps its API and the readings that name it. `surplus` is what controls the charger, if
+    anything does.
     """
     readings: Json = {}
     for reading in view.readings:
@@ -38,6 +41,7 @@ def as_json(view: ChargerView) -> Json:
         "age_seconds": view.snapshot_age,
         "last_success_timestamp_seconds": view.stats.last_success,
         "readings": readings,
+        **({"surplus": surplus_json(surplus)} if surplus is not None else {}),
     }
 
 
@@ -211,7 +215,7 @@ def _schemas(channels: Sequence[Channel]) -> Json:
         "failures": {"type": "object", "additionalProperties": count},
     }
     return {
-        "Charger": _object(charger, {"labels": labels}),
+        "Charger": _object(charger, {"labels": labels, "surplus": surplus_schema()}),
         "Chargers": _object(
             {"chargers": {"type": "array", "items": {"$ref": "#/components/schemas/Charger"}}}
         ),

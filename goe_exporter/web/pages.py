@@ -13,11 +13,13 @@ from typing import NamedTuple
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from goe_exporter import __version__
+from goe_exporter.control.vitals import SurplusVitals
 from goe_exporter.polling.view import ChargerView
 from goe_exporter.web.locale import Locale
 from goe_exporter.web.overview import ALL_CHARGERS, Selection
 from goe_exporter.web.overview import overview as overview_model
 from goe_exporter.web.report import Contents, Report
+from goe_exporter.web.surplus import surplus_line
 from goe_exporter.web.view_model import SENSORS, view_model
 
 CONTENT_TYPES = {
@@ -84,9 +86,18 @@ def overview(
 
 
 def charger(
-    view: ChargerView, locale: Locale, *, root: str, several: bool, metrics: str = METRICS
+    view: ChargerView,
+    locale: Locale,
+    *,
+    root: str,
+    several: bool,
+    metrics: str = METRICS,
+    surplus: SurplusVitals | None = None,
 ) -> str:
-    """Return the page of one charger; `root` is the relative URL of the exporter's root."""
+    """Return the page of one charger; `root` is the relative URL of the exporter's root.
+
+    `surplus` is what controls the charger, None if nothing does.
+    """
     shown = view_model(view, locale)
     state = f"{shown.state}, {shown.power.text}" if shown.power.unit else shown.state
     title = f"{state} – {shown.name}"
@@ -99,6 +110,7 @@ def charger(
         charger=shown,
         several=several,
         charts=_charts(locale),
+        surplus=surplus_line(surplus, locale) if surplus is not None else "",
         metrics=metrics,
     )
 
@@ -123,14 +135,18 @@ def report(contents: Contents, locale: Locale) -> str:
 
 
 def fingerprint(
-    views: Sequence[ChargerView], locale: Locale, selection: Selection = ALL_CHARGERS
+    views: Sequence[ChargerView],
+    locale: Locale,
+    selection: Selection = ALL_CHARGERS,
+    surplus: SurplusVitals | None = None,
 ) -> str:
     """Return an entity tag that changes whenever the page content changes; ages are ignored."""
     known = [
         (view.name, view.stats.up, view.stats.polls, view.age is None, view.snapshot is None)
         for view in views
     ]
-    text = repr((_process(), locale.tag, selection, known))
+    line = surplus_line(surplus, locale) if surplus is not None else ""
+    text = repr((_process(), locale.tag, selection, known, line))
     return f'W/"{hashlib.blake2b(text.encode(errors="replace"), digest_size=9).hexdigest()}"'
 
 

@@ -16,6 +16,7 @@ from paths import ROOT
 from prometheus_client.parser import text_string_to_metric_families
 from servers import binary
 
+from dashboards.promql import SURPLUS
 from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.snapshot import Reading, Snapshot
 from goe_exporter.channels.table import CHANNELS
@@ -386,7 +387,7 @@ def emitted() -> dict[str, list[dict[str, str]]]:
     view = ChargerView("garage", "host", stats, Snapshot("garage", 2, 1.0, 1.0, readings), 0.0)
     influx = DeliveryStats(1, 1, 1, 1, 1, 1, 1.0, "", {"refused": 1})
     reload = Reload(successful=True, last_success=1.0)
-    own = providers(Scheduler(()), lambda: reload, lambda: influx)
+    own = providers(Scheduler(()), lambda: reload, lambda: influx, surplus=lambda: SURPLUS)
     exposition = Exposition(lambda: [view], [*own, process_metrics()])
     scrape = {"job": "goe", "instance": "pi:10332"}
     found: dict[str, list[dict[str, str]]] = {"up": [scrape]}

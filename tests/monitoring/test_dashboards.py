@@ -222,7 +222,7 @@ def test_charger_opens_on_one_charger(name: str) -> None:
     charger = of_query(made)["charger"]
     assert (charger["multi"], charger["includeAll"], charger["allValue"]) == (False, False, None)
     assert charger["current"] == {}
-    assert [row.get("repeat") for row in made["panels"] if row["type"] == "row"] == [None]
+    assert {row.get("repeat") for row in made["panels"] if row["type"] == "row"} == {None}
 
 
 @every_dashboard
@@ -375,7 +375,9 @@ def test_all_queries_are_bound_to_the_chosen_chargers(made: Json) -> None:
         if "expr" in target:
             for name, matchers in re.findall(r"(\w+)\{([^}]*)\}", target["expr"]):
                 assert 'job=~"$job"' in matchers, (name, matchers)
-                own = name.startswith(("goe_exporter_", "goe_influx_", "process_")) or name == "up"
+                own = name == "up" or name.startswith(
+                    ("goe_exporter_", "goe_influx_", "goe_surplus_source_", "process_")
+                )
                 assert ('charger=~"$charger"' in matchers) is not own, (name, matchers)
         else:
             read = target["query"].count('FROM "goe_charger"')

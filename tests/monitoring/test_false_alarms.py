@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,13 @@ from by_library import families
 from captures import FULL, decoded, load
 from paths import ROOT
 from servers import binary
+from surplus_home import Street
 
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.snapshot import Reading, Snapshot
 from goe_exporter.charger import api_v1
 from goe_exporter.polling.view import ChargerView, PollStats
+from goe_exporter.service import surplus_metrics
 from goe_exporter.simulator import Charger, story
 from goe_exporter.simulator.api_v1 import status_v1
 from goe_exporter.simulator.api_v2 import status_v2
@@ -25,6 +27,9 @@ RULES = ROOT / "dashboards" / "alerts" / "goe-alerts.yaml"
 STEP = 15
 STEPS = 5400 // STEP
 """An hour and a half: more than the whole story, which has a ground fault."""
+
+SURPLUS_STEP = 30
+SURPLUS_STEPS = 3 * 3600 // SURPLUS_STEP
 
 Samples = dict[str, float]
 
@@ -36,9 +41,14 @@ def scraped(readings: tuple[Reading, ...], moment: float) -> Samples:
     samples = {"up": 1.0, 'goe_exporter_build_info{version="1"}': 1.0}
     for family in families([view]):
         for sample in family.samples:
-            labels = ",".join(f'{name}="{text}"' for name, text in sample.labels.items())
-            samples[f"{sample.name}{{{labels}}}"] = sample.value
+            samples[series_text(sample.name, sample.labels)] = sample.value
     return samples
+
+
+def series_text(name: str, labels: Mapping[str, str]) -> str:
+    """Return the text of a series."""
+    named = ",".join(f'{label}="{text}"' for label, text in labels.items())
+    return f"{name}{{{named}}}"
 
 
 def only(expected: Sequence[str], moments: Sequence[Samples], step: int = STEP) -> object:
@@ -115,6 +125,35 @@ def test_a_bad_day(tmp_path: Path) -> None:
         *("GoeTemperatureHigh", "GoeTemperatureDerating"),
     ]
     play([only(expected, list(day(charger)))], STEP, tmp_path)
+
+
+# A charger that is charged with the surplus
+
+
+@pytest.mark.system
+def test_a_day_with_the_surplus(tmp_path: Path) -> None:
+    """Pauses, starts, phase switches and currents of the control are no alert."""
+    moments = []
+    street = Street("broken", start_hour=9)
+    try:
+        home = street.home(tmp_path / "state")
+        for scrapes in range(SURPLUS_STEPS):
+            home.run(SURPLUS_STEP)
+            snapshot = home.poller.view().snapshot
+            assert snapshot is not None
+            samples = scraped(snapshot.readings, SURPLUS_STEP * scrapes)
+            for family in surplus_metrics.surplus(home.control.vitals()):
+                samples |= {
+                    series_text(each.name, each.labels): each.value for each in family.samples
+                }
+            moments.append(samples)
+    finally:
+        street.close()
+    vitals = home.control.vitals()
+    assert vitals.starts > 2
+    assert vitals.pauses > 2
+    assert vitals.phase_switches > 2
+    play([only([], moments, SURPLUS_STEP)], SURPLUS_STEP, tmp_path)
 
 
 # Real chargers

@@ -31,11 +31,11 @@ ROOMS = {
     "polling": "channels errors logs transport",
     "influx": "channels config durable errors logs polling spool transport",
     "prometheus": "channels errors polling",
-    "web": "channels errors polling prometheus sessions",
     "simulator": "",
     "surplus": "config errors transport",
     "control": "channels charger durable errors logs polling surplus",
     "sessions": "channels config durable errors logs polling",
+    "web": "channels control errors polling prometheus sessions",
     "service": (
         "channels charger config control durable errors http_server influx logs polling prometheus"
         " sessions surplus web"
@@ -45,8 +45,9 @@ ROOMS = {
 """Room → the rooms it may import; `*` is every room.
 
 The sinks are `influx`, `prometheus`, `sessions` and `web`; only `web`, which serves what
-`prometheus` renders and renders the report of `sessions`, knows others. The simulator shares no
-code with the exporter, so that a wrong decoder cannot agree with a wrong simulator.
+`prometheus` renders and renders the report of `sessions`, knows others, and of `control` the frozen
+vitals. The simulator shares no code with the exporter, so that a wrong decoder cannot agree with a
+wrong simulator.
 """
 
 DOORS = {
@@ -211,6 +212,12 @@ VERSIONS = {
     for module in ("service.self_metrics", "service.service", "web.json_api", "web.pages")
 }
 """Modules that import the package itself, for its version."""
+
+
+def test_web_knows_only_the_vitals_of_control() -> None:
+    """The web server cannot reach the control loop, which writes to the charger."""
+    found = {each.name for each in IMPORTS if room(each.module) == "web" and each.ours}
+    assert {name for name in found if room(name) == "control"} == {"control.vitals"}
 
 
 def test_simulator_needs_the_standard_library_only() -> None:

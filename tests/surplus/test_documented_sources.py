@@ -1,4 +1,4 @@
-"""The examples of docs/surplus.md are valid parts of a configuration."""
+"""The examples of docs/surplus.md are valid, and its table names every state."""
 
 from __future__ import annotations
 
@@ -9,26 +9,23 @@ import pytest
 import yaml
 from paths import ROOT
 
+from goe_exporter.control.vitals import STATES
 from goe_exporter.service import config
 from goe_exporter.surplus.config import SourceConfig
 
 PAGE = (ROOT / "docs/surplus.md").read_text("utf-8")
 EXAMPLES = {
     heading: yaml.safe_load(block)
-    for heading, block in re.findall(r"(?ms)^### ([^\n]+)\n\n```yaml\n(.*?)^```", PAGE)
+    for heading, block in re.findall(
+        r"(?ms)^### ([^\n]+)\n\n(?:[^\n]+\n\n)?```yaml\n(.*?)^```", PAGE
+    )
 }
 
 
 def sources(example: dict[str, Any]) -> dict[str, SourceConfig]:
-    """Return the sources of an example in a complete configuration."""
-    for part in example.values():
-        part.pop("token_file", None)
-    section = {"mode": "control", "charger": "garage", "max_current": "16A", "phases": "auto"}
-    document = {
-        "chargers": [{"name": "garage", "host": "192.168.1.36", "serial": "012345"}],
-        "surplus": {**section, **example},
-    }
-    found = config.parse(document, "goe.yaml").surplus
+    """Return the sources of an example, which is a whole configuration."""
+    example["surplus"]["grid"].pop("token_file", None)
+    found = config.parse(example, "goe.yaml").surplus
     assert found is not None
     return found.sources()
 
@@ -46,7 +43,7 @@ def test_five_examples() -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example(name: str) -> None:
-    """Each example is a valid part of a configuration, with a battery where it says so."""
+    """Each example is a valid configuration, with a battery where it says so."""
     found = sources(EXAMPLES[name])
     assert ("battery" in found) is ("battery" in name or name == "evcc")
     assert {each.kind for each in found.values()} == {
@@ -60,3 +57,18 @@ def test_ages_are_as_described() -> None:
         all(each.may_have_age for each in sources(example).values())
         for example in EXAMPLES.values()
     ] == [False, True, True, False, True]
+
+
+def test_every_state_is_explained() -> None:
+    """The table has a row for each state, in their order."""
+    table = PAGE.partition("## States")[2].partition("\n## ")[0]
+    assert tuple(re.findall(r"(?m)^\| `(\w+)` \|", table)) == STATES
+
+
+def test_mode_follow() -> None:
+    """The section of mode `follow` is valid."""
+    (block,) = re.findall(r"(?ms)^```yaml\n(surplus:.*?)^```", PAGE)
+    example = EXAMPLES["evcc"] | yaml.safe_load(block)
+    found = config.parse(example, "goe.yaml").surplus
+    assert found is not None
+    assert found.mode == "follow"

@@ -153,7 +153,7 @@ def test_two_processes(launch: Launch, garage: Garage) -> None:
 
 
 def test_metrics(launch: Launch, garage: Garage) -> None:
-    """The state, the source and the counts; without a section there are none."""
+    """The state, the source and the counts, also as JSON; without a section there are none."""
     garage.park()
     exporter = garage.serve(launch)
     exporter.wait(STATE.format("waiting"), 1)
@@ -163,8 +163,13 @@ def test_metrics(launch: Launch, garage: Garage) -> None:
     assert found['goe_surplus_source_power_watts{source="grid"}'] > 0
     assert found['goe_surplus_pauses_total{charger="garage"}'] == 1
     assert found['goe_surplus_writes_total{charger="garage",key="force_state"}'] == 1
+    surplus = json.loads(exporter.get("api/v1/chargers/garage"))["surplus"]
+    assert (surplus["mode"], surplus["state"]) == ("control", "waiting")
+    assert surplus["sources"]["grid"]["power"] > 0
+    assert '<p class="surplus" data-state>PV surplus: ' in exporter.get("")
     plain = Exporter(launch("serve", garage.box.address, *LISTEN))
     assert not [name for name in plain.samples() if "surplus" in name]
+    assert "surplus" not in json.loads(plain.get("api/v1/chargers"))["chargers"][0]
 
 
 def test_reload(launch: Launch, garage: Garage) -> None:

@@ -157,6 +157,7 @@ def test_no_text_is_left_over() -> None:
         "month",
         "sensor",
         "session_flag",
+        "surplus",
         "weekday",
         "wifi",
     }

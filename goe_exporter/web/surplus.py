@@ -1,0 +1,103 @@
+"""What the page and the JSON API show of charging with the surplus. Pure."""
+
+from __future__ import annotations
+
+from goe_exporter.control.vitals import STATES, SurplusVitals
+from goe_exporter.web.locale import NO_BREAK_SPACE, Locale
+from goe_exporter.web.units import ABSENT, energy, power
+
+Json = dict[str, object]
+
+WITH_POWER = ("waiting", "charging", "paused")
+"""States whose text begins with the surplus, if it is known."""
+
+
+def surplus_line(vitals: SurplusVitals, locale: Locale) -> str:
+    """Return the line under the charger's state, in the reader's language."""
+    text = locale.text
+    if vitals.internal_errors:
+        return text("surplus.line").format(text("surplus.ended"))
+    parts = []
+    if vitals.state in WITH_POWER and vitals.surplus_w is not None:
+        parts.append(power(vitals.surplus_w, locale).text)
+    parts.append(_sentence(vitals, locale))
+    if vitals.budget_wh is not None and vitals.state == "charging":
+        parts.append(text("surplus.budget").format(energy(vitals.budget_wh, locale).text))
+    return text("surplus.line").format(", ".join(parts))
+
+
+def _sentence(vitals: SurplusVitals, locale: Locale) -> str:
+    sentence = locale.text(f"surplus.{vitals.state}")
+    if vitals.state == "blind" and vitals.mode == "follow":
+        sentence = locale.text("surplus.blind_follow")
+    amps = ABSENT if vitals.amps is None else f"{vitals.amps}{NO_BREAK_SPACE}A"
+    phases = locale.text(f"surplus.phases_{vitals.phases}") if vitals.phases else ABSENT
+    return sentence.format(amps=amps, phases=phases)
+
+
+def surplus_json(vitals: SurplusVitals) -> Json:
+    """Return the state as JSON: powers in W, the current in A, energies in Wh, ages in s.
+
+    An unknown number is null; a source without a value has neither `power` nor `age_seconds`.
+    """
+    return {
+        "mode": vitals.mode,
+        "state": vitals.state,
+        "reason": vitals.reason or None,
+        "available_power": vitals.surplus_w,
+        "target_current": vitals.amps,
+        "target_phases": vitals.phases,
+        "pause_budget": vitals.budget_wh,
+        "energy": dict(vitals.energy_wh),
+        "sources": {
+            source.name: {"up": source.up}
+            | ({} if source.power_w is None else {"power": source.power_w})
+            | ({} if source.age_s is None else {"age_seconds": source.age_s})
+            for source in vitals.sources
+        },
+    }
+
+
+def surplus_schema() -> Json:
+    """Return the schema of `surplus_json`."""
+    number: Json = {"type": "number"}
+    source: Json = {
+        "type": "object",
+        "properties": {
+            "up": {
+                "type": ["boolean", "null"],
+                "description": "Whether the last read gave a number; null before the first one.",
+            },
+            "power": number | {"description": "Import, or discharging of the battery. In W."},
+            "age_seconds": number,
+        },
+        "required": ["up"],
+        "additionalProperties": False,
+    }
+    properties: Json = {
+        "mode": {"enum": ["control", "follow"]},
+        "state": {"enum": list(STATES)},
+        "reason": {"type": ["string", "null"]},
+        "available_power": _nullable("Power that the charger may use. In W."),
+        "target_current": _nullable("Current that is offered. In A."),
+        "target_phases": {"enum": [1, 3, None], "description": "Phases that are offered."},
+        "pause_budget": _nullable("Energy that may be drawn beyond the surplus first. In Wh."),
+        "energy": {
+            "type": "object",
+            "description": "Charged energy by origin since the start of the exporter. In Wh.",
+            "properties": dict.fromkeys(("sun", "battery", "grid"), number),
+            "additionalProperties": False,
+        },
+        "sources": {"type": "object", "additionalProperties": source},
+    }
+    return {
+        "type": "object",
+        "description": "Charging with the PV surplus; absent unless this charger is controlled.",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _nullable(description: str) -> Json:
+    return {"type": ["number", "null"], "description": description}
