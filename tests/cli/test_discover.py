@@ -11,9 +11,11 @@ import yaml
 
 from goe_exporter.charger import discovery
 from goe_exporter.charger.discovery import Device
+from goe_exporter.service import config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from commands import Goe
 
@@ -66,10 +68,11 @@ def test_json(goe: Goe, finds: Callable[[Sequence[Device]], None]) -> None:
     assert outcome.out.isascii()
 
 
-def test_yaml(goe: Goe, finds: Callable[[Sequence[Device]], None]) -> None:
+def test_yaml(goe: Goe, finds: Callable[[Sequence[Device]], None], tmp_path: Path) -> None:
     """The sections can be pasted into a configuration; a Wattpilot is a comment."""
     finds([CHARGER, CONTROLLER, WATTPILOT])
-    assert goe("discover", "--format", "yaml").out == (
+    text = goe("discover", "--format", "yaml").out
+    assert text == (
         "chargers:\n"
         '  - name: "Garage"\n'
         '    host: "192.0.2.7"\n'
@@ -80,6 +83,10 @@ def test_yaml(goe: Goe, finds: Callable[[Sequence[Device]], None]) -> None:
         '    serial: "654321"\n'
         "# Watt\\x1b[2Jpilot at 192.0.2.9 is a Wattpilot: not supported\n"
     )
+    path = tmp_path / "config.yaml"
+    path.write_text(text, "utf-8")
+    loaded = config.load(str(path))
+    assert [each.serial for each in (*loaded.chargers, *loaded.controllers)] == ["123456", "654321"]
 
 
 @pytest.mark.parametrize(
