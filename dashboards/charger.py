@@ -206,10 +206,10 @@ def _house(queries: Queries) -> list[Panel]:
         "includes the car. Needs a go-e Controller, whichever charger is chosen above."
     )
     return [
-        bar_gauge(
+        stat(
             title="House now", description=f"Power measured by the go-e Controller. {signs}",
             targets=queries.house, unit="watt", width=8, height=8, time_from=queries.fresh,
-            overrides=colored(looks.HOUSE), defaults={"noValue": "No Controller"},
+            thresholds=looks.COUNT, defaults={"noValue": "No Controller"},
         ),
         time_series(
             title="House", description=f"Power of the house over time. {signs}",
