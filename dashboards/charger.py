@@ -58,6 +58,8 @@ class Queries(NamedTuple):
     past_session: list[Json]
     past_temperatures: list[Json]
     past_frequency: list[Json]
+    house: list[Json]
+    past_house: list[Json]
 
 
 def prometheus() -> Board:
@@ -139,6 +141,8 @@ def _promql() -> Queries:
         past_session=[past(session, "session")],
         past_temperatures=[past(series("temperature"), "{{sensor}}")],
         past_frequency=[past(series("grid_frequency"), "grid")],
+        house=[now(promql.house("power", *looks.HOUSE), "{{category}}")],
+        past_house=[past(promql.house("power", *looks.HOUSE), "{{category}}")],
     )
 
 
@@ -178,6 +182,8 @@ def _influxql() -> Queries:
         )],
         past_temperatures=[past({word: each}) for word, each in sensors.items()],
         past_frequency=[past({"grid": field("grid_frequency")})],
+        house=influxql.house("power", "last", *looks.HOUSE, by_time=False),
+        past_house=influxql.house("power", "mean", *looks.HOUSE),
     )  # fmt: skip
 
 
@@ -191,7 +197,27 @@ def _live_voltage(phase: str) -> Json:
 
 def _rows(queries: Queries, age: Panel) -> Sequence[Row]:
     lines = [_headline(queries), _bounds(queries, age), *_graphs(queries), *_rest(queries)]
-    return [Row("$charger", lines)]
+    return [Row("$charger", lines), Row("House", [_house(queries)])]
+
+
+def _house(queries: Queries) -> list[Panel]:
+    signs = (
+        "Grid is negative while the house feeds in, solar is positive while it produces. The home "
+        "includes the car. Needs a go-e Controller, whichever charger is chosen above."
+    )
+    return [
+        stat(
+            title="House now", description=f"Power measured by the go-e Controller. {signs}",
+            targets=queries.house, unit="watt", width=8, height=8, time_from=queries.fresh,
+            thresholds=looks.COUNT, defaults={"noValue": "No Controller"},
+        ),
+        time_series(
+            title="House", description=f"Power of the house over time. {signs}",
+            targets=queries.past_house, unit="watt", width=16, height=8,
+            overrides=colored(looks.HOUSE), interval=_least(queries.fresh),
+            defaults={"noValue": "No Controller"},
+        ),
+    ]  # fmt: skip
 
 
 def _headline(queries: Queries) -> list[Panel]:

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dashboards.grafana import Json, textbox, variable
-from dashboards.promql import channel
+from dashboards.promql import channel, house_channel
+from goe_exporter.channels.controller import CONTROLLER
 from goe_exporter.channels.model import Kind
-from goe_exporter.influx.line_protocol import MEASUREMENT
+from goe_exporter.channels.table import CHARGER
 
 SOURCE = "influxdb"
 CHOSEN = '"charger" =~ /^$charger$/'
 SHOWN = f"WHERE $timeFilter AND {CHOSEN}"
 BY_TIME = "GROUP BY time($__interval)"
 ZONE = "tz('$timezone')"
-FROM = f'FROM "{MEASUREMENT}"'
+FROM = f'FROM "{CHARGER.measurement}"'
 
 
 def field(name: str, part: str = "") -> str:
@@ -47,6 +48,20 @@ def past(columns: dict[str, str], function: str = "mean", fill: str = "null") ->
     """Return a query for the fields over the time range, each under its name."""
     chosen = ", ".join(f'{function}({each}) AS "{name}"' for name, each in columns.items())
     return target(f"SELECT {chosen} {FROM} {SHOWN} {BY_TIME} fill({fill})")
+
+
+def house(name: str, function: str, *categories: str, by_time: bool = True) -> list[Json]:
+    """Return a query for each category of all Controllers, over the time range or its last value.
+
+    Several Controllers are not added up: that would need a query in a query.
+    """
+    row = house_channel(name, *categories)
+    rest = f" {BY_TIME} fill(null)" if by_time else ""
+    source = f'FROM "{CONTROLLER.measurement}" WHERE $timeFilter'
+    return [
+        target(f'SELECT {function}("{row.field(each)}") AS "{each}" {source}{rest}')
+        for each in categories
+    ]
 
 
 def target(query: str, alias: str = "$col", *, rows: bool = False) -> Json:

@@ -19,6 +19,9 @@ GREEN, YELLOW, ORANGE, RED = "#56A64B", "#E0B400", "#FF9830", "#E02F44"
 SILENT = "#FF780A"
 BLUE, PURPLE, GREY, DARK = "#5794F2", "#B877D9", "#8E8E99", "#464C54"
 
+HOUSE = {"grid": RED, "solar": YELLOW, "battery": GREEN, "home": BLUE, "car": PURPLE}
+"""Category of a Controller → its colour."""
+
 PHASES = {"L1": "#FF9830", "L2": "#5794F2", "L3": "#B877D9", "N": GREY}
 L123 = ("L1", "L2", "L3")
 

@@ -11,14 +11,15 @@ from functools import cache
 from prometheus_client.parser import text_string_to_metric_families
 
 from dashboards.grafana import Json, variable
+from goe_exporter.channels.controller import CONTROLLER
 from goe_exporter.channels.model import Channel, Kind
-from goe_exporter.channels.table import CHANNELS
+from goe_exporter.channels.table import CHANNELS, CHARGER
 from goe_exporter.control.vitals import SourceVitals, SurplusVitals
 from goe_exporter.influx.stats import DeliveryStats
 from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.exposition import Exposition
-from goe_exporter.prometheus.prepared import DEVICE_LABELS
+from goe_exporter.prometheus.prepared import info_labels
 from goe_exporter.prometheus.process import process_metrics
 from goe_exporter.service.self_metrics import Reload, providers
 
@@ -37,6 +38,7 @@ SURPLUS = SurplusVitals(
 """Charging with the surplus, of which everything is known."""
 
 _CHANNELS = {channel.name: channel for channel in CHANNELS}
+_OF_CONTROLLERS = {channel.name: channel for channel in CONTROLLER.channels}
 
 
 def channel(name: str) -> Channel:
@@ -64,6 +66,23 @@ def series(name: str, but: str = "", **labels: str | tuple[str, ...]) -> str:
     return f"{row.sample}{{{','.join(matchers)}}}"
 
 
+def house(name: str, *categories: str) -> str:
+    """Return a channel's samples of all Controllers, by category and added up.
+
+    A Controller that two exporters of a job poll counts once.
+    """
+    row = house_channel(name, *categories)
+    matchers = f'{OF_JOB},category=~"{"|".join(categories)}"'
+    return f"sum by (category) (max by (controller, category) ({row.sample}{{{matchers}}}))"
+
+
+def house_channel(name: str, *categories: str) -> Channel:
+    """Return the row of a Controller's table; KeyError if it has no such row or category."""
+    row = _OF_CONTROLLERS[name]
+    _known(row, "category", *categories)
+    return row
+
+
 def code(name: str) -> str:
     """Return the numeric code of a state or reason."""
     row = channel(name)
@@ -75,7 +94,7 @@ def code(name: str) -> str:
 def device(*labels: str, api: int | None = None) -> str:
     """Return `goe_device_info`, for joins and for its `labels`."""
     for label in labels:
-        if label not in DEVICE_LABELS:
+        if label not in info_labels(CHARGER)[""]:
             raise KeyError(label)
     only = f',api="{api}"' if api else ""
     return f"{channel('serial').metric}{{{SELECTED}{only}}}"

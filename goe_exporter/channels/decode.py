@@ -285,7 +285,10 @@ def _state(channel: Channel, label: str, raw: object, context: _Context) -> Read
     return _reading((channel, label, name, code))
 
 
-def _text(channel: Channel, label: str, raw: object, _context: _Context) -> Reading | None:
+def _text(channel: Channel, label: str, raw: object, context: _Context) -> Reading | None:
+    if channel.states is not None:
+        # A code that is a label of a part, and so no state of its own.
+        return _state(channel, label, raw, context)._replace(code=None)
     if _is_integral(raw):
         raw = str(int(raw)) if abs(raw) < 1e12 else None
     if not isinstance(raw, str):

@@ -121,12 +121,15 @@ class Channel:
     """One row of the table: everything the project knows about a channel.
 
     `key` lists the requested keys, separated by spaces; `pick` finds the values in them, and
-    `label` is the metric label that distinguishes the values. Raw numbers are divided by
+    `label` is the metric label that distinguishes the values. It may be several labels, separated
+    by spaces, as are their values in the label of each part. Raw numbers are divided by
     `divide`; a raw number equal to `absent` means no value; `low` and `high` narrow the unit's
     plausible range. `write` holds the writable values for each API (1, 2), `openhab` the openHAB
     channels of the parts, in order. A `slow` row is requested every 60 s, other rows in every
     poll. An `info_only` row is a label of `goe_device_info`, but neither a field nor a JSON key.
-    `instead` is the name of the row to write where this one cannot be written.
+    `instead` is the name of the row to write where this one cannot be written. A text is a label of
+    the device, or with `of` of a part, such as a category. `prefix` and `device` are those of the
+    row's table.
     """
 
     key: str
@@ -147,6 +150,9 @@ class Channel:
     apis: tuple[int, ...] = (1, 2)
     info_only: bool = False
     instead: str = ""
+    of: str = ""
+    prefix: str = "goe"
+    device: str = "charger"
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -174,9 +180,9 @@ class Channel:
     def metric(self) -> str:
         """The name of the row's Prometheus metric, without a counter's `_total`."""
         if self.kind is Kind.TEXT:
-            return "goe_device_info"
+            return f"{self.prefix}_{self.of or 'device'}_info"
         suffix = "info" if self.kind is Kind.REASON else self.unit.metric
-        return f"goe_{self.name}_{suffix}" if suffix else f"goe_{self.name}"
+        return "_".join(filter(None, (self.prefix, self.name, suffix)))
 
     @cached_property
     def sample(self) -> str:
@@ -185,4 +191,32 @@ class Channel:
 
     def field(self, part: str = "") -> str:
         """Return the name of a part's InfluxDB field, as in `phase_voltage_l1_v`."""
-        return "_".join(name for name in (self.name, part.lower(), self.unit.field) if name)
+        return "_".join((self.name, *part.lower().split(), *self.unit.field.split()))
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A kind of device: the rows that it has, and its names.
+
+    `device` is the label of its metrics and its tag, as in `charger`; with an `s` it is its section
+    of the configuration. `title` is what messages call it, `prefix` begins the names of its
+    metrics. `type` is a regular expression for its `typ`, and every status of it holds one of the
+    keys `witnesses`, with a value or null.
+    """
+
+    device: str
+    title: str
+    prefix: str
+    type: str
+    witnesses: frozenset[str]
+    channels: tuple[Channel, ...]
+
+    @property
+    def section(self) -> str:
+        """The section of the configuration for such devices."""
+        return f"{self.device}s"
+
+    @property
+    def measurement(self) -> str:
+        """The InfluxDB measurement of such devices."""
+        return f"goe_{self.device}"

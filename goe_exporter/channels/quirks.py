@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import zip_longest
 from typing import NamedTuple
 
 from goe_exporter.channels.snapshot import Status
@@ -25,7 +26,8 @@ def corrected(status: Status) -> Corrected:
 
     Zeros of `nrg` beside three voltages of 0 are none: L1 supplies the charger itself. While the
     car is not charging, zero currents and powers are right nevertheless. `adi` has no meaning on
-    PRO and CORE.
+    PRO and CORE. The energies of a Controller's category are none where it measures no power either
+    (docs/protocol.md §5.5).
     """
     changes: dict[str, object] = {}
     failed: frozenset[str] = frozenset()
@@ -40,7 +42,24 @@ def corrected(status: Status) -> Corrected:
             changes["tpa"] = None  # the mean of these powers
     if "adi" in status and _is_pro(status):
         changes["adi"] = None
+    if "cec" in status:
+        changes["cec"] = _used(status["cec"], status.get("ccp"))
     return Corrected({**status, **changes} if changes else status, failed)
+
+
+def _used(energies: object, powers: object) -> object:
+    """Return the energies of a Controller's categories, null for those that are not used."""
+    if not isinstance(energies, list):
+        return energies
+    measured = powers[: len(energies)] if isinstance(powers, list) else []
+    return [
+        None if _is_unused(energy, power) else energy
+        for energy, power in zip_longest(energies, measured)
+    ]
+
+
+def _is_unused(energy: object, power: object) -> bool:
+    return power is None and isinstance(energy, list) and all(map(_is_zero, energy))
 
 
 def _is_zero(value: object) -> bool:

@@ -11,7 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from goe_exporter.channels import codes
-from goe_exporter.channels.model import Channel, Choices, Kind, Part, Range, Unit, element, phases
+from goe_exporter.channels.model import (
+    Channel,
+    Choices,
+    Kind,
+    Part,
+    Range,
+    Table,
+    Unit,
+    element,
+    phases,
+)  # fmt: skip
 
 V = Unit("V", "volts", "v", 0, 1_000, digits=1)
 A = Unit("A", "amperes", "a", -1_000, 1_000, digits=2)
@@ -137,3 +147,13 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("cll", "current_limit", "Charging current that each limit allows, 0 if it forbids charging.", A, pick=members(requested="requestedCurrent", maximum="currentLimitMax", minimum="minChargingCurrent", temperature="temperatureCurrentLimit", adapter="adapterCurrentLimit", cable="cableCurrentLimit", load="loadLimit", unbalanced="unsymetryCurrentLimit", awattar="awattar", access="accessControl"), label="limit", low=0, slow=True, apis=(2,)),
 )  # fmt: skip
 """All channels, in the order of `/metrics`, `read` and the documentation."""
+
+CHARGER = Table(
+    device="charger",
+    title="go-eCharger",
+    prefix="goe",
+    type="go-?e.?charger",
+    witnesses=frozenset(("car", "nrg", "eto", "amp")),
+    channels=CHANNELS,
+)
+"""The charger."""

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from goe_exporter.channels.table import CHARGER
 from goe_exporter.charger.connection import Connection
-from goe_exporter.charger.device import WITNESSES
 from goe_exporter.charger.redaction import redacted
 from goe_exporter.errors import GoeExporterError, TransportError
 from goe_exporter.transport.http import Transport
@@ -69,7 +69,7 @@ def _captured(transport: Transport, api: int) -> Captured:
         status = _parsed(body)
     except (ValueError, RecursionError):
         return Captured(api, code, None, (), "not JSON")
-    if not isinstance(status, dict) or WITNESSES.isdisjoint(status):
+    if not isinstance(status, dict) or CHARGER.witnesses.isdisjoint(status):
         return Captured(api, code, None, (), "not the status of a charger")
     return Captured(api, code, *redacted(status))
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import codecs
 import contextlib
 import json
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal, NoReturn
 from urllib.parse import quote
 
+from goe_exporter.channels.model import Table
 from goe_exporter.channels.snapshot import Answer
+from goe_exporter.channels.table import CHARGER
 from goe_exporter.charger import api_v1, cloud, device
+from goe_exporter.charger.acceptance import accepted
 from goe_exporter.charger.cloud import MAX_AGE_SECONDS
 from goe_exporter.errors import ChargerError, RefusedError, TransportError
 from goe_exporter.transport.answer import HttpAnswer
@@ -28,9 +30,7 @@ Api = Literal["auto", "1", "2"]
 
 OLD_FILTER_KEYS = 10
 ANSWERS_BEFORE_V2_IS_TRIED = 100
-HTTP_ACCEPTED = 202
 MAX_INTEGER_CHARACTERS = 300
-_COUNTED = re.compile(r"[1-9][0-9]* succeeded and 0 failed\.?")
 _NOT_FOUND = (b"Not found:", b"This URI does not exist")
 
 
@@ -43,7 +43,8 @@ class Client:
     an answer decides. After a failure the API is detected again, and v2 is retried regularly while
     v1 answers, because it may be enabled later. `deadline_seconds` limits a status, which
     may take several requests, and each request of a write. `environment_proxies` uses the proxy set
-    in HTTP_PROXY, HTTPS_PROXY and NO_PROXY. Safe to call from several threads.
+    in HTTP_PROXY, HTTPS_PROXY and NO_PROXY. `table` is that of the kind of device. Safe
+    to call from several threads.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class Client:
         serial: str = "",
         deadline_seconds: float = 4.0,
         environment_proxies: bool = False,
+        table: Table = CHARGER,
     ) -> None:
         self.host = host
+        self._table = table
         self.serial = serial
         self._token = token
         self._fixed = None if api == "auto" else int(api)
@@ -127,7 +130,7 @@ class Client:
                     raise self._named(error) from error
             if api == 1:
                 continue
-            if not _accepted(status, answer, text, key):
+            if not accepted(status, answer, text, key):
                 message = _refusal(answer, text, key, self._without_token)
                 raise RefusedError(f"{self.host} refused {key}={json.dumps(value)}: {message}")
 
@@ -149,7 +152,8 @@ class Client:
 
     def _with_identity(self, keys: Sequence[str]) -> tuple[str, ...]:
         """Return `keys` with those that tell whose status the answer is."""
-        own = sorted(device.WITNESSES) if device.WITNESSES.isdisjoint(keys) else ()
+        witnesses = self._table.witnesses
+        own = sorted(witnesses) if witnesses.isdisjoint(keys) else ()
         serial = ("sse",) if self.serial and "sse" not in keys else ()
         return (*keys, *own, *serial)
 
@@ -181,7 +185,7 @@ class Client:
     def _request(self, api: int, keys: Sequence[str]) -> Exchange[Answer]:
         self._age_seconds = 0.0
         raw = yield from self._object("/status") if api == 1 else self._status_v2(keys)
-        device.check(raw, self.serial, self._without_token)
+        device.check(raw, self.serial, self._without_token, self._table)
         status = api_v1.status(raw) if api == 1 else raw
         self._found = api
         self._v1_answers = self._v1_answers + 1 if api == 1 else 0
@@ -296,18 +300,6 @@ def _as_object(answer: object) -> dict[str, object]:
     if not isinstance(answer, dict):
         raise ChargerError("not_an_object", f"expected a JSON object, got {type(answer).__name__}")
     return answer
-
-
-def _accepted(status: int, answer: object, text: str, key: str) -> bool:
-    """Return whether a write was accepted; firmware before 051.4 only returns counts."""
-    if isinstance(answer, dict):
-        passed_on = cloud.passed_on(answer, key)
-        if passed_on is not None:
-            return passed_on
-        said = answer.get(key)
-        refused = said is False or isinstance(said, str) or answer.get("success") is False
-        return said is True or (status == HTTP_ACCEPTED and not refused)
-    return status == HTTP_ACCEPTED or _COUNTED.fullmatch(text) is not None
 
 
 def _refusal(answer: object, text: str, key: str, cleaned: Callable[[str], str]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from goe_exporter.channels.model import Table
+from goe_exporter.channels.table import CHARGER
 from goe_exporter.charger.client import Api, Client
 from goe_exporter.config.quoting import shown
 from goe_exporter.config.values import holds_a_secret, host, read_token, text_fault
@@ -15,7 +17,7 @@ MAX_NAME_CHARACTERS = 500
 class Connection(NamedTuple):
     """How the charger `name` at `host` is reached: by which API, token and proxies.
 
-    `serial` is the serial number that the charger must have, or "".
+    `serial` is the serial number that the charger must have, or ""; `table` is that of the device.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Connection(NamedTuple):
     token: str | None = None
     environment_proxies: bool = False
     serial: str = ""
+    table: Table = CHARGER
 
     @property
     def url(self) -> str:
@@ -38,6 +41,7 @@ class Connection(NamedTuple):
             token=self.token,
             serial=self.serial,
             environment_proxies=self.environment_proxies,
+            table=self.table,
         )
 
 

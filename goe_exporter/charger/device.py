@@ -1,4 +1,4 @@
-"""Whose status an answer is: that of a go-eCharger, and of the configured one. Pure.
+"""Whose status an answer is: that of the expected kind of device, and of the configured one. Pure.
 
 Other devices answer with JSON objects too, and DHCP gives a charger's address to another one
 (docs/protocol.md §5.2).
@@ -9,40 +9,49 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from goe_exporter.channels.controller import CONTROLLER
+from goe_exporter.channels.model import Table
+from goe_exporter.channels.table import CHARGER
 from goe_exporter.errors import ChargerError
 
-WITNESSES = frozenset(("car", "nrg", "eto", "amp"))
-"""Every status of a go-eCharger holds at least one of these keys, with a value or null."""
+TABLES = (CHARGER, CONTROLLER)
+_TYPES = {table: re.compile(table.type, re.IGNORECASE) for table in TABLES}
 
 MAX_LENGTH = 200
 SENTENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ,.:;'/_-]{0,79}")
 """Text that may be shown: others may contain keys and passwords (docs/protocol.md §3.13)."""
 
-_CHARGER = re.compile("go-?e.?charger", re.IGNORECASE)
 _MESSAGES = ("error", "message", "reason")
 
 
 def check(
-    status: Mapping[str, object], serial: str, cleaned: Callable[[str], str] = lambda text: text
+    status: Mapping[str, object],
+    serial: str,
+    cleaned: Callable[[str], str] = lambda text: text,
+    table: Table = CHARGER,
 ) -> None:
-    """Raise `ChargerError` with reason `wrong_device` unless `status` is that of the charger.
+    """Raise `ChargerError` with reason `wrong_device` unless `status` is that of the device.
 
     `status` is as the device sent it, by either API; `serial` is the configured serial number, or
-    "". `cleaned` removes secrets from a text before it is cut.
+    "", and `table` that of the expected kind. `cleaned` removes secrets from a text before it is
+    cut.
     """
     typ = status.get("typ")
     name = typ.strip() if type(typ) is str else typ
-    if name and not (type(name) is str and _CHARGER.match(name)):
+    if name and not _is_type_of(table, name):
+        other = next((each for each in TABLES if _is_type_of(each, name)), None)
+        if other is not None:
+            what = f"this is a {other.title}: name it under {other.section}"
+            raise ChargerError("wrong_device", what)
         shown = _shown(str(name), cleaned)
-        raise ChargerError("wrong_device", f"not a go-eCharger but a {shown}")
-    if WITNESSES.isdisjoint(status):
+        raise ChargerError("wrong_device", f"not a {table.title} but a {shown}")
+    if table.witnesses.isdisjoint(status):
         what = object_with(status, cleaned)
-        raise ChargerError("wrong_device", f"not the status of a go-eCharger but {what}")
+        raise ChargerError("wrong_device", f"not the status of a {table.title} but {what}")
     if serial and (reported := _serial(status)) != serial:
         shown = _shown(reported, cleaned) if reported else "none"
-        raise ChargerError(
-            "wrong_device", f"another charger answered: its serial number is {shown}, not {serial}"
-        )
+        what = f"another {table.device} answered: its serial number is {shown}, not {serial}"
+        raise ChargerError("wrong_device", what)
 
 
 def object_with(answer: Mapping[str, object], cleaned: Callable[[str], str]) -> str:
@@ -52,6 +61,10 @@ def object_with(answer: Mapping[str, object], cleaned: Callable[[str], str]) -> 
     if isinstance(message, str) and SENTENCE.fullmatch(message):
         return f"an object with {keys}: {cleaned(message)!r}"
     return f"an object with {keys or 'no keys'}"
+
+
+def _is_type_of(table: Table, name: object) -> bool:
+    return type(name) is str and _TYPES[table].match(name) is not None
 
 
 def _serial(status: Mapping[str, object]) -> str:

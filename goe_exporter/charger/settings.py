@@ -1,14 +1,17 @@
-"""The sections `chargers` and `cards` of the configuration."""
+"""The sections `chargers`, `controllers` and `cards` of the configuration."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from goe_exporter.channels.table import CHANNELS
+from goe_exporter.channels.controller import CONTROLLER
+from goe_exporter.channels.model import Table
+from goe_exporter.channels.table import CHARGER
+from goe_exporter.charger.client import Api
 from goe_exporter.charger.connection import Connection, charger_name
 from goe_exporter.config import values
 from goe_exporter.config.quoting import shape, shown
@@ -23,8 +26,14 @@ _CARD_NUMBERS = {str(number) for number in range(1, CARDS + 1)}
 _LABEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _SERIAL = re.compile(r"[A-Za-z0-9]{1,32}")
 _RESERVED = {
-    *("charger", "charger_name", "instance", "job", "le", "quantile", "serial", "time", "up"),
-    *(row.field(part.label) for row in CHANNELS for part in row.parts),
+    *("instance", "job", "le", "quantile", "serial", "time", "up"),
+    *(name for table in (CHARGER, CONTROLLER) for name in (table.device, f"{table.device}_name")),
+    *(
+        row.field(part.label)
+        for table in (CHARGER, CONTROLLER)
+        for row in table.channels
+        for part in row.parts
+    ),
 }
 """Labels, tags and fields that the exporter, Prometheus or InfluxDB set; no label replaces one."""
 
@@ -91,17 +100,18 @@ CardNames = Annotated[
 """The names of RFID cards by number, "1" to "10"."""
 
 
-class ChargerConfig(Strict):
-    """One charger: its name for the sinks, its host, and how it is polled.
+class DeviceConfig(Strict):
+    """One device of `table`: its name for the sinks, its host, and how it is polled.
 
     `refresh_interval` is in seconds once loaded, None for the common one; `token_file` holds the
-    bearer token of the vendor's cloud. `serial` is the serial number that the charger must have, or
-    "". `labels` describe the charger in every sink.
+    bearer token of the vendor's cloud. `serial` is the serial number that the device must have, or
+    "". `labels` describe the device in every sink.
     """
+
+    table: ClassVar[Table]
 
     name: Annotated[str, BeforeValidator(charger_name)]
     host: Annotated[str, BeforeValidator(values.host)]
-    api: Annotated[Literal["auto", "1", "2"], BeforeValidator(_api)] = "auto"
     refresh_interval: Annotated[float, BeforeValidator(values.interval)] | None = None
     token_file: Annotated[str | None, usable(read_token)] = Field(default=None, repr=False)
     serial: Annotated[str, BeforeValidator(_serial)] = ""
@@ -114,6 +124,36 @@ class ChargerConfig(Strict):
     ] = Field(default_factory=dict)
 
     def connection(self, environment_proxies: bool = False) -> Connection:
-        """Return how the charger is reached; raises `ConfigError` for its token file."""
+        """Return how the device is reached; raises `ConfigError` for its token file."""
         token = None if self.token_file is None else read_token(self.token_file)
-        return Connection(self.name, self.host, self.api, token, environment_proxies, self.serial)
+        return Connection(
+            self.name,
+            self.host,
+            self._version,
+            token,
+            environment_proxies,
+            self.serial,
+            self.table,
+        )
+
+    @property
+    def _version(self) -> Api:
+        return "2"
+
+
+class ChargerConfig(DeviceConfig):
+    """One charger, and the API through which it is polled."""
+
+    table = CHARGER
+
+    api: Annotated[Literal["auto", "1", "2"], BeforeValidator(_api)] = "auto"
+
+    @property
+    def _version(self) -> Api:
+        return self.api
+
+
+class ControllerConfig(DeviceConfig):
+    """One go-e Controller, which has API v2 only."""
+
+    table = CONTROLLER

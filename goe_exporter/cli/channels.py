@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from goe_exporter.channels.controller import CONTROLLER
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.cli import channel_table, tables
 from goe_exporter.cli.options import option
@@ -27,9 +28,11 @@ def command(form: str, check: str | None, update: str | None) -> None:
     elif update:
         _table_in(update, write=True)
     elif form == "markdown":
-        click.echo(channel_table.markdown(CHANNELS))
+        click.echo(channel_table.markdown())
     else:
         tables.print_channels(channel_table.rows(CHANNELS))
+        click.echo("\ngo-e Controller\n")
+        tables.print_channels(channel_table.rows(CONTROLLER.channels))
 
 
 def _table_in(path: str, *, write: bool) -> None:
@@ -38,7 +41,7 @@ def _table_in(path: str, *, write: bool) -> None:
         text = Path(path).read_text("utf-8")
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path}: {os_reason(error)}") from error
-    current = channel_table.updated(text, CHANNELS)
+    current = channel_table.updated(text)
     if current is None:
         raise UsageError(f"{path} does not contain {channel_table.BEGIN} … {channel_table.END}")
     if write:

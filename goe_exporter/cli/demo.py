@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from goe_exporter import logs, simulator
-from goe_exporter.charger.settings import ChargerConfig
+from goe_exporter.charger.settings import ChargerConfig, ControllerConfig
 from goe_exporter.cli import options
 from goe_exporter.cli.options import FiniteRange, option
 from goe_exporter.errors import UsageError
@@ -52,7 +52,7 @@ def command(
 
     At first, one of the three charges, one is full and one has an error; then cars come and go. At
     the default speed, the charts show a simulated hour after 12 minutes. With --house a car is at
-    the first charger from 7 to 20 o'clock, and a meter measures the house.
+    the first charger from 7 to 20 o'clock; a meter and a go-e Controller measure the house.
     """
     if not all(_on_loopback(host) for host, _port in listen):
         raise UsageError("--web.listen-address: must be a loopback address")
@@ -74,6 +74,10 @@ def command(
         if home:
             meter = network.add_meter(home, first)
             click.echo(f"Simulated meter:    http://{meter.address}/rpc/EM.GetStatus?id=0")
+            box = network.add_controller(simulator.Controller(home), first)
+            config = config._replace(
+                controllers=(ControllerConfig(name="demo-house", host=box.address),)
+            )
         click.echo(f"Page:               {url}")
         click.echo(f"Metrics:            {url}metrics")
         click.echo("Press Ctrl-C to stop.")

@@ -22,6 +22,7 @@ COMMANDS = {
     "capture": "Write the complete status of a charger without private values.",
     "channels": "List the channels with their metrics, fields, units and writable values.",
     "demo": "Run the exporter on simulated chargers.",
+    "discover": "Find chargers and Controllers in the local network.",
     "push": "Poll chargers and push their readings to InfluxDB.",
     "read": "Poll chargers once and print their readings.",
     "serve": "Poll chargers and serve their metrics.",

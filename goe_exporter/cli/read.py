@@ -1,4 +1,4 @@
-"""`goe-exporter read`: poll chargers once and print their readings."""
+"""`goe-exporter read`: poll chargers and Controllers once and print their readings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import click
 
+from goe_exporter.channels.controller import CONTROLLER
 from goe_exporter.charger.client import Api
+from goe_exporter.charger.connection import Connection
 from goe_exporter.cli import completion, options, output
 from goe_exporter.cli.options import option
 from goe_exporter.cli.selection import Chosen, chosen
@@ -36,13 +38,13 @@ def command(
 ) -> None:
     """Poll chargers once and print their readings.
 
-    With --config.file, HOST may also be the name of a charger in the configuration; without any
-    HOST, all of them are read. JSON is an object for a single HOST, else a list under "chargers".
+    A HOST may be a go-e Controller, too. With --config.file, HOST may also be the name of a charger
+    in the configuration; without any HOST, all of them are read. JSON is an object for a single
+    HOST, else a list under "chargers" and one under "controllers".
     """
     chargers = chosen(hosts, config_file, api, token_file)
-    pollers = [_poller(each) for each in chargers]
-    with ThreadPoolExecutor(min(len(pollers), MAX_THREADS)) as threads:
-        failures = list(threads.map(poll_all, pollers))
+    with ThreadPoolExecutor(min(len(chargers), MAX_THREADS)) as threads:
+        pollers, failures = zip(*threads.map(_read, chargers), strict=True)
     failed = [(poller, error) for poller, error in zip(pollers, failures, strict=True) if error]
     if len(pollers) == 1 and failures[0]:
         raise failures[0]
@@ -52,10 +54,23 @@ def command(
         raise GoeExporterError(f"{len(failed)} of {len(pollers)} chargers failed: {texts}")
 
 
-def _poller(charger: Chosen) -> Poller:
-    place = charger.connection
-    poller = Poller(place.name, place.host, place.client(), INTERVAL_SECONDS)
-    poller.labels = charger.labels
+def _read(device: Chosen) -> tuple[Poller, ChargerError | None]:
+    """Poll a device, as a Controller if it is another device than a charger.
+
+    Return the poller, and the error of a failed poll.
+    """
+    poller = _poller(device, device.connection)
+    failure = poll_all(poller)
+    if failure is not None and failure.reason == "wrong_device" and not device.is_configured:
+        other = _poller(device, device.connection._replace(api="2", table=CONTROLLER))
+        if poll_all(other) is None:
+            return other, None
+    return poller, failure
+
+
+def _poller(device: Chosen, place: Connection) -> Poller:
+    poller = Poller(place.name, place.host, place.client(), INTERVAL_SECONDS, table=place.table)
+    poller.labels = device.labels
     return poller
 
 
@@ -85,8 +100,10 @@ def _print(pollers: Sequence[Poller], form: str, *, single: bool) -> None:
     elif form == "json":
         from goe_exporter.web.json_api import as_json  # noqa: PLC0415
 
-        found = [as_json(view) for view in views]
-        output.print_json(found[0] if single else {"chargers": found})
+        found: dict[str, list[object]] = {"chargers": []}
+        for view in views:
+            found.setdefault(view.table.section, []).append(as_json(view))
+        output.print_json(as_json(views[0]) if single else found)
     elif form == "prometheus":
         from goe_exporter.prometheus.exposition import render_readings  # noqa: PLC0415
 

@@ -20,13 +20,13 @@ def run_config(
     environment_proxies: bool = False,
     shard: Shard | None = None,
 ) -> RunConfig:
-    """Return the chargers of a shard and the settings of both.
+    """Return the devices of a shard and the settings of both.
 
     Raises `UsageError` without a charger, and for `api` or `token_file` without one of `hosts`; a
     shard, and the charger files, may have none.
     """
     named = [charger_argument(text) for text in hosts]
-    known = {each.name for each in loaded.chargers}
+    known = {each.name for each in (*loaded.chargers, *loaded.controllers)}
     for name, _host in named:
         if name in known:
             raise ConfigError(
@@ -39,7 +39,7 @@ def run_config(
             for name, host in named
         ),
     )
-    if not chargers and not loaded.charger_files:
+    if not chargers and not loaded.controllers and not loaded.charger_files:
         raise UsageError("no charger: give [NAME=]HOST, or --config.file FILE with chargers")
     if not hosts and (api != "auto" or token_file is not None):
         raise UsageError(
@@ -69,4 +69,5 @@ def run_config(
         len(chargers),
         surplus,
         loaded.sessions,
+        tuple(each for each in loaded.controllers if shard is None or shard.polls(each.name)),
     )

@@ -1,50 +1,58 @@
-"""Which chargers a command means: hosts of the command line, or chargers of a configuration."""
+"""Which devices a command means: hosts of the command line, or devices of a configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from goe_exporter.charger.client import Api
 from goe_exporter.charger.connection import Connection, connection
 from goe_exporter.errors import UsageError
 
 if TYPE_CHECKING:
-    from goe_exporter.charger.settings import ChargerConfig
+    from goe_exporter.charger.settings import DeviceConfig
     from goe_exporter.service.config import Config
 
 
+D = TypeVar("D", bound="DeviceConfig")
+
+
 class Chosen(NamedTuple):
-    """A charger: how it is reached, and the labels of the configuration."""
+    """A charger or Controller: how it is reached, and the labels of the configuration.
+
+    `is_configured` is whether the configuration has it, and so says what it is.
+    """
 
     connection: Connection
     labels: Mapping[str, str]
+    is_configured: bool = True
 
 
 def chosen(
     arguments: tuple[str, ...], config_file: str | None, api: Api, token_file: str | None
 ) -> list[Chosen]:
-    """Return the chargers of the arguments; without arguments, all of the configuration.
+    """Return the devices of the arguments; without arguments, all of the configuration.
 
-    An argument is the name or the host of a charger in the configuration, or `[NAME=]HOST`. Raises
+    An argument is the name or the host of a device in the configuration, or `[NAME=]HOST`. Raises
     `UsageError` without a charger, and `ConfigError` for a bad configuration or argument.
     """
     config = None if config_file is None else _loaded(config_file)
-    chargers = () if config is None else config.chargers
+    devices: list[DeviceConfig] = []
+    if config is not None:
+        devices = [*config.chargers, *config.controllers]
     proxies = config is not None and config.environment_proxies
-    found = [Chosen(each.connection(proxies), each.labels) for each in chargers if not arguments]
+    found = [Chosen(each.connection(proxies), each.labels) for each in devices if not arguments]
     elsewhere = False
     for text in arguments:
-        if matching := _matching(chargers, text):
+        if matching := _matching(devices, text):
             found.append(Chosen(matching[-1].connection(proxies), matching[-1].labels))
             continue
         place = connection(text, api, token_file)
-        if any(each.name == place.name for each in chargers):
-            raise UsageError(
-                f"{place.name!r:.80} is a charger of {config_file}: give its name alone"
-            )
+        if same := [each for each in devices if each.name == place.name]:
+            what = f"a {same[0].table.device} of {config_file}"
+            raise UsageError(f"{place.name!r:.80} is {what}: give its name alone")
         elsewhere = True
-        found.append(Chosen(place, {}))
+        found.append(Chosen(place, {}, is_configured=False))
     if found and not elsewhere:
         _check_options(api, token_file)
     if not found:
@@ -77,10 +85,10 @@ def _loaded(config_file: str) -> Config:
     return load(config_file)
 
 
-def _matching(chargers: Sequence[ChargerConfig], text: str) -> list[ChargerConfig]:
-    """Return the charger with a name, else those with a host."""
-    return [each for each in chargers if each.name == text] or [
-        each for each in chargers if each.host == text
+def _matching(devices: Sequence[D], text: str) -> list[D]:
+    """Return the device with a name, else those with a host."""
+    return [each for each in devices if each.name == text] or [
+        each for each in devices if each.host == text
     ]
 
 

@@ -93,11 +93,11 @@ def command(
     first = loaded()
     web = WebSettings(web_config)
     if check:
-        for charger in first.chargers:
-            charger.connection()
+        for device in first.devices:
+            device.connection()
         for pattern in unmatched(first.charger_files):
             click.echo(f"charger_files: no file matches {one_line(pattern)}", err=True)
-        click.echo(f"the configuration is valid: {first.extent} charger(s)")
+        click.echo(f"the configuration is valid: {first.extent}")
         return
     logs.configure(log_format, log_level)
     limits = Limits(max_connections, request_timeout)

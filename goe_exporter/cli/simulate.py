@@ -14,12 +14,15 @@ from goe_exporter.cli.options import FiniteRange, option, parsed
 from goe_exporter.config import values
 from goe_exporter.errors import UsageError
 
+CONTROLLER = "Controller"
+"""The model that is no charger, but a go-e Controller in a house."""
+
 
 @click.command("simulate")
 @option("--api", command="simulate", type=click.Choice(["1", "2", "both"]), default="both",
         show_default=True, help="Enabled APIs.")  # fmt: skip
-@option("--model", command="simulate", type=click.Choice(["V2", "V3", "V4", "PRO"]), default="V4",
-        show_default=True, help="Hardware model.")  # fmt: skip
+@option("--model", command="simulate", type=click.Choice(["V2", "V3", "V4", "PRO", CONTROLLER]),
+        default="V4", show_default=True, help="Hardware model.")  # fmt: skip
 @option("--firmware", command="simulate", metavar="VERSION",
         help="Firmware version.", shown_default="a typical one of the model")  # fmt: skip
 @option("--speed", command="simulate", type=FiniteRange(0.01, 1000), default=1.0, show_default=True,
@@ -46,6 +49,8 @@ def command(
 ) -> None:  # fmt: skip
     """Run a simulated charger, to test any client.
 
+    The model Controller is a go-e Controller in a house, a sunny one by default.
+
     With --house a car is at home from 7 to 20 o'clock, and a meter measures the house. The meter
     answers as Prometheus (/api/v1/query), Shelly (/rpc/EM.GetStatus, /status), Fronius
     (/solar_api/v1/GetPowerFlowRealtimeData.fcgi), evcc (/api/state) and Home Assistant
@@ -60,23 +65,33 @@ def command(
     if house is not None and no_story:
         raise UsageError("--no-story: cannot be combined with --house, which plugs in a car")
     fault_name, every = _fault(fault)
-    if api == "2" and not simulator.MODELS[model].v2:
+    if model == CONTROLLER and (api == "1" or no_story or meter_fault):
+        others = "--api 1, --no-story or --meter-fault"
+        raise UsageError(f"--model: {CONTROLLER} cannot be combined with {others}")
+    if model != CONTROLLER and api == "2" and not simulator.MODELS[model].v2:
         raise UsageError(f"--api: must be 1 for {model}, which has no API v2")
     if len(listen) != 1:
         raise UsageError("--listen: must be given once, as a charger has one address")
-    charger = simulator.Charger(model=model, firmware=firmware)
-    home = None if house is None else simulator.House(house)
-    story = None if no_story else home.live(charger) if home else simulator.story(charger)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    with simulator.Simulator(speed=speed) as chargers:
-        with _listening("--listen", listen[0]) as (host, port):
-            box = chargers.add(charger, host, port, api=api, story=story)
+    with simulator.Simulator(speed=speed) as network:
+        if model == CONTROLLER:
+            controller = simulator.Controller(simulator.House(house or "sunny"))
+            controller.firmware = firmware or controller.firmware
+            with _listening("--listen", listen[0]) as (host, port):
+                box: simulator.Box | simulator.ControllerBox
+                box = network.add_controller(controller, host=host, port=port)
+        else:
+            charger = simulator.Charger(model, firmware)
+            home = None if house is None else simulator.House(house)
+            story = None if no_story else home.live(charger) if home else simulator.story(charger)
+            with _listening("--listen", listen[0]) as (host, port):
+                box = own = network.add(charger, host, port, api=api, story=story)
+            if home is not None:
+                home.meter.fault = meter_fault
+                with _listening("--meter-listen", meter_listen) as (host, port):
+                    meter = network.add_meter(home, own, host, port)
+                click.echo(f"Simulated meter at http://{meter.address}/.")
         box.fault, box.fault_every = fault_name, every
-        if home is not None:
-            home.meter.fault = meter_fault
-            with _listening("--meter-listen", meter_listen) as (host, port):
-                meter = chargers.add_meter(home, box, host, port)
-            click.echo(f"Simulated meter at http://{meter.address}/.")
         click.echo(f"Simulated {model} at http://{box.address}/. Press Ctrl-C to stop.")
         sys.stdout.flush()
         signal.sigwait({signal.SIGINT, signal.SIGTERM})

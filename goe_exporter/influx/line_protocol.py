@@ -1,8 +1,9 @@
-"""Polls as InfluxDB line protocol (docs/influxdb.md): one point per charger and poll.
+"""Polls as InfluxDB line protocol (docs/influxdb.md): one point per device and poll.
 
 Measurement `goe_charger`, tags `charger` and `serial` and those of the configuration, timestamps in
-ms. The types of fields never change: every number is a float, a flag a boolean, a state a string
-with its code as a second field; an absent value has no field.
+ms; for a Controller measurement `goe_controller` and tag `controller`. The types of fields never
+change: every number is a float, a flag a boolean, a state a string with its code as a second field;
+an absent value has no field.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.snapshot import Reading
 from goe_exporter.polling.view import Poll
 
-MEASUREMENT = "goe_charger"
 MAX_TIMESTAMP_DIGITS = 19
 """Digits of the largest timestamp that a server accepts."""
 
@@ -29,16 +29,17 @@ def point(poll: Poll, tags: Mapping[str, str]) -> str:
 
     The field `charger_name` holds a name that a tag cannot hold (`tag_text`).
     """
-    own = {"charger": poll.charger, "serial": poll.serial, **poll.labels}
+    device = poll.table.device
+    own = {device: poll.charger, "serial": poll.serial, **poll.labels}
     all_tags: dict[str, str] = {}
     for key, value in [*own.items(), *sorted(tags.items())]:
         # Names may be equal once they are tags; the first one wins.
         all_tags.setdefault(tag_text(key), tag_text(value))
     pairs = (f"{_tag(key)}={_tag(text)}" for key, text in sorted(all_tags.items()) if key and text)
-    names = [MEASUREMENT, *pairs]
+    names = [poll.table.measurement, *pairs]
     fields = ["up=true" if poll.snapshot else "up=false"]
     if tag_text(poll.charger) != poll.charger:
-        fields.append(f"charger_name={string(poll.charger)}")
+        fields.append(f"{device}_name={string(poll.charger)}")
     for reading in poll.snapshot.readings if poll.snapshot else ():
         fields += _fields(reading)
     return f"{','.join(names)} {','.join(fields)}"
@@ -99,7 +100,11 @@ def _fields(reading: Reading) -> list[str]:
         return []
     name = _field_name(channel, reading.label if channel.label else "")
     if channel.kind is Kind.TEXT:
-        return [] if channel.name == "serial" else [f"{channel.name}={string(str(value))}"]
+        return (
+            []
+            if channel.name == "serial" or channel.of
+            else [f"{channel.name}={string(str(value))}"]
+        )
     if isinstance(value, bool):
         return [f"{name}={'true' if value else 'false'}"]
     if isinstance(value, float):

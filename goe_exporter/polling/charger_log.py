@@ -13,14 +13,16 @@ _log = logger(__name__)
 
 
 class ChargerLog:
-    """Logs failed polls and undecodable values of the charger `name`.
+    """Logs failed polls and undecodable values of the charger, or other `device`, `name`.
 
     A line that would come within a minute of the last one is held back. A later poll, or `flush`,
     logs it with the number of failed polls and recoveries since then.
     """
 
-    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._name = name
+    def __init__(
+        self, name: str, clock: Callable[[], float] = time.monotonic, device: str = "charger"
+    ) -> None:
+        self._named = {device: name}
         self._pace = Pace(clock)
         self._lock = threading.Lock()
         self._keys: dict[str, None] = {}
@@ -30,7 +32,7 @@ class ChargerLog:
             "poll succeeded again",
             self._pace,
             counted="failures",
-            charger=name,
+            **self._named,
         )
 
     def failed(self, error: ChargerError) -> None:
@@ -55,5 +57,5 @@ class ChargerLog:
         with self._lock:
             if self._keys and (at_once or self._pace.take()):
                 keys = ",".join(self._keys)
-                _log.warning("value could not be decoded", charger=self._name, key=keys)
+                _log.warning("value could not be decoded", **self._named, key=keys)
                 self._keys.clear()

@@ -17,9 +17,9 @@ from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 from goe_exporter.channels.decode import MAX_UPTIME_MS, Decoded, decode
-from goe_exporter.channels.model import Channel, Kind
+from goe_exporter.channels.model import Channel, Kind, Table
 from goe_exporter.channels.snapshot import Answer, Reading, Snapshot, Status
-from goe_exporter.channels.table import CHANNELS
+from goe_exporter.channels.table import CHARGER
 from goe_exporter.errors import ChargerError
 from goe_exporter.polling.charger_log import ChargerLog
 from goe_exporter.polling.meters import Meters
@@ -86,7 +86,7 @@ class Poller:
     """Polls the charger `name` through `client`, and keeps its latest snapshot.
 
     `serial` is the serial number that the client checks, or ""; `deadline_seconds` is the client's
-    time limit for a status. `channels` is the table of the device; `clock` is monotonic, `wall`
+    time limit for a status. `table` is that of the device; `clock` is monotonic, `wall`
     returns the Unix time. `sink` takes every poll, failed ones too; with `sink_waits` it may wait,
     for example for a disk. `log` is that of an earlier poller of the same name. The interval, the
     client and the labels may be replaced at any time. Only one poll may be in progress at a time;
@@ -102,7 +102,7 @@ class Poller:
         *,
         serial: str = "",
         deadline_seconds: float = 4.0,
-        channels: tuple[Channel, ...] = CHANNELS,
+        table: Table = CHARGER,
         sink: Callable[[Poll], None] | None = None,
         sink_waits: bool = False,
         log: ChargerLog | None = None,
@@ -116,14 +116,14 @@ class Poller:
         self.serial = serial
         self._deadline_seconds = deadline_seconds
         self.labels: Mapping[str, str] = {}
-        self.log = log or ChargerLog(name, clock)
+        self.table = table
+        self.log = log or ChargerLog(name, clock, table.device)
         self._clock = clock
         self._wall = wall
-        self._channels = channels
-        rows = _rows_of(channels)
+        rows = _rows_of(table.channels)
         self._live, self._live_keys, self._texts = rows.live, rows.live_keys, rows.texts
         self._slow = SlowRows(rows.slow)
-        self._meters = Meters(channels)
+        self._meters = Meters(table.channels)
         self._boot_time: float | None = None
         self._state = _State(PollStats(), None)
         self._sink = sink
@@ -224,7 +224,17 @@ class Poller:
                 snapshot = None
         interval = self.interval_seconds
         return ChargerView(
-            self.name, self.host, stats, snapshot, age, interval, self.labels, delay, identity, api
+            self.name,
+            self.host,
+            stats,
+            snapshot,
+            age,
+            interval,
+            self.labels,
+            delay,
+            identity,
+            api,
+            self.table,
         )
 
     def _is_stale(self, age: float) -> bool:
@@ -238,7 +248,8 @@ class Poller:
             snapshot = None
         time = self._wall() if snapshot is None else snapshot.time
         interval = self.interval_seconds
-        return Poll(self.name, _serial(identity), time, snapshot, self.labels, interval)
+        serial = _serial(identity)
+        return Poll(self.name, serial, time, snapshot, self.labels, interval, self.table)
 
     def _succeeded(self, answer: Answer, slow_keys: tuple[str, ...], started: float) -> None:
         now = self._clock()
@@ -270,7 +281,7 @@ class Poller:
     def _decode(self, answer: Answer, slow_keys: tuple[str, ...], now: float) -> Decoded:
         """Decode the live rows of this answer, and the slow rows of the last minute's answers."""
         answer, implausible = self._meters.check(answer, now)
-        channels = self._channels if answer.complete else self._live
+        channels = self.table.channels if answer.complete else self._live
         readings, failed = decode(answer.status, answer.api, channels, self._boot_time)
         if answer.complete:
             return Decoded(readings, failed | implausible)

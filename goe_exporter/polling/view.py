@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from goe_exporter.channels.model import Table
 from goe_exporter.channels.snapshot import Reading, Snapshot
+from goe_exporter.channels.table import CHARGER
 
 
 @dataclass(frozen=True)
@@ -14,8 +16,8 @@ class Poll:
 
     `time` is the Unix time in seconds at which the values were measured, or at which the poll
     failed; `snapshot` is None if it failed; `serial` is the last serial number the charger
-    reported, or "". `labels` are those of the configuration. The charger is polled every
-    `interval_seconds`.
+    reported, or "". `labels` are those of the configuration, and `table` is that of the device. The
+    charger is polled every `interval_seconds`.
     """
 
     charger: str
@@ -24,6 +26,7 @@ class Poll:
     snapshot: Snapshot | None
     labels: Mapping[str, str] = field(default_factory=dict)
     interval_seconds: float = 5.0
+    table: Table = CHARGER
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class ChargerView:
     of the last answer in seconds, whether it is shown or not; `delay` is how much older its values
     are. `identity` holds the texts that name the device (serial number, model, firmware, name), and
     `api` the API, of the device that answered last; they stay while it does not answer. `labels`
-    are those of the configuration.
+    are those of the configuration, and `table` is that of the device.
     """
 
     name: str
@@ -65,6 +68,7 @@ class ChargerView:
     delay: float = 0.0
     identity: tuple[Reading, ...] = ()
     api: int | None = None
+    table: Table = CHARGER
 
     @property
     def readings(self) -> tuple[Reading, ...]:

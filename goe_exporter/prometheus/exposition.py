@@ -10,10 +10,11 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from goe_exporter.channels.model import Table
 from goe_exporter.polling.view import ChargerView
 from goe_exporter.prometheus.families import Family, Provider
 from goe_exporter.prometheus.negotiation import negotiated
-from goe_exporter.prometheus.prepared import Head, Lines, Prepared
+from goe_exporter.prometheus.prepared import Lines, Prepared, heads
 from goe_exporter.prometheus.text_format import TEXT, Format, number, series
 
 MAX_WAIT_SECONDS = 2.0
@@ -55,7 +56,7 @@ class Exposition:
 
     def _all_chargers(self, form: Format) -> str:
         views, kept = self._views(), self._prepared
-        prepared = {view.name: kept.get(view.name) or Prepared(view.name) for view in views}
+        prepared = {view.name: _prepared(view, kept.get(view.name)) for view in views}
         self._prepared = prepared
         deadline = time.monotonic() + MAX_WAIT_SECONDS
 
@@ -72,7 +73,7 @@ class Exposition:
         """
         form = negotiated(accept)
         kept = self._prepared
-        prepared = kept[view.name] = kept.get(view.name) or Prepared(view.name)
+        prepared = kept[view.name] = _prepared(view, kept.get(view.name))
         text = _chargers(form, (view,), {view.name: prepared}) + form.end
         return text.encode(), form.content_type
 
@@ -80,16 +81,18 @@ class Exposition:
 def render_readings(views: Iterable[ChargerView]) -> str:
     """Return the chargers' families alone, in the text format."""
     views = tuple(views)
-    return _chargers(TEXT, views, {view.name: Prepared(view.name) for view in views})
+    return _chargers(TEXT, views, {view.name: _prepared(view) for view in views})
+
+
+def _prepared(view: ChargerView, kept: Prepared | None = None) -> Prepared:
+    """Return the kept lines of a device, or new ones if it is of another kind now."""
+    return kept if kept and kept.table is view.table else Prepared(view.name, view.table)
 
 
 def _written(form: Format, family: Family) -> str:
     """Return the text of a provider's family."""
     lines = (f"{series(name, labels)} {number(value)}\n" for name, labels, value in family.samples)
     return form.head(family.name, family.kind, family.help) + "".join(lines)
-
-
-_LABELS = Head("goe_charger_info", "Labels of the charger in the configuration.")
 
 
 def _chargers(
@@ -106,7 +109,8 @@ def _chargers(
     for view in views:
         wait()
         prepared[view.name].add_readings(lines, view)
-    _add_labels(lines, views)
+    for table in dict.fromkeys(view.table for view in views):
+        _add_labels(lines, table, [view for view in views if view.table is table])
     texts: list[str] = []
     for family, samples in lines.items():
         texts.append(form.head(family.name, family.kind, family.help))
@@ -114,10 +118,11 @@ def _chargers(
     return "".join(texts)
 
 
-def _add_labels(lines: Lines, views: Sequence[ChargerView]) -> None:
-    """Add a sample for each charger, with the label names of all of them, if there are any."""
+def _add_labels(lines: Lines, table: Table, views: Sequence[ChargerView]) -> None:
+    """Add a sample for each device, with the label names of all of them, if there are any."""
+    head = heads(table).labels
     names = dict.fromkeys((name for view in views for name in view.labels), "")
     if names:
         for view in views:
-            labels = {"charger": view.name, **names, **view.labels}
-            lines[_LABELS].append(f"{series(_LABELS.name, labels)} 1.0\n")
+            labels = {table.device: view.name, **names, **view.labels}
+            lines[head].append(f"{series(head.name, labels)} 1.0\n")

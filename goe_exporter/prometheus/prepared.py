@@ -7,44 +7,83 @@ kept from one scrape to the next, never a value of a reading.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from operator import itemgetter
 from typing import NamedTuple
 
-from goe_exporter.channels.model import Channel, Kind
+from goe_exporter.channels.model import Channel, Kind, Table
 from goe_exporter.channels.snapshot import Reading
 from goe_exporter.errors import REASONS
 from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.text_format import escaped, number, series
 
-DEVICE_LABELS = ("serial", "model", "variant", "firmware", "name", "revision", "style")
-
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """The head of a family of the chargers; `name` is without a counter's `_total`."""
+    """The head of a family of the chargers; `name` is without a counter's `_total`.
+
+    `device` is the label with the name of the charger, or of another device.
+    """
 
     name: str
     help: str
     kind: str = "gauge"
+    device: str = "charger"
 
 
-UP = Head("goe_up", "Whether the last poll of the charger succeeded.")
-LAST_SUCCESS = Head("goe_last_success_timestamp_seconds", "Unix time of the charger's last answer.")
-SNAPSHOT_AGE = Head(
-    "goe_snapshot_age_seconds", "Time since the values of the charger's last answer were measured."
-)
-LAST_DURATION = Head("goe_poll_duration_seconds", "Duration of the last poll.")
-POLLS = Head("goe_polls", "Polls of the charger.", "counter")
-FAILURES = Head("goe_poll_failures", "Failed polls by reason.", "counter")
-DECODE_FAILURES = Head(
-    "goe_decode_failures",
-    "Values that could not be decoded, by API v2 key.",
-    "counter",
-)
-DEVICE = Head("goe_device_info", "Device identity, firmware and API version.")
+class Heads(NamedTuple):
+    """The heads of the families that all devices of a kind have."""
+
+    up: Head
+    last_success: Head
+    snapshot_age: Head
+    last_duration: Head
+    polls: Head
+    failures: Head
+    decode_failures: Head
+    labels: Head
+    infos: Mapping[str, Head]
+
+
+@cache
+def heads(table: Table) -> Heads:
+    """Return the heads for the devices of a table; the infos by what they describe."""
+    noun = table.device.replace("controller", "Controller")
+
+    def head(name: str, help_text: str, kind: str = "gauge") -> Head:
+        return Head(f"{table.prefix}_{name}", help_text.format(noun), kind, table.device)
+
+    measured = "Time since the values of the {}'s last answer were measured."
+    return Heads(
+        head("up", "Whether the last poll of the {} succeeded."),
+        head("last_success_timestamp_seconds", "Unix time of the {}'s last answer."),
+        head("snapshot_age_seconds", measured),
+        head("poll_duration_seconds", "Duration of the last poll."),
+        head("polls", "Polls of the {}.", "counter"),
+        head("poll_failures", "Failed polls by reason.", "counter"),
+        head("decode_failures", "Values that could not be decoded, by API v2 key.", "counter"),
+        Head(
+            f"{table.measurement}_info",
+            f"Labels of the {noun} in the configuration.",
+            device=table.device,
+        ),
+        {
+            "": head("device_info", "Device identity, firmware and API version."),
+            **{of: head(f"{of}_info", f"Names by {of}.") for of in info_labels(table) if of},
+        },
+    )
+
+
+@cache
+def info_labels(table: Table) -> Mapping[str, tuple[str, ...]]:
+    """Return the labels that the table's texts give to each info; that of the device is ""."""
+    texts = [row for row in table.channels if row.kind is Kind.TEXT]
+    return {
+        of: tuple(row.label for row in texts if row.of == of) for of in ("", *(r.of for r in texts))
+    }
+
 
 Lines = defaultdict[Head, list[str]]
 """The text of each family, in the order of the families' first samples."""
@@ -81,18 +120,17 @@ class _Plan(NamedTuple):
 
 
 class Prepared:
-    """The prepared lines of the charger `name`."""
+    """The prepared lines of the charger, or of another device of `table`, with this name."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, table: Table) -> None:
+        self.table = table
         self._charger = escaped(name)
-        self._single = [
-            (head, self._line(head))
-            for head in (UP, LAST_SUCCESS, SNAPSHOT_AGE, LAST_DURATION, POLLS)
-        ]
+        self._heads = heads(table)
+        self._single = [(head, self._line(head)) for head in self._heads[:5]]
         self._failures: tuple[Mapping[str, int] | None, str] = (None, "")
         self._plan = _planned(((), ())), ""
         self._states: dict[tuple[Channel, object], tuple[Head, str]] = {}
-        self._device: tuple[object, str] = (None, "")
+        self._infos: tuple[object, list[tuple[Head, str]]] = (None, [])
 
     def add_stats(self, lines: Lines, stats: PollStats, age: float | None) -> None:
         """Add the statistics of the charger's polls."""
@@ -103,14 +141,16 @@ class Prepared:
         failures, text = self._failures
         if failures is not stats.failures:
             text = "".join(
-                f"{self._line(FAILURES, 'reason', reason)}{number(stats.failures.get(reason, 0))}\n"
+                f"{self._line(self._heads.failures, 'reason', reason)}"
+                f"{number(stats.failures.get(reason, 0))}\n"
                 for reason in REASONS
             )
             self._failures = stats.failures, text
-        lines[FAILURES].append(text)
+        lines[self._heads.failures].append(text)
+        undecodable = self._heads.decode_failures
         for key, count in sorted(stats.decode_failures.items()):
-            line = self._line(DECODE_FAILURES, "key", key)
-            lines[DECODE_FAILURES].append(f"{line}{number(count)}\n")
+            line = self._line(undecodable, "key", key)
+            lines[undecodable].append(f"{line}{number(count)}\n")
 
     def add_readings(self, lines: Lines, view: ChargerView) -> None:
         """Add the readings, and the identity of the device that answered last.
@@ -137,9 +177,10 @@ class Prepared:
         if api is None:
             return
         key = api, view.identity, [readings[place] for place in plan.texts]
-        if self._device[0] != key:
-            self._device = key, _device_line(view, api)
-        lines[DEVICE].append(self._device[1])
+        if self._infos[0] != key:
+            self._infos = key, list(_info_lines(view, api))
+        for head, line in self._infos[1]:
+            lines[head].append(line)
 
     def _plan_of(self, readings: Sequence[Reading]) -> tuple[_Plan, str]:
         """Return the plan of these readings, and its template with the charger's name."""
@@ -191,32 +232,41 @@ def _planned(layout: _Layout) -> _Plan:
     return plan._replace(template=_BETWEEN.join(texts))
 
 
-def _device_line(view: ChargerView, api: int) -> str:
-    labels = dict.fromkeys(DEVICE_LABELS, "")
-    for channel, _label, value, _code in view.readings:
+def _info_lines(view: ChargerView, api: int) -> Iterator[tuple[Head, str]]:
+    """Yield the lines of the infos: the device's, and one for each part that a text describes."""
+    table, own = view.table, {view.table.device: view.name}
+    known = info_labels(table)
+    found = {("", ""): {**own, **dict.fromkeys(known[""], ""), "api": str(api)}}
+    for channel, part, value, _code in view.readings:
         if channel.kind is Kind.TEXT:
-            labels[channel.label] = str(value)
-    return f"{series(DEVICE.name, {'charger': view.name, **labels, 'api': str(api)})} 1.0\n"
+            of = channel.of
+            empty = {**own, of: part, **dict.fromkeys(known[of], "")}
+            found.setdefault((of, part if of else ""), empty)[channel.label] = str(value)
+    for (of, _part), labels in found.items():
+        head = heads(table).infos[of]
+        yield head, f"{series(head.name, labels)} 1.0\n"
 
 
 @cache
 def _line(family: Head, label: str = "", text: str = "") -> str:
     """Return a line up to its value, with a placeholder for the charger's name."""
     name = f"{family.name}_total" if family.kind == "counter" else family.name
-    labels = {"charger": _NAME} | ({label: text} if label else {})
+    parts = zip(label.split(), text.split(), strict=True)
+    labels = {family.device: _NAME, **dict(parts)}
     return f"{series(name, labels)} "
 
 
 @cache
 def _family(channel: Channel) -> Head:
     kind = "counter" if channel.kind is Kind.COUNTER else "gauge"
-    return Head(channel.metric, channel.help, kind)
+    return Head(channel.metric, channel.help, kind, channel.device)
 
 
 @cache
 def _code(channel: Channel) -> Head:
     """Return the family of a state's code."""
-    return Head(f"goe_{channel.name}_code", f"{channel.help[:-1]} (numeric code).")
+    help_text = f"{channel.help[:-1]} (numeric code)."
+    return Head(f"{channel.prefix}_{channel.name}_code", help_text, device=channel.device)
 
 
 @cache

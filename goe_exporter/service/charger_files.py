@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from goe_exporter.charger.settings import ChargerConfig
+from goe_exporter.charger.settings import ChargerConfig, DeviceConfig
 from goe_exporter.config import strict_yaml, values, yaml_file
 from goe_exporter.config.quoting import one_line, os_reason
 from goe_exporter.errors import ConfigError
@@ -57,13 +57,14 @@ def rows(patterns: Iterable[str]) -> Iterator[Row]:
         yield from _rows(path, content)
 
 
-def check_names(found: Iterable[Row]) -> None:
-    """Raise `ConfigError` with both places if two chargers have the same name."""
+def check_names(found: Iterable[tuple[str, DeviceConfig]]) -> None:
+    """Raise `ConfigError` with both places if two devices have the same name."""
     places: dict[str, str] = {}
-    for place, charger in found:
-        if first := places.get(charger.name):
-            raise ConfigError(f"{place}: duplicate charger name {charger.name!r}, as in {first}")
-        places[charger.name] = place
+    for place, each in found:
+        if first := places.get(each.name):
+            duplicate = f"duplicate {each.table.device} name {each.name!r}"
+            raise ConfigError(f"{place}: {duplicate}, as in {first}")
+        places[each.name] = place
 
 
 def fingerprint(patterns: Iterable[str]) -> bytes:

@@ -8,7 +8,9 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
-from goe_exporter.charger.settings import CardNames, ChargerConfig
+from goe_exporter.channels.controller import CONTROLLER
+from goe_exporter.channels.table import CHARGER
+from goe_exporter.charger.settings import CardNames, ChargerConfig, ControllerConfig, DeviceConfig
 from goe_exporter.config import mistakes, strict_yaml, yaml_file
 from goe_exporter.config.mistakes import Mistake
 from goe_exporter.config.quoting import shown
@@ -35,12 +37,13 @@ class Config(Strict):
 
     With `environment_proxies`, requests to chargers use the proxy in the environment. `cards` holds
     the names of RFID cards by number. `charger_files` are patterns of files with more chargers,
-    which `chargers` has too once they are loaded.
+    which `chargers` has too once they are loaded. `controllers` are go-e Controllers.
     """
 
     refresh_interval: Annotated[float, BeforeValidator(interval)] = 5.0
     environment_proxies: bool = False
     chargers: tuple[ChargerConfig, ...] = Field(default=())
+    controllers: tuple[ControllerConfig, ...] = Field(default=())
     charger_files: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
     cards: CardNames = Field(default_factory=dict)
     influxdb: InfluxSettings | None = None
@@ -51,8 +54,8 @@ class Config(Strict):
 class RunConfig(NamedTuple):
     """What the service runs: the configuration file and the command line combined.
 
-    `chargers` are those of this process, `configured` counts those of all processes of a `shard`.
-    `surplus` is None unless its charger is one of them.
+    `chargers` and `controllers` are those of this process; `configured` counts the chargers of all
+    processes of a `shard`. `surplus` is None unless its charger is one of them.
     """
 
     chargers: tuple[ChargerConfig, ...]
@@ -65,12 +68,21 @@ class RunConfig(NamedTuple):
     configured: int = 0
     surplus: SurplusConfig | None = None
     sessions: SessionSettings | None = None
+    controllers: tuple[ControllerConfig, ...] = ()
+
+    @property
+    def devices(self) -> tuple[DeviceConfig, ...]:
+        """The chargers and the Controllers."""
+        return (*self.chargers, *self.controllers)
 
     @property
     def extent(self) -> str:
-        """The number of chargers, and with a shard of how many."""
-        own = str(len(self.chargers))
-        return own if self.shard is None else f"shard {self.shard} has {own} of {self.configured}"
+        """The number of chargers, with a shard of how many, and of Controllers if there are any."""
+        own = f"{len(self.chargers)}"
+        if self.shard is not None:
+            own = f"shard {self.shard} has {own} of {self.configured}"
+        others = f", {len(self.controllers)} Controller(s)" if self.controllers else ""
+        return f"{own} charger(s){others}"
 
 
 class ConfigFile:
@@ -94,7 +106,10 @@ class ConfigFile:
             *(Row(f"{self._path}: chargers[{n}]", each) for n, each in enumerate(config.chargers)),
             *charger_files.rows(patterns),
         ]
-        charger_files.check_names(rows)
+        others = [
+            (f"{self._path}: controllers[{n}]", each) for n, each in enumerate(config.controllers)
+        ]
+        charger_files.check_names([*rows, *others])
         chargers = tuple(row.charger for row in rows)
         config = config.model_copy(update={"chargers": chargers, "charger_files": patterns})
         if lines := mistakes.listed(*document, surplus_mistakes(config)):
@@ -151,12 +166,14 @@ def surplus_mistakes(config: Config) -> Iterator[Mistake]:
 
 
 def _names_given_twice(document: object) -> Iterator[Mistake]:
-    """Yield the names in a document that an earlier charger has, even if others are invalid."""
-    chargers = document.get("chargers") if isinstance(document, dict) else None
+    """Yield the names in a document that an earlier device has, even if others are invalid."""
     seen: set[str] = set()
-    for index, charger in enumerate(chargers if isinstance(chargers, list) else ()):
-        name = charger.get("name") if isinstance(charger, dict) else None
-        if isinstance(name, str) and name in seen:
-            yield Mistake(("chargers", index, "name"), f": duplicate charger name {shown(name)}")
-        elif isinstance(name, str):
-            seen.add(name)
+    for table in (CHARGER, CONTROLLER):
+        devices = document.get(table.section) if isinstance(document, dict) else None
+        for index, device in enumerate(devices if isinstance(devices, list) else ()):
+            name = device.get("name") if isinstance(device, dict) else None
+            if isinstance(name, str) and name in seen:
+                rule = f": duplicate {table.device} name {shown(name)}"
+                yield Mistake((table.section, index, "name"), rule)
+            elif isinstance(name, str):
+                seen.add(name)

@@ -16,11 +16,11 @@ Clients = Mapping[Connection, Client]
 
 
 def clients(config: RunConfig, current: Clients) -> Clients:
-    """Return a client per charger, in order: the current one if the connection is unchanged.
+    """Return a client per device, in order: the current one if the connection is unchanged.
 
     Raises `ConfigError` for a token file.
     """
-    connections = [charger.connection(config.environment_proxies) for charger in config.chargers]
+    connections = [device.connection(config.environment_proxies) for device in config.devices]
     return {each: current.get(each) or each.client() for each in connections}
 
 
@@ -30,30 +30,31 @@ def pollers(
     current: Iterable[Poller],
     sink: Callable[[Poll], None],
 ) -> tuple[Poller, ...]:
-    """Return a poller per charger: the current one if name, host and serial are unchanged.
+    """Return a poller per device: the current one if name, host, serial and kind are unchanged.
 
     One that takes the place of another of the same name goes on with its log.
     """
     current = tuple(current)
-    known = {(poller.name, poller.host, poller.serial): poller for poller in current}
-    logs = {poller.name: poller.log for poller in current}
+    known = {(each.name, each.host, each.serial, each.table): each for each in current}
+    logs = {(each.name, each.table): each.log for each in current}
     found = []
-    for charger, client in zip(config.chargers, clients.values(), strict=True):
-        poller = known.get((charger.name, charger.host, charger.serial))
+    for device, client in zip(config.devices, clients.values(), strict=True):
+        poller = known.get((device.name, device.host, device.serial, device.table))
         if poller is None:
             poller = Poller(
-                charger.name,
-                charger.host,
+                device.name,
+                device.host,
                 client,
-                serial=charger.serial,
+                serial=device.serial,
+                table=device.table,
                 deadline_seconds=client.deadline_seconds,
                 sink=sink,
                 sink_waits=config.influxdb is not None,  # each point is synchronised to disk
-                log=logs.get(charger.name),
+                log=logs.get((device.name, device.table)),
             )
         poller.client = client
-        poller.interval_seconds = charger.refresh_interval or config.interval_seconds
-        poller.labels = charger.labels
+        poller.interval_seconds = device.refresh_interval or config.interval_seconds
+        poller.labels = device.labels
         found.append(poller)
     return tuple(found)
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from goe_exporter import __version__
+from goe_exporter.channels.table import CHARGER
 from goe_exporter.charger.client import Client
 from goe_exporter.errors import GoeExporterError
 from goe_exporter.influx.agent import open_agent, open_server
@@ -143,9 +144,11 @@ class Service:
     def _start(self) -> None:
         urls = self._server.urls if self._server else [None]
         config = self._config
-        shard = {} if config.shard is None else {"shard": str(config.shard)}
+        more: dict[str, object] = {} if config.shard is None else {"shard": str(config.shard)}
+        if config.controllers:
+            more["controllers"] = len(config.controllers)
         _log.info(
-            "started", version=__version__, url=urls[0], chargers=len(config.chargers), **shard
+            "started", version=__version__, url=urls[0], chargers=len(config.chargers), **more
         )
         for url in urls[1:]:
             _log.info("additional address", url=url)
@@ -266,6 +269,8 @@ class Service:
         """Hand a poll to the sinks that keep polls."""
         if self._agent is not None:
             self._agent.take(poll)
+        if poll.table is not CHARGER:
+            return  # the other sinks are about charging
         if self._bookkeeper is not None:
             self._bookkeeper.take(poll)
         if self._history is not None:
@@ -278,7 +283,7 @@ class Service:
         return next(client for place, client in self._clients.items() if place.name == charger)
 
     def _notify_ready(self) -> None:
-        systemd.notify("READY=1", f"STATUS=polls {len(self._config.chargers)} charger(s)")
+        systemd.notify("READY=1", f"STATUS=polls {self._config.extent}")
 
 
 def set_limits() -> None:

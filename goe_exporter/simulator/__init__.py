@@ -16,12 +16,18 @@ box can simulate, `story` is a scripted day and `fleet` any number of chargers f
         box = simulator.add(charger, story=house.live(charger))
         meter = simulator.add_meter(house, box)
         print(f"http://{meter.address}/rpc/EM.GetStatus?id=0")
+
+`Controller` is a go-e Controller in such a house:
+
+        controller = simulator.add_controller(Controller(house), box)
+        print(f"http://{controller.address}/api/status?filter=ccp")
 """
 
 from .battery import Battery
 from .box import Box
 from .car import Car
 from .charger import Charger
+from .controller import Controller, ControllerBox
 from .faults import FAULTS
 from .fleet import fleet
 from .hardware import MODELS
@@ -41,6 +47,8 @@ __all__ = [
     "Box",
     "Car",
     "Charger",
+    "Controller",
+    "ControllerBox",
     "House",
     "Meter",
     "MeterBox",

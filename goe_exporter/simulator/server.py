@@ -13,6 +13,7 @@ from typing import Self, TypeVar
 from .box import Box
 from .charger import Charger
 from .connection import Connection
+from .controller import Controller, ControllerBox
 from .endpoint import Endpoint
 from .house import House
 from .meter_box import MeterBox
@@ -94,6 +95,22 @@ class Simulator:
     def add_meter(self, house: House, box: Box, host: str = "127.0.0.1", port: int = 0) -> MeterBox:
         """Add the meter of a house, whose charger `box` plays `House.live`, to the network."""
         return self._listen(lambda address: MeterBox(self, house, box, address), host, port)
+
+    def add_controller(
+        self, controller: Controller, box: Box | None = None, host: str = "127.0.0.1", port: int = 0
+    ) -> ControllerBox:
+        """Add the Controller of a house, whose charger `box` plays `House.live`, to the network.
+
+        Without a `box`, the charger of the house is not on the network.
+        """
+        if box is None:
+            charger = Charger()
+            box = self.box(self, charger, ("", 0))
+            box.play(controller.house.live(charger))
+        found = box
+        return self._listen(
+            lambda address: ControllerBox(self, controller, found, address), host, port
+        )
 
     def _listen(self, create: Callable[[tuple[str, int]], E], host: str, port: int) -> E:
         """Create an endpoint for a local address, and serve it."""

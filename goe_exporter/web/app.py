@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import (
@@ -21,9 +19,10 @@ from starlette.responses import (
     RedirectResponse,
     Response,
 )
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from goe_exporter.channels.table import CHANNELS
+from goe_exporter.channels.controller import CONTROLLER
+from goe_exporter.channels.model import Table
+from goe_exporter.channels.table import CHARGER
 from goe_exporter.control.vitals import SurplusVitals
 from goe_exporter.polling.view import ChargerView
 from goe_exporter.prometheus.exposition import Exposition
@@ -33,6 +32,7 @@ from goe_exporter.web import json_api, pages
 from goe_exporter.web.history import MAX_MINUTES, History
 from goe_exporter.web.locale import Locale, preferred
 from goe_exporter.web.methods import METHODS, ReadOnlyRoute, options_of_server
+from goe_exporter.web.middleware import NO_STORE, security_headers, undecoded_path
 from goe_exporter.web.overview import ALL_CHARGERS, Selection, selection
 from goe_exporter.web.paths import AT_ROOT, DISCOVERY, HEALTH, PROBE, Paths
 from goe_exporter.web.renderer import Renderer
@@ -43,20 +43,9 @@ Application = Starlette
 Views = Callable[[], Sequence[ChargerView]]
 Endpoint = Callable[[Request], Response] | Callable[[Request], Awaitable[Response]]
 
-SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
-        " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 NO_FRAMES = ("'none'",)
 CACHE_FOREVER = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
-NO_STORE = "no-store"
 
 
 def application(
@@ -72,11 +61,11 @@ def application(
 ) -> Application:
     """Return the web application, which answers at `paths`.
 
-    It shows the chargers that `views` returns, what `exposition` renders, the last hour from
+    It shows the devices that `views` returns, what `exposition` renders, the last hour from
     `history`, and with `influx` the state of the delivery to InfluxDB. Without a `history` there is
     no page and no API of the chargers. `fault` returns what is wrong with the exporter, "" if
     nothing is. `frame_ancestors` are the sources of the directive of that name. `find` returns a
-    charger by its name; without it, `views` is searched. `surplus` returns the state of charging
+    device by its name; without it, `views` is searched. `surplus` returns the state of charging
     with the surplus, None unless a charger is controlled.
     """
 
@@ -104,6 +93,8 @@ def application(
             "/api/v1/openapi.json": shared(handlers.openapi),
             "/api/v1/chargers": shared(handlers.chargers_json),
             "/api/v1/chargers/{name}": shared(handlers.charger_json),
+            "/api/v1/controllers": shared(handlers.controllers_json),
+            "/api/v1/controllers/{name}": shared(handlers.controller_json),
             "/api/v1/chargers/{name}/history": shared(handlers.history_json),
         }
     routes = {f"{paths.prefix}{path}": handler for path, handler in routes.items()} | health
@@ -112,8 +103,8 @@ def application(
     app = Starlette(
         routes=[ReadOnlyRoute(path, handler, methods=METHODS) for path, handler in routes.items()],
         middleware=[
-            Middleware(_undecoded_path),
-            Middleware(_security_headers, frame_ancestors),
+            Middleware(undecoded_path),
+            Middleware(security_headers, frame_ancestors),
             Middleware(options_of_server),
         ],
     )
@@ -142,9 +133,16 @@ class _Handlers:
         """The path of the metrics relative to the root of the exporter."""
         return self.paths.metrics.lstrip("/")
 
-    def _named(self, request: Request) -> ChargerView | None:
-        """Return the charger that the path names."""
-        return self.find(_name(request))
+    def _both(self) -> tuple[list[ChargerView], list[ChargerView]]:
+        """Return the chargers, and the Controllers."""
+        views = self.views()
+        chargers = [view for view in views if view.table is CHARGER]
+        return chargers, [view for view in views if view.table is CONTROLLER]
+
+    def _named(self, request: Request, table: Table = CHARGER) -> ChargerView | None:
+        """Return the device of a table that the path names."""
+        view = self.find(_name(request))
+        return view if view is not None and view.table is table else None
 
     def _controlled(self, view: ChargerView) -> SurplusVitals | None:
         """Return what controls a charger with the surplus, None if nothing does."""
@@ -157,35 +155,47 @@ class _Handlers:
 
     def root(self, request: Request) -> Response:
         """Return the overview, or the charger's page if there is only one charger."""
-        views = self.views()
+        views, houses = self._both()
         if len(views) != 1:
             selected = selection(request.query_params)
             return _page(
                 request,
-                views,
-                lambda locale: pages.overview(views, locale, selected, self._metrics),
+                [*views, *houses],
+                lambda locale: pages.overview(views, locale, selected, self._metrics, houses),
                 selected,
             )
-        return self._charger_page(request, views[0], root="", several=False)
+        return self._charger_page(request, views[0], houses, root="", several=False)
 
     def charger(self, request: Request) -> Response:
-        views = self.views()
+        views, houses = self._both()
         view = _with_name(views, _name(request))
         if view is None:
             return HTMLResponse(pages.missing(_locale(request), self._metrics), 404)
-        return self._charger_page(request, view, root="../", several=len(views) > 1)
+        return self._charger_page(request, view, houses, root="../", several=len(views) > 1)
 
     def _charger_page(
-        self, request: Request, view: ChargerView, *, root: str, several: bool
+        self,
+        request: Request,
+        view: ChargerView,
+        houses: Sequence[ChargerView],
+        *,
+        root: str,
+        several: bool,
     ) -> Response:
         surplus, metrics = self._controlled(view), self._metrics
 
         def render(locale: Locale) -> str:
             return pages.charger(
-                view, locale, root=root, several=several, metrics=metrics, surplus=surplus
+                view,
+                locale,
+                root=root,
+                several=several,
+                metrics=metrics,
+                surplus=surplus,
+                houses=houses,
             )
 
-        return _page(request, [view], render, surplus=surplus)
+        return _page(request, [view, *houses], render, surplus=surplus)
 
     def metrics(self, request: Request) -> Response:
         """Return all metrics, and with `chargers=none` the exporter's own."""
@@ -198,18 +208,33 @@ class _Handlers:
 
     def openapi(self, _request: Request) -> Response:
         return JSONResponse(
-            json_api.openapi(CHANNELS, self.paths.external_url or self.paths.prefix or "/")
+            json_api.openapi(
+                CHARGER, CONTROLLER, self.paths.external_url or self.paths.prefix or "/"
+            )
         )
 
     def chargers_json(self, _request: Request) -> Response:
-        # One by one, because no other thread runs while Python's encoder is at work.
-        chargers = (self._json(view).body for view in self.views())
-        body = b'{"chargers":[' + b",".join(chargers) + b"]}"
-        return Response(body, media_type="application/json")
+        return self._all_json(CHARGER)
 
     def charger_json(self, request: Request) -> Response:
-        view = self._named(request)
-        return _unknown(request) if view is None else self._json(view)
+        return self._one_json(request, CHARGER)
+
+    def controllers_json(self, _request: Request) -> Response:
+        return self._all_json(CONTROLLER)
+
+    def controller_json(self, request: Request) -> Response:
+        return self._one_json(request, CONTROLLER)
+
+    def _all_json(self, table: Table) -> Response:
+        views = (view for view in self.views() if view.table is table)
+        # One by one, because no other thread runs while Python's encoder is at work.
+        devices = (self._json(view).body for view in views)
+        body = b'{"%s":[' % table.section.encode() + b",".join(devices) + b"]}"
+        return Response(body, media_type="application/json")
+
+    def _one_json(self, request: Request, table: Table) -> Response:
+        view = self._named(request, table)
+        return _unknown(request, table) if view is None else self._json(view)
 
     def _json(self, view: ChargerView) -> JSONResponse:
         return JSONResponse(json_api.as_json(view, self._controlled(view)))
@@ -236,7 +261,7 @@ class _Handlers:
         return PlainTextResponse("healthy\n")
 
     def ready(self, _request: Request) -> Response:
-        """Return 200 once every charger has been polled."""
+        """Return 200 once every device has been polled."""
         waiting = sum(view.stats.up is None for view in self.views())
         if waiting:
             return PlainTextResponse(f"{waiting} not polled yet\n", 503)
@@ -291,8 +316,8 @@ def _name(request: Request) -> str:
     return unquote(request.path_params["name"])
 
 
-def _unknown(request: Request) -> Response:
-    return JSONResponse({"error": f"no charger is named {_name(request)!r:.80}"}, 404)
+def _unknown(request: Request, table: Table = CHARGER) -> Response:
+    return JSONResponse({"error": f"no {table.device} is named {_name(request)!r:.80}"}, 404)
 
 
 def _asset(request: Request) -> Response:
@@ -306,36 +331,3 @@ def _asset(request: Request) -> Response:
         "Content-Type": asset.content_type,
     }
     return Response(asset.body, headers=headers)
-
-
-def _undecoded_path(app: ASGIApp) -> ASGIApp:
-    """Return middleware that routes by the path as sent: `%2F` is not treated as a slash."""
-
-    async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        raw: Any = scope.get("raw_path")
-        if raw:
-            scope = dict(scope, path=raw.decode("ascii", "replace"))
-        await app(scope, receive, send)
-
-    return call
-
-
-def _security_headers(app: ASGIApp, frame_ancestors: Sequence[str]) -> ASGIApp:
-    """Return middleware that adds the security headers to every response.
-
-    A response without a `Cache-Control` header must not be cached.
-    """
-    policy = " ".join([SECURITY_HEADERS["Content-Security-Policy"], *frame_ancestors])
-    security = SECURITY_HEADERS | {"Content-Security-Policy": policy}
-
-    async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        async def secured(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(security)
-                headers.setdefault("Cache-Control", NO_STORE)
-            await send(message)
-
-        await app(scope, receive, secured)
-
-    return call

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from goe_exporter import __version__
-from goe_exporter.channels.model import Channel, Kind
+from goe_exporter.channels.model import Channel, Kind, Table
 from goe_exporter.channels.snapshot import Reading
 from goe_exporter.control.vitals import SurplusVitals
 from goe_exporter.errors import REASONS
@@ -20,12 +20,12 @@ Json = dict[str, object]
 
 
 def as_json(view: ChargerView, surplus: SurplusVitals | None = None) -> Json:
-    """Return a charger as JSON; numbers are in the channel table's units (V, A, W, Wh, °C, s).
+    """Return a device as JSON; numbers are in the channel table's units (V, A, W, Wh, °C, s).
 
-    A channel with several parts is an object, and so is a state: its name and its code. Absent
-    readings are left out, and so is `labels` for a charger without labels. A charger that does not
-    answer keeps its API and the readings that name it. `surplus` is what controls the charger, if
-    anything does.
+    A channel with several parts is an object, of objects for two labels, and so is a state: its
+    name and its code. Absent readings are left out, and so is `labels` for a device without labels.
+    A device that does not answer keeps its API and the readings that name it. `surplus` is what
+    controls the charger, if anything does.
     """
     readings: Json = {}
     for reading in view.readings:
@@ -64,16 +64,17 @@ def _put(readings: Json, reading: Reading) -> None:
     channel = reading.channel
     if channel.kind in (Kind.STATE, Kind.REASON):
         readings[channel.name] = {"state": reading.value, "code": reading.code}
-    elif channel.label and channel.kind is not Kind.TEXT:
-        parts = readings.setdefault(channel.name, {})
-        assert isinstance(parts, dict)
-        parts[reading.label] = reading.value
     else:
-        readings[channel.name] = reading.value
+        *outer, last = channel.name, *reading.label.split()
+        for name in outer:
+            inner = readings.setdefault(name, {})
+            assert isinstance(inner, dict)
+            readings = inner
+        readings[last] = reading.value
 
 
 @cache
-def openapi(channels: tuple[Channel, ...], root: str = "/") -> Json:
+def openapi(chargers: Table, controllers: Table, root: str = "/") -> Json:
     """Return the OpenAPI 3.1 description of the JSON API; `root` is the URL of the exporter."""
     return {
         "openapi": "3.1.0",
@@ -85,7 +86,7 @@ def openapi(channels: tuple[Channel, ...], root: str = "/") -> Json:
         },
         "servers": [{"url": root}],
         "paths": _paths(),
-        "components": {"schemas": _schemas(channels)},
+        "components": {"schemas": _schemas(chargers, controllers)},
     }
 
 
@@ -117,8 +118,18 @@ def _paths() -> Json:
             {"400": _answer(f"`minutes` is not a whole number from 1 to {MAX_MINUTES}.", "Error")}
             | unknown,
         ),
+        "/api/v1/controllers": _get(
+            "All go-e Controllers.", "All Controllers and their readings.", "Controllers"
+        ),
+        "/api/v1/controllers/{name}": _get(
+            "One go-e Controller.",
+            "The Controller and its readings.",
+            "Controller",
+            [{**name, "description": "Name of the Controller, percent-encoded."}],
+            {"404": _answer("No Controller has this name.", "Error")},
+        ),
         "/probe": _probe(),
-        "/sd": _get("Prometheus' HTTP service discovery.", "A target for each charger.", "Targets"),
+        "/sd": _get("Prometheus' HTTP service discovery.", "A target for each device.", "Targets"),
         "/api/v1/influx": _get(
             "Delivery to InfluxDB.", "State of the delivery; null without InfluxDB.", "Influx"
         ),
@@ -130,7 +141,7 @@ def _probe() -> Json:
         "name": "target",
         "in": "query",
         "required": True,
-        "description": "Name of the charger.",
+        "description": "Name of the charger or Controller.",
         "schema": {"type": "string", "minLength": 1},
     }
     descriptions = {
@@ -169,11 +180,10 @@ def _object(required: Json, optional: Json | None = None) -> Json:
     }
 
 
-def _schemas(channels: Sequence[Channel]) -> Json:
+def _device(table: Table, more: Json | None = None) -> Json:
     text: Json = {"type": "string"}
-    shown: Json = {each.name: _reading(each) for each in channels if not each.info_only}
-    count: Json = {"type": "integer", "minimum": 0}
-    charger = {
+    shown: Json = {each.name: _reading(each) for each in table.channels if not each.info_only}
+    device = {
         "name": text,
         "host": text,
         "up": {
@@ -188,9 +198,15 @@ def _schemas(channels: Sequence[Channel]) -> Json:
     }
     labels: Json = {
         "type": "object",
-        "description": "Labels of the charger in the configuration; absent if it has none.",
+        "description": f"Labels of the {table.device} in the configuration; absent without any.",
         "additionalProperties": text,
     }
+    return _object(device, {"labels": labels} | (more or {}))
+
+
+def _schemas(chargers: Table, controllers: Table) -> Json:
+    text: Json = {"type": "string"}
+    count: Json = {"type": "integer", "minimum": 0}
     addresses: Json = {"type": "array", "items": text, "minItems": 1, "maxItems": 1}
     target = _object(
         dict.fromkeys(("__scheme__", "__metrics_path__", "__param_target"), text),
@@ -204,7 +220,7 @@ def _schemas(channels: Sequence[Channel]) -> Json:
         "now_timestamp_seconds": {"type": "number"},
         "timestamps_seconds": {"type": "array", "items": {"type": "number"}},
         "series": _object(
-            {}, {each.name: _parts(each, values) for each in channels if each.name in KEPT}
+            {}, {each.name: _parts(each, values) for each in chargers.channels if each.name in KEPT}
         ),
     }
     influx = {
@@ -215,15 +231,20 @@ def _schemas(channels: Sequence[Channel]) -> Json:
         "failures": {"type": "object", "additionalProperties": count},
     }
     return {
-        "Charger": _object(charger, {"labels": labels, "surplus": surplus_schema()}),
-        "Chargers": _object(
-            {"chargers": {"type": "array", "items": {"$ref": "#/components/schemas/Charger"}}}
-        ),
+        "Charger": _device(chargers, {"surplus": surplus_schema()}),
+        "Chargers": _list("chargers", "Charger"),
+        "Controller": _device(controllers),
+        "Controllers": _list("controllers", "Controller"),
         "History": _object(history),
         "Targets": {"type": "array", "items": _object({"targets": addresses, "labels": target})},
         "Influx": {"anyOf": [_object(influx), {"type": "null"}]},
         "Error": _object({"error": text}),
     }
+
+
+def _list(name: str, schema: str) -> Json:
+    items = {"$ref": f"#/components/schemas/{schema}"}
+    return _object({name: {"type": "array", "items": items}})
 
 
 def _nullable(description: str) -> Json:
@@ -239,7 +260,7 @@ def _reading(channel: Channel) -> Json:
         state = {"enum": list(channel.states.names)}
         return described | _object({"state": state, "code": {"type": "integer"}})
     if channel.kind is Kind.TEXT:
-        return described | {"type": "string"}
+        return described | _parts(channel, {"type": "string"})
     return described | _parts(
         channel, {"type": "boolean" if channel.kind is Kind.FLAG else "number"}
     )
@@ -247,6 +268,14 @@ def _reading(channel: Channel) -> Json:
 
 def _parts(channel: Channel, schema: Json) -> Json:
     """Return `schema`, or for a channel with parts an object with this schema for each part."""
-    if not channel.label:
-        return schema
-    return _object({}, {part.label: schema for part in channel.parts})
+
+    def nested(labels: Sequence[Sequence[str]]) -> Json:
+        if labels == [[]]:
+            return schema
+        firsts = dict.fromkeys(each[0] for each in labels)
+        return _object(
+            {},
+            {first: nested([each[1:] for each in labels if each[0] == first]) for first in firsts},
+        )
+
+    return nested([part.label.split() for part in channel.parts])

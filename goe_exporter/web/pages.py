@@ -15,6 +15,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from goe_exporter import __version__
 from goe_exporter.control.vitals import SurplusVitals
 from goe_exporter.polling.view import ChargerView
+from goe_exporter.web.house import house
 from goe_exporter.web.locale import Locale
 from goe_exporter.web.overview import ALL_CHARGERS, Selection
 from goe_exporter.web.overview import overview as overview_model
@@ -66,10 +67,11 @@ def overview(
     locale: Locale,
     selection: Selection = ALL_CHARGERS,
     metrics: str = METRICS,
+    houses: Sequence[ChargerView] = (),
 ) -> str:
     """Return the page with a summary and one row per selected charger.
 
-    `metrics` is the path of the metrics from the root of the exporter.
+    `metrics` is the path of the metrics from the root of the exporter; `houses` are Controllers.
     """
     title = f"{locale.text('label.chargers')} – goe-exporter"
     shown = overview_model(views, locale, selection)
@@ -78,7 +80,8 @@ def overview(
         locale,
         "",
         title,
-        views,
+        [*views, *houses],
+        houses=[house(each, locale) for each in houses],
         chargers=len(views),
         overview=shown,
         metrics=metrics,
@@ -93,6 +96,7 @@ def charger(
     several: bool,
     metrics: str = METRICS,
     surplus: SurplusVitals | None = None,
+    houses: Sequence[ChargerView] = (),
 ) -> str:
     """Return the page of one charger; `root` is the relative URL of the exporter's root.
 
@@ -108,6 +112,7 @@ def charger(
         title,
         [view],
         charger=shown,
+        houses=[house(each, locale) for each in houses],
         several=several,
         charts=_charts(locale),
         surplus=surplus_line(surplus, locale) if surplus is not None else "",

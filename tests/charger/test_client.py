@@ -162,7 +162,7 @@ def test_one_key_of_a_charger_is_enough(speak: Speak, body: bytes) -> None:
     ("body", "words"),
     [
         (b'{"error":"not authenticated"}', "an object with error: 'not authenticated'"),
-        (b'{"usv":[],"typ":"controller"}', "a 'controller'"),
+        (b'{"usv":[],"typ":"wattpilot"}', "a 'wattpilot'"),
         (b"{}", "an object with no keys"),
         (b'{"a\\n\\u001b[31m":1}', "an object with a??[31m"),
     ],

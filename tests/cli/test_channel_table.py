@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from paths import ROOT
 
+from goe_exporter.channels.controller import CONTROLLER
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.cli import channel_table
 
@@ -80,6 +81,21 @@ ROWS = [
     ("serial", ("goe_device_info{serial}", "", "", "v1 v2", ""), ""),
 ]
 
+# The same of a Controller's channels.
+CONTROLLER_ROWS = [
+    ("power", ("goe_controller_power_watts{category}", "power_#_w", "W")),
+    ("energy", ("goe_controller_energy_joules_total{category,direction}", "energy_#_#_wh", "Wh")),
+    ("voltage", ("goe_controller_voltage_volts{sensor,phase}", "voltage_#_#_v", "V")),
+    (
+        "sensor-power-factor",
+        ("goe_controller_sensor_power_factor_ratio{sensor}", "sensor_power_factor_#_ratio", ""),
+    ),
+    ("reboots", ("goe_controller_reboots_total", "reboots", "")),
+    ("firmware", ("goe_controller_device_info{firmware}", "firmware", "")),
+    ("category-name", ("goe_controller_category_info{category,name}", "", "")),
+    ("sensor-phase", ("goe_controller_sensor_info{sensor,phase}", "", "")),
+]
+
 # The 25 channels of openHAB's binding (docs/protocol.md §2).
 OPENHAB = (
     "maxCurrent maxCurrentTemp pwmSignal error voltageL1 voltageL2 voltageL3 currentL1 currentL2"
@@ -98,6 +114,15 @@ def test_a_row(name: str, facts: tuple[str, ...], openhab: str) -> None:
     assert row.help.endswith(".")
 
 
+@pytest.mark.parametrize(("name", "facts"), CONTROLLER_ROWS, ids=lambda each: str(each)[:20])
+def test_a_row_of_a_controller(name: str, facts: tuple[str, ...]) -> None:
+    """A row of the other table holds the same; nothing of a Controller is writable."""
+    row = next(row for row in channel_table.rows(CONTROLLER.channels) if row.name == name)
+    assert (row.metric, row.field, row.unit) == facts
+    assert (row.apis, row.writable, row.openhab) == ("v2", "", "")
+    assert row.help.endswith(".")
+
+
 def test_every_channel_has_a_row() -> None:
     """The table lists every channel in order, and each of openHAB's 25 channels once."""
     rows = channel_table.rows(CHANNELS)
@@ -107,26 +132,28 @@ def test_every_channel_has_a_row() -> None:
 
 def test_markdown() -> None:
     """The table is enclosed by its markers; each channel is one line with the header's columns."""
-    lines = channel_table.markdown(CHANNELS).splitlines()
+    lines = channel_table.markdown().splitlines()
     assert (lines[0], lines[-1]) == (BEGIN, END)
     table = [line for line in lines if line.startswith("|")]
-    assert len(table) == len(CHANNELS) + 2
-    assert {line.count("|") for line in table} == {table[0].count("|")}
+    assert len(table) == len(CHANNELS) + 2 + len(CONTROLLER.channels) + 2
+    charger, controller = table[: len(CHANNELS) + 2], table[len(CHANNELS) + 2 :]
+    assert {line.count("|") for line in charger} == {9}
+    assert {line.count("|") for line in controller} == {6}
     assert any("`max-current`" in line and "`maxCurrent`" in line for line in table)
 
 
 def test_updated() -> None:
     """An update changes only the text between the markers; a second update changes nothing."""
     text = f"# Title\n\n{BEGIN}\nold\n{END}\nafter\n"
-    new = channel_table.updated(text, CHANNELS)
-    assert new == f"# Title\n\n{channel_table.markdown(CHANNELS)}\nafter\n"
-    assert channel_table.updated(new, CHANNELS) == new
+    new = channel_table.updated(text)
+    assert new == f"# Title\n\n{channel_table.markdown()}\nafter\n"
+    assert channel_table.updated(new) == new
 
 
 @pytest.mark.parametrize("text", ["", "# Title\n", BEGIN, END, f"{END}\n{BEGIN}\n"])
 def test_no_markers(text: str) -> None:
     """A text without both markers, in order, cannot be updated."""
-    assert channel_table.updated(text, CHANNELS) is None
+    assert channel_table.updated(text) is None
 
 
 def test_check_and_update(goe: Goe, tmp_path: Path) -> None:
@@ -139,7 +166,7 @@ def test_check_and_update(goe: Goe, tmp_path: Path) -> None:
     )
     assert outcome == (1, "", words)
     assert goe("channels", "--update", str(path)) == (0, "", "")
-    assert path.read_text("utf-8") == f"Straße\n{channel_table.markdown(CHANNELS)}\nafter\n"
+    assert path.read_text("utf-8") == f"Straße\n{channel_table.markdown()}\nafter\n"
     assert goe("channels", "--check", str(path)) == (0, "", "")
 
 
@@ -172,4 +199,4 @@ def test_the_page(goe: Goe) -> None:
 
 def test_markdown_on_the_command_line(goe: Goe) -> None:
     """`--format markdown` prints the table that docs/channels.md holds."""
-    assert goe("channels", "--format", "markdown").out == channel_table.markdown(CHANNELS) + "\n"
+    assert goe("channels", "--format", "markdown").out == channel_table.markdown() + "\n"

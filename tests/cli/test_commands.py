@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
     from goe_exporter.simulator import Box
 
-COMMANDS = ("serve", "demo", "read", "set", "capture", "channels", "simulate", "surplus")
+COMMANDS = (
+    *("serve", "demo", "read", "set", "capture", "channels", "discover", "simulate", "surplus"),
+)
 
 
 def command(name: str) -> click.Command:
@@ -89,6 +91,7 @@ VARIABLES = {
         "--check": "CHANNELS_CHECK",
         "--update": "CHANNELS_UPDATE",
     },
+    "discover": {"--seconds": "DISCOVER_SECONDS", "--format": "DISCOVER_FORMAT"},
     "simulate": {
         "--api": "SIMULATE_API",
         "--model": "SIMULATE_MODEL",

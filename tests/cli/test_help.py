@@ -28,6 +28,7 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
         "--web.frame-ancestors": "none",
         **LOG,
     },
+    "discover": {"--seconds": "3", "--format": "table"},
     "push": {
         "--refresh-interval": "5s",
         "--api": "auto",

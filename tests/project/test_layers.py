@@ -73,6 +73,7 @@ DOORS = {
     "urllib3": "transport",
     "uvicorn": "http_server.server http_server.connection",
     "yaml": "config.yaml_file",
+    "zeroconf": "charger.discovery",
 }
 """Library → the rooms or modules that may import it. Of the standard library, only modules that
 reach the network, and SQLite, are listed. Any room except `channels` may import the others."""

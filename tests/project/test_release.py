@@ -195,9 +195,10 @@ def test_every_supported_python_is_tested() -> None:
 
 
 def bounds() -> dict[str, str]:
-    """Return the lower bound of every dependency; some have an upper bound too."""
+    """Return the lower bound of every dependency, optional ones too; some have an upper bound."""
     pattern = r"([a-z0-9-]+)>=([0-9.]+)(?:,<[0-9.]+)?"
-    pairs = [re.fullmatch(pattern, text) for text in PROJECT["dependencies"]]
+    optional = PROJECT["optional-dependencies"]["discover"]
+    pairs = [re.fullmatch(pattern, text) for text in [*PROJECT["dependencies"], *optional]]
     assert all(pairs), "a dependency is a name and a lower bound"
     return {pair[1]: pair[2] for pair in pairs if pair}
 

@@ -82,7 +82,7 @@ def test_every_golden_file_has_its_test() -> None:
     """Every golden file has a fixture."""
     assert len(FIXTURES) == 6
     names = {path.stem for path in (GOLDEN).glob("*.prom")}
-    assert names == {*FIXTURES, "three_chargers"}
+    assert names == {*FIXTURES, "three_chargers", "controller_house", "controller_evil"}
 
 
 @pytest.mark.system

@@ -11,6 +11,7 @@ from bad_configs import BAD, errors_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from goe_exporter.channels.controller import CONTROLLER
 from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.errors import ConfigError
 from goe_exporter.service import config
@@ -66,6 +67,16 @@ def test_a_goodwrite(write: Write, tmp_path: Path) -> None:
     assert office.connection().token == "abc.def-1"
     assert (old.host, old.api) == ("[fe80::1]:8080", "auto")
     assert (older.name, older.host, older.api) == ("older", "[fe80::1]:8080", "1")
+
+
+def test_controllers(write: Write) -> None:
+    """A Controller has the keys of a charger except `api`, and is asked by API v2."""
+    text = b"controllers: [{name: house, host: b, serial: 654321, refresh_interval: 10s}]\n"
+    (house,) = config.load(str(write(text))).controllers
+    assert (house.name, house.host, house.serial) == ("house", "b", "654321")
+    assert house.refresh_interval == 10.0
+    assert house.connection().api == "2"
+    assert house.connection().table is CONTROLLER
 
 
 @pytest.mark.parametrize("text", [b"", b"# nothing\n", b"{}\n", b"chargers: []\n"])

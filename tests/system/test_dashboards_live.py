@@ -23,7 +23,7 @@ from prometheus_server import Found, Prometheus, Sample
 from servers import InfluxDB, free_port, push_config, running, wait_for
 
 from dashboards.build import BOARDS
-from goe_exporter.simulator import Car, Charger, Simulator
+from goe_exporter.simulator import Battery, Car, Charger, Controller, House, Simulator
 
 PROMETHEUS = [name for name in BOARDS if name.startswith("prometheus/")]
 INFLUXDB = [name for name in BOARDS if name.startswith("influxdb/")]
@@ -112,10 +112,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "broken": simulator.add(broken).address,
             "dead": f"127.0.0.1:{free_port()}",
         }
+        house = House("sunny", battery=Battery(), start_s=12 * 3600)
+        controller = simulator.add_controller(Controller(house))
         config = push_config(folder, influxdb.url, chargers)
         document = yaml.safe_load(config.read_text("utf-8"))
         for charger in document["chargers"]:
             charger["labels"] = LABELS.get(charger["name"], {})
+        document["controllers"] = [{"name": "house", "host": controller.address}]
         config.write_text(yaml.safe_dump(document), "utf-8")
         with (
             running(exporter(config, port), folder / "exporter"),
@@ -272,7 +275,9 @@ def test_fields_are_the_exporters(world: World, name: str) -> None:
     tags = {row["tagKey"] for row in world.influxdb.query("SHOW TAG KEYS")}
     for query in queries(name):
         aliases = set(re.findall(r'AS "([^"]+)"', query.text))
-        named = set(re.findall(r'"([^"]+)"', query.text)) - aliases - {"goe_charger"}
+        named = (
+            set(re.findall(r'"([^"]+)"', query.text)) - aliases - {"goe_charger", "goe_controller"}
+        )
         assert named <= fields | tags, query.name
 
 

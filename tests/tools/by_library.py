@@ -12,10 +12,11 @@ from prometheus_client.samples import Sample
 
 from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.snapshot import Reading, Snapshot
+from goe_exporter.channels.table import CHARGER
 from goe_exporter.errors import REASONS
 from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.families import Provider
-from goe_exporter.prometheus.prepared import DEVICE_LABELS
+from goe_exporter.prometheus.prepared import info_labels
 
 _Families = dict[str, Metric]
 
@@ -100,7 +101,7 @@ def _add_stats(found: _Families, charger: str, stats: PollStats, age: float | No
 
 
 def _add_snapshot(found: _Families, snapshot: Snapshot) -> None:
-    device = dict.fromkeys(DEVICE_LABELS, "")
+    device = dict.fromkeys(info_labels(CHARGER)[""], "")
     for reading in snapshot.readings:
         kind = reading.channel.kind
         if kind is Kind.TEXT:

@@ -9,8 +9,9 @@ import paths
 from prometheus_client.parser import text_string_to_metric_families
 from servers import binary
 
+from goe_exporter.channels.controller import CONTROLLER
 from goe_exporter.channels.decode import decode
-from goe_exporter.channels.snapshot import Snapshot
+from goe_exporter.channels.snapshot import Reading, Snapshot
 from goe_exporter.charger import api_v1
 from goe_exporter.influx.stats import DeliveryStats
 from goe_exporter.polling.view import ChargerView, PollStats
@@ -52,6 +53,23 @@ def view(fixture: str, name: str = "garage") -> ChargerView:
         last_duration=0.125,
     )
     return ChargerView(name, "192.0.2.7", stats, Snapshot(name, api, TIME, 50.0, readings), 0.5)
+
+
+def controller(name: str, readings: tuple[Reading, ...] | None = None) -> ChargerView:
+    """Return the Controller `house` that has answered with a fixture, or with other readings."""
+    failed: frozenset[str] = frozenset()
+    if readings is None:
+        readings, failed = decode(status_of(name), 2, CONTROLLER.channels)
+    stats = PollStats(
+        up=True,
+        polls=60,
+        failures={"busy": 1},
+        decode_failures=dict.fromkeys(failed, 2),
+        last_success=TIME,
+        last_duration=0.25,
+    )
+    snapshot = Snapshot("house", 2, TIME, 50.0, readings)
+    return ChargerView("house", "192.0.2.9", stats, snapshot, 0.5, table=CONTROLLER)
 
 
 def down(name: str = "garage") -> ChargerView:

@@ -13,6 +13,7 @@ from goe_exporter.channels import codes
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import REASONS
 from goe_exporter.web import advice, view_model
+from goe_exporter.web.house import CATEGORIES
 from goe_exporter.web.locale import LANGUAGES, Locale, preferred, translations
 from goe_exporter.web.overview import GROUPS
 from goe_exporter.web.view_model import SENSORS
@@ -139,6 +140,12 @@ def test_all_advice_has_a_text_and_a_reason() -> None:
         }
 
 
+def test_every_category_of_a_house_has_a_text() -> None:
+    """Each category of the card of a house has a text; the others are its title and directions."""
+    texts = {key.partition(".")[2] for key in TEXTS if key.startswith("house.")}
+    assert texts == {*CATEGORIES, "title", "drawn", "fed_in"}
+
+
 def test_no_text_is_left_over() -> None:
     """Each text belongs to a state, or its key occurs in a template or module of the page."""
     source = "".join(
@@ -153,6 +160,7 @@ def test_no_text_is_left_over() -> None:
         "error_help",
         "failure",
         "group",
+        "house",
         "limit",
         "month",
         "sensor",

@@ -10,11 +10,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from exposed import controller
 from jsonschema import Draft202012Validator, ValidationError
 from openapi_spec_validator import validate
 from paths import FIXTURES
 from sites import Site
 
+from goe_exporter.channels.controller import CONTROLLER
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.channels.table import CHANNELS
@@ -83,6 +85,7 @@ def test_it_is_openapi(description: dict[str, Any]) -> None:
     assert description["openapi"] == "3.1.0"
     assert set(description["paths"]) == {
         *("/api/v1/chargers", "/api/v1/chargers/{name}", "/api/v1/chargers/{name}/history"),
+        *("/api/v1/controllers", "/api/v1/controllers/{name}"),
         *("/api/v1/influx", "/probe", "/sd"),
     }
     assert all(set(path) == {"get"} for path in description["paths"].values())
@@ -133,6 +136,19 @@ def test_labels(description: dict[str, Any]) -> None:
     assert labeled["labels"] == {"site": "depot"}
     assert labeled == plain | {"labels": {"site": "depot"}}
     assert "labels" not in plain
+
+
+@pytest.mark.parametrize("name", ["controller_house", "controller_evil"])
+def test_controllers(description: dict[str, Any], name: str) -> None:
+    """Controllers match the description, whatever they report."""
+    with Site(lambda: [controller(name)]) as site:
+        answer = check(description, "Controllers", site.ask("/api/v1/controllers").body)
+        one = check(description, "Controller", site.ask("/api/v1/controllers/house").body)
+    assert answer == {"controllers": [one]}
+    schema = description["components"]["schemas"]["Controller"]["properties"]["readings"]
+    assert set(schema["properties"]) == {row.name for row in CONTROLLER.channels}
+    energy = schema["properties"]["energy"]["properties"]
+    assert set(energy["grid"]["properties"]) == {"in", "out"}
 
 
 @pytest.mark.parametrize("name", [*NAMES, "new"])
