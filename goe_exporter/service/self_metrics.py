@@ -18,7 +18,7 @@ from goe_exporter.prometheus.families import (
     histogram,
     info,
 )
-from goe_exporter.service import surplus_metrics
+from goe_exporter.service import session_metrics, surplus_metrics
 from goe_exporter.service.sharding import Shard
 from goe_exporter.sessions.bookkeeper import StoreStats
 
@@ -57,6 +57,11 @@ def providers(
         found.append(lambda: surplus_metrics.surplus(surplus()))
     if store is not None:
         found.append(lambda: sessions(store()))
+        found.append(
+            lambda: session_metrics.chargers(
+                store().chargers, [each.name for each in scheduler.pollers]
+            )
+        )
     return found
 
 

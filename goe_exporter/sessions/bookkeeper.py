@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from goe_exporter.channels.snapshot import Snapshot
@@ -25,6 +26,7 @@ from goe_exporter.sessions.observation import Moment, Observation
 from goe_exporter.sessions.session import DayReading, Session, Unassigned
 from goe_exporter.sessions.settings import SessionSettings
 from goe_exporter.sessions.store import Record, Store, StoreError, Tracked
+from goe_exporter.sessions.tally import Tally
 from goe_exporter.sessions.tracker import track
 
 WRITE_SECONDS = 1.0
@@ -43,7 +45,8 @@ class StoreStats(NamedTuple):
     """The store's size, and counts since the start.
 
     `failures` counts transactions that failed, `lost` closed sessions that were never written, and
-    `damaged` files that were set aside; `waiting` sessions are not written yet.
+    `damaged` files that were set aside; `waiting` sessions are not written yet. `chargers` has what
+    is known of each charger's sessions, by name.
     """
 
     size_bytes: int
@@ -51,6 +54,7 @@ class StoreStats(NamedTuple):
     lost: int
     damaged: int
     waiting: int
+    chargers: Mapping[str, Tally] = MappingProxyType({})
 
 
 class Bookkeeper:
@@ -73,6 +77,7 @@ class Bookkeeper:
         self._time_zone = time_zone
         self._monotonic = monotonic
         self._tracked = store.tracked()
+        self._tallies = store.tallies()
         latest = sorted(self._tracked.items(), key=lambda item: item[1].memory.last.moment.time)
         self._serials = {each.charger: serial for serial, each in latest}
         self._trusted = clock.trusted()
@@ -187,6 +192,23 @@ class Bookkeeper:
             self._incident.begins(reason, error=str(error))
         else:
             self._incident.ends()
+            self._count(records)
+
+    def _count(self, records: list[Record]) -> None:
+        """Count what was written, so that no scrape reads the store."""
+        with self._lock:
+            for record in records:
+                before = self._tallies.get(record.charger, Tally())
+                self._tallies[record.charger] = before.counted(record)
+
+    def _chargers(self) -> dict[str, Tally]:
+        found = {name: tally for name, tally in self._tallies.items() if name in self._serials}
+        for name, serial in self._serials.items():
+            tracked = self._tracked.get(serial)
+            if tracked is not None:
+                under_way = tracked.memory.session
+                found[name] = replace(found.get(name, Tally()), under_way=under_way)
+        return found
 
     def _kept(self, records: list[Record]) -> list[Record]:
         """Return the records that wait for another try: unassigned energy is added up."""
@@ -209,8 +231,9 @@ class Bookkeeper:
         """Return the statistics of the store."""
         with self._lock:
             waiting = sum(isinstance(record, Session) for record in self._records)
+            chargers = self._chargers()
         size, damaged = self._store.size_bytes(), self._store.damaged
-        return StoreStats(size, self._failures, self._lost, damaged, waiting)
+        return StoreStats(size, self._failures, self._lost, damaged, waiting, chargers)
 
     def is_stalled(self) -> bool:
         """Return whether the thread has ended without being stopped."""

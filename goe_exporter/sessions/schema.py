@@ -26,6 +26,7 @@ CREATE TABLE session (
 CREATE INDEX session_period ON session (ended, started);
 CREATE INDEX session_serial ON session (serial, started);
 CREATE INDEX session_meter ON session (serial, ended, meter_wh);
+CREATE INDEX session_charger ON session (charger, ended, card);
 CREATE TABLE unassigned (
     serial TEXT, start INTEGER, charger TEXT NOT NULL, energy_wh INTEGER NOT NULL,
     PRIMARY KEY (serial, start)

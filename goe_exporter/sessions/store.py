@@ -22,6 +22,7 @@ from goe_exporter.logs import logger
 from goe_exporter.sessions import schema
 from goe_exporter.sessions.memory import Memory
 from goe_exporter.sessions.session import Correction, DayReading, Session, Unassigned
+from goe_exporter.sessions.tally import Tally, card_label
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PRIMARY_CODE = 0xFF
@@ -78,6 +79,28 @@ class Store:
         try:
             for serial, charger, memory in self._opened().execute(query):
                 found[serial] = Tracked(charger, Memory.from_json(memory))
+        except (sqlite3.Error, ValueError, StoreError) as error:
+            raise schema.cannot_read(self.path, error) from error
+        return found
+
+    def tallies(self) -> dict[str, Tally]:
+        """Return what the store holds of each charger, by name; raises `UsageError`."""
+        found: dict[str, Tally] = {}
+        try:
+            connection = self._opened()
+            counts = "SELECT charger, card, count(*) FROM session GROUP BY charger, card"
+            for charger, card, count in connection.execute(counts):
+                before = found.get(charger, Tally())
+                label = card_label(card)
+                closed = {**before.closed, label: before.closed.get(label, 0) + count}
+                found[charger] = replace(before, closed=closed)
+            last = "SELECT doc FROM session WHERE charger = ? ORDER BY ended DESC LIMIT 1"
+            for charger, tally in found.items():
+                ((doc,),) = connection.execute(last, (charger,))
+                found[charger] = replace(tally, last=Session.from_json(doc))
+            unassigned = "SELECT charger, sum(energy_wh) FROM unassigned GROUP BY charger"
+            for charger, energy_wh in connection.execute(unassigned):
+                found[charger] = replace(found.get(charger, Tally()), unassigned_wh=energy_wh)
         except (sqlite3.Error, ValueError, StoreError) as error:
             raise schema.cannot_read(self.path, error) from error
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from exposed import INFLUX, TIME, Samples, lint, samples
@@ -11,8 +12,12 @@ from goe_exporter import __version__
 from goe_exporter.influx.stats import DeliveryStats
 from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.prometheus.exposition import Exposition
+from goe_exporter.service import session_metrics
 from goe_exporter.service.self_metrics import Reload, providers
 from goe_exporter.sessions.bookkeeper import StoreStats
+from goe_exporter.sessions.memory import Open
+from goe_exporter.sessions.session import Session
+from goe_exporter.sessions.tally import Tally
 
 
 def text(influx: DeliveryStats | None = None, *, reloaded: bool = True) -> str:
@@ -109,6 +114,57 @@ def test_session_store() -> None:
     }
 
 
+LAST = Session(
+    "7_1700000000", "garage", "7", 2, 1_700_000_000, 1_700_003_600, 7_250, 100, 7_350,
+    charging_seconds=3_000,
+)  # fmt: skip
+OPEN = Open(2, 1_700_010_000.5, 7_350, energy_wh=1_234, charging_seconds=360.0)
+TALLIES = {
+    "garage": Tally({"0": 2, "3": 5}, LAST, 40, OPEN),
+    "yard": Tally(),
+    "sold": Tally({"0": 9}, LAST, 1, OPEN),
+}
+
+
+def session_text() -> str:
+    """Return the families of two chargers, one of which has had no session."""
+    provider = partial(session_metrics.chargers, TALLIES, ["garage", "yard", "new"])
+    return Exposition(tuple, [provider]).render()[0].decode("utf-8")
+
+
+def test_sessions_of_chargers() -> None:
+    """Each configured charger has bounded series; what is not there is absent, and never 0."""
+    shown = {(name, *sorted(labels)): n for (name, labels), n in samples(session_text()).items()}
+    garage = ("charger", "garage")
+    assert shown == {
+        ("goe_sessions_total", ("card", "0"), garage): 2,
+        ("goe_sessions_total", ("card", "3"), garage): 5,
+        ("goe_session_metered_energy_joules", garage): 4_442_400,
+        ("goe_session_start_timestamp_seconds", garage): 1_700_010_000.5,
+        ("goe_session_charging_seconds", garage): 360,
+        ("goe_last_session_energy_joules", garage): 26_100_000,
+        ("goe_last_session_end_timestamp_seconds", garage): 1_700_003_600,
+        ("goe_last_session_duration_seconds", garage): 3_600,
+        ("goe_last_session_charging_seconds", garage): 3_000,
+        ("goe_unassigned_energy_joules_total", garage): 144_000,
+        ("goe_unassigned_energy_joules_total", ("charger", "yard")): 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("card", "label"), [(0, "0"), (10, "10"), (11, "unknown"), (-1, "unknown"), (None, "unknown")]
+)
+def test_cards_are_bounded(card: int | None, label: str) -> None:
+    """Only the ten cards of a charger, and none, have a series of their own."""
+    assert Tally().counted(replace(LAST, card=card)).closed == {label: 1}
+
+
+def test_last_session_is_that_which_ended_last() -> None:
+    """A session that is written late, and ended earlier, does not take its place."""
+    earlier = replace(LAST, id="7_1", ended=1_700_003_599)
+    assert Tally().counted(LAST).counted(earlier).last == LAST
+
+
 def test_an_empty_spool_has_no_oldest_point() -> None:
     """Without waiting points there is no timestamp, rather than 0."""
     assert "goe_influx_oldest" not in text(replace(INFLUX, spooled=0, oldest=None))
@@ -123,3 +179,4 @@ def test_without_influx_there_are_no_delivery_metrics() -> None:
 def test_promtool_finds_nothing() -> None:
     """`promtool check metrics` accepts all of the exporter's own metrics."""
     lint(text(INFLUX))
+    lint(session_text())

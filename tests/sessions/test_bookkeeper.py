@@ -22,6 +22,7 @@ from goe_exporter.sessions.bookkeeper import MAX_WAITING, Bookkeeper
 from goe_exporter.sessions.records import Records
 from goe_exporter.sessions.session import DayReading, Session
 from goe_exporter.sessions.store import Store, StoreError
+from goe_exporter.sessions.tally import Tally
 from goe_exporter.simulator import Car, Charger
 from goe_exporter.simulator.responses import status_v2
 
@@ -130,6 +131,63 @@ def test_restart(house: House) -> None:
     assert session.energy_wh == int(house.charger.energy_wh)
     assert session.unobserved_seconds == 605
     assert session.unobserved_wh > 0
+
+
+def test_tally(house: House) -> None:
+    """Counts are those of the store, also after a restart; a session counts once it is there."""
+    house.go(10)
+    assert house.keeper.stats().chargers == {"garage": Tally()}
+    house.charge()
+    assert house.keeper.stats().chargers["garage"].closed == {}
+    house.keeper.write()
+    house.charger.plug(Car(wait_s=5))
+    house.charger.transaction = 3
+    house.go(120)
+    house.charger.unplug()
+    house.charger.transaction = None
+    house.go(15)
+    house.charger.energy_wh += 20  # with no car
+    house.go(10)
+    house.charger.plug(Car(wait_s=5))
+    house.go(90)
+    for _ in range(2):
+        house.keeper.write()
+        tally = house.keeper.stats().chargers["garage"]
+        assert tally.closed == {"unknown": 1, "3": 1}
+        first, second = house.stored()
+        assert tally.last == second
+        assert second.card == 3
+        assert tally.unassigned_wh == 20
+        assert tally.under_way is not None
+        assert tally.under_way.started == pytest.approx(house.clocks.wall - 90, abs=10)
+        present = int(house.charger.energy_wh) - first.energy_wh - second.energy_wh - 20
+        assert tally.under_way.energy_wh == pytest.approx(present, abs=200)
+        house.keeper.stop(1)
+        house.keeper = house.open()
+
+
+def test_what_is_not_written_is_not_counted(house: House, fail: Fail) -> None:
+    """While the disk fails, nothing is counted, and what waited is counted once."""
+    house.go(10)
+    fail(True)
+    house.charge()
+    house.keeper.write()
+    assert house.keeper.stats().chargers["garage"].closed == {}
+    fail(False)
+    house.keeper.write()
+    house.keeper.write()
+    assert house.keeper.stats().chargers["garage"].closed == {"unknown": 1}
+
+
+def test_stats_read_no_file(house: House) -> None:
+    """A scrape makes no query."""
+    house.charge()
+    house.keeper.write()
+    statements: list[str] = []
+    assert house.store._connection is not None
+    house.store._connection.set_trace_callback(statements.append)
+    house.keeper.stats()
+    assert statements == []
 
 
 def test_memory_is_saved_every_minute(house: House) -> None:
@@ -248,11 +306,11 @@ def test_full_disk(house: House, fail: Fail, caplog: pytest.LogCaptureFixture) -
     for _ in range(3):
         house.charge(60)
         house.keeper.write()
-    assert house.keeper.stats()[1:] == (3, 0, 0, 3)
+    assert house.keeper.stats()[1:5] == (3, 0, 0, 3)
     fail(False)
     house.keeper.write()
     assert len(house.stored()) == 3
-    assert house.keeper.stats()[1:] == (3, 0, 0, 0)
+    assert house.keeper.stats()[1:5] == (3, 0, 0, 0)
     with Records(house.path) as records:
         (book,) = records.books()
     assert sum(session.energy_wh for session in house.stored()) == book.last_wh
