@@ -76,7 +76,8 @@ def decode(
         if value is None:
             found = ()
             continue
-        if repeats is not None and type(value) in _SMALL:
+        # 0.0 and -0.0 are equal, but not the same text in an export.
+        if repeats is not None and type(value) in _SMALL and (value or type(value) is not float):
             found, complete = repeats(value, api, firmware)
         else:
             found, complete = read(value, context)

@@ -97,7 +97,8 @@ def print_line(text: str) -> None:
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[int], None]]:
     """Show a progress bar of `total` points; yields a function that sets the number done."""
-    with click.progressbar(length=total, label="delivering", show_pos=True) as bar:
+    # As wide as the terminal: a longer line would wrap, and each step would leave one behind.
+    with click.progressbar(length=total, label="delivering", show_pos=True, width=0) as bar:
         yield lambda done: bar.update(done - bar.pos)
 
 

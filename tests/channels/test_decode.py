@@ -175,6 +175,12 @@ def test_equal_values_of_different_types() -> None:
     assert decode({"fup": 1.0, "car": True}, 2) == Decoded((), frozenset({"fup", "car"}))
 
 
+def test_zeros_of_both_signs() -> None:
+    """A zero keeps its sign, although 0.0 and -0.0 are equal, and equal values are remembered."""
+    for raw in (0.0, -0.0, 0.0):
+        assert str(values({"pakku": raw})["pv_battery_power"]) == str(raw)
+
+
 @pytest.mark.parametrize(
     ("key", "lowest", "highest", "step"),
     [

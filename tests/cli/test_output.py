@@ -23,7 +23,7 @@ from servers import push_config, wait_for
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.cli.printable import printable
-from goe_exporter.cli.tables import print_readings
+from goe_exporter.cli.tables import print_readings, progress
 from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.spool.queue import Spool
@@ -357,6 +357,22 @@ def test_wide_and_combining_characters(
         "device-name   漢字漢字漢字漢 Bu\u0308ro",
         "              漢字漢字",
     ]
+
+
+def test_progress_in_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bar fits its line, which a step overwrites; a line that wraps would stay."""
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with progress(10) as show:
+        show(3)
+        show(10)
+    lines = re.sub(r"\x1b\[\?25[lh]", "", capsys.readouterr().out).split("\r")
+    steps = [line.rstrip("\n") for line in lines if line.strip()]
+    assert [step.split("  ")[-1] for step in steps] == ["0/10", "3/10", "10/10"]
+    assert [columns(step) for step in steps] == [40, 40, 40]
+    assert max(map(columns, lines)) <= 41  # with the line's end
 
 
 def test_piped(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

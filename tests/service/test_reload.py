@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from commands import Launch
 from exporters import LISTEN, Exporter, charging
+from fake_influx import Fakes, Received, Reply
 from logfmt import fields
 from servers import InfluxDB, push_config, wait_for
 
@@ -240,6 +241,32 @@ def test_delivery_moves_to_another_server(launch: Launch, tmp_path: Path) -> Non
             outcome = agent.end(signal.SIGTERM)
     assert outcome.status == 0
     assert outcome.err.count("delivery failed") == outcome.err.count("delivery recovered") == 1
+
+
+@pytest.mark.system
+def test_delivery_with_another_token(launch: Launch, fakes: Fakes, tmp_path: Path) -> None:
+    """After a reload, requests have the new token, organization and bucket."""
+
+    def rule(request: Received) -> Reply:
+        return Reply(204 if request.headers["authorization"] == "Token new-token" else 401)
+
+    influxdb = fakes(rule)
+    token = tmp_path / "token"
+    token.write_text("old-token")
+    settings = {"api": "v2", "org": "home", "bucket": "goe", "token_file": str(token)}
+    with Simulator() as simulator:
+        chargers = {"garage": simulator.add(charging("V4"), api="2").address}
+        config = push_config(tmp_path, influxdb.url, chargers, **settings)
+        agent = launch("push", "--config", str(config))
+        agent.line("delivery failed.*reason=unauthorized")
+        token.write_text("new-token")
+        push_config(tmp_path, influxdb.url, chargers, **settings | {"org": "o&o", "bucket": "100%"})
+        agent.process.send_signal(signal.SIGHUP)
+        agent.line("delivery recovered")
+        assert agent.end(signal.SIGTERM).status == 0
+    assert influxdb.received[0].query == {"org": ["home"], "bucket": ["goe"], "precision": ["ms"]}
+    assert influxdb.received[-1].query == {"org": ["o&o"], "bucket": ["100%"], "precision": ["ms"]}
+    assert influxdb.taken
 
 
 # Without a process

@@ -50,10 +50,13 @@ def charging(number: int) -> Charger:
     return charger
 
 
-def killed_again_and_again(launch: Launch, influxdb: InfluxDB, config: Path) -> list[float]:
-    """Start and kill an agent 25 times; return the monotonic times of the starts."""
+def killed_again_and_again(
+    launch: Launch, influxdb: InfluxDB, config: Path
+) -> tuple[list[float], list[float]]:
+    """Start and kill an agent 25 times; return the monotonic times before and after the starts."""
     chance = random.Random(3)
     starts: list[float] = []
+    started: list[float] = []
     while len(starts) < KILLS:
         server_is_up = len(starts) // KILLS_PER_STATE % 2 == 1
         with influxdb.up() if server_is_up else contextlib.nullcontext():
@@ -61,14 +64,15 @@ def killed_again_and_again(launch: Launch, influxdb: InfluxDB, config: Path) -> 
                 starts.append(time.monotonic())
                 agent = launch("push", "--config", str(config))
                 agent.line("event=started")
-                end = time.monotonic() + chance.uniform(0.05, 1.3)
+                started.append(time.monotonic())
+                end = started[-1] + chance.uniform(0.05, 1.3)
                 wait_for(lambda end=end: time.monotonic() >= end, "the moment")  # type: ignore[misc]
                 agent.process.kill()
                 assert agent.end().status == -signal.SIGKILL
                 warnings = [line for line in agent.err if "level=warning" in line]
                 assert all("reason=refused" in line for line in warnings), agent.err
     starts.append(time.monotonic())
-    return starts
+    return starts, [*started, starts[-1]]
 
 
 def polled_and_delivered(launch: Launch, config: Path, boxes: Iterable[Box]) -> None:
@@ -96,7 +100,7 @@ def test_kill(launch: Launch, tmp_path: Path) -> None:
         }
         chargers = {name: box.address for name, box in boxes.items()}
         config = push_config(tmp_path, influxdb.url, chargers, spool_limit="1MiB")
-        starts = killed_again_and_again(launch, influxdb, config)
+        starts, started = killed_again_and_again(launch, influxdb, config)
         with influxdb.up():
             polled_and_delivered(launch, config, boxes.values())
             points = influxdb.points()
@@ -109,7 +113,8 @@ def test_kill(launch: Launch, tmp_path: Path) -> None:
         mine = [point for point in points if point["charger"] == name]
         missing = unaccounted(polls, mine, monotonic_to_wall)
         last = last_of_each(polls, starts)
-        assert set(missing) <= last, (name, missing)
+        # A busy simulator may note the last request only while the next agent starts.
+        assert set(missing) <= last | last_of_each(polls, started), (name, missing)
         assert all(point["up"] for point in mine)
         assert rising([point["uptime_s"] for point in mine])
         assert rising([point["energy_wh"] for point in mine])
