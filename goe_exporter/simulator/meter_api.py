@@ -21,6 +21,11 @@ SELECTOR = r"[a-zA-Z_:][a-zA-Z0-9_:]*(?:\{[^{}]*\})?"
 QUERY = re.compile(
     rf"(?P<age>time\(\)\s*-\s*)?(?:(?:timestamp|sum|min|max)?\()*(?P<selector>{SELECTOR})\)*"
 )
+JOINED = re.compile(
+    rf'({SELECTOR}) or (label_replace\((timestamp\(\1\)), "(\w+)", "(\w+)", "", ""\))'
+)
+"""A selector, and its time with one more label."""
+
 LABELS = {"instance": "meter:9100", "job": "meter"}
 POWERS: dict[str, Callable[[Measurement], float]] = {
     "battery": lambda measured: measured.battery_w,
@@ -54,13 +59,32 @@ def _json(value: object, status: int = 200) -> Response:
 def _prometheus(query: str, measured: Measurement | None, now: float, clock: float) -> Response:
     """Answer an instant query; its time is that of the evaluation, not of the sample."""
     text = parse_qs(query).get("query", [""])[0].strip()
-    understood = QUERY.fullmatch(text)
-    if understood is None or text.count("(") != text.count(")"):
+    if joined := JOINED.fullmatch(text):
+        found = _found(joined[1], measured, now, clock) or []
+        for each in _found(joined[3], measured, now, clock) or []:
+            found.append(each | {"metric": LABELS | {joined[4]: joined[5]}})
+        return _vector(found)
+    result = _found(text, measured, now, clock)
+    if result is None:
         error = f'invalid parameter "query": 1:1: parse error: unexpected {text[:80]!r}'
         return _json({"status": "error", "errorType": "bad_data", "error": error}, 400)
+    return _vector(result)
+
+
+def _vector(result: list[dict[str, object]]) -> Response:
+    return _json({"status": "success", "data": {"resultType": "vector", "result": result}})
+
+
+def _found(
+    text: str, measured: Measurement | None, now: float, clock: float
+) -> list[dict[str, object]] | None:
+    """Return what a query finds, None if it is not understood."""
+    understood = QUERY.fullmatch(text)
+    if understood is None or text.count("(") != text.count(")"):
+        return None
     name = understood["selector"].partition("{")[0]
     power = POWERS.get(name.removeprefix("house_").removesuffix("_power_watts"))
-    result: list[object] = []
+    result: list[dict[str, object]] = []
     if measured is not None and power is not None and name.endswith("_power_watts"):
         plain = text == understood["selector"]
         stamp = clock - (now - measured.time_s)
@@ -68,7 +92,7 @@ def _prometheus(query: str, measured: Measurement | None, now: float, clock: flo
         value = clock - value if understood["age"] else value
         metric = {"__name__": name, **LABELS} if plain else {} if "sum(" in text else LABELS
         result = [{"metric": metric, "value": [round(clock, 3), f"{value:.16g}"]}]
-    return _json({"status": "success", "data": {"resultType": "vector", "result": result}})
+    return result
 
 
 def _home_assistant(

@@ -16,6 +16,8 @@ from goe_exporter.surplus.config import SourceConfig
 from goe_exporter.surplus.source import Reading, SourceError
 from goe_exporter.transport.answer import HttpAnswer
 from goe_exporter.transport.http import Transport
+from goe_exporter.transport.loop import fetched
+from goe_exporter.transport.steps import Request
 
 DEADLINE_SECONDS = 4.0
 """Time limit of one reading of all sources."""
@@ -87,8 +89,11 @@ class HttpSource(ABC):
 
     def _get(self, target: str, until: float) -> HttpAnswer:
         """Return the answer to a GET request, whatever its status; raises `SourceError`."""
+        transport = self._transport
         try:
-            return self._transport.get(target, until)
+            if transport.direct:
+                return fetched(Request(transport, target, until))
+            return transport.get(target, until)
         except TransportError as error:
             raise SourceError(error.reason, str(error)) from error
 

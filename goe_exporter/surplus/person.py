@@ -16,7 +16,7 @@ from goe_exporter.surplus.situation import (
     SWITCHING_PHASES,
     View,
 )
-from goe_exporter.surplus.writes import shown
+from goe_exporter.surplus.writes import adopted, shown
 
 RESTART_S = 1.0
 SAME_PLUG_S = 10.0
@@ -51,10 +51,8 @@ def _first(memory: Memory, view: View) -> Memory:
     plugged = view.car != IDLE
     same_car = lease.plugged_at is not None and _same(lease.plugged_at, view.plugged_at)
     ours = view.force == NEUTRAL or (view.force == OFF and FORCE in lease.owned)
-    person = Person()
-    if plugged and not ours:
-        person = Person(channel=FORCE, until_neutral=True)
     lease = lease._replace(baseline=_found(lease, found))
+    person = _forced(lease, view) if plugged and not ours else Person()
     proven = lease.proven and plugged and same_car
     lease = lease._replace(plugged_at=view.plugged_at, proven=proven)
     # A charge whose meter is proven goes on after a crash; any other begins with a pause.
@@ -73,6 +71,12 @@ def _first(memory: Memory, view: View) -> Memory:
         uptime_s=view.uptime_s,
         polled_at=view.polled_at,
     )
+
+
+def _forced(lease: Lease, view: View) -> Person:
+    """Return the person who has forced the charger on or off, and gets the rest back."""
+    rest = lease._replace(owned=lease.owned - {FORCE})
+    return Person(channel=FORCE, until_neutral=True, give_back=rest.give_back(view))
 
 
 def _found(lease: Lease, shown: Baseline) -> Baseline:
@@ -109,21 +113,12 @@ def _confirmed(memory: Memory, view: View) -> Memory:
         if shown(view, channel) != value:
             continue
         rest = tuple(each for each in memory.pending if each is not pending)
-        memory = memory._replace(pending=rest, expected=_adopted(memory.expected, view, channel))
+        memory = memory._replace(pending=rest, expected=adopted(memory.expected, view, channel))
         if pending.write == (FORCE, NEUTRAL):
             owned = memory.lease.owned - {FORCE}
             memory = memory._replace(lease=memory.lease._replace(owned=owned))
         assert memory.expected is not None
     return memory
-
-
-def _adopted(expected: Baseline, view: View, channel: str) -> Baseline:
-    """Return the expectation with what the charger shows for one channel."""
-    if channel == CURRENT:
-        return expected._replace(amps=view.amps)
-    if channel == PHASES:
-        return expected._replace(mode=view.mode)
-    return expected._replace(force=view.force)
 
 
 def _plugged(memory: Memory, view: View, now: float) -> Memory:
@@ -150,14 +145,10 @@ def _plugged(memory: Memory, view: View, now: float) -> Memory:
 
 def _new_car(memory: Memory, view: View) -> Memory:
     """Return the memory for a car that was just plugged in: nothing is known about it."""
-    lease = memory.lease._replace(
-        plugged_at=view.plugged_at,
-        proven=False,
-        owned=memory.lease.owned - ({FORCE} if view.force != OFF else set()),
-    )
+    lease = _as_left(memory, view)._replace(plugged_at=view.plugged_at, proven=False)
     fresh = Memory(lease)
     ours = view.force == NEUTRAL or (view.force == OFF and FORCE in lease.owned)
-    person = Person() if ours else Person(channel=FORCE, until_neutral=True)
+    person = Person() if ours else _forced(lease, view)
     return memory._replace(
         lease=lease,
         plugged=True,
@@ -172,17 +163,20 @@ def _new_car(memory: Memory, view: View) -> Memory:
 
 def _changed_without_car(memory: Memory, view: View) -> Memory:
     """Return the memory with a person's settings, which hold for the next car."""
-    assert memory.expected is not None
-    lease, found = memory.lease, memory.lease.baseline
-    if found is not None and memory.pending_write(CURRENT) is None:
-        amps = view.amps if view.amps != memory.expected.amps else found.amps
-        found = found._replace(amps=amps)
-    if found is not None and memory.pending_write(PHASES) is None:
-        mode = view.mode if view.mode != memory.expected.mode else found.mode
-        found = found._replace(mode=mode)
-    owned = lease.owned if view.force == OFF else lease.owned - {FORCE}
-    lease = lease._replace(baseline=found, owned=owned)
+    lease = _as_left(memory, view)
     return memory._replace(lease=lease, expected=settings_of(view), person=Person())
+
+
+def _as_left(memory: Memory, view: View) -> Lease:
+    """Return the lease with what a person changed without a car as what was found."""
+    lease, found, expected = memory.lease, memory.lease.baseline, memory.expected
+    assert expected is not None
+    for channel in (CURRENT, PHASES):
+        changed = shown(view, channel) != shown(expected, channel)
+        if found is not None and changed and memory.pending_write(channel) is None:
+            found = adopted(found, view, channel)
+    owned = lease.owned if view.force == OFF else lease.owned - {FORCE}
+    return lease._replace(baseline=found, owned=owned)
 
 
 def _changed(memory: Memory, view: View) -> Memory:
@@ -198,7 +192,7 @@ def _changed(memory: Memory, view: View) -> Memory:
             person=Person(), expected=settings_of(view), target=target, pending=()
         )
     for channel in (FORCE, PHASES, CURRENT):
-        if memory.pending_write(channel) is None and _adopted(expected, view, channel) != expected:
+        if memory.pending_write(channel) is None and adopted(expected, view, channel) != expected:
             return _suspected(memory, view, channel)
     return memory._replace(person=person._replace(suspected="")) if person.suspected else memory
 
@@ -206,10 +200,10 @@ def _changed(memory: Memory, view: View) -> Memory:
 def _suspected(memory: Memory, view: View, channel: str) -> Memory:
     assert memory.expected is not None
     person = memory.person
-    if channel == CURRENT and view.limit_a == view.amps < memory.expected.amps:
-        return memory._replace(expected=_adopted(memory.expected, view, channel))
+    if channel == CURRENT and _limited(memory.expected, view):
+        return memory._replace(expected=adopted(memory.expected, view, channel))
     if channel == FORCE and _freed_itself(memory, view) and not person.repaused:
-        expected = _adopted(memory.expected, view, channel)
+        expected = adopted(memory.expected, view, channel)
         return memory._replace(expected=expected, person=person._replace(repaused=True))
     if person.suspected != channel:
         suspicion = person._replace(suspected=channel, seen_at=view.polled_at)
@@ -228,8 +222,28 @@ def _freed_itself(memory: Memory, view: View) -> bool:
 
 def _handed_over(memory: Memory, view: View, channel: str) -> Memory:
     """End the control; what was changed and the person did not touch is given back."""
-    give_back = tuple(write for write in memory.lease.give_back(view) if write.channel != channel)
-    until_neutral = channel == FORCE and view.force != NEUTRAL
-    person = Person(channel=channel, until_neutral=until_neutral, give_back=give_back)
-    lease = memory.lease._replace(owned=memory.lease.owned - {channel})
+    touched = {
+        channel,
+        *(each for each in (FORCE, PHASES, CURRENT) if _touched(memory, view, each)),
+    }
+    lease = memory.lease._replace(owned=memory.lease.owned - touched)
+    person = Person(
+        channel=channel,
+        until_neutral=channel == FORCE and view.force != NEUTRAL,
+        give_back=lease.give_back(view),
+    )
     return memory._replace(lease=lease, person=person, pending=(), expected=settings_of(view))
+
+
+def _touched(memory: Memory, view: View, channel: str) -> bool:
+    """Return whether a person has changed a channel."""
+    assert memory.expected is not None
+    if channel == CURRENT and _limited(memory.expected, view):
+        return False
+    changed = adopted(memory.expected, view, channel) != memory.expected
+    return changed and memory.pending_write(channel) is None
+
+
+def _limited(expected: Baseline, view: View) -> bool:
+    """Return whether the charger itself shows the current that it is limited to."""
+    return view.limit_a == view.amps < expected.amps

@@ -1,8 +1,10 @@
-"""A number from Prometheus, or from a server with its API: one instant query, and its age.
+"""A number from Prometheus, or from a server with its API, by instant queries, and its age.
 
-The time in the answer to an instant query is that of the evaluation. The value's own age is
-`time() - timestamp(SELECTOR)`, in which both times are the server's. `timestamp` of an expression
-returns the time of the evaluation, so an expression has a query for the time of its values.
+The time in the answer to an instant query is that of the evaluation. The value's own time is
+`timestamp(SELECTOR)`, which is queried together with the value of a plain selector: so both are of
+the same sample, and the age is the difference of two times of the server. `timestamp` of an
+expression returns the time of the evaluation, so an expression has a query for the time of its
+values.
 
 VictoriaMetrics evaluates queries for the present 30 s in the past, unless `nocache` is set: values
 would be old, and their ages 30 s too low. Other servers ignore this parameter.
@@ -22,6 +24,10 @@ PARAMETER = 'invalid parameter "query": '
 """What Prometheus writes before the error in a query."""
 
 
+TIME_LABEL = "goe_time"
+"""The label of the time, in the answer that has the value and its time."""
+
+
 class PrometheusSource(HttpSource):
     """Reads the one value that a query returns."""
 
@@ -31,22 +37,33 @@ class PrometheusSource(HttpSource):
         assert config.prometheus is not None
         assert config.query is not None
         super().__init__(name, config, config.prometheus, clock)
-        self._query = config.query
-        times = config.time_query or f"timestamp({config.query})"
-        self._age_query = f"time() - ({times})" if config.time_query else f"time() - {times}"
+        self._query, self._time_query = config.query, config.time_query
 
     def _read(self, until: float) -> Reading:
-        # The age is queried first: if a new value arrives between, it is younger, not older.
         started = self.clock()
+        if self._time_query is None:
+            return self._of_selector(started, until)
+        # The age is queried first: if a new value arrives between, it is younger, not older.
         try:
-            age_s = checked_age(number(self._one(self._age_query, until)))
+            found = self._data(f"time() - ({self._time_query})", until)
+            age_s = checked_age(number(_only(found)[1]))
         except SourceError:
-            self._one(self._query, until)  # its error is the clearer one
+            _only(self._data(self._query, until))  # its error is the clearer one
             raise
-        return Reading(self._value(self._one(self._query, until)), started - age_s, age_known=True)
+        value = _only(self._data(self._query, until))[1]
+        return Reading(self._value(value), started - age_s, age_known=True)
 
-    def _one(self, query: str, until: float) -> object:
-        """Return the only value that an instant query returns; raises `SourceError`."""
+    def _of_selector(self, started: float, until: float) -> Reading:
+        """Return the value of a plain selector with its time; raises `SourceError`."""
+        times = f'label_replace(timestamp({self._query}), "{TIME_LABEL}", "1", "", "")'
+        found = self._data(f"{self._query} or {times}", until)
+        value = self._value(_only(_part(found, times=False))[1])
+        evaluated, measured = _only(_part(found, times=True))
+        age_s = checked_age(number(evaluated) - number(measured))
+        return Reading(value, started - age_s, age_known=True)
+
+    def _data(self, query: str, until: float) -> object:
+        """Return what an instant query finds; raises `SourceError`."""
         parameters = urlencode({"query": query, "nocache": "1"})
         answer = self._get(f"/api/v1/query?{parameters}", until)
         if answer.status not in (200, 400, 422, 503):
@@ -57,11 +74,27 @@ class PrometheusSource(HttpSource):
         if answer.status != 200 or document.get("status") != "success":
             said = self._cleaned(str(document.get("error", "no message")).removeprefix(PARAMETER))
             raise SourceError("query_refused", f"Prometheus refuses the query: {said}")
-        return _only(document.get("data"))
+        return document.get("data")
 
 
-def _only(data: object) -> object:
-    """Return the value of a scalar, or of a vector of one; raises `SourceError`."""
+def _part(data: object, *, times: bool) -> object:
+    """Return a vector's values, or their times, as a vector; anything else as it is."""
+    result = data.get("result") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(result, list):
+        return data
+    return data | {"result": [each for each in result if _is_time(each) == times]}
+
+
+def _is_time(element: object) -> bool:
+    labels = element.get("metric") if isinstance(element, dict) else None
+    return isinstance(labels, dict) and TIME_LABEL in labels
+
+
+def _only(data: object) -> list[object]:
+    """Return the time of the evaluation and the value of a scalar, or of a vector of one.
+
+    Raises `SourceError`.
+    """
     found = data if isinstance(data, dict) else {}
     kind, result = found.get("resultType"), found.get("result")
     if kind not in ("vector", "scalar") or not isinstance(result, list):
@@ -75,5 +108,4 @@ def _only(data: object) -> object:
         result = result[0].get("value") if isinstance(result[0], dict) else None
     if not isinstance(result, list) or len(result) != 2:
         raise SourceError("no_value", "the answer has no value")
-    value: object = result[1]
-    return value
+    return result

@@ -134,8 +134,8 @@ def observed(supply: Supply, settings: Settings, situation: Situation) -> Supply
     if supply.measured_at is not None:
         periods = (*periods[-PERIODS + 1 :], sample.measured_at - supply.measured_at)
     points = supply.points
-    if points and points[0].time <= now - HISTORY_S:
-        points = tuple(each for each in points if each.time > now - HISTORY_S)
+    while points and points[0].time <= now - HISTORY_S:
+        points = points[1:]
     return Supply(
         (*points, point),
         powers,
@@ -151,9 +151,10 @@ def observed(supply: Supply, settings: Settings, situation: Situation) -> Supply
 def _since(
     powers: tuple[tuple[float, float], ...], start: float
 ) -> tuple[tuple[float, float], ...]:
-    if not powers or powers[0][0] > start:
-        return powers
-    return tuple(each for each in powers if each[0] > start)
+    old = 0
+    while old < len(powers) and powers[old][0] <= start:
+        old += 1
+    return powers[old:]
 
 
 def _identical_since(

@@ -31,6 +31,15 @@ def shown(settings: View | Baseline, channel: str) -> int | str:
     return "auto" if settings.mode == 0 else settings.mode
 
 
+def adopted(settings: Baseline, view: View, channel: str) -> Baseline:
+    """Return the settings with what the charger shows for one channel."""
+    if channel == CURRENT:
+        return settings._replace(amps=view.amps)
+    if channel == PHASES:
+        return settings._replace(mode=view.mode)
+    return settings._replace(force=view.force)
+
+
 def wanted(target: Target, view: View) -> tuple[Write, ...]:
     """Return the next writes towards a target.
 
@@ -83,9 +92,12 @@ class Desk:
         return tuple(sent)
 
     def _held(self, write: Write, pending: Pending | None, *, may_rise: bool) -> bool:
-        # Another value than ours is not overwritten before the next poll tells whose it is.
-        suspected = write.channel == self.memory.person.suspected
-        if suspected or (raises(write, self.view) and not may_rise):
+        # Another value than ours is not overwritten before the next poll tells whose it is; who
+        # changed one setting may have changed others too. Only a pause does not wait for that.
+        suspected = self.memory.person.suspected
+        if suspected and (write.channel != FORCE or suspected == FORCE):
+            return True
+        if raises(write, self.view) and not may_rise:
             return True
         if write.channel == CURRENT and not self._room_for_current():
             return True
@@ -128,6 +140,9 @@ class Desk:
     def _lease(self, write: Write) -> Lease:
         """Return the lease with the ownership and the wear of a new write."""
         lease, wear = self.memory.lease, self.memory.lease.wear
+        if lease.baseline is not None and write.channel not in lease.owned:
+            # It may be a person's value of a hand-over that ended.
+            lease = lease._replace(baseline=adopted(lease.baseline, self.view, write.channel))
         owned = lease.owned | {write.channel}
         if write.channel == PHASES:
             closed = self.view.force != OFF and self.memory.plugged

@@ -57,6 +57,16 @@ def test_change_while_charging(
     assert getattr(loop, name) == value
 
 
+@pytest.mark.parametrize("force", ["neutral", "on"])
+def test_several_changes_at_once(force: str) -> None:
+    """Nothing that a person changed is overwritten or given back."""
+    loop = controlled()
+    loop.amps, loop.mode, loop.force = 12, 3, force
+    loop.run(3600)
+    assert (loop.amps, loop.mode, loop.force) == (12, 3, force)
+    assert not written(loop)
+
+
 def test_charge_now_during_a_pause() -> None:
     """Somebody who allows charging gets the current and phases that were found."""
     loop = controlled(0)
@@ -96,6 +106,63 @@ def test_hand_over_ends_with_the_car() -> None:
     loop.run(30, 0)
     loop.plug()
     assert loop.step().writes == (OFF,)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [("amps", 12, Baseline(12, 0, "neutral")), ("mode", 3, Baseline(16, 3, "neutral"))],
+)
+def test_settings_of_a_hand_over(name: str, value: int, found: Baseline) -> None:
+    """What ended the control is what is given back after the next car."""
+    loop = controlled()
+    setattr(loop, name, value)
+    loop.run(60)
+    loop.unplug()
+    loop.run(60)
+    assert (loop.amps, loop.mode) == (6, 1)
+    assert loop.memory.lease.baseline == found
+    assert loop.memory.lease.owned == {"max_current", "phases"}
+
+
+def test_current_changed_while_handed_over() -> None:
+    """The current that is set during a forced state is given back later."""
+    loop = controlled()
+    loop.force = "off"
+    loop.run(60)
+    loop.amps = 12
+    loop.run(60)
+    loop.force = "neutral"
+    loop.run(1200)
+    assert loop.amps != 12
+    assert loop.memory.lease.give_back(None) == (Write("max_current", 12), Write("phases", "auto"))
+
+
+def test_current_changed_while_the_car_comes() -> None:
+    """A change between the last poll without a car and the first with one is a person's."""
+    loop = controlled()
+    loop.unplug()
+    loop.run(60)
+    loop.plug()
+    loop.amps = 12
+    loop.step()
+    assert loop.memory.lease.give_back(None)[0] == Write("max_current", 12)
+
+
+@pytest.mark.parametrize("crash", [False, True], ids=["no car", "crash"])
+@pytest.mark.parametrize("force", ["off", "on"])
+def test_forced_state_gets_the_rest_back(force: str, crash: bool) -> None:
+    """Whoever forced the charger without a car, or while nothing ran, gets what was found."""
+    loop = controlled()
+    if crash:
+        loop.crash(60)
+    else:
+        loop.unplug()
+        loop.run(30)
+    loop.force = force
+    loop.plugged = True
+    loop.run(60)
+    assert loop.decisions[-1].state == "handed_over"
+    assert (loop.amps, loop.mode, loop.force) == (16, 0, force)
 
 
 def test_settings_between_two_cars() -> None:

@@ -32,6 +32,17 @@ def vector(*values: str) -> Reply:
     return Reply(200, json.dumps({"status": "success", "data": data}).encode())
 
 
+def joined(value: str, time: str) -> Reply:
+    """Return the answer to a query for the value of a selector, and its time."""
+    labels = {"phase": "L1", "job": "meter"}
+    result = [
+        {"metric": {"__name__": "meter_power_watts", **labels}, "value": [STAMP, value]},
+        {"metric": {**labels, "goe_time": "1"}, "value": [STAMP, time]},
+    ]
+    data = {"resultType": "vector", "result": result}
+    return Reply(200, json.dumps({"status": "success", "data": data}).encode())
+
+
 def refused(status: int, error: str) -> Reply:
     body = {"status": "error", "errorType": "bad_data", "error": error}
     return Reply(status, json.dumps(body).encode())
@@ -48,21 +59,19 @@ def source(server: FakeInflux, query: str, **keys: Any) -> PrometheusSource:
 
 
 def test_plain_selector(fakes: Fakes) -> None:
-    """The value's age is that of the selector, in which both times are the server's."""
+    """One request has value and time of a selector; the age is by the clock of the server."""
     selector = 'meter_power_watts{phase="L1+L2"}'
-    server = fakes(
-        by_query({selector: vector("-3210.5"), f"time() - timestamp({selector})": vector("4.25")})
-    )
+    server = fakes(lambda _request: joined("-3210.5", "1782820978.75"))
     assert source(server, selector).read(UNTIL) == Reading(-3210.5, 95.75, True)
-    (age, value) = server.received
-    assert (age.method, age.path) == (value.method, value.path) == ("GET", "/api/v1/query")
-    assert age.query.pop("nocache") == value.query.pop("nocache") == ["1"]
-    assert list(age.query) == list(value.query) == ["query"]
+    (request,) = server.received
+    assert (request.method, request.path) == ("GET", "/api/v1/query")
+    times = 'label_replace(timestamp(meter_power_watts{phase="L1+L2"}), "goe_time", "1", "", "")'
+    assert request.query == {"nocache": ["1"], "query": [f"{selector} or {times}"]}
 
 
 def test_url_with_a_path(fakes: Fakes) -> None:
     """Prometheus, or a server with its API, may be below a path."""
-    server = fakes(lambda _request: vector("1"))
+    server = fakes(lambda _request: joined("1", f"{STAMP}"))
     config = GridConfig(prometheus=f"{server.url}/select/0/prometheus/", query="meter_power_watts")
     assert PrometheusSource("grid", config).read(UNTIL).value == 1
     assert {each.path for each in server.received} == {"/select/0/prometheus/api/v1/query"}
@@ -99,12 +108,10 @@ def test_scalar(fakes: Fakes) -> None:
 
 def test_one_measurement_has_one_time(fakes: Fakes) -> None:
     """The age varies with the time of the request; the measurement is the same."""
-    ages = iter(["4.1", "4.3", "1.0"])
-    server = fakes(
-        lambda request: vector("1" if len(request.query["query"][0]) < 20 else next(ages))
-    )
+    times = iter(["1782820978.75", "1782820978.5", "1782820982"])
+    server = fakes(lambda _request: joined("1", next(times)))
     found = source(server, "meter_power_watts")
-    assert [found.read(UNTIL).measured_at for _ in range(3)] == [95.9, 95.9, 99.0]
+    assert [found.read(UNTIL).measured_at for _ in range(3)] == [95.75, 95.75, 99.0]
 
 
 LOGIN = Reply(302, b"", (("Location", "http://192.0.2.9/"),))
@@ -171,12 +178,10 @@ def test_error_of_the_time_query(fakes: Fakes) -> None:
         source(server, "sum(a)", time_query="timestamp(b)").read(UNTIL)
 
 
-@pytest.mark.parametrize(("age", "measured_at"), [("-4", 100.0), ("-6", None)])
-def test_value_of_the_future(fakes: Fakes, age: str, measured_at: float | None) -> None:
+@pytest.mark.parametrize(("time", "measured_at"), [("1782820987", 100.0), ("1782820989", None)])
+def test_value_of_the_future(fakes: Fakes, time: str, measured_at: float | None) -> None:
     """A value a few seconds ahead is new; further ahead, its time is wrong."""
-    server = fakes(
-        lambda request: vector("1" if request.query["query"] == ["meter_power_watts"] else age)
-    )
+    server = fakes(lambda _request: joined("1", time))
     found = source(server, "meter_power_watts")
     if measured_at is not None:
         assert found.read(UNTIL).measured_at == measured_at

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 
 import pytest
@@ -12,8 +11,8 @@ from speaker import Speaker
 from goe_exporter.errors import TransportError
 from goe_exporter.transport.answer import HttpAnswer
 from goe_exporter.transport.http import Transport
-from goe_exporter.transport.loop import Loop
-from goe_exporter.transport.steps import Exchange, Request
+from goe_exporter.transport.loop import fetched
+from goe_exporter.transport.steps import Request
 
 SHORT_SECONDS = 0.4
 """The deadline of a request that must not get its answer; all others have plenty of time."""
@@ -38,20 +37,7 @@ def looped(transport: Transport, target: str, until: float | None = None) -> Htt
     if not transport.direct:
         return waited(transport, target, until)
     end = time.monotonic() + transport._deadline_seconds if until is None else until
-    found: list[tuple[HttpAnswer, Exception | None]] = []
-
-    def exchange() -> Exchange[HttpAnswer]:
-        return (yield Request(transport, target, end))
-
-    loop = Loop()
-    loop.run(exchange(), lambda *result: found.append(result))
-    while not found:
-        loop.turn(math.inf)
-    loop.close()
-    answer, error = found[0]
-    if error is not None:
-        raise error
-    return answer
+    return fetched(Request(transport, target, end))
 
 
 def transport(
