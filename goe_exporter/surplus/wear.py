@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -16,6 +15,9 @@ from goe_exporter.surplus.settings import (
 
 RESERVED = 1
 """Operations that are kept for the pause that ends every charge."""
+
+MAX_NUMBER = 1e15
+"""More than any Unix time; Python's integers have no limit, and its floats do."""
 
 
 class Wear(NamedTuple):
@@ -107,6 +109,6 @@ class Wear(NamedTuple):
 
 def number(name: str, value: object) -> float:
     """Return a finite number; raises ValueError, with its name, for anything else."""
-    if type(value) in (int, float) and math.isfinite(value):  # type: ignore[arg-type]
+    if type(value) in (int, float) and abs(value) < MAX_NUMBER:  # type: ignore[arg-type]
         return float(value)  # type: ignore[arg-type]
     raise ValueError(f"{name}: must be a number, not {value!r:.80}")

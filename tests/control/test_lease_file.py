@@ -69,6 +69,7 @@ def test_one_process(tmp_path: Path) -> None:
         b" " * 70_000,
         json.dumps(LEASE.saved(0, 0) | {"version": 2}).encode(),
         json.dumps(LEASE.saved(0, 0) | {"baseline": {"current": 40}}).encode(),
+        json.dumps(LEASE.saved(0, 0) | {"plugged_at": 10**400}).encode(),
     ],
 )
 def test_damaged(tmp_path: Path, records: list[logging.LogRecord], content: bytes) -> None:
