@@ -109,6 +109,6 @@ class Wear(NamedTuple):
 
 def number(name: str, value: object) -> float:
     """Return a finite number; raises ValueError, with its name, for anything else."""
-    if type(value) in (int, float) and abs(value) < MAX_NUMBER:  # type: ignore[operator]
+    if type(value) in (int, float) and abs(value) < MAX_NUMBER:  # type: ignore[arg-type]
         return float(value)  # type: ignore[arg-type]
     raise ValueError(f"{name}: must be a number, not {value!r:.80}")
