@@ -104,7 +104,8 @@ class Bookkeeper:
         moment = Moment(uptime, snapshot.time, self._clock.boot, trusted)
         with self._lock:
             former = self._serials.get(poll.charger, serial)
-            if former != serial and former in self._tracked:
+            known = self._tracked.get(former)
+            if former != serial and known is not None and known.charger == poll.charger:
                 self._replaced(former)
             self._serials[poll.charger] = serial
             condenser = self._condensers.get(serial)

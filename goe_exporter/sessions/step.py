@@ -46,8 +46,8 @@ def step(memory: Memory, seen: Observation) -> Step:
     last, now = memory.last, seen.moment
     if last.moment.boot == now.boot:
         seconds = max(now.uptime - last.moment.uptime, 0.0)
-    elif last.moment.trusted and now.trusted:
-        seconds = max(now.time - last.moment.time, 0.0)
+    elif last.moment.trusted and now.trusted and now.time > last.moment.time:
+        seconds = now.time - last.moment.time
     else:
         seconds = math.inf
     passed = 0.0 if math.isinf(seconds) else seconds

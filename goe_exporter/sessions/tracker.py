@@ -97,7 +97,7 @@ class _Turn:
             return None
         pairs = (last.phase_mode, seen.phase_mode), (last.phases, seen.phases)
         changed = any(before and now and before != now for before, now in pairs)
-        if seen.interrupted or changed or self._rise.restarted:
+        if seen.interrupted or changed or self._restarted_counting(self._before.session):
             return seen.moment.uptime
         return self._before.switched_at
 
@@ -164,7 +164,8 @@ class _Turn:
     def _arrive(self) -> None:
         """Begin a session: a car is there that was not there before."""
         if not self._step.gap:
-            self._begin(self._meter - self._rise.meter_wh)
+            flags = ("start_not_seen",) if self._last.plugged else ()
+            self._begin(self._meter - self._rise.meter_wh, *flags)
             self._give(self._rise.meter_wh, self._first_counter())
             return
         counter, before = self._boundary()
@@ -178,14 +179,14 @@ class _Turn:
         seen, step_ = self._seen, self._step
         flags = [
             *(["charger_restarted"] if step_.restarted else ()),
-            *(["counter_restarted"] if self._rise.restarted else ()),
+            *(["counter_restarted"] if self._restarted_counting(session) else ()),
         ]
         self._session = session = session.flagged(*flags)
         if self._other_card(session):
             self._change_card()
             return
         lost_track = step_.gap and not self._rise.counted_through
-        if lost_track and step_.restarted and (session.card or 0) != (seen.card or 0):
+        if lost_track and self._is_anothers(session):
             # Whose energy it was is not known.
             self._unassign(self._rise.meter_wh)
             self._give(0, 0.0)
@@ -197,6 +198,23 @@ class _Turn:
                 self._session = self._session.flagged("may_be_two")
         elif seen.plugged is False:
             self._leave()
+
+    def _restarted_counting(self, session: Open) -> bool:
+        """Return whether the counter restarted in a session.
+
+        The first value may be lower because it was that of the session before.
+        """
+        return self._rise.restarted and session.counter_wh > 0
+
+    def _is_anothers(self, session: Open) -> bool:
+        """Return whether a part of what rose in a gap may be another person's.
+
+        API v1 shows the last card while nobody charges.
+        """
+        before, now = session.card or 0, self._seen.card or 0
+        if self._step.restarted:
+            return before != now
+        return self._seen.plugged is False and 0 < before != now > 0
 
     def _leave(self) -> None:
         """End the session if the car has been gone for long enough, maybe for longer."""
@@ -220,7 +238,8 @@ class _Turn:
         if session.card is None or seen.card is None or session.card == seen.card:
             return False
         authorised_now = session.card == 0 and session.energy_wh == 0
-        return (seen.charging or self._step.gap) and not authorised_now
+        may_tell = seen.charging or (self._step.gap and seen.plugged is not False)
+        return may_tell and not authorised_now
 
     def _change_card(self) -> None:
         gap = self._step.gap
@@ -240,9 +259,12 @@ class _Turn:
     def _first_counter(self) -> float:
         """Return what the counter shows of a session that has just begun.
 
-        If it did not change, it is that of the session before.
+        If it did not change, it is that of the session before. If the car has been there all the
+        time, because another charger had this one's name meanwhile, a part of it was booked.
         """
         before, now = self._last.counter_wh or 0.0, self._seen.counter_wh or 0.0
+        if self._last.plugged and not self._step.replugged:
+            return self._rise.counter_wh
         return 0.0 if abs(now - before) < 1.0 else since_plug_in(self._seen)
 
     def _plugged_at(self) -> float:

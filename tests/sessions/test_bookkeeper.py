@@ -281,6 +281,38 @@ def test_another_charger_of_the_same_name(house: House) -> None:
     assert books["7"].under_way is None
 
 
+def test_exchanged_chargers(house: House) -> None:
+    """If two chargers exchange their addresses, only the one that was missing is split."""
+    seven, eight = house.charger, Charger("V4", serial="8")
+
+    def go(seconds: float, names: dict[str, Charger]) -> None:
+        for _ in range(int(seconds / 5)):
+            house.clocks.go(5)
+            for charger in (seven, eight):
+                charger.advance(5)
+            for name, house.charger in names.items():
+                house.keeper.take(house.poll(name))
+
+    go(10, {"garage": seven, "carport": eight})
+    for charger in (seven, eight):
+        charger.plug(Car(wait_s=5))
+    go(120, {"garage": seven, "carport": eight})
+    go(120, {"garage": eight, "carport": seven})
+    for charger in (seven, eight):
+        charger.unplug()
+    go(15, {"garage": eight, "carport": seven})
+    house.keeper.write()
+    found = {(each.serial, each.charger): each for each in house.stored()}
+    assert {key: each.flags for key, each in found.items()} == {
+        ("7", "garage"): ("charger_replaced", "end_not_seen"),
+        ("7", "carport"): ("start_not_seen",),
+        ("8", "garage"): (),
+    }
+    assert found["8", "garage"].energy_wh == int(eight.energy_wh)
+    energies = [each.energy_wh for each in found.values() if each.serial == "7"]
+    assert sum(energies) == int(seven.energy_wh)
+
+
 Fail = Callable[[bool], None]
 
 

@@ -249,6 +249,7 @@ def test_counter_of_the_former_car() -> None:
     polls.poll(310, CHARGING, 1_103, 3.0, cable=True).poll(315, meter=1_107, counter=7.0).leave(320)
     assert polls.booked()[1] == (303, 320, 7)
     assert polls.sessions[1].counter_wh == 7
+    assert polls.sessions[1].flags == ()
 
 
 def test_first_sight() -> None:
@@ -473,7 +474,7 @@ def test_v1_meter_of_whole_kwh() -> None:
     session = polls.sessions[0]
     assert (session.energy_wh, session.counter_wh, session.meter_wh) == (1_300, 1_300, 1_000)
     assert (session.meter_start_wh, session.meter_end_wh) == (1_020_000, 1_021_000)
-    assert session.flags == ("counter_restarted",)
+    assert session.flags == ()  # 223 Wh were those of the session before
 
 
 def test_v1_counter_that_fell_in_an_outage() -> None:
@@ -486,6 +487,37 @@ def test_v1_counter_that_fell_in_an_outage() -> None:
     polls.poll(4_000, counter=1_000.0).leave(4_005)
     assert polls.booked()[1] == (2_000, 4_005, 1_000)
     assert polls.sessions[1].flags == ("may_be_two", "start_not_seen")
+
+
+def test_v1_car_that_left_in_an_outage() -> None:
+    """A card that is gone with the car is no other person's: the session has the energy."""
+    polls = Polls(api=1).poll(0, meter=50_000).poll(5, CHARGING, card=1).poll(10, counter=900.0)
+    polls.poll(600, IDLE, counter=958.0, card=0)
+    assert polls.booked() == [(5, 600, 958)]
+    assert (polls.sessions[0].card, polls.sessions[0].flags) == (1, ("end_not_seen",))
+
+
+def test_v1_other_person_who_left_in_an_outage() -> None:
+    """Another card at an idle charger is that of a later session, which nobody saw."""
+    polls = Polls(api=1).poll(0, meter=50_000).poll(5, CHARGING, card=1).poll(10, counter=900.0)
+    polls.poll(3_600, IDLE, 52_000, 1_900.0, card=2)
+    assert polls.booked() == [(5, 3_600, 900)]
+    assert sum(energy for _, energy in polls.unassigned) == 2_000
+
+
+def test_v1_charger_that_comes_back() -> None:
+    """What was booked until another charger took its name is not booked again."""
+    polls = Polls(api=1).poll(0, meter=50_000).poll(5, CHARGING, card=0).poll(10, counter=900.0)
+    assert polls.memory is not None
+    polls.memory = dataclasses.replace(polls.memory, session=None)  # as the bookkeeper ends it
+    soon = dataclasses.replace(polls.memory)
+    polls.poll(2_000, counter=1_000.0).leave(2_005)
+    assert polls.booked() == [(2_000, 2_005, 100)]
+    assert polls.sessions[0].flags == ("start_not_seen",)
+    polls.memory, polls.events = soon, []
+    polls.poll(15, CHARGING, counter=910.0).leave(20)
+    assert polls.booked() == [(15, 20, 10)]
+    assert polls.sessions[0].flags == ("start_not_seen",)
 
 
 def test_clock_in_1970() -> None:
@@ -516,6 +548,15 @@ def test_machine_that_restarts() -> None:
     assert polls.memory.session.unobserved_seconds == 765
     polls.leave(25)
     assert polls.booked() == [(98, 925, 200)]
+
+
+def test_machine_that_restarts_months_earlier() -> None:
+    """If the clock of the former boot was ahead, how long the restart took is not known."""
+    polls = charged().clock(MIDNIGHT - 60 * 86_400, boot="boot-2")
+    polls.poll(20.0, meter=6_100, counter=5_100, booted=BOOTED - 900, plugged=98.5 - 900)
+    polls.leave(25)
+    assert polls.corrections == []
+    assert [session.energy_wh for session in polls.sessions] == [5_100]
 
 
 def test_midnight() -> None:
