@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -364,6 +366,22 @@ def test_too_many_sessions_wait(house: House, fail: Fail) -> None:
     assert min(each.started for each in house.stored()) == 5
 
 
+def test_readings_displace_no_session(house: House, fail: Fail) -> None:
+    """The first readings of a day of a large fleet take the place of no session that waits."""
+    fail(True)
+    house.keeper._records += [
+        Session("7_0", "garage", "7", 2, 0, 1, 0, 0, 0),
+        *(DayReading("c", str(number), "2027-01-01", 0, 0) for number in range(5_000)),
+    ]
+    house.keeper.write()
+    assert house.keeper.stats().lost == 0
+    fail(False)
+    house.keeper.write()
+    assert len(house.stored()) == 1
+    with Records(house.path) as records:
+        assert len(list(records.readings())) == 5_000
+
+
 def test_thread(tmp_path: Path) -> None:
     """The thread writes what waits, and all memories at the end."""
     house = House(tmp_path / "sessions.db")
@@ -378,3 +396,36 @@ def test_thread(tmp_path: Path) -> None:
         (book,) = records.books()
     assert book.last_time == int(house.clocks.wall)
     assert book.under_way is not None
+
+
+def test_disk_that_hangs_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stop does not wait for the disk; what was not written is only a gap."""
+    house = House(tmp_path / "sessions.db")
+    house.go(10)
+    house.charger.plug(Car(wait_s=5))
+    house.go(60)
+    house.keeper.write()
+    saved, waiting, go_on = int(house.clocks.wall), threading.Event(), threading.Event()
+    real = house.store.write
+
+    def hang(*arguments: Any) -> None:
+        waiting.set()
+        go_on.wait()
+        real(*arguments)
+
+    monkeypatch.setattr(house.store, "write", hang)
+    house.go(10)
+    house.keeper.start()
+    house.keeper.stop(0.01)
+    assert waiting.wait(10)
+    assert "sessions not saved in time" in caplog.text
+    with Records(house.path) as records:
+        (book,) = records.books()
+    assert saved - 60 <= book.last_time <= saved
+    go_on.set()
+    house.keeper.stop(10)
+    with Records(house.path) as records:
+        (book,) = records.books()
+    assert book.last_time == int(house.clocks.wall)

@@ -306,6 +306,17 @@ def test_replug_soon_after_the_last_poll() -> None:
     assert polls.booked() == [(98, 216, 100)]
 
 
+def test_counter_that_restarts_after_a_replug_in_an_outage() -> None:
+    """No more rose before the plug-in than is possible: the counter restarted after it."""
+    polls = charged().poll(900, CHARGING, 1_500, 30, plugged=173, card=2).leave(905)
+    # 18 s of 32 kW and a Wh: 161 Wh of 400.
+    assert polls.booked() == [(98, 173, 261), (173, 905, 239)]
+    assert polls.sessions[1].flags == ("begin_inferred", "counter_restarted")
+    polls = Polls().poll(100).poll(1_000, CHARGING, 1_400, 30, plugged=118).leave(1_005)
+    assert polls.booked() == [(118, 1_005, 239)]
+    assert sum(energy for _, energy in polls.unassigned) == 161
+
+
 @pytest.mark.parametrize("card", [None, 0, 2])
 def test_replug_in_an_outage_with_another_card(card: int | None) -> None:
     """With another card, or none, it does not."""
@@ -356,6 +367,8 @@ def test_restart_of_the_charger_in_an_outage() -> None:
     assert polls.booked() == [(98, 1_000, 100)]
     assert sum(energy for _, energy in polls.unassigned) == 400
     polls = charged().poll(1_000, IDLE, 1_500, 300, booted=900, plugged=None, card=None)
+    assert polls.booked() == [(98, 1_000, 100)]
+    polls = charged().poll(1_000, IDLE, 1_500, 30, booted=900, plugged=None, card=None)
     assert polls.booked() == [(98, 1_000, 100)]
     polls = charged().poll(1_000, IDLE, 1_500, 500, booted=900, plugged=None, card=None)
     assert polls.booked() == [(98, 1_000, 500)]
