@@ -23,7 +23,7 @@ from goe_exporter.sessions.backup import backup as copy
 from goe_exporter.sessions.books import Account
 from goe_exporter.sessions.ledger import Period
 from goe_exporter.sessions.records import Records
-from goe_exporter.sessions.settings import SessionSettings, calendar_day
+from goe_exporter.sessions.settings import SessionSettings, calendar_day, calendar_month
 
 LAST = 20
 """Number of sessions that the table shows if no period is given."""
@@ -41,15 +41,6 @@ class _ListByDefault(click.Group):
         elif not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
             args = ["list", *args]
         return super().parse_args(ctx, args)
-
-
-def _month(text: object) -> date:
-    if isinstance(text, str) and re.fullmatch("[0-9]{4}-[0-9]{2}", text):
-        try:
-            return date.fromisoformat(f"{text}-01")
-        except ValueError:
-            pass
-    raise ValueError(f"must be a month such as 2026-11, not {shown(text)}")
 
 
 def _cards(texts: Sequence[str]) -> tuple[int, ...]:
@@ -74,7 +65,7 @@ _cards_option = option(
 def _month_option(*, required: bool) -> Callable[[Command], Command]:
     return option(
         "--month", command="sessions", metavar="YYYY-MM", required=required,
-        callback=parsed(_month), help="Month to include.",
+        callback=parsed(calendar_month), help="Month to include.",
     )  # fmt: skip
 
 

@@ -38,6 +38,9 @@ SAVE_SECONDS = {True: 60.0, False: 900.0}
 MAX_WAITING = 1_000
 """How many closed sessions wait in memory while the disk fails; the oldest beyond are lost."""
 
+MAX_OTHERS = 10_000
+"""How many readings and corrections wait: those of a midnight of 5,000 chargers, and more."""
+
 _log = logger(__name__)
 
 
@@ -104,7 +107,8 @@ class Bookkeeper:
         moment = Moment(uptime, snapshot.time, self._clock.boot, trusted)
         with self._lock:
             former = self._serials.get(poll.charger, serial)
-            if former != serial and former in self._tracked:
+            known = self._tracked.get(former)
+            if former != serial and known is not None and known.charger == poll.charger:
                 self._replaced(former)
             self._serials[poll.charger] = serial
             condenser = self._condensers.get(serial)
@@ -211,8 +215,12 @@ class Bookkeeper:
         return found
 
     def _kept(self, records: list[Record]) -> list[Record]:
-        """Return the records that wait for another try: unassigned energy is added up."""
+        """Return the records that wait for another try: unassigned energy is added up.
+
+        There are readings and corrections of every charger; they take no session's place.
+        """
         unassigned: dict[tuple[str, int], Unassigned] = {}
+        sessions: list[Record] = []
         others: list[Record] = []
         for record in records:
             if isinstance(record, Unassigned):
@@ -222,10 +230,9 @@ class Bookkeeper:
                     record.charger, record.serial, record.start, energy + record.energy_wh
                 )
             else:
-                others.append(record)
-        excess = max(len(others) - MAX_WAITING, 0)
-        self._lost += sum(isinstance(record, Session) for record in others[:excess])
-        return [*unassigned.values(), *others[excess:]]
+                (sessions if isinstance(record, Session) else others).append(record)
+        self._lost += max(len(sessions) - MAX_WAITING, 0)
+        return [*unassigned.values(), *sessions[-MAX_WAITING:], *others[-MAX_OTHERS:]]
 
     def stats(self) -> StoreStats:
         """Return the statistics of the store."""
@@ -244,24 +251,37 @@ class Bookkeeper:
         self._thread.start()
 
     def stop(self, grace_seconds: float) -> None:
-        """Write all memories, and release the store."""
+        """Write all memories, and release the store; give up after `grace_seconds`.
+
+        What is not written then is a gap for the next start.
+        """
         self._stopping.set()
-        if self._thread.is_alive():
+        if not self._thread.ident:
+            self._write_all()
+        elif self._thread.is_alive():
             self._thread.join(grace_seconds)
         if self._thread.is_alive():
-            return  # the disk hangs; the next start goes on from the last transaction
+            _log.warning("sessions not saved in time; the next start goes on from the last save")
+        else:
+            self._store.close()
+
+    def _write_all(self) -> None:
         with self._lock:
             for serial in self._tracked:
                 self._track_rest(serial)
             self._due = dict(self._tracked)
         self.write()
-        self._store.close()
 
     def _run(self) -> None:
-        while not self._stopping.wait(WRITE_SECONDS):
+        stopping = False
+        while not stopping:
+            stopping = self._stopping.wait(WRITE_SECONDS)
             try:
                 self._trusted = self._clock.trusted()
-                self.write()
+                if stopping:
+                    self._write_all()
+                else:
+                    self.write()
             except Exception:  # noqa: BLE001, the top of a thread
                 _log.exception("writing sessions aborted by an internal error")
 

@@ -69,6 +69,11 @@ def since_plug_in(seen: Observation) -> float:
     return counter if seconds is None else min(counter, 1 + MAX_WATTS * max(seconds, 0.0) / 3600)
 
 
+def restarted_since(meter_wh: int, counter_wh: float) -> tuple[str, ...]:
+    """Return the flag of a session that begins with more energy than its counter shows."""
+    return ("counter_restarted",) if meter_wh > counter_wh + ROUNDING_WH else ()
+
+
 def spread(energy_wh: int, since: float, until: float) -> Slots:
     """Divide energy evenly over the quarter hours between two Unix times, in whole Wh."""
     if energy_wh <= 0:

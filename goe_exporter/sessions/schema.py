@@ -6,6 +6,7 @@ Closed sessions can only be inserted: triggers reject everything else.
 from __future__ import annotations
 
 import sqlite3
+import stat
 from pathlib import Path
 
 from goe_exporter.durable.directory import refuse_newer
@@ -84,4 +85,15 @@ def create(connection: sqlite3.Connection) -> None:
 
 def cannot_read(path: Path, error: Exception) -> UsageError:
     """Return the error for a store that cannot be read."""
-    return UsageError(f"cannot read the session store {path}: {error}")
+    return UsageError(f"cannot read the session store {path}: {reason(path, error)}")
+
+
+def reason(path: Path, error: Exception) -> str:
+    """Return why a store cannot be read; SQLite does not say if there is none."""
+    try:
+        is_directory = stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        return "there is no such file; serve and push create it"
+    except OSError as failed:
+        return failed.strerror or str(failed)
+    return "it is a directory" if is_directory else str(error)

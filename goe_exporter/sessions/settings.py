@@ -28,6 +28,8 @@ from goe_exporter.sessions.tariff import (
 MAX_PRICE = 1_000_000
 _TIME = re.compile(r"([0-9]{2}):([0-9]{2})")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
+_YEARS = range(1970, 3000)
 _DAYS = re.compile(rf"({'|'.join(DAYS)})(?:-({'|'.join(DAYS)}))?")
 _CURRENCY = re.compile("[A-Z]{3}")
 
@@ -54,12 +56,26 @@ def local_time_zone() -> ZoneInfo:
 
 def calendar_day(text: object) -> date:
     """Return a date such as 2026-11-30; raises `ValueError`."""
-    if isinstance(text, str) and _DATE.fullmatch(text):
-        try:
-            return date.fromisoformat(text)
-        except ValueError:
-            pass
-    raise ValueError(f"must be a date such as 2026-01-31, not {shown(text)}")
+    found = _date(text) if isinstance(text, str) and _DATE.fullmatch(text) else None
+    if found is None:
+        raise ValueError(f"must be a date such as 2026-01-31, not {shown(text)}")
+    return found
+
+
+def calendar_month(text: object) -> date:
+    """Return the first day of a month such as 2026-11; raises `ValueError`."""
+    found = _date(f"{text}-01") if isinstance(text, str) and _MONTH.fullmatch(text) else None
+    if found is None:
+        raise ValueError(f"must be a month such as 2026-11, not {shown(text)}")
+    return found
+
+
+def _date(text: str) -> date | None:
+    try:
+        found = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.year in _YEARS else None
 
 
 def _minute(text: object) -> int:

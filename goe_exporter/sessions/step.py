@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from goe_exporter.sessions.energy import COUNTER_STEP_WH
-from goe_exporter.sessions.memory import Memory
+from goe_exporter.sessions.energy import COUNTER_STEP_WH, Rise
+from goe_exporter.sessions.memory import Memory, Open
 from goe_exporter.sessions.observation import Observation
 
 BOOT_SECONDS = 120.0
@@ -46,8 +46,8 @@ def step(memory: Memory, seen: Observation) -> Step:
     last, now = memory.last, seen.moment
     if last.moment.boot == now.boot:
         seconds = max(now.uptime - last.moment.uptime, 0.0)
-    elif last.moment.trusted and now.trusted:
-        seconds = max(now.time - last.moment.time, 0.0)
+    elif last.moment.trusted and now.trusted and now.time > last.moment.time:
+        seconds = now.time - last.moment.time
     else:
         seconds = math.inf
     passed = 0.0 if math.isinf(seconds) else seconds
@@ -77,8 +77,9 @@ def _replugged(
     mark = memory.mark if same_boot else None
     before, now = memory.last.counter_wh or 0.0, seen.counter_wh or 0.0
     if seen.mark is None:
-        # API v1 has no plug-in time. After a gap, a counter that fell tells.
-        return mark is None and gap and now < before - COUNTER_STEP_WH
+        # API v1 has no plug-in time. After a gap, a counter that fell tells, unless the charger
+        # restarted, and maybe its counter too.
+        return same_boot and mark is None and gap and now < before - COUNTER_STEP_WH
     last = memory.last
     up = last.plugged and last.uptime is not None and last.uptime >= UP_SECONDS
     if seen.mark < BOOT_SECONDS and not (same_boot and up):
@@ -103,3 +104,23 @@ def _switching(memory: Memory, seen: Observation) -> bool:
         and 0 <= seen.moment.uptime - switched <= SWITCH_SECONDS
         and memory.last.moment.boot == seen.moment.boot
     )
+
+
+def switched_at(memory: Memory, seen: Observation, rise: Rise) -> float | None:
+    """Return the machine's uptime at the last phase switch in a session that goes on."""
+    last = memory.last
+    if memory.session is None:
+        return None
+    pairs = (last.phase_mode, seen.phase_mode), (last.phases, seen.phases)
+    changed = any(before and now and before != now for before, now in pairs)
+    if seen.interrupted or changed or restarted_counting(memory.session, rise):
+        return seen.moment.uptime
+    return memory.switched_at
+
+
+def restarted_counting(session: Open, rise: Rise) -> bool:
+    """Return whether the counter restarted in a session.
+
+    Its first value may be lower because the one before was that of the session before.
+    """
+    return rise.restarted and session.counter_wh > 0

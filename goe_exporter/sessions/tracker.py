@@ -10,12 +10,19 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from goe_exporter.sessions.energy import added, rise, since_plug_in, spread
+from goe_exporter.sessions.energy import (
+    MAX_WATTS,
+    added,
+    restarted_since,
+    rise,
+    since_plug_in,
+    spread,
+)
 from goe_exporter.sessions.memory import Memory, Open
 from goe_exporter.sessions.observation import Observation
 from goe_exporter.sessions.opening import first_memory, is_plug_in
 from goe_exporter.sessions.session import Correction, Session, Unassigned
-from goe_exporter.sessions.step import MARK_SECONDS, step
+from goe_exporter.sessions.step import MARK_SECONDS, restarted_counting, step, switched_at
 
 Event = Session | Unassigned | Correction
 """What happened: a session was closed, energy belongs to none, or the meter was corrected."""
@@ -87,19 +94,8 @@ class _Turn:
             unmetered_wh=0.0 if metered else self._before.unmetered_wh + self._rise.counter_wh,
             session=self._session,
             idle_since=self._idle_since,
-            switched_at=self._switched_at(),
+            switched_at=switched_at(self._before, seen, self._rise) if self._session else None,
         )
-
-    def _switched_at(self) -> float | None:
-        """Return when the phases were last switched during this session."""
-        seen, last = self._seen, self._last
-        if self._session is None or self._before.session is None:
-            return None
-        pairs = (last.phase_mode, seen.phase_mode), (last.phases, seen.phases)
-        changed = any(before and now and before != now for before, now in pairs)
-        if seen.interrupted or changed or self._rise.restarted:
-            return seen.moment.uptime
-        return self._before.switched_at
 
     def _take(self) -> None:
         seen, gap = self._seen, self._step.gap
@@ -156,7 +152,8 @@ class _Turn:
         after = self._rise.meter_wh - before
         if seen.plugged is False and seen.mark is None and not (after or counter):
             return  # the car left; that another one came in between is not known
-        self._begin(boundary, "begin_inferred" if is_plug_in(seen) else "start_not_seen")
+        begin = "begin_inferred" if is_plug_in(seen) else "start_not_seen"
+        self._begin(boundary, begin, *restarted_since(after, counter))
         self._give(after, counter, since=self._plugged_at())
         if seen.plugged is False:
             self._close(self._now, self._meter, "end_not_seen")
@@ -164,13 +161,14 @@ class _Turn:
     def _arrive(self) -> None:
         """Begin a session: a car is there that was not there before."""
         if not self._step.gap:
-            self._begin(self._meter - self._rise.meter_wh)
+            flags = ("start_not_seen",) if self._last.plugged else ()
+            self._begin(self._meter - self._rise.meter_wh, *flags)
             self._give(self._rise.meter_wh, self._first_counter())
             return
         counter, before = self._boundary()
         self._unassign(before)
         after = self._rise.meter_wh - before
-        self._begin(self._meter - after, "start_not_seen")
+        self._begin(self._meter - after, "start_not_seen", *restarted_since(after, counter))
         self._give(after, counter, since=self._plugged_at())
 
     def _go_on(self, session: Open) -> None:
@@ -178,14 +176,14 @@ class _Turn:
         seen, step_ = self._seen, self._step
         flags = [
             *(["charger_restarted"] if step_.restarted else ()),
-            *(["counter_restarted"] if self._rise.restarted else ()),
+            *(["counter_restarted"] if restarted_counting(session, self._rise) else ()),
         ]
         self._session = session = session.flagged(*flags)
         if self._other_card(session):
             self._change_card()
             return
         lost_track = step_.gap and not self._rise.counted_through
-        if lost_track and step_.restarted and (session.card or 0) != (seen.card or 0):
+        if lost_track and self._is_anothers(session):
             # Whose energy it was is not known.
             self._unassign(self._rise.meter_wh)
             self._give(0, 0.0)
@@ -197,6 +195,16 @@ class _Turn:
                 self._session = self._session.flagged("may_be_two")
         elif seen.plugged is False:
             self._leave()
+
+    def _is_anothers(self, session: Open) -> bool:
+        """Return whether a part of what rose in a gap may be another person's.
+
+        API v1 shows the last card while nobody charges.
+        """
+        before, now = session.card or 0, self._seen.card or 0
+        if self._step.restarted:
+            return before != now
+        return self._seen.plugged is False and 0 < before != now > 0
 
     def _leave(self) -> None:
         """End the session if the car has been gone for long enough, maybe for longer."""
@@ -220,7 +228,8 @@ class _Turn:
         if session.card is None or seen.card is None or session.card == seen.card:
             return False
         authorised_now = session.card == 0 and session.energy_wh == 0
-        return (seen.charging or self._step.gap) and not authorised_now
+        may_tell = seen.charging or (self._step.gap and seen.plugged is not False)
+        return may_tell and not authorised_now
 
     def _change_card(self) -> None:
         gap = self._step.gap
@@ -233,16 +242,24 @@ class _Turn:
             self._give(after, self._rise.counter_wh)
 
     def _boundary(self) -> tuple[float, int]:
-        """Return what the counter shows for a new session, and what the meter rose by before it."""
+        """Return what the counter shows for a new session, and what the meter rose by before it.
+
+        The latter is at most what is possible: the counter may have restarted after the plug-in.
+        """
         counter = self._first_counter()
-        return counter, max(self._rise.meter_wh - round(counter), 0)
+        seconds = max(self._plugged_at() - (self._now - self._unmetered), 0.0)
+        before = min(self._rise.meter_wh - counter, 1 + MAX_WATTS * seconds / 3600)
+        return counter, max(round(before), 0)
 
     def _first_counter(self) -> float:
         """Return what the counter shows of a session that has just begun.
 
-        If it did not change, it is that of the session before.
+        If it did not change, it is that of the session before. If the car has been there all the
+        time, because another charger had this one's name meanwhile, a part of it was booked.
         """
         before, now = self._last.counter_wh or 0.0, self._seen.counter_wh or 0.0
+        if self._last.plugged and not self._step.replugged:
+            return self._rise.counter_wh
         return 0.0 if abs(now - before) < 1.0 else since_plug_in(self._seen)
 
     def _plugged_at(self) -> float:

@@ -119,6 +119,8 @@ def test_selection(goe: Goe, config: str) -> None:
     ("arguments", "message"),
     [
         (["--month", "2026-13"], "--month: must be a month such as 2026-11, not '2026-13'"),
+        (["--month", "9999-12"], "--month: must be a month such as 2026-11, not '9999-12'"),
+        (["--to", "9999-12-31"], "--to: must be a date such as 2026-01-31, not '9999-12-31'"),
         (["--from", "1.11.2026"], "--from: must be a date such as 2026-01-31, not '1.11.2026'"),
         (
             ["--month", "2026-11", "--to", "2026-11-03"],
@@ -163,8 +165,9 @@ def test_without_sessions(goe: Goe, tmp_path: Path, config: str) -> None:
     store.unlink()
     for command in ("list", "check", "report --month 2026-11"):
         outcome = goe("sessions", *command.split(), "--config.file", config)
-        reason = f"cannot read the session store {store}: unable to open database file"
-        assert outcome == (2, "", f"goe-exporter: {reason}\n")
+        reason = "there is no such file; serve and push create it"
+        message = f"goe-exporter: cannot read the session store {store}: {reason}\n"
+        assert outcome == (2, "", message)
     assert not store.exists()
 
 
@@ -237,6 +240,22 @@ def test_backup(goe: Goe, tmp_path: Path, config: str) -> None:
         assert len(list(records.sessions())) == 4
     outcome = goe("sessions", "backup", "--config.file", config, str(copy))
     assert outcome == (2, "", f"goe-exporter: cannot write {copy}: the file exists\n")
+    outcome = goe("sessions", "backup", "--config.file", config, f"{tmp_path}/a\0b")
+    assert outcome.status == 2
+    assert outcome.err.endswith("a\\x00b: not a valid file name\n")
+
+
+def test_backup_of_a_damaged_store(goe: Goe, tmp_path: Path, config: str) -> None:
+    """A store whose pages are damaged is not copied."""
+    store = tmp_path / "sessions.db"
+    content = bytearray(store.read_bytes())
+    content[4096 + 8 : 8192] = b"\xff" * 4088
+    store.write_bytes(content)
+    outcome = goe("sessions", "backup", "--config.file", config, f"{tmp_path}/copy.db")
+    assert outcome.status == 2
+    assert f"cannot copy the session store {store} to {tmp_path}/copy.db: " in outcome.err
+    assert "damaged" in outcome.err or "malformed" in outcome.err
+    assert not list(tmp_path.glob("copy*"))
 
 
 def test_while_another_process_writes(goe: Goe, tmp_path: Path, config: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -281,6 +283,38 @@ def test_another_charger_of_the_same_name(house: House) -> None:
     assert books["7"].under_way is None
 
 
+def test_exchanged_chargers(house: House) -> None:
+    """If two chargers exchange their addresses, only the one that was missing is split."""
+    seven, eight = house.charger, Charger("V4", serial="8")
+
+    def go(seconds: float, names: dict[str, Charger]) -> None:
+        for _ in range(int(seconds / 5)):
+            house.clocks.go(5)
+            for charger in (seven, eight):
+                charger.advance(5)
+            for name, house.charger in names.items():
+                house.keeper.take(house.poll(name))
+
+    go(10, {"garage": seven, "carport": eight})
+    for charger in (seven, eight):
+        charger.plug(Car(wait_s=5))
+    go(120, {"garage": seven, "carport": eight})
+    go(120, {"garage": eight, "carport": seven})
+    for charger in (seven, eight):
+        charger.unplug()
+    go(15, {"garage": eight, "carport": seven})
+    house.keeper.write()
+    found = {(each.serial, each.charger): each for each in house.stored()}
+    assert {key: each.flags for key, each in found.items()} == {
+        ("7", "garage"): ("charger_replaced", "end_not_seen"),
+        ("7", "carport"): ("start_not_seen",),
+        ("8", "garage"): (),
+    }
+    assert found["8", "garage"].energy_wh == int(eight.energy_wh)
+    energies = [each.energy_wh for each in found.values() if each.serial == "7"]
+    assert sum(energies) == int(seven.energy_wh)
+
+
 Fail = Callable[[bool], None]
 
 
@@ -332,6 +366,22 @@ def test_too_many_sessions_wait(house: House, fail: Fail) -> None:
     assert min(each.started for each in house.stored()) == 5
 
 
+def test_readings_displace_no_session(house: House, fail: Fail) -> None:
+    """The first readings of a day of a large fleet take the place of no session that waits."""
+    fail(True)
+    house.keeper._records += [
+        Session("7_0", "garage", "7", 2, 0, 1, 0, 0, 0),
+        *(DayReading("c", str(number), "2027-01-01", 0, 0) for number in range(5_000)),
+    ]
+    house.keeper.write()
+    assert house.keeper.stats().lost == 0
+    fail(False)
+    house.keeper.write()
+    assert len(house.stored()) == 1
+    with Records(house.path) as records:
+        assert len(list(records.readings())) == 5_000
+
+
 def test_thread(tmp_path: Path) -> None:
     """The thread writes what waits, and all memories at the end."""
     house = House(tmp_path / "sessions.db")
@@ -346,3 +396,36 @@ def test_thread(tmp_path: Path) -> None:
         (book,) = records.books()
     assert book.last_time == int(house.clocks.wall)
     assert book.under_way is not None
+
+
+def test_disk_that_hangs_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stop does not wait for the disk; what was not written is only a gap."""
+    house = House(tmp_path / "sessions.db")
+    house.go(10)
+    house.charger.plug(Car(wait_s=5))
+    house.go(60)
+    house.keeper.write()
+    saved, waiting, go_on = int(house.clocks.wall), threading.Event(), threading.Event()
+    real = house.store.write
+
+    def hang(*arguments: Any) -> None:
+        waiting.set()
+        go_on.wait()
+        real(*arguments)
+
+    monkeypatch.setattr(house.store, "write", hang)
+    house.go(10)
+    house.keeper.start()
+    house.keeper.stop(0.01)
+    assert waiting.wait(10)
+    assert "sessions not saved in time" in caplog.text
+    with Records(house.path) as records:
+        (book,) = records.books()
+    assert saved - 60 <= book.last_time <= saved
+    go_on.set()
+    house.keeper.stop(10)
+    with Records(house.path) as records:
+        (book,) = records.books()
+    assert book.last_time == int(house.clocks.wall)

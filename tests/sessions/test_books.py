@@ -172,7 +172,11 @@ def test_backup_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"the file exists$"):
         backup(store, damaged)
     for source, target, reason in (
-        (tmp_path / "missing.db", tmp_path / "a.db", "unable to open database file"),
+        (
+            tmp_path / "missing.db",
+            tmp_path / "a.db",
+            "there is no such file; serve and push create it",
+        ),
         (damaged, tmp_path / "a.db", "file is not a database"),
         (store, tmp_path / "nowhere/a.db", "No such file or directory"),
     ):

@@ -137,7 +137,7 @@ def test_unreadable_stores(path: Path, tmp_path: Path) -> None:
     damaged.write_bytes(b"no database" * 1_000)
     schema.connect(foreign, "rwc").execute("CREATE TABLE x (y)").connection.close()
     expected = {
-        missing: "unable to open database file",
+        missing: "there is no such file; serve and push create it",
         damaged: "file is not a database",
         foreign: "it is no session store",
     }

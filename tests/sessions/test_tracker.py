@@ -249,6 +249,7 @@ def test_counter_of_the_former_car() -> None:
     polls.poll(310, CHARGING, 1_103, 3.0, cable=True).poll(315, meter=1_107, counter=7.0).leave(320)
     assert polls.booked()[1] == (303, 320, 7)
     assert polls.sessions[1].counter_wh == 7
+    assert polls.sessions[1].flags == ()
 
 
 def test_first_sight() -> None:
@@ -305,6 +306,17 @@ def test_replug_soon_after_the_last_poll() -> None:
     assert polls.booked() == [(98, 216, 100)]
 
 
+def test_counter_that_restarts_after_a_replug_in_an_outage() -> None:
+    """No more rose before the plug-in than is possible: the counter restarted after it."""
+    polls = charged().poll(900, CHARGING, 1_500, 30, plugged=173, card=2).leave(905)
+    # 18 s of 32 kW and a Wh: 161 Wh of 400.
+    assert polls.booked() == [(98, 173, 261), (173, 905, 239)]
+    assert polls.sessions[1].flags == ("begin_inferred", "counter_restarted")
+    polls = Polls().poll(100).poll(1_000, CHARGING, 1_400, 30, plugged=118).leave(1_005)
+    assert polls.booked() == [(118, 1_005, 239)]
+    assert sum(energy for _, energy in polls.unassigned) == 161
+
+
 @pytest.mark.parametrize("card", [None, 0, 2])
 def test_replug_in_an_outage_with_another_card(card: int | None) -> None:
     """With another card, or none, it does not."""
@@ -355,6 +367,8 @@ def test_restart_of_the_charger_in_an_outage() -> None:
     assert polls.booked() == [(98, 1_000, 100)]
     assert sum(energy for _, energy in polls.unassigned) == 400
     polls = charged().poll(1_000, IDLE, 1_500, 300, booted=900, plugged=None, card=None)
+    assert polls.booked() == [(98, 1_000, 100)]
+    polls = charged().poll(1_000, IDLE, 1_500, 30, booted=900, plugged=None, card=None)
     assert polls.booked() == [(98, 1_000, 100)]
     polls = charged().poll(1_000, IDLE, 1_500, 500, booted=900, plugged=None, card=None)
     assert polls.booked() == [(98, 1_000, 500)]
@@ -473,7 +487,7 @@ def test_v1_meter_of_whole_kwh() -> None:
     session = polls.sessions[0]
     assert (session.energy_wh, session.counter_wh, session.meter_wh) == (1_300, 1_300, 1_000)
     assert (session.meter_start_wh, session.meter_end_wh) == (1_020_000, 1_021_000)
-    assert session.flags == ("counter_restarted",)
+    assert session.flags == ()  # 223 Wh were those of the session before
 
 
 def test_v1_counter_that_fell_in_an_outage() -> None:
@@ -486,6 +500,37 @@ def test_v1_counter_that_fell_in_an_outage() -> None:
     polls.poll(4_000, counter=1_000.0).leave(4_005)
     assert polls.booked()[1] == (2_000, 4_005, 1_000)
     assert polls.sessions[1].flags == ("may_be_two", "start_not_seen")
+
+
+def test_v1_car_that_left_in_an_outage() -> None:
+    """A card that is gone with the car is no other person's: the session has the energy."""
+    polls = Polls(api=1).poll(0, meter=50_000).poll(5, CHARGING, card=1).poll(10, counter=900.0)
+    polls.poll(600, IDLE, counter=958.0, card=0)
+    assert polls.booked() == [(5, 600, 958)]
+    assert (polls.sessions[0].card, polls.sessions[0].flags) == (1, ("end_not_seen",))
+
+
+def test_v1_other_person_who_left_in_an_outage() -> None:
+    """Another card at an idle charger is that of a later session, which nobody saw."""
+    polls = Polls(api=1).poll(0, meter=50_000).poll(5, CHARGING, card=1).poll(10, counter=900.0)
+    polls.poll(3_600, IDLE, 52_000, 1_900.0, card=2)
+    assert polls.booked() == [(5, 3_600, 900)]
+    assert sum(energy for _, energy in polls.unassigned) == 2_000
+
+
+def test_v1_charger_that_comes_back() -> None:
+    """What was booked until another charger took its name is not booked again."""
+    polls = Polls(api=1).poll(0, meter=50_000).poll(5, CHARGING, card=0).poll(10, counter=900.0)
+    assert polls.memory is not None
+    polls.memory = dataclasses.replace(polls.memory, session=None)  # as the bookkeeper ends it
+    soon = dataclasses.replace(polls.memory)
+    polls.poll(2_000, counter=1_000.0).leave(2_005)
+    assert polls.booked() == [(2_000, 2_005, 100)]
+    assert polls.sessions[0].flags == ("start_not_seen",)
+    polls.memory, polls.events = soon, []
+    polls.poll(15, CHARGING, counter=910.0).leave(20)
+    assert polls.booked() == [(15, 20, 10)]
+    assert polls.sessions[0].flags == ("start_not_seen",)
 
 
 def test_clock_in_1970() -> None:
@@ -516,6 +561,15 @@ def test_machine_that_restarts() -> None:
     assert polls.memory.session.unobserved_seconds == 765
     polls.leave(25)
     assert polls.booked() == [(98, 925, 200)]
+
+
+def test_machine_that_restarts_months_earlier() -> None:
+    """If the clock of the former boot was ahead, how long the restart took is not known."""
+    polls = charged().clock(MIDNIGHT - 60 * 86_400, boot="boot-2")
+    polls.poll(20.0, meter=6_100, counter=5_100, booted=BOOTED - 900, plugged=98.5 - 900)
+    polls.leave(25)
+    assert polls.corrections == []
+    assert [session.energy_wh for session in polls.sessions] == [5_100]
 
 
 def test_midnight() -> None:
