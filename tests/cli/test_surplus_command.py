@@ -31,8 +31,11 @@ class Home:
 
     def _answer(self, request: Received) -> Reply:
         (query,) = request.query["query"]
-        value = "4" if query.startswith("time()") else self.powers.get(query)
+        selector, _, with_time = query.partition(" or ")
+        value = "4" if query.startswith("time()") else self.powers.get(selector)
         result = [] if value is None else [{"metric": {}, "value": [1782820983, value]}]
+        if result and with_time:
+            result.append({"metric": {"goe_time": "1"}, "value": [1782820983, "1782820979"]})
         data = {"resultType": "vector", "result": result}
         return Reply(200, json.dumps({"status": "success", "data": data}).encode())
 
@@ -174,10 +177,8 @@ def test_unsafe(home: Home, charger: Charger, once: Once) -> None:
 def test_old_value(home: Home, once: Once) -> None:
     """A value that is older than `stale_after` is not used."""
     answer = home.server.rule
-    home.server.rule = lambda request: (
-        answer(request)
-        if request.query["query"] == ["grid"]
-        else Reply(200, answer(request).body.replace(b'"4"', b'"75"'))
+    home.server.rule = lambda request: Reply(
+        200, answer(request).body.replace(b"1782820979", b"1782820908")
     )
     shown = once(home.write("phases: auto", home.battery.replace("query: battery", "query: grid")))
     assert shown.startswith("grid       exporting 3,210 W, 75 s old\n")
