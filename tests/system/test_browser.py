@@ -235,7 +235,7 @@ def test_other_answers(
     with Site(lambda: QUICK) as site:
         browser.open(site.url)
         with monkeypatch.context() as patched:
-            patched.setattr(app, "_page", lambda *_any: app.HTMLResponse(body, status))
+            patched.setattr(app, "_page", lambda *_any, **_more: app.HTMLResponse(body, status))
             browser.wait_for_text("#lost", message)
             if hidden:
                 browser.wait_for_text(".power strong", "–")
