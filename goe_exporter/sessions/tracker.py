@@ -139,7 +139,8 @@ class _Turn:
         counter, before = self._boundary()
         boundary = self._meter - (self._rise.meter_wh - before)
         if session is not None:
-            same_card = session.card and session.card == seen.card
+            # A car that had ended charging needs no more, whoever comes next.
+            same_card = session.card and session.card == seen.card and self._last.charging
             unobserved = self._plugged_at() - self._step.since
             if same_card or unobserved <= HANDOVER_SECONDS:
                 self._give(before, float(before))
