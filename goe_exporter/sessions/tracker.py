@@ -139,9 +139,12 @@ class _Turn:
         counter, before = self._boundary()
         boundary = self._meter - (self._rise.meter_wh - before)
         if session is not None:
+            # A car that had ended charging needs no more, whoever comes next; and of the plug-ins
+            # before the charger's restart nothing is known.
             same_card = session.card and session.card == seen.card
+            went_on = same_card and self._last.charging and not self._step.restarted
             unobserved = self._plugged_at() - self._step.since
-            if same_card or unobserved <= HANDOVER_SECONDS:
+            if went_on or unobserved <= HANDOVER_SECONDS:
                 self._give(before, float(before))
             else:
                 self._unassign(before)

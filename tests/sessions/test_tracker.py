@@ -298,6 +298,22 @@ def test_replug_in_an_outage_with_the_same_card() -> None:
     assert polls.booked() == [(98, 1_800, 1_100), (1_800, 4_505, 3_000)]
 
 
+def test_replug_in_an_outage_with_a_restart_of_the_charger() -> None:
+    """After a restart, the same card on both sides tells nothing of who charged in between."""
+    polls = charged()
+    polls.poll(4_500, CHARGING, 5_100, 3_000, booted=900, plugged=1_800, card=1).leave(4_505)
+    assert polls.booked() == [(98, 1_800, 100), (1_800, 4_505, 3_000)]
+    assert sum(energy for _, energy in polls.unassigned) == 1_000
+
+
+def test_replug_in_an_outage_after_the_car_was_full() -> None:
+    """If the car had ended charging, somebody else charged before the same card came back."""
+    polls = charged().poll(160, COMPLETE)
+    polls.poll(4_500, CHARGING, 5_100, 3_000, plugged=1_800, card=1).leave(4_505)
+    assert polls.booked() == [(98, 1_800, 100), (1_800, 4_505, 3_000)]
+    assert sum(energy for _, energy in polls.unassigned) == 1_000
+
+
 def test_replug_soon_after_the_last_poll() -> None:
     """What rose in the minute before the plug-in belongs to the session that was under way."""
     polls = charged().poll(900, CHARGING, 1_500, 300, plugged=215, card=2)
