@@ -196,6 +196,7 @@ def test_damaged_state(launch: Launch, garage: Garage) -> None:
     garage.park()
     with garage.box.lock:
         garage.charger.write("frc", 1)
+    wait_for(lambda: garage.settings[2] == 1, "the charger to be off")
     exporter = garage.serve(launch)
     line = exporter.command.line('event="lease file damaged".*')
     assert f"file={file} " in line[0]
