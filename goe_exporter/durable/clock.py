@@ -82,6 +82,24 @@ class SavedTime(NamedTuple):
     boot: str
 
 
+class Moment(NamedTuple):
+    """Both clocks at one moment, in seconds: the Unix time and the uptime."""
+
+    wall: float
+    since_boot: float
+
+    def stamp(self, measured: float) -> float:
+        """Return the Unix time of a poll that ended a moment ago, with a clock that is trusted.
+
+        That is `measured`, or now if the clock was corrected in between.
+        """
+        return measured if abs(self.wall - measured) <= MAX_POLL_SECONDS else self.wall
+
+    def time_at(self, since_boot: float) -> float:
+        """Return the Unix time of an uptime of this boot, with a clock that is trusted."""
+        return self.wall - (self.since_boot - since_boot)
+
+
 class TrustedClock:
     """Returns the time and whether it can be trusted; saves the last trusted time in `file`.
 
@@ -115,52 +133,48 @@ class TrustedClock:
         )
         self._saved = self._read()
         if self._saved.boot == self.boot:
-            saved = self._saved.wall - self._saved.since_boot
-            if abs(wall() - since_boot() - saved) <= TOLERANCE_SECONDS:
-                self._confirm()
+            saved, moment = self._saved.wall - self._saved.since_boot, self.now()
+            if abs(moment.wall - moment.since_boot - saved) <= TOLERANCE_SECONDS:
+                self._confirm(moment)
 
     @property
     def last_trusted(self) -> float:
         """The last time (Unix) at which the clock was trusted, 0 if it never was."""
         return self._saved.wall
 
-    def trusted(self) -> bool:
-        """Return whether the clock may stamp a point now."""
+    def trusted(self) -> Moment | None:
+        """Return the present moment if the clock may stamp points with it, else None.
+
+        A later reading may not be used in its place: the clock may have jumped in between.
+        """
         with self._lock:
-            offset = self._wall() - self._since_boot()
+            moment = self.now()
+            offset = moment.wall - moment.since_boot
             if self._offset is not None and (
-                abs(offset - self._offset) > TOLERANCE_SECONDS or self._wall() < EARLIEST
+                abs(offset - self._offset) > TOLERANCE_SECONDS or moment.wall < EARLIEST
             ):
                 self._offset = None
             if self._offset is None:
                 if self._synchronised():
-                    self._confirm()
-                return self._offset is not None
-            self._offset = offset
-            self._save()
-            return True
+                    self._confirm(moment)
+            else:
+                self._offset = offset
+                self._save(moment)
+            return None if self._offset is None else moment
 
-    def now(self) -> tuple[float, float]:
-        """Return the clock's time (Unix) and the uptime of the same moment."""
-        return self._wall(), self._since_boot()
-
-    def stamp(self, measured: float) -> float:
-        """Return the Unix time of a poll that ended a moment ago, now that the clock is trusted.
-
-        That is `measured`, or now if the clock was corrected in between.
-        """
-        now = self._wall()
-        return measured if abs(now - measured) <= MAX_POLL_SECONDS else now
+    def now(self) -> Moment:
+        """Return the present moment, whether the clock is trusted or not."""
+        return Moment(self._wall(), self._since_boot())
 
     def compare(self, server_time: float | None) -> None:
         """Compare the clock with the time of a server's answer (None if it had none)."""
         with self._lock:
-            now = self._wall()
+            moment = self.now()
             if server_time is not None and server_time < EARLIEST:
                 return
-            if server_time is not None and abs(now - server_time) > TOLERANCE_SECONDS:
-                self.disagreement = now, server_time
-                self._apart.begins(clock=utc(now), server=utc(server_time))
+            if server_time is not None and abs(moment.wall - server_time) > TOLERANCE_SECONDS:
+                self.disagreement = moment.wall, server_time
+                self._apart.begins(clock=utc(moment.wall), server=utc(server_time))
                 if not self._synchronised():
                     self._offset = None
                 return
@@ -168,20 +182,16 @@ class TrustedClock:
                 self.disagreement = None
                 self._apart.ends()
             if self._offset is None:
-                self._confirm()
+                self._confirm(moment)
 
-    def time_at(self, since_boot: float) -> float:
-        """Return the Unix time of an uptime of this boot; valid only while `trusted`."""
-        return self._wall() - (self._since_boot() - since_boot)
+    def _confirm(self, moment: Moment) -> None:
+        if moment.wall >= EARLIEST:
+            self._offset = moment.wall - moment.since_boot
+            self._save(moment)
 
-    def _confirm(self) -> None:
-        if self._wall() >= EARLIEST:
-            self._offset = self._wall() - self._since_boot()
-            self._save()
-
-    def _save(self) -> None:
+    def _save(self, moment: Moment) -> None:
         """Save the time every ten minutes; if that fails, a start needs a new confirmation."""
-        saved = SavedTime(self._wall(), self._since_boot(), self.boot)
+        saved = SavedTime(*moment, self.boot)
         if self._saved.boot == self.boot and abs(saved.wall - self._saved.wall) < SAVE_SECONDS:
             return
         self._saved = saved

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from goe_exporter.durable.clock import TrustedClock, boot
+from goe_exporter.durable.clock import Moment, TrustedClock, boot
 from goe_exporter.influx import line_protocol
 from goe_exporter.influx.dead_letters import DeadLetters, Requeued
 from goe_exporter.influx.parked import ParkedLines
@@ -110,14 +110,14 @@ class Store:
         for spool in self._spools:
             spool.check_directory()
         with self._lock:
-            trusted = self.clock.trusted()
+            now = self.clock.trusted()
             age = poll.snapshot.age_seconds if poll.snapshot else 0.0
-            if self.has_unstamped or not trusted:
+            if self.has_unstamped or now is None:
                 self._add_unstamped(line_protocol.point(poll, tags), age)
-                if trusted:
-                    self._stamp_some()
+                if now is not None:
+                    self._stamp_some(now)
                 return
-            stamped = replace(poll, time=self.clock.stamp(poll.time + age) - age)
+            stamped = replace(poll, time=now.stamp(poll.time + age) - age)
         self.queue.append(line_protocol.line(stamped, tags).encode())
 
     def log_losses(self) -> None:
@@ -131,8 +131,10 @@ class Store:
         Return whether there are more to move now.
         """
         with self._lock:
-            ready = self.has_unstamped and not self._closed and self.clock.trusted()
-            return ready and self._stamp_some()
+            if self._closed or not self.has_unstamped:
+                return False
+            now = self.clock.trusted()
+            return now is not None and self._stamp_some(now)
 
     def requeue(self) -> Requeued:
         """Put the dead letters back into the queue."""
@@ -153,9 +155,9 @@ class Store:
         self.queue.make_room(len(record) + FRAME_BYTES)
         self.unstamped.spool.append(record)
 
-    def _stamp_some(self) -> bool:
+    def _stamp_some(self, now: Moment) -> bool:
         try:
-            found, end = self.unstamped.stamped()
+            found, end = self.unstamped.stamped(now)
         except OSError as error:  # such as no free file descriptor
             _log.warning("points not stamped yet", error=str(error))
             return False

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from goe_exporter.durable.clock import EARLIEST, TrustedClock, utc
+from goe_exporter.durable.clock import EARLIEST, Moment, TrustedClock, utc
 from goe_exporter.influx import line_protocol
 from goe_exporter.spool.queue import Spool
 
@@ -55,8 +55,10 @@ class UnstampedPoints:
         known = max(self._earliest, self._clock.last_trusted)
         return f"{self._clock.boot} {since_boot:.3f} {wall:.3f} {known:.3f} {point}".encode()
 
-    def stamped(self) -> tuple[Stamped, tuple[int, int]]:
+    def stamped(self, now: Moment) -> tuple[Stamped, tuple[int, int]]:
         """Return some of the oldest points with their time, and the position behind them.
+
+        `now` is the present moment of a clock that is trusted.
 
         They are as many as have room beside their records, which are deleted by `done`.
         """
@@ -65,7 +67,7 @@ class UnstampedPoints:
         found, room = Stamped([], [], 0), self.spool.limit_bytes // BATCH_DIVISOR
         for place, (record, behind) in enumerate(zip(batch.lines, batch.ends, strict=True)):
             if record not in self._repeated:
-                found = self._add(found, record)
+                found = self._add(found, record, now)
             room -= len(record)
             if room <= 0:
                 self._stamped = batch.lines[: place + 1]
@@ -87,19 +89,19 @@ class UnstampedPoints:
         """Release the files."""
         self.spool.close()
 
-    def _add(self, found: Stamped, record: bytes) -> Stamped:
+    def _add(self, found: Stamped, record: bytes, now: Moment) -> Stamped:
         try:
             boot_id, *numbers, point = record.split(b" ", 4)
             since_boot, wall, known = map(float, numbers)
         except ValueError:
             found.untimed.append((record, "kept without a readable time"))
             return found
-        now, time, unconfirmed = self._clock.now()[0], wall, 0
+        time, unconfirmed = wall, 0
         if boot_id == self._clock.boot.encode():
-            time = self._clock.time_at(since_boot)
-            plausible = 0 <= time <= now + TOLERANCE_SECONDS
+            time = now.time_at(since_boot)
+            plausible = 0 <= time <= now.wall + TOLERANCE_SECONDS
         else:
-            plausible = max(known, EARLIEST) <= wall <= now
+            plausible = max(known, EARLIEST) <= wall <= now.wall
             unconfirmed = 1
         if not plausible:
             reason = f"measured before a restart, when the clock showed {utc(wall)}"

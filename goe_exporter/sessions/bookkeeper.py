@@ -83,7 +83,7 @@ class Bookkeeper:
         self._tallies = store.tallies()
         latest = sorted(self._tracked.items(), key=lambda item: item[1].memory.last.moment.time)
         self._serials = {each.charger: serial for serial, each in latest}
-        self._trusted = clock.trusted()
+        self._trusted = clock.trusted() is not None
         self._lock = threading.Lock()
         self._condensers: dict[str, Condenser] = {}
         self._records: list[Record] = []
@@ -277,7 +277,7 @@ class Bookkeeper:
         while not stopping:
             stopping = self._stopping.wait(WRITE_SECONDS)
             try:
-                self._trusted = self._clock.trusted()
+                self._trusted = self._clock.trusted() is not None
                 if stopping:
                     self._write_all()
                 else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import os
 import shutil
@@ -111,7 +112,7 @@ def test_jump_while_the_process_was_down(keep: Keep, clocks: Clocks, jump: float
     keeper = keep()
     assert not keeper.trusted()
     keeper.compare(clocks.wall)
-    assert keeper.trusted() == (clocks.wall >= EARLIEST)
+    assert (keeper.trusted() is not None) == (clocks.wall >= EARLIEST)
 
 
 @pytest.mark.parametrize("rest", [0, 30, DAY, 10 * DAY, 5 * YEAR, -DAY])
@@ -198,10 +199,10 @@ def test_servers_that_disagree_in_turns(
 
 def test_stamp(keep: Keep, clocks: Clocks) -> None:
     """A poll keeps its own time, unless the clock was corrected after it."""
-    keeper = keep()
-    assert keeper.stamp(clocks.wall - 0.5) == clocks.wall - 0.5
+    now = keep().now()
+    assert now.stamp(clocks.wall - 0.5) == clocks.wall - 0.5
     for wrong in (100.0, clocks.wall - 3600, clocks.wall + 9 * YEAR):
-        assert keeper.stamp(wrong) == clocks.wall
+        assert now.stamp(wrong) == clocks.wall
 
 
 def test_boot_in_1970(keep: Keep, clocks: Clocks) -> None:
@@ -373,8 +374,8 @@ def test_time_at(keep: Keep, clocks: Clocks) -> None:
     measured = clocks.up
     clocks.go(100)
     clocks.wall = NOW
-    assert keeper.time_at(measured) == NOW - 100
-    assert keeper.time_at(clocks.up) == NOW
+    assert keeper.now().time_at(measured) == NOW - 100
+    assert keeper.now().time_at(clocks.up) == NOW
 
 
 def test_real_clocks() -> None:
@@ -498,6 +499,35 @@ def test_right_clock(world: World) -> None:
     assert world.points() == world.right(0, 6)
     stats = started.stats()
     assert (stats.written, stats.spooled, stats.dropped, stats.rejected) == (6, 0, 0, 0)
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+@pytest.mark.parametrize("reading", range(1, 9))
+def test_jump_between_two_readings(world: World, reading: int, waiting: bool) -> None:
+    """A clock that jumps at any of its readings while a point is stamped gives no wrong time."""
+    agent = world.start()
+    if waiting:
+        world.poll(2)
+    world.server.up = not waiting
+    world.deliver()
+    readings: Iterator[int] = itertools.repeat(0)
+
+    def wall() -> float:
+        return world.clocks.wall - (3 * DAY if next(readings) >= reading else 0)
+
+    agent.store.clock = TrustedClock(
+        world.folder / "clock", "boot-1", wall, lambda: world.clocks.up, lambda: False
+    )
+    agent.store.clock.compare(wall())
+    readings = itertools.count(1)
+    if waiting:
+        agent.store.stamp_some()
+    else:
+        world.poll()
+        agent.store.stamp_some()
+    lines = agent.store.queue.read(10).lines
+    stamps = [int(line.rpartition(b" ")[2]) for line in lines]
+    assert stamps == world.measured[: len(stamps)]
 
 
 def test_restart_with_a_right_clock(world: World) -> None:

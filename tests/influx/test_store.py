@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from goe_exporter.channels.snapshot import Snapshot
+from goe_exporter.durable.clock import Moment
 from goe_exporter.errors import UsageError
 from goe_exporter.influx import line_protocol
 from goe_exporter.influx import store as store_module
@@ -132,7 +133,7 @@ def test_point_has_the_time_of_its_measurement(store: Store, age: float) -> None
 def test_stamp_after_the_clock_was_corrected(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the clock was corrected since the arrival, the age is subtracted from the right time."""
     store.clock.compare(None)
-    monkeypatch.setattr(store.clock, "stamp", lambda _time: 1_790_000_000.0)
+    monkeypatch.setattr(store.clock, "trusted", lambda: Moment(1_790_000_000.0, 1000.0))
     snapshot = Snapshot("garage", 2, 100.0, 1000.0, (), 30.0)
     store.add(Poll("garage", "012345", 100.0, snapshot), {})
     assert store.queue.read(10).lines[-1].endswith(b" 1789999970000")

@@ -223,9 +223,10 @@ def _keeper(file: Path) -> TrustedClock:
 )
 def test_held_record_without_a_time(tmp_path: Path, record: bytes) -> None:
     """It is set aside with a reason, and those after it are stamped."""
-    held = UnstampedPoints(tmp_path / "held", LIMIT, _keeper(tmp_path / "clock"), 0.0)
+    keeper = _keeper(tmp_path / "clock")
+    held = UnstampedPoints(tmp_path / "held", LIMIT, keeper, 0.0)
     held.spool.extend([record, b"boot-2 4000.0 1.0 1.0 p f=2"])
-    found, end = held.stamped()
+    found, end = held.stamped(keeper.now())
     assert found.lines == [b"p f=2 1799999000000"]
     assert len(found.untimed) == 1
     held.done(end)
