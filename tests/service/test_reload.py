@@ -262,11 +262,10 @@ def test_delivery_with_another_token(launch: Launch, fakes: Fakes, tmp_path: Pat
         token.write_text("new-token")
         push_config(tmp_path, influxdb.url, chargers, **settings | {"org": "o&o", "bucket": "100%"})
         agent.process.send_signal(signal.SIGHUP)
-        agent.line("delivery recovered")
+        wait_for(lambda: influxdb.taken, "points with the new token")
         assert agent.end(signal.SIGTERM).status == 0
     assert influxdb.received[0].query == {"org": ["home"], "bucket": ["goe"], "precision": ["ms"]}
     assert influxdb.received[-1].query == {"org": ["o&o"], "bucket": ["100%"], "precision": ["ms"]}
-    assert influxdb.taken
 
 
 # Without a process
