@@ -168,24 +168,31 @@ class Store:
             self._connect()
         except sqlite3.Error as error:
             if not _is_damage(error):
-                self._disconnect()
                 raise StoreError(str(error)) from error
             self._set_aside(error)
             try:
                 self._connect()
             except sqlite3.Error as again:
-                self._disconnect()
                 raise StoreError(str(again)) from again
 
     def _connect(self) -> None:
-        if not self.path.exists():
-            # SQLite would create it readable by everybody.
-            try:
+        try:
+            if not self.path.exists():
+                # SQLite would create it readable by everybody.
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, files.FILE_MODE))
-            except OSError as error:
-                raise StoreError(error.strerror) from error
-        connection = self._connection = schema.connect(self.path, "rw")
-        self._file = self.path.stat()
+            connection = schema.connect(self.path, "rw")
+            try:
+                file = self.path.stat()
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+        except OSError as error:
+            raise StoreError(error.strerror) from error
+        self._connection, self._file = connection, file
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Check that the file can be written, and create the tables in a new one."""
         connection.execute("PRAGMA journal_mode = TRUNCATE")
         # With FULL, a power cut could bring a transaction back that was undone.
         connection.execute("PRAGMA synchronous = EXTRA")

@@ -141,6 +141,23 @@ def test_newer_version(path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_newer_version_while_running(path: Path) -> None:
+    """A newer release's store that takes the place of the open one is never written."""
+    store = Store(path)
+    newer = path.with_name("newer.db")
+    Store(newer).close()
+    connection = schema.connect(newer, "rw")
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    before = newer.read_bytes()
+    newer.replace(path)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="has version 2, and this release reads versions up"):
+            store.write([SESSION], {})
+    store.close()
+    assert path.read_bytes() == before
+
+
 def test_other_files(tmp_path: Path) -> None:
     """Another program's database is refused, and so is a path that cannot be used."""
     foreign = tmp_path / "foreign.db"
