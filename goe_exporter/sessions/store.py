@@ -64,7 +64,7 @@ class Store:
                 opened.callback(os.close, self._lock)
                 self._claim()
                 opened.callback(self._disconnect)
-                self._open()
+                self._repaired(self._connect)
             except OSError as error:
                 reason = error.strerror
                 raise UsageError(f"cannot use the session store {path}: {reason}") from error
@@ -112,18 +112,9 @@ class Store:
         """
         records = tuple(records)
         try:
-            self._write(records, memories)
+            self._repaired(lambda: self._write(records, memories))
         except UsageError as error:  # another file took its place
             raise StoreError(str(error)) from error
-        except sqlite3.Error as error:
-            if not _is_damage(error):
-                raise StoreError(str(error)) from error
-            self._set_aside(error)
-            self._open()
-            try:
-                self._write(records, memories)
-            except sqlite3.Error as again:
-                raise StoreError(str(again)) from again
 
     def size_bytes(self) -> int:
         """Return the size of the file, 0 if there is none."""
@@ -158,20 +149,23 @@ class Store:
             _log.warning("session store disappeared", file=str(self.path))
             self._disconnect()
         if self._connection is None:
-            self._open()
+            self._repaired(self._connect)
         assert self._connection is not None
         return self._connection
 
-    def _open(self) -> None:
-        """Open the file; one that is damaged is set aside, and a new one created."""
+    def _repaired(self, action: Callable[[], None]) -> None:
+        """Run an action; if the file is damaged, set it aside, and run the action with a new one.
+
+        Raises `StoreError`.
+        """
         try:
-            self._connect()
+            action()
         except sqlite3.Error as error:
             if not _is_damage(error):
                 raise StoreError(str(error)) from error
             self._set_aside(error)
             try:
-                self._connect()
+                action()
             except sqlite3.Error as again:
                 raise StoreError(str(again)) from again
 
