@@ -7,7 +7,6 @@ crash nothing is lost that was written, and nothing is counted twice.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from goe_exporter.durable import files
+from goe_exporter.durable.directory import lock
 from goe_exporter.errors import UsageError
 from goe_exporter.logs import logger
 from goe_exporter.sessions import schema
@@ -60,9 +60,8 @@ class Store:
         with contextlib.ExitStack() as opened:
             try:
                 files.make(path.parent)
-                self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, files.FILE_MODE)
+                self._lock = lock(Path(f"{path}.lock"), f"the session store {path}", "file")
                 opened.callback(os.close, self._lock)
-                self._claim()
                 opened.callback(self._disconnect)
                 self._repaired(self._connect)
             except OSError as error:
@@ -134,14 +133,6 @@ class Store:
         """Close the file, and let other processes write it."""
         self._disconnect()
         os.close(self._lock)
-
-    def _claim(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(
-                f"the session store {self.path} is in use by another process; give each its own"
-            ) from None
 
     def _opened(self) -> sqlite3.Connection:
         """Return the connection; opens the file again if it was closed, moved or deleted."""
