@@ -49,9 +49,8 @@ def measure() -> Iterator[tuple[str, str, str]]:
 
 def _fill(store: Path) -> None:
     """Write a store whose sessions are spread evenly over chargers and years."""
-    connection = schema.connect(store, "rwc")
-    connection.executescript(schema.TABLES)
-    connection.execute(f"PRAGMA user_version = {schema.VERSION}")
+    connection = sqlite3.connect(store, isolation_level=None)
+    schema.create(connection)
     connection.execute("BEGIN")
     apart = YEARS * 365 * 86_400 * CHARGERS // SESSIONS
     energy_wh = SLOTS * SLOT_WH

@@ -27,12 +27,9 @@ class Records:
         """Open the file; raises `UsageError` if there is none, or a newer release wrote it."""
         self._path = path
         with self._errors():
-            self._connection = schema.connect(path, "rw")
-            try:
-                self._begin()
-            except BaseException:
-                self._connection.close()
-                raise
+            self._connection = schema.connect_to_store(path)
+            self._connection.execute("PRAGMA query_only = ON")
+            self._connection.execute("BEGIN")
 
     def __enter__(self) -> Self:
         """Return the records."""
@@ -125,12 +122,6 @@ class Records:
             book = Book(*numbers)
             with self._errors():
                 yield replace(book, under_way=Session.from_json(session)) if session else book
-
-    def _begin(self) -> None:
-        self._connection.execute("PRAGMA query_only = ON")
-        if not schema.version_of(self._connection, self._path):
-            raise sqlite3.DatabaseError("it is no session store")
-        self._connection.execute("BEGIN")
 
     def _rows(self, query: str, values: list[object]) -> Iterator[tuple[Any, ...]]:
         with self._errors(), closing(self._connection.execute(query, values)) as rows:

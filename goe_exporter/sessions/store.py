@@ -165,7 +165,7 @@ class Store:
             if not self.path.exists():
                 # SQLite would create it readable by everybody.
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, files.FILE_MODE))
-            connection = schema.connect(self.path, "rw")
+            connection = schema.connect(self.path)
             try:
                 file = self.path.stat()
                 self._prepare(connection)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from goe_exporter.errors import UsageError
-from goe_exporter.sessions import schema
 from goe_exporter.sessions.memory import Memory, Open
 from goe_exporter.sessions.observation import Moment, Observation
 from goe_exporter.sessions.records import Records
@@ -132,7 +131,7 @@ def schema_busy(store: Store) -> None:
 def test_newer_version(path: Path) -> None:
     """The store of a newer release is refused, and stays as it is."""
     Store(path).close()
-    connection = schema.connect(path, "rw")
+    connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 2")
     connection.close()
     before = path.read_bytes()
@@ -146,7 +145,7 @@ def test_newer_version_while_running(path: Path) -> None:
     store = Store(path)
     newer = path.with_name("newer.db")
     Store(newer).close()
-    connection = schema.connect(newer, "rw")
+    connection = sqlite3.connect(newer)
     connection.execute("PRAGMA user_version = 2")
     connection.close()
     before = newer.read_bytes()
@@ -161,8 +160,8 @@ def test_newer_version_while_running(path: Path) -> None:
 def test_other_files(tmp_path: Path) -> None:
     """Another program's database is refused, and so is a path that cannot be used."""
     foreign = tmp_path / "foreign.db"
-    schema.connect(foreign, "rwc").execute("CREATE TABLE x (y)").connection.close()
-    with pytest.raises(UsageError, match="it is no session store"):
+    sqlite3.connect(foreign).execute("CREATE TABLE x (y)").connection.close()
+    with pytest.raises(UsageError, match="it is not a session store"):
         Store(foreign)
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"cannot use the session store .*: Not a directory"):
