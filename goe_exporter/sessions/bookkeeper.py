@@ -140,12 +140,10 @@ class Bookkeeper:
         """End the session of a charger in whose place another one answers."""
         self._track_rest(serial)
         charger, memory = self._tracked[serial]
-        session, last = memory.session, memory.last
+        session = memory.closed(charger, serial, "charger_replaced", "end_not_seen")
         if session is None:
             return
-        meter = memory.first_wh if last.meter_wh is None else last.meter_wh
-        session = session.flagged("charger_replaced", "end_not_seen")
-        self._records.append(session.closed(charger, serial, last.moment.time, meter))
+        self._records.append(session)
         ended = Tracked(charger, replace(memory, session=None, idle_since=None))
         self._tracked[serial] = self._due[serial] = ended
 

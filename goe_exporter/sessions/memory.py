@@ -93,6 +93,19 @@ class Memory:
     idle_since: float | None = None
     switched_at: float | None = None
 
+    @property
+    def meter_wh(self) -> int:
+        """The latest reading of the meter; the books begin with one."""
+        assert self.last.meter_wh is not None
+        return self.last.meter_wh
+
+    def closed(self, charger: str, serial: str, *flags: str) -> Session | None:
+        """Return the session under way, ended with the last observation; None without one."""
+        if self.session is None:
+            return None
+        session, ended = self.session.flagged(*flags), self.last.moment.time
+        return session.closed(charger, serial, ended, self.meter_wh)
+
     def on_time(self, now: Moment) -> Memory:
         """Return the memory after a clock that was not trusted was corrected."""
         last, session, idle = self.last.moment, self.session, self.idle_since

@@ -216,11 +216,7 @@ class Store:
             for record in records:
                 _insert(connection, record)
             for serial, (charger, memory) in memories.items():
-                last = memory.last
-                meter = memory.first_wh if last.meter_wh is None else last.meter_wh
-                session = memory.session and memory.session.closed(
-                    charger, serial, last.moment.time, meter
-                )
+                last, session = memory.last, memory.closed(charger, serial)
                 _execute(
                     connection,
                     "REPLACE INTO tracked",
@@ -230,7 +226,7 @@ class Store:
                     first_time=int(memory.first_time),
                     first_wh=memory.first_wh,
                     last_time=int(last.moment.time),
-                    last_wh=meter,
+                    last_wh=memory.meter_wh,
                     session=session and session.to_json(),
                     memory=memory.to_json(),
                 )

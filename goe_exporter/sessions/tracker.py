@@ -66,8 +66,7 @@ class _Turn:
         self._rise = rise(memory.last, seen, self._unmetered, memory.unmetered_wh)
         self._session = memory.session
         self._idle_since = memory.idle_since
-        known = memory.last.meter_wh if seen.meter_wh is None else seen.meter_wh
-        self._meter = memory.first_wh if known is None else known
+        self._meter = memory.meter_wh if seen.meter_wh is None else seen.meter_wh
         self._take()
 
     def memory(self) -> Memory:
@@ -104,7 +103,7 @@ class _Turn:
         if self._session is not None and gap and self._idle_since is not None:
             stayed = seen.plugged and seen.mark is not None and not self._step.replugged
             if not stayed:
-                self._close(self._idle_since, self._last.meter_wh)
+                self._close(self._idle_since, self._before.meter_wh)
         if self._step.replugged and (self._session is not None or gap):
             self._replug()
         elif self._session is not None:
@@ -117,14 +116,12 @@ class _Turn:
 
     def _correct(self) -> None:
         reason = self._rise.reason
-        before = self._last.meter_wh
-        assert before is not None
         self.events.append(
             Correction(
                 self._charger,
                 self._serial,
                 int(self._now),
-                before,
+                self._before.meter_wh,
                 self._meter,
                 self._rise.correction_wh,
                 reason,
@@ -281,14 +278,13 @@ class _Turn:
         )
         self._idle_since = None
 
-    def _close(self, ended: float, meter_wh: int | None, *flags: str) -> None:
+    def _close(self, ended: float, meter_wh: int, *flags: str) -> None:
         session = self._session
         assert session is not None
         if not self._seen.moment.trusted:
             flags = (*flags, "clock_unsure")
-        end_wh = self._meter if meter_wh is None else meter_wh
         session = session.flagged(*flags)
-        self.events.append(session.closed(self._charger, self._serial, ended, end_wh))
+        self.events.append(session.closed(self._charger, self._serial, ended, meter_wh))
         self._session = self._idle_since = None
 
     def _give(self, meter_wh: int, counter_wh: float, since: float | None = None) -> None:

@@ -203,7 +203,7 @@ class Run:
     @property
     def metered_wh(self) -> int:
         """The difference of the meter."""
-        return (self.memory.last.meter_wh or 0) - self.memory.first_wh
+        return self.memory.meter_wh - self.memory.first_wh
 
     def open_wh(self) -> int:
         """Return by how much the books do not close (Wh)."""
