@@ -28,7 +28,6 @@ NEAR_SECONDS = 120
 AGREEMENT = 0.01
 """By how much the session counter may differ from the meter, beside the meter's steps."""
 
-FOREVER = 2**62
 ROUNDING_WH = 2
 """Energy that is spread over a gap is in the quarter hours to the Wh."""
 
@@ -110,16 +109,15 @@ def accounts(records: Records, period: Period, serials: Collection[str] = ()) ->
     """Return the account of every charger that was tracked in a period; `serials` select some."""
     known = {
         book.serial: _Charger(book)
-        for book in records.books()
-        if (not serials or book.serial in serials)
-        and (period.since is None or book.last_time > period.since)
+        for book in records.books(serials)
+        if (period.since is None or book.last_time > period.since)
         and (period.until is None or book.first_time < period.until)
     }
     since, until = period.since, period.until
     for session in records.sessions(since, until, serials=serials):
         if session.serial in known:
             known[session.serial].sessions.append(session)
-    for reading in records.readings(*_days(period)):
+    for reading in records.readings(*_days(period), serials=serials):
         if reading.serial in known:
             known[reading.serial].readings.append(reading)
     others: list[Unassigned | Correction] = [
@@ -143,10 +141,10 @@ def _time(each: Unassigned | Correction) -> int:
     return each.start if isinstance(each, Unassigned) else each.time
 
 
-def _days(period: Period) -> tuple[str, str]:
+def _days(period: Period) -> tuple[str | None, str | None]:
     """Return the days of the readings from the beginning to the end of a period, as text."""
-    first = "" if period.first is None else period.first.isoformat()
-    return first, "9999" if period.last is None else (period.last + timedelta(days=2)).isoformat()
+    first = None if period.first is None else period.first.isoformat()
+    return first, None if period.last is None else (period.last + timedelta(days=2)).isoformat()
 
 
 def _account(records: Records, charger: _Charger, period: Period) -> Account:
@@ -198,7 +196,7 @@ def difference_wh(records: Records, book: Book) -> int:
     serials = [book.serial]
     return (
         (book.last_wh - book.first_wh)
-        - records.metered_wh(book.serial, FOREVER)
+        - records.metered_wh(book.serial)
         - (book.under_way.meter_wh if book.under_way else 0)
         - sum(each.energy_wh for each in records.unassigned(serials=serials))
         - sum(each.energy_wh for each in records.corrections(serials=serials))
@@ -248,9 +246,7 @@ def _first_break(records: Records, account: Account) -> str:
         energies[_time(other) // SLOT_SECONDS * SLOT_SECONDS] += other.energy_wh
     slots = deque(sorted(energies.items()))
     done, day = book.first_wh, "the first poll"
-    for reading in records.readings():
-        if reading.serial != book.serial:
-            continue
+    for reading in records.readings(serials=[book.serial]):
         while slots and slots[0][0] + SLOT_SECONDS <= reading.time:
             done += slots.popleft()[1]
         inside = slots[0][1] if slots and slots[0][0] <= reading.time else 0

@@ -115,6 +115,9 @@ def test_everything_else(path: Path) -> None:
         assert list(records.corrections(until=1_767_225_650)) == []
         assert list(records.readings()) == list(records.readings("2026-01-01")) == [reading]
         assert list(records.readings("2026-01-02")) == []
+        assert list(records.readings(until_day="2026-01-01")) == []
+        assert list(records.readings(serials=["9", "x"])) == [reading]
+        assert list(records.readings(serials=["x"])) == list(records.books(["x"])) == []
         assert list(records.books()) == [
             Book("yard", "9", 1, 1_767_225_600, 5_000, 1_767_225_700, 27, OTHER)
         ]
