@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
@@ -85,7 +86,7 @@ class Bookkeeper:
         self._serials = {each.charger: serial for serial, each in latest}
         self._trusted = clock.trusted() is not None
         self._lock = threading.Lock()
-        self._condensers: dict[str, Condenser] = {}
+        self._condensers: defaultdict[str, Condenser] = defaultdict(Condenser)
         self._records: list[Record] = []
         self._due: dict[str, Tracked] = {}
         self._saved: dict[str, float] = {}
@@ -111,9 +112,7 @@ class Bookkeeper:
             if former != serial and known is not None and known.charger == poll.charger:
                 self._replaced(former)
             self._serials[poll.charger] = serial
-            condenser = self._condensers.get(serial)
-            if condenser is None:
-                condenser = self._condensers[serial] = Condenser()
+            condenser = self._condensers[serial]
             for seen in condenser.take(snapshot, moment, poll.interval_seconds):
                 self._track(poll.charger, serial, seen)
             if trusted and snapshot.time >= self._days.get(serial, -math.inf):
@@ -132,9 +131,8 @@ class Bookkeeper:
 
     def _track_rest(self, serial: str) -> None:
         """Track the last poll of a charger if it was left out."""
-        if serial in self._condensers:
-            for seen in self._condensers[serial].rest():
-                self._track(self._tracked[serial].charger, serial, seen)
+        for seen in self._condensers[serial].rest():
+            self._track(self._tracked[serial].charger, serial, seen)
 
     def _replaced(self, serial: str) -> None:
         """End the session of a charger in whose place another one answers."""

@@ -73,9 +73,7 @@ class Session:
 
     def to_json(self) -> str:
         """Return the session as a JSON object, with the fields' names."""
-        return json.dumps(
-            {name: _plain(value) for name, value in vars(self).items()}, separators=(",", ":")
-        )
+        return json.dumps(vars(self), separators=(",", ":"), default=dict)
 
     @classmethod
     def from_json(cls, text: str) -> Session:
@@ -94,10 +92,6 @@ class Session:
 
 
 _FIELDS = tuple(each.name for each in dataclasses.fields(Session))
-
-
-def _plain(value: object) -> object:
-    return dict(value) if isinstance(value, Mapping) else value
 
 
 @dataclass(frozen=True)
