@@ -14,7 +14,7 @@ import click
 from goe_exporter.cli import output
 from goe_exporter.cli.options import Command, config_file, option, parsed
 from goe_exporter.cli.printable import printable
-from goe_exporter.config.quoting import os_reason, shown
+from goe_exporter.config.quoting import shown
 from goe_exporter.errors import GoeExporterError, UsageError
 from goe_exporter.service import config
 from goe_exporter.service.config import Config
@@ -202,10 +202,7 @@ def report(
     if path is None:
         output.print_lines(page)
         return
-    try:
-        Path(path).write_text(page, "utf-8")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot write {path}: {os_reason(error)}") from error
+    output.write_file(path, page)
 
 
 @command.command()
