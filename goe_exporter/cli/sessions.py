@@ -14,6 +14,7 @@ import click
 from goe_exporter.cli import output
 from goe_exporter.cli.options import Command, config_file, option, parsed
 from goe_exporter.cli.printable import printable
+from goe_exporter.cli.session_listing import Listing
 from goe_exporter.config.quoting import shown
 from goe_exporter.errors import GoeExporterError, UsageError
 from goe_exporter.service import config
@@ -123,9 +124,6 @@ def list_sessions(
         serials = selection.serials(records, chargers)
         entries = selection.entries(records, period, chargers, cards, newest)
         rest = None if cards or newest else selection.rest(records, period, serials)
-    # Imported here, because it imports Rich.
-    from goe_exporter.cli.session_listing import Listing  # noqa: PLC0415
-
     lines = ledger.lines(by, entries, settings.rates())
     found = Listing(by, lines, rest, loaded.cards, settings)
     if form == "table":
