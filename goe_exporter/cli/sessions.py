@@ -25,11 +25,11 @@ from goe_exporter.sessions.books import Account
 from goe_exporter.sessions.ledger import Period
 from goe_exporter.sessions.records import Records
 from goe_exporter.sessions.settings import SessionSettings, calendar_day, calendar_month
+from goe_exporter.sessions.tally import MAX_CARD
 
 LAST = 20
 """Number of sessions that the table shows if no period is given."""
 
-MAX_CARD = 10
 BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -244,7 +244,7 @@ def _checked(account: Account, settings: SessionSettings) -> str:
     ]
     lines = [f"  {label:20}{energy_wh / 1000:>14,.3f} kWh" for label, energy_wh in items]
     if account.book.api == 1:
-        agrees = "agrees" if abs(account.counter_wh) <= account.tolerance_wh else "differs"
+        agrees = "agrees" if account.agrees else "differs"
         lines.append(
             f"  {'session counter':20}{account.sessions_wh / 1000:>14,.3f} kWh, {agrees}"
             f" ({account.counter_wh / 1000:+,.3f} kWh)"

@@ -88,9 +88,14 @@ class Account:
         return round(AGREEMENT * self.metered_wh) + step * 2 * len(self.entries)
 
     @property
+    def agrees(self) -> bool:
+        """Whether the session counter agrees with the meter."""
+        return abs(self.counter_wh) <= self.tolerance_wh
+
+    @property
     def closes(self) -> bool:
         """Whether the books close, and the counter agrees with the meter."""
-        return not self.difference_wh and abs(self.counter_wh) <= self.tolerance_wh
+        return not self.difference_wh and self.agrees
 
 
 @dataclass
@@ -214,7 +219,7 @@ def faults(records: Records, account: Account) -> list[str]:
             f"{account.difference_wh:+,} Wh of the meter are in no account"
             f"{_first_break(records, account)}"
         )
-    if abs(account.counter_wh) > account.tolerance_wh:
+    if not account.agrees:
         found.append(
             f"the session counter differs from the meter by {account.counter_wh:+,} Wh;"
             f" {account.tolerance_wh:,} Wh are usual"

@@ -9,6 +9,8 @@ from goe_exporter.sessions.memory import Open
 from goe_exporter.sessions.session import Session, Unassigned
 
 MAX_CARD = 10
+"""A charger knows ten cards."""
+
 UNKNOWN = "unknown"
 
 
