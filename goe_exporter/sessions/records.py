@@ -76,8 +76,8 @@ class Records:
                 f"SELECT doc FROM (SELECT * FROM session WHERE {where}"  # noqa: S608
                 " ORDER BY started DESC, id DESC LIMIT ?) ORDER BY started, id"
             )
-        for (doc,) in self._rows(query, values):
-            with self._errors():
+        with self._errors():
+            for (doc,) in self._rows(query, values):
                 yield Session.from_json(doc)
 
     def metered_wh(self, serial: str, until: float = math.inf) -> int:
@@ -114,9 +114,9 @@ class Records:
             "SELECT charger, serial, api, first_time, first_wh, last_time, last_wh, session"  # noqa: S608
             f" FROM tracked WHERE 1{_among('serial', serials)} ORDER BY charger, serial"
         )
-        for *numbers, session in self._rows(query, [*serials]):
-            book = Book(*numbers)
-            with self._errors():
+        with self._errors():
+            for *numbers, session in self._rows(query, [*serials]):
+                book = Book(*numbers)
                 yield replace(book, under_way=Session.from_json(session)) if session else book
 
     def _all(
