@@ -71,7 +71,6 @@ class Run:
         self.charger = Charger("V4" if api == 2 else "V2", seed=seed)
         self.truth: list[Truth] = []
         self.events: list[Event] = []
-        self.log: list[tuple[float, str]] = []
         self._api = api
         self._random = Random(seed)
         self._outages = outages
@@ -104,7 +103,6 @@ class Run:
 
     def _happen(self, what: str) -> None:
         random, charger = self._random, self.charger
-        self.log.append((charger.time_s, what))
         if what == "plug" and charger.car is None:
             self._plug(
                 Car(
@@ -246,7 +244,6 @@ class Run:
 class Total:
     """The figures of many runs; shares are of the true, booked or metered total."""
 
-    runs: int = 0
     not_closed: int = 0
     true: int = 0
     booked: int = 0
@@ -257,7 +254,6 @@ class Total:
 
     def add(self, run: Run) -> None:
         """Add a run."""
-        self.runs += 1
         self.not_closed += run.open_wh() != 0
         self.true += len(run.truth)
         self.booked += len(run.sessions)
