@@ -1,4 +1,4 @@
-"""A copy of the session store, taken while another process may write it."""
+"""Copying the session store while another process may write it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Whether the books close: sessions + unassigned energy + corrections = what the meter rose by.
+"""Whether the books close: sessions + unassigned energy + corrections = the rise of the meter.
 
-The energy of API v1 is counted by the charger's session counter, beside a meter that moves in
-steps. There the meter's own rises must close too, and the counter must agree with them.
+On API v1, the energy of sessions comes from the charger's session counter, because the meter moves
+in steps. There the rises of the meter must close, and the counter must agree with them.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from goe_exporter.sessions.session import (
 )
 
 NEAR_SECONDS = 120
-"""A reading this soon after midnight is that of midnight."""
+"""A reading this soon after midnight counts as the reading at midnight."""
 
 AGREEMENT = 0.01
-"""By how much the session counter may differ from the meter, beside the meter's steps."""
+"""How far the session counter may differ from the meter, in addition to the meter's steps."""
 
 ROUNDING_WH = 2
-"""Energy that is spread over a gap is in the quarter hours to the Wh."""
+"""Energy that was spread over a gap is rounded to whole Wh in each quarter hour."""
 
 METER_STEPS_WH = (1000, 100, 1)
 """The steps in which meters move, depending on the hardware and the API."""
@@ -39,9 +39,9 @@ METER_STEPS_WH = (1000, 100, 1)
 class Account:
     """The account of one charger in a period, in Wh.
 
-    `since` and `until` (Unix seconds) are the times of the meter's readings. A reading is
-    calculated from the books unless somebody looked (`start_read`, `end_read`). `entries` are the
-    sessions, one under way included, in which the meter rose by `metered_wh`. `latest` is the last
+    `since` and `until` (Unix seconds) are the times of the meter readings. A reading is calculated
+    from the books unless the meter was read then (`start_read`, `end_read`). `entries` are the
+    sessions, including one under way, in which the meter rose by `metered_wh`. `latest` is the last
     daily reading, with what the charger reported about itself.
     """
 
@@ -60,27 +60,27 @@ class Account:
 
     @property
     def sessions_wh(self) -> int:
-        """The energy of the sessions, on API v1 by the session counter."""
+        """The energy of the sessions; on API v1, that of the session counter."""
         return sum(each.energy_wh for each in self.entries)
 
     @property
     def meter_wh(self) -> int:
-        """What the meter rose by."""
+        """How far the meter rose."""
         return self.meter_end_wh - self.meter_start_wh
 
     @property
     def difference_wh(self) -> int:
-        """What the meter rose by that is in no account; 0 if the books close."""
+        """The rise of the meter that is in no account; 0 if the books close."""
         return self.meter_wh - self.metered_wh - self.unassigned_wh - self.corrections_wh
 
     @property
     def counter_wh(self) -> int:
-        """By how much the sessions' energy exceeds the meter's rise in them; 0 on API v2."""
+        """How far the energy of the sessions exceeds the rise of the meter in them; 0 on API v2."""
         return self.sessions_wh - self.metered_wh
 
     @property
     def tolerance_wh(self) -> int:
-        """By how much the session counter of API v1 may differ from the meter."""
+        """How far the session counter of API v1 may differ from the meter."""
         if self.book.api != 1:
             return 0
         readings = self.book.first_wh, self.book.last_wh
@@ -100,7 +100,7 @@ class Account:
 
 @dataclass
 class _Charger:
-    """What is known about one charger: that in the period, and the energies before it (Wh)."""
+    """The records of a charger in a period, and the energies before it (Wh)."""
 
     book: Book
     sessions: list[Session] = field(default_factory=list)
@@ -194,9 +194,9 @@ def _near(looked: Iterable[int], moment: int) -> bool:
 
 
 def difference_wh(records: Records, book: Book) -> int:
-    """Return what a meter rose by (Wh), over all time, that is in no account.
+    """Return the rise of a meter (Wh), over all time, that is in no account.
 
-    Reads no session, unlike `accounts`.
+    Unlike `accounts`, it does not read the sessions.
     """
     serials = [book.serial]
     return (
@@ -211,7 +211,7 @@ def difference_wh(records: Records, book: Book) -> int:
 def faults(records: Records, account: Account) -> list[str]:
     """Return where the books of a charger do not close, a line for each fault.
 
-    `account` is that of its whole time.
+    `account` must span all of its time.
     """
     found = []
     if account.difference_wh:

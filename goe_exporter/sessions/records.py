@@ -24,7 +24,7 @@ Limit = int | str
 
 
 class Records:
-    """The records of the store at `path`: a context manager whose reads see one moment.
+    """The records of the store at `path`: a context manager that reads one state of it.
 
     Every method raises `UsageError` if the file cannot be read.
     """
@@ -59,7 +59,7 @@ class Records:
         cards: Collection[int] = (),
         last: int | None = None,
     ) -> Iterator[Session]:
-        """Yield the closed sessions of which a part is in the period, by their beginning.
+        """Yield the closed sessions with a part in the period, in the order of their beginning.
 
         `chargers` (names), `serials` and `cards` (numbers) select some; empty ones select all.
         `last` limits the result to the sessions that began last.
@@ -81,7 +81,7 @@ class Records:
                 yield Session.from_json(doc)
 
     def metered_wh(self, serial: str, until: float = math.inf) -> int:
-        """Return by how much a meter rose (Wh) in the sessions that ended before a time."""
+        """Return how far a meter rose (Wh) in the sessions that ended before a time."""
         query = "SELECT coalesce(sum(meter_wh), 0) FROM session WHERE serial = ? AND ended < ?"
         ((found,),) = self._rows(query, [serial, until])
         return int(str(found))

@@ -1,7 +1,7 @@
 """Writing the session store: one process writes it, others may read it meanwhile.
 
-What happened and the memories that know of it are written in one transaction, so that after a
-crash nothing is lost that was written, and nothing is counted twice.
+Records and the memories that account for them are written in one transaction, so that a crash
+loses nothing that was written, and nothing is counted twice.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Store:
             opened.pop_all()
 
     def tracked(self) -> dict[str, Tracked]:
-        """Return what the trackers remembered, by serial number; raises `UsageError`."""
+        """Return the memories of the trackers by serial number; raises `UsageError`."""
         query = "SELECT serial, charger, memory FROM tracked"
         found = {}
         try:
@@ -83,7 +83,7 @@ class Store:
         return found
 
     def tallies(self) -> dict[str, Tally]:
-        """Return what the store holds of each charger, by name; raises `UsageError`."""
+        """Return the counts of each charger by its name; raises `UsageError`."""
         found: dict[str, Tally] = {}
         try:
             connection = self._opened()

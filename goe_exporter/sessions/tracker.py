@@ -1,8 +1,8 @@
 """The rules that divide a charger's energy into sessions.
 
 Pure: `track` takes the memory and an observation, and returns the next memory and what happened.
-Everything hangs on the meter: what it rises by goes to the session under way, or else is
-unassigned. A failed poll is no observation.
+The meter decides: its rise is added to the session under way, or is unassigned if there is none. A
+failed poll is not an observation.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from goe_exporter.sessions.session import Correction, Session, Unassigned
 from goe_exporter.sessions.step import MARK_SECONDS, restarted_counting, step, switched_at
 
 Event = Session | Unassigned | Correction
-"""What happened: a session was closed, energy belongs to none, or the meter was corrected."""
+"""A session was closed, energy belongs to no session, or the meter was corrected."""
 
 IDLE_SECONDS = 10.0
-"""How long the car must be seen idle until the session ends."""
+"""How long the car must be idle before the session ends."""
 
 HANDOVER_SECONDS = 60.0
-"""In this time no third car comes and goes between two others."""
+"""Too short for a third car to come and go between two others."""
 
 SOURCES_SECONDS = 120.0
-"""The energy by source is requested every minute; before, it may be that of another session."""
+"""The energy by source is requested once a minute; until then, it may be another session's."""
 
 
 def track(
@@ -42,7 +42,7 @@ def track(
 ) -> tuple[Memory | None, tuple[Event, ...]]:
     """Return the memory after an observation of a charger, and what happened.
 
-    There is no memory before the first observation with a meter.
+    The memory is None until the first observation with a reading of the meter.
     """
     if memory is None:
         return first_memory(seen), ()
@@ -131,13 +131,13 @@ class _Turn:
             self._session = self._session.flagged(reason)
 
     def _replug(self) -> None:
-        """Another plug-in: what the counter shows rose after it, the rest before."""
+        """End the session and begin another; the counter shows what rose after the plug-in."""
         seen, gap, session = self._seen, self._step.gap, self._session
         counter, before = self._boundary()
         boundary = self._meter - (self._rise.meter_wh - before)
         if session is not None:
-            # A car that had ended charging needs no more, whoever comes next; and of the plug-ins
-            # before the charger's restart nothing is known.
+            # A car that had finished charging took no more energy, even if the same card follows.
+            # After a restart, the charger does not know of earlier plug-ins.
             same_card = session.card and session.card == seen.card
             went_on = same_card and self._last.charging and not self._step.restarted
             unobserved = self._plugged_at() - self._step.since
@@ -151,7 +151,7 @@ class _Turn:
             self._unassign(before)
         after = self._rise.meter_wh - before
         if seen.plugged is False and seen.mark is None and not (after or counter):
-            return  # the car left; that another one came in between is not known
+            return  # the car left; there is no evidence of another one in between
         begin = "begin_inferred" if is_plug_in(seen) else "start_not_seen"
         self._begin(boundary, begin, *restarted_since(after, counter))
         self._give(after, counter, since=self._plugged_at())
@@ -159,7 +159,7 @@ class _Turn:
             self._close(self._now, self._meter, "end_not_seen")
 
     def _arrive(self) -> None:
-        """Begin a session: a car is there that was not there before."""
+        """Begin a session: a car has been plugged in."""
         if not self._step.gap:
             flags = ("start_not_seen",) if self._last.plugged else ()
             self._begin(self._meter - self._rise.meter_wh, *flags)
@@ -172,7 +172,7 @@ class _Turn:
         self._give(after, counter, since=self._plugged_at())
 
     def _go_on(self, session: Open) -> None:
-        """Go on with the session under way, or end it: its car has left."""
+        """Continue the session under way, or end it if its car has left."""
         seen, step_ = self._seen, self._step
         flags = [
             *(["charger_restarted"] if step_.restarted else ()),
@@ -184,7 +184,7 @@ class _Turn:
             return
         lost_track = step_.gap and not self._rise.counted_through
         if lost_track and self._is_anothers(session):
-            # Whose energy it was is not known.
+            # It is unknown whose energy this was.
             self._unassign(self._rise.meter_wh)
             self._give(0, 0.0)
         else:
@@ -197,9 +197,9 @@ class _Turn:
             self._leave()
 
     def _is_anothers(self, session: Open) -> bool:
-        """Return whether a part of what rose in a gap may be another person's.
+        """Return whether part of the energy of a gap may be another person's.
 
-        API v1 shows the last card while nobody charges.
+        API v1 reports the last card while no car charges.
         """
         before, now = session.card or 0, self._seen.card or 0
         if self._step.restarted:
@@ -207,7 +207,7 @@ class _Turn:
         return self._seen.plugged is False and 0 < before != now > 0
 
     def _leave(self) -> None:
-        """End the session if the car has been gone for long enough, maybe for longer."""
+        """End the session if the car has been idle for long enough."""
         now = self._now
         since = now if self._idle_since is None else self._idle_since
         self._idle_since = since
@@ -220,7 +220,7 @@ class _Turn:
             self._close(since, self._meter)
 
     def _other_card(self, session: Open) -> bool:
-        """Return whether the session is another person's from now on.
+        """Return whether another card charges from now on.
 
         A car may be plugged in before its card is read.
         """
@@ -242,9 +242,9 @@ class _Turn:
             self._give(after, self._rise.counter_wh)
 
     def _boundary(self) -> tuple[float, int]:
-        """Return what the counter shows for a new session, and what the meter rose by before it.
+        """Return the counter of a new session (Wh), and how far the meter rose before it (Wh).
 
-        The latter is at most what is possible: the counter may have restarted after the plug-in.
+        The latter is limited to what is possible: the counter may have restarted after the plug-in.
         """
         counter = self._first_counter()
         seconds = max(self._plugged_at() - (self._now - self._unmetered), 0.0)
@@ -252,10 +252,10 @@ class _Turn:
         return counter, max(round(before), 0)
 
     def _first_counter(self) -> float:
-        """Return what the counter shows of a session that has just begun.
+        """Return the counter of a session that has just begun (Wh).
 
-        If it did not change, it is that of the session before. If the car has been there all the
-        time, because another charger had this one's name meanwhile, a part of it was booked.
+        A counter that did not change still shows the last session. If the car was plugged in all
+        the time, because another charger had this one's name meanwhile, part of it was booked.
         """
         before, now = self._last.counter_wh or 0.0, self._seen.counter_wh or 0.0
         if self._last.plugged and not self._step.replugged:
@@ -263,7 +263,7 @@ class _Turn:
         return 0.0 if abs(now - before) < 1.0 else since_plug_in(self._seen)
 
     def _plugged_at(self) -> float:
-        """Return the Unix time at which the car was plugged in, else now."""
+        """Return the Unix time at which the car was plugged in; now if unknown."""
         since = self._seen.since_plug_in
         if since is None or since > self._step.seconds + MARK_SECONDS:
             return self._now
@@ -312,13 +312,13 @@ class _Turn:
         )
 
     def _since(self, since: float | None) -> float:
-        """Return since when the energy rose, as far as it matters."""
+        """Return the Unix time since which the energy rose; now if there was no gap."""
         if not self._step.gap and self._unmetered <= self._seen.gap_seconds:
             return self._now
         return self._step.since if since is None else since
 
     def _note(self) -> None:
-        """Note what else is known about the session under way."""
+        """Update the card, sources, power and charging time of the session under way."""
         session, seen, step_ = self._session, self._seen, self._step
         if session is None:
             return
