@@ -28,13 +28,13 @@ from goe_exporter.sessions.settings import SessionSettings, calendar_day, calend
 from goe_exporter.sessions.tally import MAX_CARD
 
 LAST = 20
-"""Number of sessions that the table shows if no period is given."""
+"""Number of sessions in the table if no period is given."""
 
 BYTE_ORDER_MARK = "\ufeff"
 
 
 class _ListByDefault(click.Group):
-    """A group whose command `list` runs if none is named."""
+    """A group that runs the command `list` if none is given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if ctx.resilient_parsing:
@@ -79,7 +79,7 @@ def _day_option(name: str, variable: str, purpose: str) -> Callable[[Command], C
 
 @click.group("sessions", cls=_ListByDefault)
 def command() -> None:
-    """List charging sessions, and report what they cost.
+    """List charging sessions, and report their cost.
 
     Without a command, the sessions are listed. All commands can be run while the exporter is
     running.
@@ -114,8 +114,8 @@ def list_sessions(
 ) -> None:
     """List sessions with their energy and cost, or sums of them.
 
-    A session over the end of the period counts with the energy inside. The table has the last 20
-    sessions if no period is given. Costs need tariffs in the configuration.
+    A session that spans the end of the period counts with its energy inside the period. Without a
+    period, the table has the last 20 sessions. Costs require tariffs in the configuration.
     """
     loaded, settings = _settings(config_file)
     period = _period(settings, month, first, last)
@@ -148,7 +148,7 @@ def _period(
     settings: SessionSettings, month: date | None, first: date | None, last: date | None
 ) -> Period:
     if month is not None and (first or last):
-        raise UsageError("--month and --from or --to exclude each other")
+        raise UsageError("--month cannot be combined with --from or --to")
     if first and last and first > last:
         raise UsageError(f"--to: must not be before --from, {first}")
     if month is not None:
@@ -177,10 +177,10 @@ def report(
     language: str,
     path: str | None,
 ) -> None:
-    """Write a report of a month as a page to print on A4.
+    """Write a monthly report as a page to print on A4.
 
-    It has the meter readings, the sessions and what they cost. With --card, it shows no other
-    sessions.
+    It has the meter readings, the sessions and their cost. With --card, it lists only the sessions
+    of that card.
     """
     # Imported here: of the commands on sessions, only this one needs Jinja2.
     from goe_exporter.web import pages  # noqa: PLC0415
@@ -208,8 +208,8 @@ def report(
 def check(config_file: str) -> None:
     """Check whether the books close, and where they do not.
 
-    Of each charger, the sessions, the energy in no session and the corrections of the meter must
-    sum to what the meter rose by. The exit status is 1 if they do not.
+    For each charger, the sessions, the energy in no session and the corrections of the meter must
+    add up to the rise of the meter. The exit status is 1 if they do not.
     """
     _loaded, settings = _settings(config_file)
     everything = Period(None, None, settings.time_zone)

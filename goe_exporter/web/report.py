@@ -1,4 +1,4 @@
-"""The monthly report of charging sessions: a page of its own, to be printed on A4."""
+"""The monthly report of charging sessions: a separate page, to be printed on A4."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def test_selection(goe: Goe, config: str) -> None:
         (["--from", "1.11.2026"], "--from: must be a date such as 2026-01-31, not '1.11.2026'"),
         (
             ["--month", "2026-11", "--to", "2026-11-03"],
-            "--month and --from or --to exclude each other",
+            "--month cannot be combined with --from or --to",
         ),
         (
             ["--from", "2026-11-03", "--to", "2026-11-02"],
