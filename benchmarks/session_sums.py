@@ -107,7 +107,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _bare(store: Path) -> None:
-    """Read the rows of the month without doing anything with them."""
+    """Read the rows of the month, and do nothing with them."""
     connection = sqlite3.connect(store)
     rows = connection.execute(
         "SELECT doc FROM session WHERE ended >= ? AND started < ?", (MONTH.since, MONTH.until)

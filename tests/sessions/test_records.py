@@ -78,7 +78,7 @@ def test_session_of_a_later_release() -> None:
 
 @pytest.mark.parametrize("text", ["", "1", "[]", "{}", '{"id":"1"}', '{"slots":[1]}'])
 def test_no_session(text: str) -> None:
-    """Anything else is a ValueError."""
+    """Any other text is a ValueError."""
     with pytest.raises(ValueError, match=r"not a session|Expecting"):
         Session.from_json(text)
 
@@ -96,7 +96,7 @@ def test_sessions(path: Path) -> None:
 
 
 def test_metered(path: Path) -> None:
-    """What a meter rose by counts the sessions that ended before."""
+    """The rise of a meter counts the sessions that ended before."""
     with Records(path) as records:
         assert records.metered_wh("212234", 1_767_229_201) == 3_600
         assert records.metered_wh("212234", 1_767_229_200) == 0

@@ -1,4 +1,4 @@
-"""The session store: what is written stays, and a file that fails stops nothing."""
+"""The session store: what is written stays, and a damaged file stops nothing."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_one_writer(path: Path) -> None:
 
 
 def test_reading_while_writing(path: Path) -> None:
-    """A reader sees one moment, whatever is written after it has begun."""
+    """A reader sees one state, whatever is written after it has begun."""
     store = Store(path)
     store.write([SESSION], {})
     with Records(path) as records:
@@ -158,7 +158,7 @@ def test_newer_version_while_running(path: Path) -> None:
 
 
 def test_other_files(tmp_path: Path) -> None:
-    """Another program's database is refused, and so is a path that cannot be used."""
+    """Another program's database is refused, and so is an unusable path."""
     foreign = tmp_path / "foreign.db"
     sqlite3.connect(foreign).execute("CREATE TABLE x (y)").connection.close()
     with pytest.raises(UsageError, match="it is not a session store"):
@@ -188,7 +188,7 @@ def test_damage_at_the_start(path: Path) -> None:
 
 
 def test_damage_while_running(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that is damaged while it is used is set aside; what is being written is not lost."""
+    """A file that is damaged while in use is set aside; what is being written is not lost."""
     store = Store(path, wall=lambda: 1_780_000_000.0)
     store.write([SESSION], {})
     with path.open("r+b") as file:
@@ -203,7 +203,7 @@ def test_damage_while_running(path: Path, caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_file_that_disappears(path: Path) -> None:
-    """A file that was moved or deleted is begun again; the moved one is not written any more."""
+    """A file that was moved or deleted is replaced by a new one; the moved one is not written."""
     store = Store(path)
     store.write([SESSION], {})
     moved = path.rename(path.with_name("moved.db"))
@@ -213,7 +213,7 @@ def test_file_that_disappears(path: Path) -> None:
 
 
 def test_full_disk(path: Path) -> None:
-    """On a full disk nothing of a transaction is written; later it can be."""
+    """On a full disk, nothing of a transaction is written; later, all of it can be."""
     store = Store(path)
     store.write([SESSION], {})
     connection = store._connection
@@ -243,7 +243,7 @@ def test_settings_that_survive_a_power_cut(path: Path) -> None:
 
 
 def test_memory_that_cannot_be_read(path: Path) -> None:
-    """A memory that makes no sense is an error of one line."""
+    """An invalid memory is an error of one line."""
     store = Store(path)
     store.write([], {"7": Tracked("garage", MEMORY)})
     connection = sqlite3.connect(path)

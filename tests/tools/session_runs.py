@@ -1,4 +1,4 @@
-"""Random days of a simulated charger, and what the tracker of sessions makes of them.
+"""Random days of a simulated charger, and the sessions that the tracker finds in them.
 
 What happens is random but depends on the seed only. The truth is kept beside it: when each car was
 plugged in, by whom, and what the meter counted until it left.
@@ -204,7 +204,7 @@ class Run:
         return self.memory.meter_wh - self.memory.first_wh
 
     def open_wh(self) -> int:
-        """Return by how much the books do not close (Wh)."""
+        """Return the energy by which the books do not close (Wh)."""
         corrected = sum(e.energy_wh for e in self.events if isinstance(e, Correction))
         booked = sum(session.energy_wh for session in self.sessions)
         under_way = self.memory.session.energy_wh if self.memory.session else 0
