@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from goe_exporter.sessions.energy import v1_step_wh
 from goe_exporter.sessions.ledger import Entry, Period, entry, meter_rise
 from goe_exporter.sessions.records import Records
 from goe_exporter.sessions.session import (
@@ -30,9 +31,6 @@ AGREEMENT = 0.01
 
 ROUNDING_WH = 2
 """Energy that was spread over a gap is rounded to whole Wh in each quarter hour."""
-
-METER_STEPS_WH = (1000, 100, 1)
-"""The steps in which meters move, depending on the hardware and the API."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,8 @@ class Account:
         """How far the session counter of API v1 may differ from the meter."""
         if self.book.api != 1:
             return 0
-        readings = self.book.first_wh, self.book.last_wh
-        step = next(each for each in METER_STEPS_WH if not any(wh % each for wh in readings))
+        ends = (each.session.meter_end_wh for each in self.entries)
+        step = v1_step_wh(self.book.first_wh, self.book.last_wh, *ends)
         return round(AGREEMENT * self.metered_wh) + step * 2 * len(self.entries)
 
     @property

@@ -18,6 +18,9 @@ COUNTER_STEP_WH = 1.0
 
 ROUNDING_WH = 2.0
 
+V1_STEPS_WH = (100, 1_000)
+"""The steps of the meter on API v1: of V3 and later, and of V1 and V2 (docs/protocol.md §5.3)."""
+
 
 class Rise(NamedTuple):
     """How far the energy rose between two observations (Wh).
@@ -58,6 +61,12 @@ def rise(last: Observation, seen: Observation, seconds: float, unmetered_wh: flo
     counted = round(min(unmetered_wh + counter, highest))
     reason = "meter_reset" if change < 0 else "meter_jump"
     return Rise(counted, counter, restarted, change - counted, reason)
+
+
+def v1_step_wh(*readings: int) -> int:
+    """Return the step of the meter on API v1 (Wh) by its readings, of which some are calculated."""
+    fine, coarse = V1_STEPS_WH
+    return fine if any(wh % coarse and not wh % fine for wh in readings) else coarse
 
 
 def since_plug_in(seen: Observation) -> float:

@@ -112,6 +112,25 @@ def test_counter_that_disagrees(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("last", "tolerance_wh"), [(62_000, 105 + 2 * 1_000), (62_100, 106 + 2 * 100)]
+)
+def test_step_of_a_meter_whose_first_reading_is_calculated(
+    tmp_path: Path, last: int, tolerance_wh: int
+) -> None:
+    """On API v1, the books of a car that charged at the first poll begin between two steps."""
+    first, noon = 51_470, unix("2026-11-20 12:00")
+    energies = slots("2026-11-20 12:00", 10, 1_040)
+    charged = Session(
+        *("999_1", "yard", "999", 1, noon, noon + 9_000, 10_400, first, last, energies),
+        counter_wh=10_400,
+        meter_wh=last - first,
+    )
+    book = Book("yard", "999", 1, noon, first, noon + 9_000, last)
+    (account,) = found(tmp_path, [charged, book])
+    assert (account.tolerance_wh, account.closes) == (tolerance_wh, True)
+
+
 def test_sessions_that_contradict(tmp_path: Path) -> None:
     """Sessions that overlap, or whose quarter hours do not add up, are named."""
     first = session("2026-11-01 10:00", "2026-11-01 12:00", 0, slots("2026-11-01 10:00", 4, 10))
