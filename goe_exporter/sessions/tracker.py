@@ -17,6 +17,7 @@ from goe_exporter.sessions.energy import (
     rise,
     since_plug_in,
     spread,
+    v1_step_wh,
 )
 from goe_exporter.sessions.memory import Memory, Open
 from goe_exporter.sessions.observation import Observation
@@ -188,13 +189,20 @@ class _Turn:
             self._unassign(self._rise.meter_wh)
             self._give(0, 0.0)
         else:
-            self._give(self._rise.meter_wh, self._rise.counter_wh)
+            self._give(self._rise.meter_wh, self._rise.counter_wh + self._lost_wh())
         if seen.plugged:
             self._idle_since = None
             if lost_track and (seen.mark is None or step_.restarted):
                 self._session = self._session.flagged("may_be_two")
         elif seen.plugged is False:
             self._leave()
+
+    def _lost_wh(self) -> float:
+        """Return what the counter of API v1 lost by restarting in a gap (Wh), by the meter."""
+        lost = self._rise.meter_wh - self._rise.counter_wh - self._before.unmetered_wh
+        possible = self._seen.api == 1 and self._step.gap
+        step_wh = v1_step_wh(self._before.meter_wh, self._meter)
+        return lost if possible and lost > step_wh else 0.0
 
     def _is_anothers(self, session: Open) -> bool:
         """Return whether part of the energy of a gap may be another person's.

@@ -518,6 +518,23 @@ def test_v1_counter_that_fell_in_an_outage() -> None:
     assert polls.sessions[1].flags == ("may_be_two", "start_not_seen")
 
 
+@pytest.mark.parametrize(("counter", "energy_wh"), [(865.0, 5_201), (5_110.0, 5_110)])
+def test_v1_counter_that_restarted_in_an_outage(counter: float, energy_wh: int) -> None:
+    """Energy that a counter lost is taken from the meter; less than a step of it is not."""
+    polls = Polls(api=1).poll(0, meter=9_200, counter=0.0).poll(5, CHARGING, card=2)
+    polls.poll(10, counter=1.0).poll(2_100, IDLE, meter=14_400, counter=counter, card=0)
+    assert polls.booked() == [(5, 2_100, energy_wh)]
+    assert polls.sessions[0].meter_wh == 5_200
+
+
+def test_v1_meter_that_was_absent_before_an_outage() -> None:
+    """Energy that was counted while the meter was absent is not lost."""
+    polls = Polls(api=1).poll(0, meter=9_200, counter=0.0).poll(5, CHARGING)
+    polls.poll(10, counter=5_000.0, meter_wh=None)
+    polls.poll(2_100, meter=14_400, counter=5_150.0, meter_wh=14_400).leave(2_105)
+    assert polls.booked() == [(5, 2_105, 5_150)]
+
+
 def test_v1_car_that_left_in_an_outage() -> None:
     """A card that disappears with the car is not another card: the session gets the energy."""
     polls = Polls(api=1).poll(0, meter=50_000).poll(5, CHARGING, card=1).poll(10, counter=900.0)
