@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -153,13 +154,7 @@ def test_meter_that_was_corrected() -> None:
     """A reading within a session whose meter was corrected is unknown."""
     found = session("2026-11-01 10:00", "2026-11-01 12:00", 900, slots("2026-11-01 10:00", 8, 10))
     assert meter_at(found, unix("2026-11-01 11:00")) == 940
-    corrected = session(
-        "2026-11-01 10:00",
-        "2026-11-01 12:00",
-        900,
-        slots("2026-11-01 10:00", 8, 10),
-        flags=("meter_reset",),
-    )
+    corrected = replace(found, flags=("meter_reset",))
     assert meter_at(corrected, unix("2026-11-01 11:00")) is None
 
 
