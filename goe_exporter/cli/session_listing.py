@@ -89,7 +89,7 @@ class Listing:
         notes = [
             *(["under way"] if found.under_way else ()),
             *(["began before"] if found.from_before else ()),
-            *(["goes on"] if found.goes_on else ()),
+            *(["continues"] if found.goes_on else ()),
             *(flag.replace("_", " ") for flag in session.flags),
         ]
         priced = [amount_text(line.amount)] if self.settings.tariffs else []

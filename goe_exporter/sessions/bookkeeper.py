@@ -257,7 +257,7 @@ class Bookkeeper:
         elif self._thread.is_alive():
             self._thread.join(grace_seconds)
         if self._thread.is_alive():
-            _log.warning("sessions not saved in time; the next start goes on from the last save")
+            _log.warning("sessions not saved in time; the next start continues from the last save")
         else:
             self._store.close()
 

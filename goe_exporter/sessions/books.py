@@ -220,7 +220,7 @@ def faults(records: Records, account: Account) -> list[str]:
     if not account.agrees:
         found.append(
             f"the session counter differs from the meter by {account.counter_wh:+,} Wh;"
-            f" {account.tolerance_wh:,} Wh are usual"
+            f" {account.tolerance_wh:,} Wh are allowed"
         )
     last: Session | None = None
     for each in account.entries:

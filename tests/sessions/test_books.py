@@ -108,7 +108,7 @@ def test_counter_that_disagrees(tmp_path: Path) -> None:
         for each in autumn()
     ]
     assert wrong(tmp_path, records) == [
-        "the session counter differs from the meter by +2,101 Wh; 2,100 Wh are usual"
+        "the session counter differs from the meter by +2,101 Wh; 2,100 Wh are allowed"
     ]
 
 
