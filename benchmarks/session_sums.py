@@ -49,9 +49,8 @@ def measure() -> Iterator[tuple[str, str, str]]:
 
 def _fill(store: Path) -> None:
     """Write a store whose sessions are spread evenly over chargers and years."""
-    connection = schema.connect(store, "rwc")
-    connection.executescript(schema.TABLES)
-    connection.execute(f"PRAGMA user_version = {schema.VERSION}")
+    connection = sqlite3.connect(store, isolation_level=None)
+    schema.create(connection)
     connection.execute("BEGIN")
     apart = YEARS * 365 * 86_400 * CHARGERS // SESSIONS
     energy_wh = SLOTS * SLOT_WH
@@ -108,7 +107,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _bare(store: Path) -> None:
-    """Read the rows of the month without doing anything with them."""
+    """Read the rows of the month, and do nothing with them."""
     connection = sqlite3.connect(store)
     rows = connection.execute(
         "SELECT doc FROM session WHERE ended >= ? AND started < ?", (MONTH.since, MONTH.until)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import click
 
@@ -13,8 +12,6 @@ from goe_exporter.charger.client import Api
 from goe_exporter.charger.connection import connection
 from goe_exporter.cli import options, output
 from goe_exporter.cli.options import option
-from goe_exporter.config.quoting import os_reason
-from goe_exporter.errors import UsageError
 
 
 @click.command("capture")
@@ -39,10 +36,7 @@ def command(host: str, api: Api, token_file: str | None, path: str | None) -> No
     if path is None:
         output.print_json(document)
         return
-    try:
-        Path(path).write_text(f"{json.dumps(document, indent=2)}\n", "utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {os_reason(error)}") from error
+    output.write_file(path, f"{json.dumps(document, indent=2)}\n")
     for answer in answers:
         found = answer.failure
         if answer.status is not None:

@@ -26,7 +26,7 @@ COMMANDS = {
     "push": "Poll chargers and push their readings to InfluxDB.",
     "read": "Poll chargers once and print their readings.",
     "serve": "Poll chargers and serve their metrics.",
-    "sessions": "List charging sessions, and report what they cost.",
+    "sessions": "List charging sessions, and report their cost.",
     "set": "Set a channel of a charger, and wait until the charger reports the value.",
     "simulate": "Run a simulated charger, to test any client.",
     "spool": "Inspect and deliver the points that wait on disk for InfluxDB.",

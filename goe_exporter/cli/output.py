@@ -1,13 +1,16 @@
-"""Output for programs: lines and JSON."""
+"""Output for programs: lines, JSON and files."""
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import click
 
 from goe_exporter.cli.printable import printable
+from goe_exporter.config.quoting import os_reason
+from goe_exporter.errors import UsageError
 
 
 def print_lines(text: str) -> None:
@@ -20,3 +23,11 @@ def print_lines(text: str) -> None:
 def print_json(value: object) -> None:
     """Print JSON in ASCII, so that it contains no control characters for a terminal."""
     click.echo(json.dumps(value, indent=2))
+
+
+def write_file(path: str, text: str) -> None:
+    """Write a file; raises `UsageError`."""
+    try:
+        Path(path).write_text(text, "utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot write {path}: {os_reason(error)}") from error

@@ -20,8 +20,8 @@ NUMBERS = ("plugged", "sessions", "kWh")
 class Listing:
     """The lines of sessions, or of sums `by` something.
 
-    `rest` is the energy in no session and the corrections of meters (Wh), None if they do not
-    belong to what is selected. `cards` are the names of cards by number.
+    `rest` is the energy in no session and the corrections of meters (Wh), None if the selection
+    excludes them. `cards` are the names of cards by number.
     """
 
     by: str | None
@@ -51,7 +51,7 @@ class Listing:
         return [rows.session_row(each, zone, self.cards, settings.currency) for each in self.lines]
 
     def print_table(self) -> None:
-        """Print the rows and their total, and a line for whatever is in no row."""
+        """Print the rows and their total, and lines for the energy that is in no row."""
         total = summed(self.lines)
         priced = [self.settings.currency] if self.settings.tariffs else []
         amount = [amount_text(total.amount)] if priced else []
@@ -89,7 +89,7 @@ class Listing:
         notes = [
             *(["under way"] if found.under_way else ()),
             *(["began before"] if found.from_before else ()),
-            *(["goes on"] if found.goes_on else ()),
+            *(["continues"] if found.goes_on else ()),
             *(flag.replace("_", " ") for flag in session.flags),
         ]
         priced = [amount_text(line.amount)] if self.settings.tariffs else []
@@ -115,5 +115,5 @@ def kwh_text(energy_wh: int) -> str:
 
 
 def amount_text(amount: Decimal | None) -> str:
-    """Return an amount to the cent, a dash if there is no price."""
+    """Return an amount to the cent; a dash without a price."""
     return ABSENT if amount is None else f"{amount:,.2f}"

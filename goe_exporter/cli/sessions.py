@@ -14,7 +14,8 @@ import click
 from goe_exporter.cli import output
 from goe_exporter.cli.options import Command, config_file, option, parsed
 from goe_exporter.cli.printable import printable
-from goe_exporter.config.quoting import os_reason, shown
+from goe_exporter.cli.session_listing import Listing
+from goe_exporter.config.quoting import shown
 from goe_exporter.errors import GoeExporterError, UsageError
 from goe_exporter.service import config
 from goe_exporter.service.config import Config
@@ -24,16 +25,16 @@ from goe_exporter.sessions.books import Account
 from goe_exporter.sessions.ledger import Period
 from goe_exporter.sessions.records import Records
 from goe_exporter.sessions.settings import SessionSettings, calendar_day, calendar_month
+from goe_exporter.sessions.tally import MAX_CARD
 
 LAST = 20
-"""Number of sessions that the table shows if no period is given."""
+"""Number of sessions in the table if no period is given."""
 
-MAX_CARD = 10
 BYTE_ORDER_MARK = "\ufeff"
 
 
 class _ListByDefault(click.Group):
-    """A group whose command `list` runs if none is named."""
+    """A group that runs the command `list` if none is given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if ctx.resilient_parsing:
@@ -78,7 +79,7 @@ def _day_option(name: str, variable: str, purpose: str) -> Callable[[Command], C
 
 @click.group("sessions", cls=_ListByDefault)
 def command() -> None:
-    """List charging sessions, and report what they cost.
+    """List charging sessions, and report their cost.
 
     Without a command, the sessions are listed. All commands can be run while the exporter is
     running.
@@ -113,8 +114,8 @@ def list_sessions(
 ) -> None:
     """List sessions with their energy and cost, or sums of them.
 
-    A session over the end of the period counts with the energy inside. The table has the last 20
-    sessions if no period is given. Costs need tariffs in the configuration.
+    A session that spans the end of the period counts with its energy inside the period. Without a
+    period, the table has the last 20 sessions. Costs require tariffs in the configuration.
     """
     loaded, settings = _settings(config_file)
     period = _period(settings, month, first, last)
@@ -123,9 +124,6 @@ def list_sessions(
         serials = selection.serials(records, chargers)
         entries = selection.entries(records, period, chargers, cards, newest)
         rest = None if cards or newest else selection.rest(records, period, serials)
-    # Imported here, because it imports Rich.
-    from goe_exporter.cli.session_listing import Listing  # noqa: PLC0415
-
     lines = ledger.lines(by, entries, settings.rates())
     found = Listing(by, lines, rest, loaded.cards, settings)
     if form == "table":
@@ -150,7 +148,7 @@ def _period(
     settings: SessionSettings, month: date | None, first: date | None, last: date | None
 ) -> Period:
     if month is not None and (first or last):
-        raise UsageError("--month and --from or --to exclude each other")
+        raise UsageError("--month cannot be combined with --from or --to")
     if first and last and first > last:
         raise UsageError(f"--to: must not be before --from, {first}")
     if month is not None:
@@ -179,10 +177,10 @@ def report(
     language: str,
     path: str | None,
 ) -> None:
-    """Write a report of a month as a page to print on A4.
+    """Write a monthly report as a page to print on A4.
 
-    It has the meter readings, the sessions and what they cost. With --card, it shows no other
-    sessions.
+    It has the meter readings, the sessions and their cost. With --card, it lists only the sessions
+    of that card.
     """
     # Imported here: of the commands on sessions, only this one needs Jinja2.
     from goe_exporter.web import pages  # noqa: PLC0415
@@ -202,10 +200,7 @@ def report(
     if path is None:
         output.print_lines(page)
         return
-    try:
-        Path(path).write_text(page, "utf-8")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot write {path}: {os_reason(error)}") from error
+    output.write_file(path, page)
 
 
 @command.command()
@@ -213,8 +208,8 @@ def report(
 def check(config_file: str) -> None:
     """Check whether the books close, and where they do not.
 
-    Of each charger, the sessions, the energy in no session and the corrections of the meter must
-    sum to what the meter rose by. The exit status is 1 if they do not.
+    For each charger, the sessions, the energy in no session and the corrections of the meter must
+    add up to the rise of the meter. The exit status is 1 if they do not.
     """
     _loaded, settings = _settings(config_file)
     everything = Period(None, None, settings.time_zone)
@@ -249,7 +244,7 @@ def _checked(account: Account, settings: SessionSettings) -> str:
     ]
     lines = [f"  {label:20}{energy_wh / 1000:>14,.3f} kWh" for label, energy_wh in items]
     if account.book.api == 1:
-        agrees = "agrees" if abs(account.counter_wh) <= account.tolerance_wh else "differs"
+        agrees = "agrees" if account.agrees else "differs"
         lines.append(
             f"  {'session counter':20}{account.sessions_wh / 1000:>14,.3f} kWh, {agrees}"
             f" ({account.counter_wh / 1000:+,.3f} kWh)"

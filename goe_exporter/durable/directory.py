@@ -47,14 +47,8 @@ class Directory:
         # While these are open, no other file can get their inode numbers.
         self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         opened.callback(os.close, self._descriptor)
-        self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, files.FILE_MODE)
+        self._lock = lock(self.path / "lock", self._name, "directory")
         opened.callback(os.close, self._lock)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(
-                f"{self._name} is in use by another process; give each its own directory"
-            ) from None
         if not versioned:
             with contextlib.suppress(OSError):  # such as a full disk
                 files.replace(self.path / "version", b"%d\n" % version)
@@ -82,6 +76,21 @@ class Directory:
         except OSError:  # no /proc, as on macOS
             path = self.path
         return path if leads_to(path, self._descriptor) else None
+
+
+def lock(file: Path, name: str, noun: str) -> int:
+    """Lock a file, which is created if it does not exist, and return its descriptor.
+
+    Closing the descriptor ends the lock. Raises `UsageError` if another process has the lock on
+    what is called `name`, a `noun`.
+    """
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, files.FILE_MODE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise UsageError(f"{name} is in use by another process; give each its own {noun}") from None
+    return descriptor
 
 
 def has_version(path: Path, noun: str, supported: int) -> bool:

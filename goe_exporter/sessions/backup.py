@@ -1,4 +1,4 @@
-"""A copy of the session store, taken while another process may write it."""
+"""Copying the session store while another process may write it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ def backup(store: Path, copy: Path) -> None:
         raise UsageError(f"cannot write {one_line(str(copy))}: the file exists")
     part = copy.with_name(f"{copy.name}.part")
     try:
-        with closing(schema.connect(store, "rw")) as source:
-            if not schema.version_of(source, store):
-                raise sqlite3.DatabaseError("it is no session store")
+        with closing(schema.connect_to_store(store)) as source:
             try:
                 _write(source, part)
                 part.rename(copy)

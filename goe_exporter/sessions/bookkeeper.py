@@ -1,7 +1,7 @@
 """The bookkeeper: a sink that takes every poll, tracks sessions and writes them to the store.
 
-Taking a poll waits for no disk. A thread writes what all chargers brought within a second in one
-transaction; while the disk fails, it is kept in memory and retried.
+Taking a poll does not wait for the disk. Once a second, a thread writes the records of all chargers
+in one transaction; if the disk fails, it keeps them in memory and retries.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
@@ -36,10 +37,10 @@ SAVE_SECONDS = {True: 60.0, False: 900.0}
 """How often the memory of a charger with a session under way is saved, and of one without."""
 
 MAX_WAITING = 1_000
-"""How many closed sessions wait in memory while the disk fails; the oldest beyond are lost."""
+"""Maximum number of closed sessions in memory while the disk fails; the oldest are lost first."""
 
 MAX_OTHERS = 10_000
-"""How many readings and corrections wait: those of a midnight of 5,000 chargers, and more."""
+"""Maximum number of readings and corrections in memory; 5,000 chargers have 5,000 at midnight."""
 
 _log = logger(__name__)
 
@@ -48,8 +49,8 @@ class StoreStats(NamedTuple):
     """The store's size, and counts since the start.
 
     `failures` counts transactions that failed, `lost` closed sessions that were never written, and
-    `damaged` files that were set aside; `waiting` sessions are not written yet. `chargers` has what
-    is known of each charger's sessions, by name.
+    `damaged` files that were set aside; `waiting` sessions are not written yet. `chargers` has the
+    counts of each charger by its name.
     """
 
     size_bytes: int
@@ -85,7 +86,7 @@ class Bookkeeper:
         self._serials = {each.charger: serial for serial, each in latest}
         self._trusted = clock.trusted() is not None
         self._lock = threading.Lock()
-        self._condensers: dict[str, Condenser] = {}
+        self._condensers: defaultdict[str, Condenser] = defaultdict(Condenser)
         self._records: list[Record] = []
         self._due: dict[str, Tracked] = {}
         self._saved: dict[str, float] = {}
@@ -98,7 +99,7 @@ class Bookkeeper:
         self._thread = threading.Thread(target=self._run, name="sessions", daemon=True)
 
     def take(self, poll: Poll) -> None:
-        """Track a poll; one that failed says nothing about sessions."""
+        """Track a poll; failed polls are ignored."""
         snapshot, serial = poll.snapshot, poll.serial
         if snapshot is None or not serial:
             return
@@ -111,9 +112,7 @@ class Bookkeeper:
             if former != serial and known is not None and known.charger == poll.charger:
                 self._replaced(former)
             self._serials[poll.charger] = serial
-            condenser = self._condensers.get(serial)
-            if condenser is None:
-                condenser = self._condensers[serial] = Condenser()
+            condenser = self._condensers[serial]
             for seen in condenser.take(snapshot, moment, poll.interval_seconds):
                 self._track(poll.charger, serial, seen)
             if trusted and snapshot.time >= self._days.get(serial, -math.inf):
@@ -132,20 +131,17 @@ class Bookkeeper:
 
     def _track_rest(self, serial: str) -> None:
         """Track the last poll of a charger if it was left out."""
-        if serial in self._condensers:
-            for seen in self._condensers[serial].rest():
-                self._track(self._tracked[serial].charger, serial, seen)
+        for seen in self._condensers[serial].rest():
+            self._track(self._tracked[serial].charger, serial, seen)
 
     def _replaced(self, serial: str) -> None:
-        """End the session of a charger in whose place another one answers."""
+        """End the session of a charger because another one answers in its place."""
         self._track_rest(serial)
         charger, memory = self._tracked[serial]
-        session, last = memory.session, memory.last
+        session = memory.closed(charger, serial, "charger_replaced", "end_not_seen")
         if session is None:
             return
-        meter = memory.first_wh if last.meter_wh is None else last.meter_wh
-        session = session.flagged("charger_replaced", "end_not_seen")
-        self._records.append(session.closed(charger, serial, last.moment.time, meter))
+        self._records.append(session)
         ended = Tracked(charger, replace(memory, session=None, idle_since=None))
         self._tracked[serial] = self._due[serial] = ended
 
@@ -215,9 +211,9 @@ class Bookkeeper:
         return found
 
     def _kept(self, records: list[Record]) -> list[Record]:
-        """Return the records that wait for another try: unassigned energy is added up.
+        """Return the records to keep for the next try, with unassigned energy added up.
 
-        There are readings and corrections of every charger; they take no session's place.
+        Readings and corrections have a limit of their own, so that they do not displace sessions.
         """
         unassigned: dict[tuple[str, int], Unassigned] = {}
         sessions: list[Record] = []
@@ -253,7 +249,7 @@ class Bookkeeper:
     def stop(self, grace_seconds: float) -> None:
         """Write all memories, and release the store; give up after `grace_seconds`.
 
-        What is not written then is a gap for the next start.
+        Whatever is not written by then is a gap for the next start.
         """
         self._stopping.set()
         if not self._thread.ident:
@@ -261,7 +257,7 @@ class Bookkeeper:
         elif self._thread.is_alive():
             self._thread.join(grace_seconds)
         if self._thread.is_alive():
-            _log.warning("sessions not saved in time; the next start goes on from the last save")
+            _log.warning("sessions not saved in time; the next start continues from the last save")
         else:
             self._store.close()
 

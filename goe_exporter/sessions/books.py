@@ -1,7 +1,7 @@
-"""Whether the books close: sessions + unassigned energy + corrections = what the meter rose by.
+"""Whether the books close: sessions + unassigned energy + corrections = the rise of the meter.
 
-The energy of API v1 is counted by the charger's session counter, beside a meter that moves in
-steps. There the meter's own rises must close too, and the counter must agree with them.
+On API v1, the energy of sessions comes from the charger's session counter, because the meter moves
+in steps. There the rises of the meter must close, and the counter must agree with them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from goe_exporter.sessions.energy import v1_step_wh
 from goe_exporter.sessions.ledger import Entry, Period, entry, meter_rise
 from goe_exporter.sessions.records import Records
 from goe_exporter.sessions.session import (
@@ -23,26 +24,22 @@ from goe_exporter.sessions.session import (
 )
 
 NEAR_SECONDS = 120
-"""A reading this soon after midnight is that of midnight."""
+"""A reading this soon after midnight counts as the reading at midnight."""
 
 AGREEMENT = 0.01
-"""By how much the session counter may differ from the meter, beside the meter's steps."""
+"""How far the session counter may differ from the meter, in addition to the meter's steps."""
 
-FOREVER = 2**62
 ROUNDING_WH = 2
-"""Energy that is spread over a gap is in the quarter hours to the Wh."""
-
-METER_STEPS_WH = (1000, 100, 1)
-"""The steps in which meters move, depending on the hardware and the API."""
+"""Energy that was spread over a gap is rounded to whole Wh in each quarter hour."""
 
 
 @dataclass(frozen=True)
 class Account:
     """The account of one charger in a period, in Wh.
 
-    `since` and `until` (Unix seconds) are the times of the meter's readings. A reading is
-    calculated from the books unless somebody looked (`start_read`, `end_read`). `entries` are the
-    sessions, one under way included, in which the meter rose by `metered_wh`. `latest` is the last
+    `since` and `until` (Unix seconds) are the times of the meter readings. A reading is calculated
+    from the books unless the meter was read then (`start_read`, `end_read`). `entries` are the
+    sessions, including one under way, in which the meter rose by `metered_wh`. `latest` is the last
     daily reading, with what the charger reported about itself.
     """
 
@@ -61,42 +58,47 @@ class Account:
 
     @property
     def sessions_wh(self) -> int:
-        """The energy of the sessions, on API v1 by the session counter."""
+        """The energy of the sessions; on API v1, that of the session counter."""
         return sum(each.energy_wh for each in self.entries)
 
     @property
     def meter_wh(self) -> int:
-        """What the meter rose by."""
+        """How far the meter rose."""
         return self.meter_end_wh - self.meter_start_wh
 
     @property
     def difference_wh(self) -> int:
-        """What the meter rose by that is in no account; 0 if the books close."""
+        """The rise of the meter that is in no account; 0 if the books close."""
         return self.meter_wh - self.metered_wh - self.unassigned_wh - self.corrections_wh
 
     @property
     def counter_wh(self) -> int:
-        """By how much the sessions' energy exceeds the meter's rise in them; 0 on API v2."""
+        """How far the energy of the sessions exceeds the rise of the meter in them; 0 on API v2."""
         return self.sessions_wh - self.metered_wh
 
     @property
     def tolerance_wh(self) -> int:
-        """By how much the session counter of API v1 may differ from the meter."""
+        """How far the session counter of API v1 may differ from the meter."""
         if self.book.api != 1:
             return 0
-        readings = self.book.first_wh, self.book.last_wh
-        step = next(each for each in METER_STEPS_WH if not any(wh % each for wh in readings))
+        ends = (each.session.meter_end_wh for each in self.entries)
+        step = v1_step_wh(self.book.first_wh, self.book.last_wh, *ends)
         return round(AGREEMENT * self.metered_wh) + step * 2 * len(self.entries)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the session counter agrees with the meter."""
+        return abs(self.counter_wh) <= self.tolerance_wh
 
     @property
     def closes(self) -> bool:
         """Whether the books close, and the counter agrees with the meter."""
-        return not self.difference_wh and abs(self.counter_wh) <= self.tolerance_wh
+        return not self.difference_wh and self.agrees
 
 
 @dataclass
 class _Charger:
-    """What is known about one charger: that in the period, and the energies before it (Wh)."""
+    """The records of a charger in a period, and the energies before it (Wh)."""
 
     book: Book
     sessions: list[Session] = field(default_factory=list)
@@ -110,16 +112,15 @@ def accounts(records: Records, period: Period, serials: Collection[str] = ()) ->
     """Return the account of every charger that was tracked in a period; `serials` select some."""
     known = {
         book.serial: _Charger(book)
-        for book in records.books()
-        if (not serials or book.serial in serials)
-        and (period.since is None or book.last_time > period.since)
+        for book in records.books(serials)
+        if (period.since is None or book.last_time > period.since)
         and (period.until is None or book.first_time < period.until)
     }
     since, until = period.since, period.until
     for session in records.sessions(since, until, serials=serials):
         if session.serial in known:
             known[session.serial].sessions.append(session)
-    for reading in records.readings(*_days(period)):
+    for reading in records.readings(*_days(period), serials=serials):
         if reading.serial in known:
             known[reading.serial].readings.append(reading)
     others: list[Unassigned | Correction] = [
@@ -143,10 +144,10 @@ def _time(each: Unassigned | Correction) -> int:
     return each.start if isinstance(each, Unassigned) else each.time
 
 
-def _days(period: Period) -> tuple[str, str]:
+def _days(period: Period) -> tuple[str | None, str | None]:
     """Return the days of the readings from the beginning to the end of a period, as text."""
-    first = "" if period.first is None else period.first.isoformat()
-    return first, "9999" if period.last is None else (period.last + timedelta(days=2)).isoformat()
+    first = None if period.first is None else period.first.isoformat()
+    return first, None if period.last is None else (period.last + timedelta(days=2)).isoformat()
 
 
 def _account(records: Records, charger: _Charger, period: Period) -> Account:
@@ -191,14 +192,14 @@ def _near(looked: Iterable[int], moment: int) -> bool:
 
 
 def difference_wh(records: Records, book: Book) -> int:
-    """Return what a meter rose by (Wh), over all time, that is in no account.
+    """Return the rise of a meter (Wh), over all time, that is in no account.
 
-    Reads no session, unlike `accounts`.
+    Unlike `accounts`, it does not read the sessions.
     """
     serials = [book.serial]
     return (
         (book.last_wh - book.first_wh)
-        - records.metered_wh(book.serial, FOREVER)
+        - records.metered_wh(book.serial)
         - (book.under_way.meter_wh if book.under_way else 0)
         - sum(each.energy_wh for each in records.unassigned(serials=serials))
         - sum(each.energy_wh for each in records.corrections(serials=serials))
@@ -208,7 +209,7 @@ def difference_wh(records: Records, book: Book) -> int:
 def faults(records: Records, account: Account) -> list[str]:
     """Return where the books of a charger do not close, a line for each fault.
 
-    `account` is that of its whole time.
+    `account` must span all of its time.
     """
     found = []
     if account.difference_wh:
@@ -216,10 +217,10 @@ def faults(records: Records, account: Account) -> list[str]:
             f"{account.difference_wh:+,} Wh of the meter are in no account"
             f"{_first_break(records, account)}"
         )
-    if abs(account.counter_wh) > account.tolerance_wh:
+    if not account.agrees:
         found.append(
             f"the session counter differs from the meter by {account.counter_wh:+,} Wh;"
-            f" {account.tolerance_wh:,} Wh are usual"
+            f" {account.tolerance_wh:,} Wh are allowed"
         )
     last: Session | None = None
     for each in account.entries:
@@ -248,9 +249,7 @@ def _first_break(records: Records, account: Account) -> str:
         energies[_time(other) // SLOT_SECONDS * SLOT_SECONDS] += other.energy_wh
     slots = deque(sorted(energies.items()))
     done, day = book.first_wh, "the first poll"
-    for reading in records.readings():
-        if reading.serial != book.serial:
-            continue
+    for reading in records.readings(serials=[book.serial]):
         while slots and slots[0][0] + SLOT_SECONDS <= reading.time:
             done += slots.popleft()[1]
         inside = slots[0][1] if slots and slots[0][0] <= reading.time else 0

@@ -1,7 +1,7 @@
-"""Leaves out polls that say nothing new, since tracking one costs a fifth of the poll itself.
+"""Leaves out polls with nothing new, since tracking a poll costs a fifth of the poll itself.
 
-While the states stay the same and the meters go on, one observation a minute is enough, and one
-at the end of each quarter hour.
+While the states stay the same and the meters keep rising, one observation a minute is enough, and
+one at the end of each quarter hour.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from goe_exporter.sessions.session import SLOT_SECONDS
 
 KEEP_SECONDS = 60.0
 MAX_RISE_WH = 1_000
-"""A meter that rises by more at once is looked at."""
+"""A poll in which a meter rises further is not left out."""
 
 
 class _Seen(NamedTuple):
@@ -35,7 +35,7 @@ class _Seen(NamedTuple):
 
 
 class Condenser:
-    """The observations of one charger."""
+    """Selects the polls of a charger that are tracked."""
 
     def __init__(self) -> None:
         self._last: _Seen | None = None
@@ -48,7 +48,7 @@ class Condenser:
     def take(
         self, snapshot: Snapshot, moment: Moment, interval_seconds: float
     ) -> tuple[Observation, ...]:
-        """Return what is to be tracked now that this was polled; mostly nothing."""
+        """Return the observations to track after this poll; usually none."""
         last = self._last
         if last is not None and self._is_steady(last, snapshot, moment, interval_seconds):
             power = snapshot.readings[self._meters[-1]].value
@@ -70,7 +70,7 @@ class Condenser:
         return (replace(seen, power_w=power),)
 
     def _keep(self, snapshot: Snapshot, moment: Moment) -> None:
-        """Remember where the values are: the next poll mostly has them at the same places."""
+        """Remember where the values are: the next poll usually has them in the same places."""
         places = {reading.channel.name: n for n, reading in enumerate(snapshot.readings)}
         self._states = tuple(
             (n, snapshot.readings[n]) for name, n in places.items() if name in STATES
@@ -84,7 +84,7 @@ class Condenser:
     def _is_steady(
         self, last: _Seen, snapshot: Snapshot, moment: Moment, interval_seconds: float
     ) -> bool:
-        """Return whether nothing but the meters changed, and they went on."""
+        """Return whether only the meters changed, and none fell or jumped."""
         before, readings = last.moment, snapshot.readings
         if (
             len(readings) != self._count

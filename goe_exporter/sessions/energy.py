@@ -1,4 +1,4 @@
-"""Energy between two observations: what the meter and the session counter rose by, and when."""
+"""Energy between two observations: how far the meter and the session counter rose, and when."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ from goe_exporter.sessions.observation import Observation
 from goe_exporter.sessions.session import SLOT_SECONDS, Slots
 
 MAX_WATTS = 32_000
-"""Somewhat more than three phases of 32 A and 250 V."""
+"""Slightly more than three phases at 32 A and 250 V."""
 
 JUMP_MARGIN_WH = 1_000
 """The meter of V1 and V2 hardware moves in whole kWh."""
 
 COUNTER_STEP_WH = 1.0
-"""A counter that falls by more has restarted; it can dip below zero (docs/protocol.md §3.5)."""
+"""A counter that falls further has restarted; it can dip below zero (docs/protocol.md §3.5)."""
 
 ROUNDING_WH = 2.0
 
+V1_STEPS_WH = (100, 1_000)
+"""The steps of the meter on API v1: of V3 and later, and of V1 and V2 (docs/protocol.md §5.3)."""
+
 
 class Rise(NamedTuple):
-    """By how much the energy rose between two observations (Wh).
+    """How far the energy rose between two observations (Wh).
 
-    `meter_wh` is the meter's rise, and `counter_wh` the session counter's if the session went on.
-    A change of the meter that is no energy has a `reason`; `correction_wh` is then that part of
-    its change which is not in `meter_wh`. `restarted` tells that the counter restarted.
+    `meter_wh` is the rise of the meter, `counter_wh` that of the session counter if the session
+    continued. If the meter changed in a way that is not energy, `reason` says how, and
+    `correction_wh` is the part of the change that `meter_wh` leaves out. `restarted` is whether the
+    counter restarted.
     """
 
     meter_wh: int
@@ -35,15 +39,15 @@ class Rise(NamedTuple):
 
     @property
     def counted_through(self) -> bool:
-        """Whether the counter counted all that the meter did: no car was plugged in meanwhile."""
+        """Whether the counter rose as far as the meter, so that no car was plugged in meanwhile."""
         return not self.restarted and abs(self.counter_wh - self.meter_wh) <= ROUNDING_WH
 
 
 def rise(last: Observation, seen: Observation, seconds: float, unmetered_wh: float) -> Rise:
     """Return the rise between two observations; the meter was last read `seconds` ago.
 
-    A meter that falls or jumps counts for nothing; the session counter counts instead, and what
-    it rose by while the meter was not read, `unmetered_wh`.
+    The rise of a meter that fell or jumped is replaced by that of the session counter, including
+    its rise while the meter was not read, `unmetered_wh`.
     """
     before, now = max(last.counter_wh or 0.0, 0.0), max(seen.counter_wh or 0.0, 0.0)
     restarted = seen.counter_wh is not None and now < before - COUNTER_STEP_WH
@@ -59,10 +63,16 @@ def rise(last: Observation, seen: Observation, seconds: float, unmetered_wh: flo
     return Rise(counted, counter, restarted, change - counted, reason)
 
 
-def since_plug_in(seen: Observation) -> float:
-    """Return what the session counter shows (Wh), at most what is possible since the plug-in.
+def v1_step_wh(*readings: int) -> int:
+    """Return the step of the meter on API v1 (Wh) by its readings, of which some are calculated."""
+    fine, coarse = V1_STEPS_WH
+    return fine if any(wh % coarse and not wh % fine for wh in readings) else coarse
 
-    A counter may keep the value of the session before until the car charges.
+
+def since_plug_in(seen: Observation) -> float:
+    """Return the session counter (Wh), limited to what is possible since the plug-in.
+
+    A counter may keep the last session's value until the car charges.
     """
     counter = max(seen.counter_wh or 0.0, 0.0)
     seconds = seen.since_plug_in
@@ -70,12 +80,12 @@ def since_plug_in(seen: Observation) -> float:
 
 
 def restarted_since(meter_wh: int, counter_wh: float) -> tuple[str, ...]:
-    """Return the flag of a session that begins with more energy than its counter shows."""
+    """Return the flag of a session whose meter rose further than its counter, () otherwise."""
     return ("counter_restarted",) if meter_wh > counter_wh + ROUNDING_WH else ()
 
 
 def spread(energy_wh: int, since: float, until: float) -> Slots:
-    """Divide energy evenly over the quarter hours between two Unix times, in whole Wh."""
+    """Spread energy evenly over the quarter hours between two Unix times, in whole Wh."""
     if energy_wh <= 0:
         return ()
     first = int(min(since, until) // SLOT_SECONDS) * SLOT_SECONDS
@@ -93,7 +103,7 @@ def spread(energy_wh: int, since: float, until: float) -> Slots:
 
 
 def added(slots: Slots, more: Slots) -> Slots:
-    """Return the sum of both."""
+    """Return the energies of both, by quarter hour."""
     if not more:
         return slots
     if not slots or slots[-1][0] < more[0][0]:

@@ -1,7 +1,7 @@
-"""What sessions come to in a period: their parts, and sums by day, month, card and charger.
+"""The sessions of a period, whole or in part, and sums by day, month, card and charger.
 
-A period counts the quarter hours inside it, so a session over its end appears in both periods with
-its part of the energy.
+A period counts the quarter hours inside it, so a session that spans its end is in both periods,
+each with its part of the energy.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def _midnight(day: date, zone: tzinfo) -> int:
 class Entry:
     """A session in a period, or the part of it that is inside.
 
-    `slots` are the quarter hours inside, and `energy_wh` is their sum. `from_before` and `goes_on`
-    tell whether another part is before or after the period. The meter's readings (Wh) at the ends
-    of a part are calculated; None if the meter was corrected meanwhile. Nobody knows yet when a
-    session `under_way` will end.
+    `slots` are the quarter hours inside, and `energy_wh` is their sum. `from_before` is whether the
+    session began before the period, and `goes_on` whether it ended after it. The meter readings
+    (Wh) at those limits are calculated; None if the meter was corrected during the session. A
+    session `under_way` has no end yet.
     """
 
     session: Session
@@ -70,12 +70,12 @@ class Entry:
 
     @property
     def partial(self) -> bool:
-        """Whether a part of the session is outside the period."""
+        """Whether part of the session is outside the period."""
         return self.from_before or self.goes_on
 
     @property
     def unobserved_wh(self) -> int:
-        """The energy that rose while the charger was not polled, in proportion for a part."""
+        """The energy charged while the charger was not polled; for a part, in proportion."""
         session = self.session
         if not self.partial or not session.energy_wh:
             return session.unobserved_wh
@@ -83,7 +83,7 @@ class Entry:
 
 
 def entry(session: Session, period: Period, *, under_way: bool = False) -> Entry | None:
-    """Return a session's part in a period; None if there is none, or if it has no energy."""
+    """Return the part of a session in a period; None if there is none, or it has no energy."""
     since, until = period.since, period.until
     from_before = since is not None and session.started < since
     goes_on = until is not None and session.ended > until
@@ -116,7 +116,7 @@ def entry(session: Session, period: Period, *, under_way: bool = False) -> Entry
 
 
 def meter_rise(session: Session, until: int | None) -> int:
-    """Return by how much the meter rose in a session (Wh) up to a Unix time, by its slots."""
+    """Return how far the meter rose in a session (Wh) up to a Unix time, by its slots."""
     if until is None or until >= session.ended:
         return session.meter_wh
     before = sum(energy_wh for start, energy_wh in session.slots if start < until)
@@ -124,7 +124,7 @@ def meter_rise(session: Session, until: int | None) -> int:
 
 
 def meter_at(session: Session, moment: int | None) -> int | None:
-    """Return the meter's reading (Wh) during a session, None if it was corrected meanwhile."""
+    """Return the meter's reading (Wh) during a session; None if it was corrected in the session."""
     if moment is None or METER_FLAGS.intersection(session.flags):
         return None
     return session.meter_start_wh + meter_rise(session, moment)
@@ -135,7 +135,7 @@ class Line:
     """A line of a ledger: `sessions` sessions, and the energy of `key` by rate.
 
     `key` is a date, the first day of a month, the number of a card, the name of a charger, or an
-    entry. `amount` is what the energy costs: the sum of the amounts of sessions, or of their parts
+    entry. `amount` is the cost of the energy: the sum of the amounts of sessions, or of their parts
     in that day or month, each rounded to the cent; None if none of it has a price.
     """
 
@@ -156,10 +156,10 @@ class Line:
 
 
 def lines(by: str | None, entries: Iterable[Entry], rates: Rates) -> list[Line]:
-    """Return the lines `by` day, month, card or charger, None for those of sessions.
+    """Return the lines `by` day, month, card or charger; with None, a line for each session.
 
-    Days and months come in their order, as do cards, the unknown one last, and chargers by name. A
-    session counts on the day or month of its beginning, or of the beginning of its part.
+    They are in the order of days, months, card numbers (the unknown card last) or names. A session
+    counts in the day or month in which it, or its part, begins.
     """
     if by in ("day", "month"):
         return _by_day(entries, rates, months=by == "month")

@@ -1,4 +1,4 @@
-"""What the tracker of one charger remembers; it is saved with every event."""
+"""What the tracker of a charger remembers; it is saved with every event."""
 
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ class Memory:
 
     The books begin with the meter's reading `first_wh` at the Unix time `first_time`. `last` is the
     last observation, with the latest values of the meter and the counter. `unmetered_seconds` is
-    how long before it the meter was read, and `unmetered_wh` what the counter rose by since then.
+    how long before it the meter was read, and `unmetered_wh` how far the counter has risen since.
     `mark` is the latest plug-in on the charger's clock, None after a restart of the charger.
-    `session` is the session under way; its car seems to be gone since `idle_since` (Unix time), and
+    `session` is the session under way; its car has been idle since `idle_since` (Unix time), and
     its phases were switched at `switched_at` (the machine's uptime).
     """
 
@@ -93,8 +93,21 @@ class Memory:
     idle_since: float | None = None
     switched_at: float | None = None
 
+    @property
+    def meter_wh(self) -> int:
+        """The latest reading of the meter; the books begin with one."""
+        assert self.last.meter_wh is not None
+        return self.last.meter_wh
+
+    def closed(self, charger: str, serial: str, *flags: str) -> Session | None:
+        """Return the session under way, ended with the last observation; None without one."""
+        if self.session is None:
+            return None
+        session, ended = self.session.flagged(*flags), self.last.moment.time
+        return session.closed(charger, serial, ended, self.meter_wh)
+
     def on_time(self, now: Moment) -> Memory:
-        """Return the memory after a clock that was not trusted was corrected."""
+        """Return the memory with its times corrected, if the clock was set and was not trusted."""
         last, session, idle = self.last.moment, self.session, self.idle_since
         if last.trusted:
             return self

@@ -1,4 +1,4 @@
-"""What one successful poll says about charging sessions."""
+"""What a successful poll reveals about charging sessions."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from goe_exporter.channels.snapshot import Reading, Snapshot
 
 PLUGGED = {"idle": False, "charging": True, "waiting_for_car": True, "complete": True}
-"""Whether a car is plugged in, by its state; other states do not say."""
+"""Whether a car is plugged in, by its state; unknown in other states."""
 
 INTERRUPTIONS = ("phase_switch", "simulate_unplugging")
-"""The charging reasons during which the state of the car may be idle with a car plugged in."""
+"""The charging reasons during which the car state may be idle although a car is plugged in."""
 
 GAP_INTERVALS = 3
 _GAP_TOLERANCE_SECONDS = 0.1
@@ -33,12 +33,12 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The values of one poll; None is a value that is absent.
+    """The values of one poll; None if a value is absent.
 
-    A time since the last observation of more than `gap_seconds` is a gap. `meter_wh` is the
-    charger's meter, `counter_wh` its session counter. `uptime` is how long the charger has been
-    running, and `mark` the uptime at which a car was plugged in (both s). `phases` is the number of
-    phases in use, 0 if none or unknown. `interrupted` tells that idle does not mean unplugged.
+    More than `gap_seconds` since the last observation is a gap. `meter_wh` is the charger's meter,
+    `counter_wh` its session counter. `uptime` is how long the charger has been running, and `mark`
+    the uptime at which a car was plugged in (both s). `phases` is the number of phases in use, 0 if
+    none or unknown. While `interrupted`, idle does not mean unplugged.
     """
 
     moment: Moment
@@ -76,16 +76,16 @@ STATES = {
     "serial",
     "transaction",
 }
-"""The rows whose values are the same from poll to poll, as a rule."""
+"""The rows whose values rarely change from poll to poll."""
 
 METERS = ("energy", "session_energy", "uptime", "power")
-"""The rows whose values rise while a car charges; the power comes last."""
+"""The rows whose values change while a car charges; the power is the last."""
 
 _WANTED = STATES | set(METERS)
 
 
 def observation(snapshot: Snapshot, moment: Moment, interval_seconds: float) -> Observation:
-    """Return what a poll says; the charger is polled every `interval_seconds`."""
+    """Return the observation of a charger that is polled every `interval_seconds`."""
     found: dict[str, Reading] = {}
     sources: dict[str, int] = {}
     for reading in snapshot.readings:

@@ -1,4 +1,4 @@
-"""The first observation of a charger, with which its books begin."""
+"""The first observation of a charger, which opens its books."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from goe_exporter.sessions.step import BOOT_SECONDS
 
 
 def first_memory(seen: Observation) -> Memory | None:
-    """Begin the books, where a session that is under way began."""
+    """Open the books: now, or at the beginning of the session under way; None without a meter."""
     if seen.meter_wh is None:
         return None
     now = seen.moment.time
@@ -36,5 +36,5 @@ def first_memory(seen: Observation) -> Memory | None:
 
 
 def is_plug_in(seen: Observation) -> bool:
-    """Return whether the charger's plug-in time is one, and not its start."""
+    """Return whether the charger reports a plug-in time that is not that of its own start."""
     return seen.mark is not None and seen.mark >= BOOT_SECONDS

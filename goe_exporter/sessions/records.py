@@ -1,24 +1,30 @@
 """Reading the session store, while another process may write it.
 
 Every period is half open: from `since` (Unix seconds, included) to `until` (excluded); None means
-no limit.
+no limit. Empty collections select everything.
 """
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from goe_exporter.sessions import schema
 from goe_exporter.sessions.session import Book, Correction, DayReading, Session, Unassigned
 
+R = TypeVar("R", bound=Unassigned | Correction | DayReading)
+
+Limit = int | str
+"""A limit of a period: Unix seconds, or a day as in 2026-01-31."""
+
 
 class Records:
-    """The records of the store at `path`: a context manager whose reads see one moment.
+    """The records of the store at `path`: a context manager that reads one state of it.
 
     Every method raises `UsageError` if the file cannot be read.
     """
@@ -27,12 +33,9 @@ class Records:
         """Open the file; raises `UsageError` if there is none, or a newer release wrote it."""
         self._path = path
         with self._errors():
-            self._connection = schema.connect(path, "rw")
-            try:
-                self._begin()
-            except BaseException:
-                self._connection.close()
-                raise
+            self._connection = schema.connect_to_store(path)
+            self._connection.execute("PRAGMA query_only = ON")
+            self._connection.execute("BEGIN")
 
     def __enter__(self) -> Self:
         """Return the records."""
@@ -56,7 +59,7 @@ class Records:
         cards: Collection[int] = (),
         last: int | None = None,
     ) -> Iterator[Session]:
-        """Yield the closed sessions of which a part is in the period, by their beginning.
+        """Yield the closed sessions with a part in the period, in the order of their beginning.
 
         `chargers` (names), `serials` and `cards` (numbers) select some; empty ones select all.
         `last` limits the result to the sessions that began last.
@@ -73,64 +76,69 @@ class Records:
                 f"SELECT doc FROM (SELECT * FROM session WHERE {where}"  # noqa: S608
                 " ORDER BY started DESC, id DESC LIMIT ?) ORDER BY started, id"
             )
-        for (doc,) in self._rows(query, values):
-            with self._errors():
+        with self._errors():
+            for (doc,) in self._rows(query, values):
                 yield Session.from_json(doc)
 
-    def metered_wh(self, serial: str, until: int) -> int:
-        """Return by how much a meter rose (Wh) in the sessions that ended before a time."""
+    def metered_wh(self, serial: str, until: float = math.inf) -> int:
+        """Return how far a meter rose (Wh) in the sessions that ended before a time."""
         query = "SELECT coalesce(sum(meter_wh), 0) FROM session WHERE serial = ? AND ended < ?"
         ((found,),) = self._rows(query, [serial, until])
         return int(str(found))
 
-    def readings(self, since_day: str = "", until_day: str = "9999") -> Iterator[DayReading]:
+    def readings(
+        self,
+        since_day: str | None = None,
+        until_day: str | None = None,
+        *,
+        serials: Collection[str] = (),
+    ) -> Iterator[DayReading]:
         """Yield the first readings of local days, as in 2026-01-31, by charger and day."""
-        query = (
-            "SELECT charger, serial, day, time, meter_wh, mid_wh, certification, model, firmware"
-            " FROM reading WHERE day >= ? AND day < ? ORDER BY charger, serial, day"
-        )
-        yield from (DayReading(*row) for row in self._rows(query, [since_day, until_day]))
+        yield from self._all(DayReading, "reading", "day", since_day, until_day, serials)
 
     def unassigned(
         self, since: int | None = None, until: int | None = None, *, serials: Collection[str] = ()
     ) -> Iterator[Unassigned]:
         """Yield the energy of quarter hours that begin in the period, by charger and time."""
-        where, values = _period("start >= ?", "start < ?", since, until)
-        where, values = where + _among("serial", serials), [*values, *serials]
-        query = (
-            "SELECT charger, serial, start, energy_wh"  # noqa: S608
-            f" FROM unassigned WHERE {where} ORDER BY charger, serial, start"
-        )
-        yield from (Unassigned(*row) for row in self._rows(query, values))
+        yield from self._all(Unassigned, "unassigned", "start", since, until, serials)
 
     def corrections(
         self, since: int | None = None, until: int | None = None, *, serials: Collection[str] = ()
     ) -> Iterator[Correction]:
         """Yield the corrections of meters in the period, by charger and time."""
-        where, values = _period("time >= ?", "time < ?", since, until)
-        where, values = where + _among("serial", serials), [*values, *serials]
-        query = (
-            "SELECT charger, serial, time, before_wh, after_wh, energy_wh, reason"  # noqa: S608
-            f" FROM correction WHERE {where} ORDER BY charger, serial, time"
-        )
-        yield from (Correction(*row) for row in self._rows(query, values))
+        yield from self._all(Correction, "correction", "time", since, until, serials)
 
-    def books(self) -> Iterator[Book]:
+    def books(self, serials: Collection[str] = ()) -> Iterator[Book]:
         """Yield the books of every charger that was tracked, by name."""
         query = (
-            "SELECT charger, serial, api, first_time, first_wh, last_time, last_wh, session"
-            " FROM tracked ORDER BY charger, serial"
+            "SELECT charger, serial, api, first_time, first_wh, last_time, last_wh, session"  # noqa: S608
+            f" FROM tracked WHERE 1{_among('serial', serials)} ORDER BY charger, serial"
         )
-        for *numbers, session in self._rows(query, []):
-            book = Book(*numbers)
-            with self._errors():
+        with self._errors():
+            for *numbers, session in self._rows(query, [*serials]):
+                book = Book(*numbers)
                 yield replace(book, under_way=Session.from_json(session)) if session else book
 
-    def _begin(self) -> None:
-        self._connection.execute("PRAGMA query_only = ON")
-        if not schema.version_of(self._connection, self._path):
-            raise sqlite3.DatabaseError("it is no session store")
-        self._connection.execute("BEGIN")
+    def _all(
+        self,
+        kind: type[R],
+        table: str,
+        column: str,
+        since: Limit | None,
+        until: Limit | None,
+        serials: Collection[str],
+    ) -> Iterator[R]:
+        """Yield the rows of a table, whose columns are the fields of a kind of record.
+
+        The period limits the values in `column`; empty `serials` select all.
+        """
+        where, values = _period(f"{column} >= ?", f"{column} < ?", since, until)
+        names = ", ".join(each.name for each in fields(kind))
+        query = (
+            f"SELECT {names} FROM {table} WHERE {where}{_among('serial', serials)}"  # noqa: S608
+            f" ORDER BY charger, serial, {column}"
+        )
+        yield from (kind(*row) for row in self._rows(query, [*values, *serials]))
 
     def _rows(self, query: str, values: list[object]) -> Iterator[tuple[Any, ...]]:
         with self._errors(), closing(self._connection.execute(query, values)) as rows:
@@ -150,7 +158,7 @@ def _among(column: str, wanted: Collection[object]) -> str:
 
 
 def _period(
-    after: str, before: str, since: int | None, until: int | None
+    after: str, before: str, since: Limit | None, until: Limit | None
 ) -> tuple[str, list[object]]:
     """Return a condition and its values; the limits that are None are left out."""
     limits = [(after, since), (before, until)]

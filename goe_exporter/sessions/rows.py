@@ -15,14 +15,14 @@ Row = dict[str, Value]
 
 SOURCES = ("solar", "grid", "battery", "other")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""Beginnings of texts that a spreadsheet would calculate."""
+"""Texts that begin with these are formulas to a spreadsheet."""
 
 
 def session_row(line: Line, zone: tzinfo, cards: Mapping[str, str], currency: str) -> Row:
     """Return the row of a session, or of its part in the period.
 
-    The times, and whatever is in seconds, are those of the whole session; energy, amount and the
-    meter's readings are those of the part.
+    Times and durations are those of the whole session; energy, amount and meter readings are those
+    of the part.
     """
     found = line.key
     assert isinstance(found, Entry)
@@ -89,7 +89,7 @@ def day_text(by: str, key: object) -> str:
 
 
 def part(found: Entry) -> str:
-    """Return which part of a session an entry is: first, middle or last, "" for all of it."""
+    """Return which part of a session an entry is: first, middle or last, "" if it is all of it."""
     if found.from_before:
         return "middle" if found.goes_on else "last"
     return "first" if found.goes_on else ""

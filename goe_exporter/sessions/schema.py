@@ -18,6 +18,8 @@ VERSION = 1
 BUSY_SECONDS = 5.0
 """How long a reader or the writer waits for the other."""
 
+NO_STORE = "it is not a session store"
+
 TABLES = """
 CREATE TABLE session (
     id TEXT PRIMARY KEY, charger TEXT NOT NULL, serial TEXT NOT NULL, started INTEGER NOT NULL,
@@ -58,15 +60,31 @@ CREATE TRIGGER session_is_kept BEFORE DELETE ON session
 """
 
 
-def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """Open the file in SQLite's `mode` ("rw" or "rwc"); raises `sqlite3.Error`."""
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file, which must exist; raises `sqlite3.Error`."""
     return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
+        f"{path.absolute().as_uri()}?mode=rw",
         timeout=BUSY_SECONDS,
         isolation_level=None,
         check_same_thread=False,
         uri=True,
     )
+
+
+def connect_to_store(path: Path) -> sqlite3.Connection:
+    """Open a store; raises `sqlite3.Error` if it is none, `UsageError` for a newer release's."""
+    connection = connect(path)
+    try:
+        _check(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    if not version_of(connection, path):
+        raise sqlite3.DatabaseError(NO_STORE)
 
 
 def version_of(connection: sqlite3.Connection, path: Path) -> int:
@@ -79,7 +97,7 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
 def create(connection: sqlite3.Connection) -> None:
     """Create the tables in a new file; raises `sqlite3.Error` if it is not new."""
     if connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-        raise sqlite3.OperationalError("it is no session store")
+        raise sqlite3.OperationalError(NO_STORE)
     connection.executescript(f"BEGIN IMMEDIATE;{TABLES}PRAGMA user_version = {VERSION};COMMIT;")
 
 

@@ -1,4 +1,4 @@
-"""What is selected from the store: sessions by period, charger and card, and what is in none."""
+"""Sessions selected by period, charger and card, and the energy that is in no session."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def entries(
     cards: Collection[int] = (),
     last: int | None = None,
 ) -> list[Entry]:
-    """Return the sessions in a period by their beginning, those under way included.
+    """Return the sessions in a period in the order of their beginning, including those under way.
 
     `chargers` (names) and `cards` (numbers) select some; empty ones select all. `last` limits the
     result to the sessions that began last.
@@ -46,7 +46,7 @@ def _selected(
 
 
 def serials(records: Records, chargers: Sequence[str]) -> list[str]:
-    """Return the serial numbers of chargers; raises `UsageError` for a name that is not known."""
+    """Return the serial numbers of chargers; raises `UsageError` for an unknown name."""
     books = list(records.books())
     names = {book.charger for book in books}
     for name in chargers:

@@ -30,15 +30,15 @@ FLAGS = {
     "clock_unsure": "the clock was not confirmed; the times may be wrong",
     "charger_replaced": "another charger answered under the same name",
 }
-"""What was unusual about a session, in words."""
+"""What was unusual about a session, by flag."""
 
 
 @dataclass(frozen=True)
 class Session:
     """A session of one charger.
 
-    `id` is `SERIAL_UNIXSTART`. `energy_wh` is the sum of `slots`: on API v2 what the meter (`eto`)
-    rose by, `meter_wh`; on API v1, whose meter may move in whole kWh, the sum of the session
+    `id` is `SERIAL_UNIXSTART`. `energy_wh` is the sum of `slots`: on API v2 the rise of the meter
+    (`eto`), `meter_wh`; on API v1, whose meter may move in whole kWh, the sum of the session
     counter, `counter_wh`. `meter_start_wh` and `meter_end_wh` are the meter's readings. `card` is
     the number of the RFID card, 0 without a card, None if unknown. `flags` are keys of `FLAGS`, in
     alphabetical order. Of `energy_wh`, `unobserved_wh` rose between two polls that were too far
@@ -68,20 +68,18 @@ class Session:
 
     @property
     def seconds(self) -> int:
-        """The time for which the car was plugged in."""
+        """How long the car was plugged in."""
         return self.ended - self.started
 
     def to_json(self) -> str:
         """Return the session as a JSON object, with the fields' names."""
-        return json.dumps(
-            {name: _plain(value) for name, value in vars(self).items()}, separators=(",", ":")
-        )
+        return json.dumps(vars(self), separators=(",", ":"), default=dict)
 
     @classmethod
     def from_json(cls, text: str) -> Session:
         """Return the session that `to_json` wrote; raises ValueError for anything else.
 
-        Fields that are not known are ignored, so that a later release may add some.
+        Unknown fields are ignored, so that a later release can add some.
         """
         found = json.loads(text)
         try:
@@ -96,10 +94,6 @@ class Session:
 _FIELDS = tuple(each.name for each in dataclasses.fields(Session))
 
 
-def _plain(value: object) -> object:
-    return dict(value) if isinstance(value, Mapping) else value
-
-
 @dataclass(frozen=True)
 class Unassigned:
     """Energy (Wh) that belongs to no session, in the quarter hour from `start`."""
@@ -112,10 +106,10 @@ class Unassigned:
 
 @dataclass(frozen=True)
 class Correction:
-    """A change of the meter that is no energy: it fell, or rose faster than possible.
+    """A change of the meter that is not energy: it fell, or rose faster than possible.
 
-    It was `before_wh`, then `after_wh`, for a `reason` that is a flag. `energy_wh` is the change
-    that is in no session and not unassigned.
+    It read `before_wh`, then `after_wh`; `reason` is a flag. `energy_wh` is the part of the change
+    that is neither in a session nor unassigned.
     """
 
     charger: str
@@ -148,11 +142,11 @@ class DayReading:
 
 @dataclass(frozen=True)
 class Book:
-    """The books of one charger: the meter's first and last reading, and the times of both.
+    """The books of a charger: the first and the last reading of its meter, and their times.
 
     sessions + `under_way` + unassigned + corrections = `last_wh` - `first_wh`: to the Wh on API v2,
     roughly on API v1, whose sessions are counted by another counter. `under_way` is the session of
-    the car that is plugged in; it ends for now with the last poll that was saved.
+    the car that is plugged in, with the last poll that was saved as its end.
     """
 
     charger: str

@@ -115,7 +115,7 @@ Minute = Annotated[int, BeforeValidator(_minute)]
 
 
 class WindowSettings(Strict):
-    """A price for a part of the day; `to` may be on the next day. `days` are those it begins on."""
+    """A price for part of the day; `to` may be on the next day. It begins on each of the `days`."""
 
     begin: Minute = Field(alias="from")
     end: Minute = Field(alias="to")
@@ -136,7 +136,7 @@ class WindowSettings(Strict):
 class TariffSettings(Strict):
     """A tariff: the price of a kWh from the date `since` on, outside its windows.
 
-    `basis` says on a report where the price comes from.
+    `basis` says in a report where the price comes from.
     """
 
     since: Annotated[date, BeforeValidator(calendar_day)]

@@ -1,4 +1,4 @@
-"""Two observations of a charger compared: what happened in between."""
+"""What happened between two observations of a charger."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from goe_exporter.sessions.memory import Memory, Open
 from goe_exporter.sessions.observation import Observation
 
 BOOT_SECONDS = 120.0
-"""A plug-in this soon after the charger's start may be the start itself.
+"""A plug-in time this soon after the charger's start may be that of the start.
 
-It is not if a car was seen plugged in `UP_SECONDS` after the start.
+It is not if a car was already plugged in `UP_SECONDS` after the start.
 """
 
 UP_SECONDS = 30.0
 
 SWITCH_SECONDS = 60.0
-"""How long after a phase switch an idle car does not mean that it left."""
+"""How long after a phase switch the state idle does not mean that the car left."""
 
 RESTART_SECONDS = 5.0
 MARK_SECONDS = 1.0
@@ -27,10 +27,10 @@ MARK_SECONDS = 1.0
 class Step(NamedTuple):
     """What happened between the last observation and this one.
 
-    `seconds` passed, infinite if unknown, since the Unix time `since` of the present clock. `gap`
-    tells that the charger was not observed for too long, `restarted` that it restarted, `replugged`
-    that a car was plugged in, by other evidence than its state. `switching` tells that an idle car
-    is still plugged in.
+    `seconds` have passed, infinite if unknown, since the Unix time `since` by the current clock.
+    `gap` is whether the charger was not observed for too long, `restarted` whether it restarted,
+    and `replugged` whether a car was plugged in, by other evidence than its state. While
+    `switching`, a car that is idle is still plugged in.
     """
 
     seconds: float
@@ -69,16 +69,16 @@ def _replugged(
 ) -> bool:
     """Return whether a car was plugged in, by the charger's own clock.
 
-    The session counter may contradict if the charger was observed all the time: it goes on after a
-    simulated unplugging.
+    The session counter can refute it if the charger was observed all the time: the counter keeps
+    rising after a simulated unplugging.
     """
     if seen.plugged is None:
         return False
     mark = memory.mark if same_boot else None
     before, now = memory.last.counter_wh or 0.0, seen.counter_wh or 0.0
     if seen.mark is None:
-        # API v1 has no plug-in time. After a gap, a counter that fell tells, unless the charger
-        # restarted, and maybe its counter too.
+        # API v1 has no plug-in time. After a gap, a lower counter is the evidence, unless the
+        # charger restarted, since its counter may have restarted with it.
         return same_boot and mark is None and gap and now < before - COUNTER_STEP_WH
     last = memory.last
     up = last.plugged and last.uptime is not None and last.uptime >= UP_SECONDS
@@ -94,7 +94,7 @@ def _replugged(
 
 
 def _switching(memory: Memory, seen: Observation) -> bool:
-    """Return whether the phases are being switched, or were a moment ago with the cable left in."""
+    """Return whether a phase switch is under way or recent, and the cable still plugged in."""
     if seen.interrupted:
         return True
     switched = memory.switched_at
@@ -107,7 +107,7 @@ def _switching(memory: Memory, seen: Observation) -> bool:
 
 
 def switched_at(memory: Memory, seen: Observation, rise: Rise) -> float | None:
-    """Return the machine's uptime at the last phase switch in a session that goes on."""
+    """Return the machine's uptime at the last phase switch of the session under way."""
     last = memory.last
     if memory.session is None:
         return None
@@ -121,6 +121,6 @@ def switched_at(memory: Memory, seen: Observation, rise: Rise) -> float | None:
 def restarted_counting(session: Open, rise: Rise) -> bool:
     """Return whether the counter restarted in a session.
 
-    Its first value may be lower because the one before was that of the session before.
+    The first value of a session may be lower than the one before, which was the last session's.
     """
     return rise.restarted and session.counter_wh > 0

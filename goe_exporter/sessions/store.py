@@ -1,13 +1,12 @@
 """Writing the session store: one process writes it, others may read it meanwhile.
 
-What happened and the memories that know of it are written in one transaction, so that after a
-crash nothing is lost that was written, and nothing is counted twice.
+Records and the memories that account for them are written in one transaction, so that a crash
+loses nothing that was written, and nothing is counted twice.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from goe_exporter.durable import files
+from goe_exporter.durable.directory import lock
 from goe_exporter.errors import UsageError
 from goe_exporter.logs import logger
 from goe_exporter.sessions import schema
@@ -60,11 +60,10 @@ class Store:
         with contextlib.ExitStack() as opened:
             try:
                 files.make(path.parent)
-                self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, files.FILE_MODE)
+                self._lock = lock(Path(f"{path}.lock"), f"the session store {path}", "file")
                 opened.callback(os.close, self._lock)
-                self._claim()
                 opened.callback(self._disconnect)
-                self._open()
+                self._repaired(self._connect)
             except OSError as error:
                 reason = error.strerror
                 raise UsageError(f"cannot use the session store {path}: {reason}") from error
@@ -73,7 +72,7 @@ class Store:
             opened.pop_all()
 
     def tracked(self) -> dict[str, Tracked]:
-        """Return what the trackers remembered, by serial number; raises `UsageError`."""
+        """Return the memories of the trackers by serial number; raises `UsageError`."""
         query = "SELECT serial, charger, memory FROM tracked"
         found = {}
         try:
@@ -84,7 +83,7 @@ class Store:
         return found
 
     def tallies(self) -> dict[str, Tally]:
-        """Return what the store holds of each charger, by name; raises `UsageError`."""
+        """Return the counts of each charger by its name; raises `UsageError`."""
         found: dict[str, Tally] = {}
         try:
             connection = self._opened()
@@ -112,18 +111,9 @@ class Store:
         """
         records = tuple(records)
         try:
-            self._write(records, memories)
+            self._repaired(lambda: self._write(records, memories))
         except UsageError as error:  # another file took its place
             raise StoreError(str(error)) from error
-        except sqlite3.Error as error:
-            if not _is_damage(error):
-                raise StoreError(str(error)) from error
-            self._set_aside(error)
-            self._open()
-            try:
-                self._write(records, memories)
-            except sqlite3.Error as again:
-                raise StoreError(str(again)) from again
 
     def size_bytes(self) -> int:
         """Return the size of the file, 0 if there is none."""
@@ -144,48 +134,50 @@ class Store:
         self._disconnect()
         os.close(self._lock)
 
-    def _claim(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(
-                f"the session store {self.path} is in use by another process; give each its own"
-            ) from None
-
     def _opened(self) -> sqlite3.Connection:
         """Return the connection; opens the file again if it was closed, moved or deleted."""
         if self._connection is not None and not self.in_place():
             _log.warning("session store disappeared", file=str(self.path))
             self._disconnect()
         if self._connection is None:
-            self._open()
+            self._repaired(self._connect)
         assert self._connection is not None
         return self._connection
 
-    def _open(self) -> None:
-        """Open the file; one that is damaged is set aside, and a new one created."""
+    def _repaired(self, action: Callable[[], None]) -> None:
+        """Run an action; if the file is damaged, set it aside, and run the action with a new one.
+
+        Raises `StoreError`.
+        """
         try:
-            self._connect()
+            action()
         except sqlite3.Error as error:
             if not _is_damage(error):
-                self._disconnect()
                 raise StoreError(str(error)) from error
             self._set_aside(error)
             try:
-                self._connect()
+                action()
             except sqlite3.Error as again:
-                self._disconnect()
                 raise StoreError(str(again)) from again
 
     def _connect(self) -> None:
-        if not self.path.exists():
-            # SQLite would create it readable by everybody.
-            try:
+        try:
+            if not self.path.exists():
+                # SQLite would create it readable by everybody.
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, files.FILE_MODE))
-            except OSError as error:
-                raise StoreError(error.strerror) from error
-        connection = self._connection = schema.connect(self.path, "rw")
-        self._file = self.path.stat()
+            connection = schema.connect(self.path)
+            try:
+                file = self.path.stat()
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+        except OSError as error:
+            raise StoreError(error.strerror) from error
+        self._connection, self._file = connection, file
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Check that the file can be written, and create the tables in a new one."""
         connection.execute("PRAGMA journal_mode = TRUNCATE")
         # With FULL, a power cut could bring a transaction back that was undone.
         connection.execute("PRAGMA synchronous = EXTRA")
@@ -224,11 +216,7 @@ class Store:
             for record in records:
                 _insert(connection, record)
             for serial, (charger, memory) in memories.items():
-                last = memory.last
-                meter = memory.first_wh if last.meter_wh is None else last.meter_wh
-                session = memory.session and memory.session.closed(
-                    charger, serial, last.moment.time, meter
-                )
+                last, session = memory.last, memory.closed(charger, serial)
                 _execute(
                     connection,
                     "REPLACE INTO tracked",
@@ -238,7 +226,7 @@ class Store:
                     first_time=int(memory.first_time),
                     first_wh=memory.first_wh,
                     last_time=int(last.moment.time),
-                    last_wh=meter,
+                    last_wh=memory.meter_wh,
                     session=session and session.to_json(),
                     memory=memory.to_json(),
                 )

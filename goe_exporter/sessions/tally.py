@@ -1,4 +1,4 @@
-"""What a sink shows of a charger's sessions: counts of the store, the last and the present one."""
+"""What a sink shows of a charger's sessions: their counts, the last one and the one under way."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from goe_exporter.sessions.memory import Open
 from goe_exporter.sessions.session import Session, Unassigned
 
 MAX_CARD = 10
+"""A charger has up to ten cards."""
+
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The sessions of a charger by name.
+    """Counts of the sessions of a charger.
 
     `closed` counts the closed sessions in the store by `card_label`, `last` is the one that ended
-    last, and `unassigned_wh` the energy in none. `under_way` is the session of the car that is
-    plugged in, as it was at most a minute ago.
+    last, and `unassigned_wh` the energy in no session. `under_way` is the session of the car that
+    is plugged in, at most a minute old.
     """
 
     closed: Mapping[str, int] = field(default_factory=dict)
@@ -39,5 +41,5 @@ class Tally:
 
 
 def card_label(card: int | None) -> str:
-    """Return "0" (no card) to "10", or "unknown": a label must not have any number of values."""
+    """Return "0" (no card) to "10", else "unknown", to limit the number of label values."""
     return str(card) if card is not None and 0 <= card <= MAX_CARD else UNKNOWN

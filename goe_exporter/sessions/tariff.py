@@ -24,8 +24,8 @@ CENT = Decimal("0.01")
 class Window:
     """A price per kWh from the minute `start` of the day up to `end`, on `days` (0 is Monday).
 
-    A window whose `end` is not after its `start` lasts until `end` of the next day. `days` are
-    those on which it begins.
+    A window whose `end` is not after its `start` lasts until `end` on the next day. It begins on
+    each of the `days`.
     """
 
     start: int
@@ -45,7 +45,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Tariff:
-    """The price per kWh from the date `since` on, except in `windows`, and the `basis` of it."""
+    """The price per kWh from the date `since` on, except in `windows`, and where it comes from."""
 
     since: date
     price: Decimal
@@ -55,7 +55,7 @@ class Tariff:
 
 @dataclass(frozen=True, eq=False)
 class Rate:
-    """The price that applies to a quarter hour: that of a `tariff`, or of a `window` in it."""
+    """The price of a quarter hour: that of a `tariff`, or of one of its windows."""
 
     tariff: Tariff
     window: Window | None = None
@@ -83,7 +83,7 @@ class Rates:
 
     @property
     def since(self) -> date | None:
-        """The date from which on there is a price; None if there is no tariff."""
+        """The first date with a price; None if there is no tariff."""
         return self._tariffs[-1][0].since if self._tariffs else None
 
     def at(self, start: int) -> Rate | None:
@@ -112,7 +112,7 @@ class Rates:
 
 
 def amount(priced: Priced) -> Decimal | None:
-    """Return what energy costs, rounded to the cent; None if none of it has a price."""
+    """Return the cost of energy, rounded to the cent; None if none of it has a price."""
     known = [(rate.price, energy_wh) for rate, energy_wh in priced.items() if rate is not None]
     if not known and priced:
         return None
@@ -121,7 +121,7 @@ def amount(priced: Priced) -> Decimal | None:
 
 
 def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
-    """Return the sum of the amounts as they are shown, None if there is none."""
+    """Return the sum of amounts as they are shown; None if there are none."""
     known = [each for each in amounts if each is not None]
     return sum(known, Decimal()) if known else None
 

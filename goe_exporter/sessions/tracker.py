@@ -1,8 +1,8 @@
 """The rules that divide a charger's energy into sessions.
 
 Pure: `track` takes the memory and an observation, and returns the next memory and what happened.
-Everything hangs on the meter: what it rises by goes to the session under way, or else is
-unassigned. A failed poll is no observation.
+The meter decides: its rise is added to the session under way, or is unassigned if there is none. A
+failed poll is not an observation.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from goe_exporter.sessions.energy import (
     rise,
     since_plug_in,
     spread,
+    v1_step_wh,
 )
 from goe_exporter.sessions.memory import Memory, Open
 from goe_exporter.sessions.observation import Observation
@@ -25,16 +26,16 @@ from goe_exporter.sessions.session import Correction, Session, Unassigned
 from goe_exporter.sessions.step import MARK_SECONDS, restarted_counting, step, switched_at
 
 Event = Session | Unassigned | Correction
-"""What happened: a session was closed, energy belongs to none, or the meter was corrected."""
+"""A session was closed, energy belongs to no session, or the meter was corrected."""
 
 IDLE_SECONDS = 10.0
-"""How long the car must be seen idle until the session ends."""
+"""How long the car must be idle before the session ends."""
 
 HANDOVER_SECONDS = 60.0
-"""In this time no third car comes and goes between two others."""
+"""Too short for a third car to come and go between two others."""
 
 SOURCES_SECONDS = 120.0
-"""The energy by source is requested every minute; before, it may be that of another session."""
+"""The energy by source is requested once a minute; until then, it may be another session's."""
 
 
 def track(
@@ -42,7 +43,7 @@ def track(
 ) -> tuple[Memory | None, tuple[Event, ...]]:
     """Return the memory after an observation of a charger, and what happened.
 
-    There is no memory before the first observation with a meter.
+    The memory is None until the first observation with a reading of the meter.
     """
     if memory is None:
         return first_memory(seen), ()
@@ -66,8 +67,7 @@ class _Turn:
         self._rise = rise(memory.last, seen, self._unmetered, memory.unmetered_wh)
         self._session = memory.session
         self._idle_since = memory.idle_since
-        known = memory.last.meter_wh if seen.meter_wh is None else seen.meter_wh
-        self._meter = memory.first_wh if known is None else known
+        self._meter = memory.meter_wh if seen.meter_wh is None else seen.meter_wh
         self._take()
 
     def memory(self) -> Memory:
@@ -104,7 +104,7 @@ class _Turn:
         if self._session is not None and gap and self._idle_since is not None:
             stayed = seen.plugged and seen.mark is not None and not self._step.replugged
             if not stayed:
-                self._close(self._idle_since, self._last.meter_wh)
+                self._close(self._idle_since, self._before.meter_wh)
         if self._step.replugged and (self._session is not None or gap):
             self._replug()
         elif self._session is not None:
@@ -117,14 +117,12 @@ class _Turn:
 
     def _correct(self) -> None:
         reason = self._rise.reason
-        before = self._last.meter_wh
-        assert before is not None
         self.events.append(
             Correction(
                 self._charger,
                 self._serial,
                 int(self._now),
-                before,
+                self._before.meter_wh,
                 self._meter,
                 self._rise.correction_wh,
                 reason,
@@ -134,13 +132,13 @@ class _Turn:
             self._session = self._session.flagged(reason)
 
     def _replug(self) -> None:
-        """Another plug-in: what the counter shows rose after it, the rest before."""
+        """End the session and begin another; the counter shows what rose after the plug-in."""
         seen, gap, session = self._seen, self._step.gap, self._session
         counter, before = self._boundary()
         boundary = self._meter - (self._rise.meter_wh - before)
         if session is not None:
-            # A car that had ended charging needs no more, whoever comes next; and of the plug-ins
-            # before the charger's restart nothing is known.
+            # A car that had finished charging took no more energy, even if the same card follows.
+            # After a restart, the charger does not know of earlier plug-ins.
             same_card = session.card and session.card == seen.card
             went_on = same_card and self._last.charging and not self._step.restarted
             unobserved = self._plugged_at() - self._step.since
@@ -154,7 +152,7 @@ class _Turn:
             self._unassign(before)
         after = self._rise.meter_wh - before
         if seen.plugged is False and seen.mark is None and not (after or counter):
-            return  # the car left; that another one came in between is not known
+            return  # the car left; there is no evidence of another one in between
         begin = "begin_inferred" if is_plug_in(seen) else "start_not_seen"
         self._begin(boundary, begin, *restarted_since(after, counter))
         self._give(after, counter, since=self._plugged_at())
@@ -162,7 +160,7 @@ class _Turn:
             self._close(self._now, self._meter, "end_not_seen")
 
     def _arrive(self) -> None:
-        """Begin a session: a car is there that was not there before."""
+        """Begin a session: a car has been plugged in."""
         if not self._step.gap:
             flags = ("start_not_seen",) if self._last.plugged else ()
             self._begin(self._meter - self._rise.meter_wh, *flags)
@@ -175,7 +173,7 @@ class _Turn:
         self._give(after, counter, since=self._plugged_at())
 
     def _go_on(self, session: Open) -> None:
-        """Go on with the session under way, or end it: its car has left."""
+        """Continue the session under way, or end it if its car has left."""
         seen, step_ = self._seen, self._step
         flags = [
             *(["charger_restarted"] if step_.restarted else ()),
@@ -187,11 +185,11 @@ class _Turn:
             return
         lost_track = step_.gap and not self._rise.counted_through
         if lost_track and self._is_anothers(session):
-            # Whose energy it was is not known.
+            # It is unknown whose energy this was.
             self._unassign(self._rise.meter_wh)
             self._give(0, 0.0)
         else:
-            self._give(self._rise.meter_wh, self._rise.counter_wh)
+            self._give(self._rise.meter_wh, self._rise.counter_wh + self._lost_wh())
         if seen.plugged:
             self._idle_since = None
             if lost_track and (seen.mark is None or step_.restarted):
@@ -199,10 +197,17 @@ class _Turn:
         elif seen.plugged is False:
             self._leave()
 
-    def _is_anothers(self, session: Open) -> bool:
-        """Return whether a part of what rose in a gap may be another person's.
+    def _lost_wh(self) -> float:
+        """Return what the counter of API v1 lost by restarting in a gap (Wh), by the meter."""
+        lost = self._rise.meter_wh - self._rise.counter_wh - self._before.unmetered_wh
+        possible = self._seen.api == 1 and self._step.gap
+        step_wh = v1_step_wh(self._before.meter_wh, self._meter)
+        return lost if possible and lost > step_wh else 0.0
 
-        API v1 shows the last card while nobody charges.
+    def _is_anothers(self, session: Open) -> bool:
+        """Return whether part of the energy of a gap may be another person's.
+
+        API v1 reports the last card while no car charges.
         """
         before, now = session.card or 0, self._seen.card or 0
         if self._step.restarted:
@@ -210,7 +215,7 @@ class _Turn:
         return self._seen.plugged is False and 0 < before != now > 0
 
     def _leave(self) -> None:
-        """End the session if the car has been gone for long enough, maybe for longer."""
+        """End the session if the car has been idle for long enough."""
         now = self._now
         since = now if self._idle_since is None else self._idle_since
         self._idle_since = since
@@ -223,7 +228,7 @@ class _Turn:
             self._close(since, self._meter)
 
     def _other_card(self, session: Open) -> bool:
-        """Return whether the session is another person's from now on.
+        """Return whether another card charges from now on.
 
         A car may be plugged in before its card is read.
         """
@@ -245,9 +250,9 @@ class _Turn:
             self._give(after, self._rise.counter_wh)
 
     def _boundary(self) -> tuple[float, int]:
-        """Return what the counter shows for a new session, and what the meter rose by before it.
+        """Return the counter of a new session (Wh), and how far the meter rose before it (Wh).
 
-        The latter is at most what is possible: the counter may have restarted after the plug-in.
+        The latter is limited to what is possible: the counter may have restarted after the plug-in.
         """
         counter = self._first_counter()
         seconds = max(self._plugged_at() - (self._now - self._unmetered), 0.0)
@@ -255,10 +260,10 @@ class _Turn:
         return counter, max(round(before), 0)
 
     def _first_counter(self) -> float:
-        """Return what the counter shows of a session that has just begun.
+        """Return the counter of a session that has just begun (Wh).
 
-        If it did not change, it is that of the session before. If the car has been there all the
-        time, because another charger had this one's name meanwhile, a part of it was booked.
+        A counter that did not change still shows the last session. If the car was plugged in all
+        the time, because another charger had this one's name meanwhile, part of it was booked.
         """
         before, now = self._last.counter_wh or 0.0, self._seen.counter_wh or 0.0
         if self._last.plugged and not self._step.replugged:
@@ -266,7 +271,7 @@ class _Turn:
         return 0.0 if abs(now - before) < 1.0 else since_plug_in(self._seen)
 
     def _plugged_at(self) -> float:
-        """Return the Unix time at which the car was plugged in, else now."""
+        """Return the Unix time at which the car was plugged in; now if unknown."""
         since = self._seen.since_plug_in
         if since is None or since > self._step.seconds + MARK_SECONDS:
             return self._now
@@ -281,14 +286,13 @@ class _Turn:
         )
         self._idle_since = None
 
-    def _close(self, ended: float, meter_wh: int | None, *flags: str) -> None:
+    def _close(self, ended: float, meter_wh: int, *flags: str) -> None:
         session = self._session
         assert session is not None
         if not self._seen.moment.trusted:
             flags = (*flags, "clock_unsure")
-        end_wh = self._meter if meter_wh is None else meter_wh
         session = session.flagged(*flags)
-        self.events.append(session.closed(self._charger, self._serial, ended, end_wh))
+        self.events.append(session.closed(self._charger, self._serial, ended, meter_wh))
         self._session = self._idle_since = None
 
     def _give(self, meter_wh: int, counter_wh: float, since: float | None = None) -> None:
@@ -316,13 +320,13 @@ class _Turn:
         )
 
     def _since(self, since: float | None) -> float:
-        """Return since when the energy rose, as far as it matters."""
+        """Return the Unix time since which the energy rose; now if there was no gap."""
         if not self._step.gap and self._unmetered <= self._seen.gap_seconds:
             return self._now
         return self._step.since if since is None else since
 
     def _note(self) -> None:
-        """Note what else is known about the session under way."""
+        """Update the card, sources, power and charging time of the session under way."""
         session, seen, step_ = self._session, self._seen, self._step
         if session is None:
             return

@@ -1,4 +1,4 @@
-"""The monthly report of charging sessions: a page of its own, to be printed on A4."""
+"""The monthly report of charging sessions: a separate page, to be printed on A4."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import NamedTuple
 
 from goe_exporter.sessions.books import Account
@@ -123,7 +124,7 @@ class Report:
         """The chargers with their readings."""
         return [self._charger(each) for each in self._contents.accounts]
 
-    @property
+    @cached_property
     def rows(self) -> list[Row]:
         """The sessions."""
         return [self._row(number, line) for number, line in enumerate(self._lines, 1)]

@@ -83,7 +83,7 @@ def test_csv_of_a_spreadsheet(goe: Goe, config: str) -> None:
 
 
 def test_last_sessions(goe: Goe, tmp_path: Path, config: str) -> None:
-    """Without a period, the table has the last 20; CSV and sums have all."""
+    """Without a period, the table has the last 20 sessions; CSV and sums have all."""
     template = next(each for each in autumn() if isinstance(each, Session))
     days = [unix(f"2026-09-{day:02} 10:00") for day in range(1, 31)]
     sessions = [
@@ -101,7 +101,7 @@ def test_last_sessions(goe: Goe, tmp_path: Path, config: str) -> None:
 
 
 def test_selection(goe: Goe, config: str) -> None:
-    """Sessions are selected by card and charger; energy in no session has no card."""
+    """Sessions are selected by card and charger; energy in no session belongs to no card."""
     arguments = ("sessions", "--config.file", config, "--format", "json")
     found = json.loads(goe(*arguments, "--card", "3", "--card", "0").out)
     assert [each["card"] for each in found["sessions"]] == [3, 0]
@@ -124,7 +124,7 @@ def test_selection(goe: Goe, config: str) -> None:
         (["--from", "1.11.2026"], "--from: must be a date such as 2026-01-31, not '1.11.2026'"),
         (
             ["--month", "2026-11", "--to", "2026-11-03"],
-            "--month and --from or --to exclude each other",
+            "--month cannot be combined with --from or --to",
         ),
         (
             ["--from", "2026-11-03", "--to", "2026-11-02"],
@@ -148,7 +148,7 @@ def test_selection(goe: Goe, config: str) -> None:
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )
 def test_wrong_usage(goe: Goe, config: str, arguments: list[str], message: str) -> None:
-    """Wrong usage is exit 2 and one line."""
+    """Wrong usage has exit status 2 and prints one line."""
     outcome = goe(
         "sessions", *arguments, *([] if "chek" in arguments else ["--config.file", config])
     )
@@ -156,7 +156,7 @@ def test_wrong_usage(goe: Goe, config: str, arguments: list[str], message: str) 
 
 
 def test_without_sessions(goe: Goe, tmp_path: Path, config: str) -> None:
-    """A configuration without the section, or a store that is missing, is one line."""
+    """A configuration without the section, or a missing store, is an error of one line."""
     empty = tmp_path / "empty.yaml"
     empty.write_text("{}")
     outcome = goe("sessions", "check", "--config.file", str(empty))

@@ -23,7 +23,7 @@ HOSTS = (
 
 
 def texts(folder: Path) -> dict[str, bytes]:
-    """Return the content of every file below a folder, but for git's own."""
+    """Return the content of every file below a folder, except git's own."""
     paths = (path for path in folder.rglob("*") if path.is_file())
     found = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
     return {

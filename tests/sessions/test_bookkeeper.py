@@ -46,7 +46,7 @@ class House:
         self.keeper = self.open()
 
     def open(self) -> Bookkeeper:
-        """Open the store, as a start of the process does."""
+        """Open the store, as the process does at its start."""
         clocks = self.clocks
         clock = TrustedClock(
             self.path.with_suffix(".clock"), clocks.boot_id, lambda: clocks.wall,
@@ -107,7 +107,7 @@ def test_session_on_disk(house: House) -> None:
 
 
 def test_failed_polls(house: House) -> None:
-    """A failed poll, and one without a serial number, say nothing."""
+    """Failed polls, and those without a serial number, are ignored."""
     poll = house.poll()
     house.keeper.take(replace(poll, snapshot=None))
     house.keeper.take(replace(poll, serial=""))
@@ -117,7 +117,7 @@ def test_failed_polls(house: House) -> None:
 
 
 def test_restart(house: House) -> None:
-    """A session that is under way goes on after a restart of the exporter."""
+    """A session that is under way continues after a restart of the exporter."""
     house.go(10)
     house.charger.plug(Car(wait_s=5))
     house.go(120)
@@ -136,7 +136,7 @@ def test_restart(house: House) -> None:
 
 
 def test_tally(house: House) -> None:
-    """Counts are those of the store, also after a restart; a session counts once it is there."""
+    """Counts are those of the store, even after a restart; a session counts once it is stored."""
     house.go(10)
     assert house.keeper.stats().chargers == {"garage": Tally()}
     house.charge()
@@ -169,7 +169,7 @@ def test_tally(house: House) -> None:
 
 
 def test_what_is_not_written_is_not_counted(house: House, fail: Fail) -> None:
-    """While the disk fails, nothing is counted, and what waited is counted once."""
+    """While the disk fails, nothing is counted; afterwards, what waited is counted once."""
     house.go(10)
     fail(True)
     house.charge()
@@ -193,7 +193,7 @@ def test_stats_read_no_file(house: House) -> None:
 
 
 def test_memory_is_saved_every_minute(house: House) -> None:
-    """After a kill, a session is known as it was at most a minute before."""
+    """After a kill, the saved session is at most a minute old."""
     house.go(10)
     house.charger.plug(Car(wait_s=5))
     house.go(600)
@@ -205,7 +205,7 @@ def test_memory_is_saved_every_minute(house: House) -> None:
 
 
 def test_one_transaction_for_all_chargers(house: House) -> None:
-    """What 5,000 chargers bring is written in one transaction."""
+    """The records of 5,000 chargers are written in one transaction."""
     statements: list[str] = []
     poll = house.poll()
     for number in range(5_000):
@@ -220,7 +220,7 @@ def test_one_transaction_for_all_chargers(house: House) -> None:
 
 
 def test_first_reading_of_each_local_day(tmp_path: Path) -> None:
-    """Each local day has the first reading after midnight, with what the charger says of itself."""
+    """Each local day has the first reading after midnight, and what the charger reports then."""
     house = House(tmp_path / "sessions.db", wall=NEW_YEAR - 12.5)
     house.charger = Charger("PRO", firmware="60.4", serial="7")
     house.charger.energy_wh = 5_000.0
@@ -239,7 +239,7 @@ def test_first_reading_of_each_local_day(tmp_path: Path) -> None:
 
 
 def test_day_of_23_hours(tmp_path: Path) -> None:
-    """The next day begins at midnight, also after the clock changes of spring and autumn."""
+    """The next day begins at midnight, even after the clock changes in spring and autumn."""
     for month, day in ((3, 28), (10, 31)):  # both in 2027
         midnight = dt.datetime(2027, month, day, tzinfo=BERLIN).timestamp()
         house = House(tmp_path / f"{month}.db", wall=midnight)
@@ -255,7 +255,7 @@ def test_day_of_23_hours(tmp_path: Path) -> None:
 
 
 def test_clock_that_is_not_trusted(tmp_path: Path) -> None:
-    """Without a trusted clock a session says so, and there is no reading of a day."""
+    """Without a trusted clock, a session is flagged, and there is no daily reading."""
     house = House(tmp_path / "sessions.db", wall=1_000.0, synced=False)
     house.go(10)
     house.charge()
@@ -284,7 +284,7 @@ def test_another_charger_of_the_same_name(house: House) -> None:
 
 
 def test_exchanged_chargers(house: House) -> None:
-    """If two chargers exchange their addresses, only the one that was missing is split."""
+    """If two chargers swap addresses, only the session of the one that was missing is split."""
     seven, eight = house.charger, Charger("V4", serial="8")
 
     def go(seconds: float, names: dict[str, Charger]) -> None:
@@ -333,7 +333,7 @@ def fail(house: House, monkeypatch: pytest.MonkeyPatch) -> Fail:
 
 
 def test_full_disk(house: House, fail: Fail, caplog: pytest.LogCaptureFixture) -> None:
-    """What cannot be written waits, is written later, and is counted once."""
+    """Records that cannot be written wait, are written later, and are counted once."""
     caplog.set_level(logging.INFO)
     house.go(10)
     fail(True)
@@ -367,7 +367,7 @@ def test_too_many_sessions_wait(house: House, fail: Fail) -> None:
 
 
 def test_readings_displace_no_session(house: House, fail: Fail) -> None:
-    """The first readings of a day of a large fleet take the place of no session that waits."""
+    """The daily readings of a large fleet do not displace waiting sessions."""
     fail(True)
     house.keeper._records += [
         Session("7_0", "garage", "7", 2, 0, 1, 0, 0, 0),
@@ -383,7 +383,7 @@ def test_readings_displace_no_session(house: House, fail: Fail) -> None:
 
 
 def test_thread(tmp_path: Path) -> None:
-    """The thread writes what waits, and all memories at the end."""
+    """The thread writes waiting records, and all memories at the end."""
     house = House(tmp_path / "sessions.db")
     assert house.keeper.is_stalled()
     house.keeper.start()
@@ -401,7 +401,7 @@ def test_thread(tmp_path: Path) -> None:
 def test_disk_that_hangs_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A stop does not wait for the disk; what was not written is only a gap."""
+    """A stop does not wait for the disk; whatever was not written is only a gap."""
     house = House(tmp_path / "sessions.db")
     house.go(10)
     house.charger.plug(Car(wait_s=5))

@@ -50,7 +50,7 @@ def test_books_close(tmp_path: Path) -> None:
 
 
 def test_books_of_a_month(tmp_path: Path) -> None:
-    """The meter's readings at midnight are calculated, unless somebody looked."""
+    """The meter readings at midnight are calculated, unless the meter was read then."""
     months = [
         next(each for each in found(tmp_path / str(n), autumn(), period) if each.book.api == 2)
         for n, period in enumerate((OCTOBER, NOVEMBER, DECEMBER))
@@ -75,12 +75,12 @@ def test_books_of_a_month(tmp_path: Path) -> None:
 
 
 def test_charger_that_was_not_tracked_then(tmp_path: Path) -> None:
-    """It has no account in that month."""
+    """A charger has no account for a month before it was tracked."""
     assert [each.book.charger for each in found(tmp_path, autumn(), OCTOBER)] == ["garage"]
 
 
 def test_missing_energy_is_named_and_placed(tmp_path: Path) -> None:
-    """A session that is missing shows between the daily readings around it."""
+    """The energy of a missing session is located between the daily readings around it."""
     records = [each for each in autumn() if not (isinstance(each, Session) and each.card == 3)]
     readings = [
         DayReading("garage", "212234", f"2026-11-{day:02}", unix(f"2026-11-{day:02} 00:00"), meter)
@@ -92,7 +92,7 @@ def test_missing_energy_is_named_and_placed(tmp_path: Path) -> None:
 
 
 def test_energy_that_is_too_much(tmp_path: Path) -> None:
-    """Energy that the meter never showed is negative; its place may be after the last reading."""
+    """Energy that the meter never counted is negative; it may be after the last reading."""
     more = Unassigned("garage", "212234", unix("2026-12-02 08:00"), 12)
     assert wrong(tmp_path, [*autumn(), more]) == [
         "-12 Wh of the meter are in no account, after the reading of 2026-12-01"
@@ -100,7 +100,7 @@ def test_energy_that_is_too_much(tmp_path: Path) -> None:
 
 
 def test_counter_that_disagrees(tmp_path: Path) -> None:
-    """On API v1, a counter more than 1 % and the meter's steps beside the meter is a fault."""
+    """On API v1, a counter that differs by more than 1 % and the meter's steps is a fault."""
     records = [
         dataclasses.replace(each, energy_wh=12_101, slots=((each.started, 12_101),))
         if isinstance(each, Session) and each.api == 1
@@ -108,12 +108,31 @@ def test_counter_that_disagrees(tmp_path: Path) -> None:
         for each in autumn()
     ]
     assert wrong(tmp_path, records) == [
-        "the session counter differs from the meter by +2,101 Wh; 2,100 Wh are usual"
+        "the session counter differs from the meter by +2,101 Wh; 2,100 Wh are allowed"
     ]
 
 
+@pytest.mark.parametrize(
+    ("last", "tolerance_wh"), [(62_000, 105 + 2 * 1_000), (62_100, 106 + 2 * 100)]
+)
+def test_step_of_a_meter_whose_first_reading_is_calculated(
+    tmp_path: Path, last: int, tolerance_wh: int
+) -> None:
+    """On API v1, the books of a car that charged at the first poll begin between two steps."""
+    first, noon = 51_470, unix("2026-11-20 12:00")
+    energies = slots("2026-11-20 12:00", 10, 1_040)
+    charged = Session(
+        *("999_1", "yard", "999", 1, noon, noon + 9_000, 10_400, first, last, energies),
+        counter_wh=10_400,
+        meter_wh=last - first,
+    )
+    book = Book("yard", "999", 1, noon, first, noon + 9_000, last)
+    (account,) = found(tmp_path, [charged, book])
+    assert (account.tolerance_wh, account.closes) == (tolerance_wh, True)
+
+
 def test_sessions_that_contradict(tmp_path: Path) -> None:
-    """Sessions that overlap, and quarter hours that are not the energy, are named."""
+    """Sessions that overlap, or whose quarter hours do not add up, are named."""
     first = session("2026-11-01 10:00", "2026-11-01 12:00", 0, slots("2026-11-01 10:00", 4, 10))
     second = session("2026-11-01 11:59", "2026-11-01 13:00", 40, ())
     broken = dataclasses.replace(first, slots=first.slots[:3])
@@ -126,7 +145,7 @@ def test_sessions_that_contradict(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("seed", "api"), [(1, 2), (2, 2), (1, 1)])
 def test_books_of_a_random_day(tmp_path: Path, seed: int, api: int) -> None:
-    """What the tracker booked has no fault, and each day begins with the reading that ended one."""
+    """The tracker's books have no fault, and a day begins with the reading that ended the last."""
     run = Run(seed, api=api)
     store = Store(tmp_path / "sessions.db")
     store.write(run.events, {"123456": Tracked("garage", run.memory)})
@@ -186,7 +205,7 @@ def test_backup_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_a_month_needs_no_earlier_session(tmp_path: Path) -> None:
-    """What the meter rose by before a month is summed by an index, without reading sessions."""
+    """The rise of the meter before a month is summed from an index, without reading sessions."""
     store = write(tmp_path / "sessions.db", autumn())
     plan = sqlite3.connect(store).execute(
         "EXPLAIN QUERY PLAN SELECT coalesce(sum(meter_wh), 0) FROM session"

@@ -1,4 +1,4 @@
-"""Which polls are left out, because they say nothing new."""
+"""Which polls are left out, because they have nothing new."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def take(condenser: Condenser, time: float, **changes: object) -> tuple[Observat
 
 
 def test_a_minute_of_charging() -> None:
-    """The first poll and one a minute later are enough, and the highest power is kept."""
+    """The first poll and one a minute later are enough; the highest power is kept."""
     condenser = Condenser()
     assert len(take(condenser, 100)) == 1
     for time in range(105, 160, 5):
@@ -54,7 +54,7 @@ def test_a_minute_of_charging() -> None:
     ids=str,
 )
 def test_what_is_new(changes: dict[str, object]) -> None:
-    """A changed state and a meter that does not go on are tracked at once, after the last poll."""
+    """A changed state, or a meter that fell or jumped, is tracked at once, after the last poll."""
     condenser = Condenser()
     take(condenser, 100)
     assert take(condenser, 105) == ()

@@ -1,7 +1,8 @@
-"""What sessions come to in a period, with sums computed by hand."""
+"""The sessions of a period, with sums computed by hand."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -40,7 +41,7 @@ def test_month(first: date, since: int, until: int) -> None:
 
 
 def test_days() -> None:
-    """A period has its last day; one without days has no limit."""
+    """A period includes its last day; one without days has no limits."""
     period = Period(date(2026, 10, 25), date(2026, 10, 25), BERLIN)
     assert period.since is not None
     assert period.until is not None
@@ -66,7 +67,7 @@ def test_session_over_the_end_of_a_month() -> None:
 
 
 def test_card_that_changes() -> None:
-    """Each card has its energy: 5.6 kWh and, after the change, 3 kWh of which 1 kWh by night.
+    """Each card has its energy: 5.6 kWh and, after the change, 3 kWh, of which 1 kWh at night.
 
     5.6 at 0.31 and 4 at 0.22 are 1.736 and 0.88; 2 at 0.31 and 1 at 0.22 are 0.84.
     """
@@ -76,7 +77,7 @@ def test_card_that_changes() -> None:
 
 
 def test_sums_by_day() -> None:
-    """Energy is on its day, and a session counts on the day of its beginning or of its part."""
+    """Energy counts on its day, and a session on the day when it, or its part, begins."""
     rates = Rates([FLAT], BERLIN)
     found = lines("day", entries(Period(None, None, BERLIN), SESSIONS[:2]), rates)
     shown = [(str(line.key), line.sessions, line.energy_wh, str(line.amount)) for line in found]
@@ -118,7 +119,7 @@ def test_total_is_the_sum_of_the_lines_as_shown() -> None:
 
 
 def test_energy_before_the_first_tariff() -> None:
-    """It is counted apart, and has no price."""
+    """It is shown separately, and has no price."""
     rates = Rates([Tariff(date(2026, 11, 1), Decimal("0.5"))], BERLIN)
     (line,) = lines(None, entries(Period(None, None, BERLIN), SESSIONS[:1]), rates)
     assert (line.unpriced_wh, line.amount) == (4_000, Decimal("2.00"))
@@ -126,7 +127,7 @@ def test_energy_before_the_first_tariff() -> None:
 
 
 def test_part_without_energy() -> None:
-    """A session that only stays plugged in is not in the next month; one without energy counts."""
+    """A part without energy is left out; a whole session without energy counts."""
     found = session("2026-10-31 20:00", "2026-11-01 08:00", 0, slots("2026-10-31 20:00", 4, 100))
     assert entry(found, NOVEMBER) is None
     october = entry(found, OCTOBER)
@@ -137,7 +138,7 @@ def test_part_without_energy() -> None:
 
 
 def test_unobserved_energy_of_a_part() -> None:
-    """It is in proportion to the part's energy."""
+    """It is proportional to the part's energy."""
     found = session(
         "2026-10-31 22:00",
         "2026-11-01 01:00",
@@ -150,16 +151,10 @@ def test_unobserved_energy_of_a_part() -> None:
 
 
 def test_meter_that_was_corrected() -> None:
-    """A reading within a session whose meter was corrected is not known."""
+    """A reading within a session whose meter was corrected is unknown."""
     found = session("2026-11-01 10:00", "2026-11-01 12:00", 900, slots("2026-11-01 10:00", 8, 10))
     assert meter_at(found, unix("2026-11-01 11:00")) == 940
-    corrected = session(
-        "2026-11-01 10:00",
-        "2026-11-01 12:00",
-        900,
-        slots("2026-11-01 10:00", 8, 10),
-        flags=("meter_reset",),
-    )
+    corrected = replace(found, flags=("meter_reset",))
     assert meter_at(corrected, unix("2026-11-01 11:00")) is None
 
 

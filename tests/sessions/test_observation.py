@@ -1,4 +1,4 @@
-"""What the tracker is told of a poll, of real and constructed answers."""
+"""What the tracker learns from polls, with real and constructed answers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_absent_values() -> None:
     [(0, None), (1, False), (2, True), (3, True), (4, True), (5, None), (6, None), (7, None)],
 )
 def test_whether_a_car_is_plugged_in(car: int, plugged: bool | None) -> None:
-    """Unknown, error, initializing and unlisted states do not tell."""
+    """It is unknown in the states unknown, error and initializing, and in unlisted ones."""
     assert seen({"car": car}).plugged is plugged
 
 

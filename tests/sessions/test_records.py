@@ -6,9 +6,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from session_stores import created
 
 from goe_exporter.errors import UsageError
-from goe_exporter.sessions import schema
 from goe_exporter.sessions.records import Records
 from goe_exporter.sessions.session import Book, Correction, DayReading, Session, Unassigned
 
@@ -41,9 +41,7 @@ OTHER = Session("9_1767225601", "yard", "9", 1, 1_767_225_601, 1_767_225_700, 5,
 def path(tmp_path: Path) -> Path:
     """Return a store with three closed sessions, and one of everything else."""
     path = tmp_path / "sessions.db"
-    connection = schema.connect(path, "rwc")
-    connection.executescript(schema.TABLES)
-    connection.execute(f"PRAGMA user_version = {schema.VERSION}")
+    connection = created(path)
     for each in (SECOND, OTHER, FIRST):
         row = (each.id, each.charger, each.serial, each.started, each.ended, each.energy_wh)
         connection.execute(
@@ -80,7 +78,7 @@ def test_session_of_a_later_release() -> None:
 
 @pytest.mark.parametrize("text", ["", "1", "[]", "{}", '{"id":"1"}', '{"slots":[1]}'])
 def test_no_session(text: str) -> None:
-    """Anything else is a ValueError."""
+    """Any other text is a ValueError."""
     with pytest.raises(ValueError, match=r"not a session|Expecting"):
         Session.from_json(text)
 
@@ -98,7 +96,7 @@ def test_sessions(path: Path) -> None:
 
 
 def test_metered(path: Path) -> None:
-    """What a meter rose by counts the sessions that ended before."""
+    """The rise of a meter counts the sessions that ended before."""
     with Records(path) as records:
         assert records.metered_wh("212234", 1_767_229_201) == 3_600
         assert records.metered_wh("212234", 1_767_229_200) == 0
@@ -117,6 +115,9 @@ def test_everything_else(path: Path) -> None:
         assert list(records.corrections(until=1_767_225_650)) == []
         assert list(records.readings()) == list(records.readings("2026-01-01")) == [reading]
         assert list(records.readings("2026-01-02")) == []
+        assert list(records.readings(until_day="2026-01-01")) == []
+        assert list(records.readings(serials=["9", "x"])) == [reading]
+        assert list(records.readings(serials=["x"])) == list(records.books(["x"])) == []
         assert list(records.books()) == [
             Book("yard", "9", 1, 1_767_225_600, 5_000, 1_767_225_700, 27, OTHER)
         ]
@@ -124,7 +125,7 @@ def test_everything_else(path: Path) -> None:
 
 def test_closed_sessions_are_final(path: Path) -> None:
     """A closed session can neither be changed nor deleted."""
-    connection = schema.connect(path, "rw")
+    connection = sqlite3.connect(path)
     for statement in ("UPDATE session SET energy_wh = 1", "DELETE FROM session"):
         with pytest.raises(sqlite3.IntegrityError, match="closed sessions are not"):
             connection.execute(statement)
@@ -135,17 +136,17 @@ def test_unreadable_stores(path: Path, tmp_path: Path) -> None:
     """A store that cannot be read is an error of one line, and none is created."""
     missing, damaged, foreign = (tmp_path / name for name in ("missing", "damaged", "foreign"))
     damaged.write_bytes(b"no database" * 1_000)
-    schema.connect(foreign, "rwc").execute("CREATE TABLE x (y)").connection.close()
+    sqlite3.connect(foreign).execute("CREATE TABLE x (y)").connection.close()
     expected = {
         missing: "there is no such file; serve and push create it",
         damaged: "file is not a database",
-        foreign: "it is no session store",
+        foreign: "it is not a session store",
     }
     for file, reason in expected.items():
         with pytest.raises(UsageError, match=f"cannot read the session store .*{reason}$"):
             Records(file)
     assert not missing.exists()
-    connection = schema.connect(path, "rw")
+    connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 2")
     connection.close()
     with pytest.raises(UsageError, match="version 2, and this release reads versions up to 1"):

@@ -28,7 +28,7 @@ def row(**more: object) -> rows.Row:
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@A1", "\tx", "\rx"])
 def test_formulas_are_defused(name: str) -> None:
-    """A text that a spreadsheet would calculate begins with an apostrophe, a number does not."""
+    """Text that could be a formula is prefixed with an apostrophe; numbers are not."""
     text = rows.as_csv([row(charger=name, flags=("=x",))], rows.SESSION_COLUMNS)
     (found,) = csv.DictReader(io.StringIO(text, newline=""))
     shown = name.replace("\r", " ")

@@ -1,4 +1,4 @@
-"""The session store: what is written stays, and a file that fails stops nothing."""
+"""The session store: what is written stays, and a damaged file stops nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from goe_exporter.errors import UsageError
-from goe_exporter.sessions import schema
 from goe_exporter.sessions.memory import Memory, Open
 from goe_exporter.sessions.observation import Moment, Observation
 from goe_exporter.sessions.records import Records
@@ -109,7 +108,7 @@ def test_one_writer(path: Path) -> None:
 
 
 def test_reading_while_writing(path: Path) -> None:
-    """A reader sees one moment, whatever is written after it has begun."""
+    """A reader sees one state, whatever is written after it has begun."""
     store = Store(path)
     store.write([SESSION], {})
     with Records(path) as records:
@@ -132,7 +131,7 @@ def schema_busy(store: Store) -> None:
 def test_newer_version(path: Path) -> None:
     """The store of a newer release is refused, and stays as it is."""
     Store(path).close()
-    connection = schema.connect(path, "rw")
+    connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 2")
     connection.close()
     before = path.read_bytes()
@@ -141,11 +140,28 @@ def test_newer_version(path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_newer_version_while_running(path: Path) -> None:
+    """A newer release's store that takes the place of the open one is never written."""
+    store = Store(path)
+    newer = path.with_name("newer.db")
+    Store(newer).close()
+    connection = sqlite3.connect(newer)
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    before = newer.read_bytes()
+    newer.replace(path)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="has version 2, and this release reads versions up"):
+            store.write([SESSION], {})
+    store.close()
+    assert path.read_bytes() == before
+
+
 def test_other_files(tmp_path: Path) -> None:
-    """Another program's database is refused, and so is a path that cannot be used."""
+    """Another program's database is refused, and so is an unusable path."""
     foreign = tmp_path / "foreign.db"
-    schema.connect(foreign, "rwc").execute("CREATE TABLE x (y)").connection.close()
-    with pytest.raises(UsageError, match="it is no session store"):
+    sqlite3.connect(foreign).execute("CREATE TABLE x (y)").connection.close()
+    with pytest.raises(UsageError, match="it is not a session store"):
         Store(foreign)
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"cannot use the session store .*: Not a directory"):
@@ -172,7 +188,7 @@ def test_damage_at_the_start(path: Path) -> None:
 
 
 def test_damage_while_running(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that is damaged while it is used is set aside; what is being written is not lost."""
+    """A file that is damaged while in use is set aside; what is being written is not lost."""
     store = Store(path, wall=lambda: 1_780_000_000.0)
     store.write([SESSION], {})
     with path.open("r+b") as file:
@@ -187,7 +203,7 @@ def test_damage_while_running(path: Path, caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_file_that_disappears(path: Path) -> None:
-    """A file that was moved or deleted is begun again; the moved one is not written any more."""
+    """A file that was moved or deleted is replaced by a new one; the moved one is not written."""
     store = Store(path)
     store.write([SESSION], {})
     moved = path.rename(path.with_name("moved.db"))
@@ -197,7 +213,7 @@ def test_file_that_disappears(path: Path) -> None:
 
 
 def test_full_disk(path: Path) -> None:
-    """On a full disk nothing of a transaction is written; later it can be."""
+    """On a full disk, nothing of a transaction is written; later, all of it can be."""
     store = Store(path)
     store.write([SESSION], {})
     connection = store._connection
@@ -227,7 +243,7 @@ def test_settings_that_survive_a_power_cut(path: Path) -> None:
 
 
 def test_memory_that_cannot_be_read(path: Path) -> None:
-    """A memory that makes no sense is an error of one line."""
+    """An invalid memory is an error of one line."""
     store = Store(path)
     store.write([], {"7": Tracked("garage", MEMORY)})
     connection = sqlite3.connect(path)

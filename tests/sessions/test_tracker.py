@@ -1,4 +1,4 @@
-"""The rules that divide a charger's energy into sessions, one sequence of polls each.
+"""The rules that divide a charger's energy into sessions, each with a sequence of polls.
 
 The expected sessions are computed by hand.
 """
@@ -19,13 +19,13 @@ MIDNIGHT = 1_767_225_600
 """2026-01-01 00:00 UTC."""
 
 BOOTED = -100_000.0
-"""When the charger started (s, as the time of the polls)."""
+"""When the charger started (s, on the same scale as the times of polls)."""
 
 IDLE, CHARGING, WAITING, COMPLETE = ("idle", "charging", "waiting", "complete")
 
 
 class Polls:
-    """Polls of one charger; times are seconds after midnight, and the machine's uptime too.
+    """Polls of a charger; times, including the machine's uptime, are seconds after midnight.
 
     `poll` takes what changes from now on: the state of the car, meter and counter (Wh), `plugged`
     (the time of the plug-in on the charger's clock), `booted` (when the charger started), and other
@@ -80,12 +80,12 @@ class Polls:
         return self
 
     def clock(self, ahead: float, *, trusted: bool = True, boot: str = "boot-1") -> Polls:
-        """Set the clock: how far it is ahead of the uptime, in the boot of a machine."""
+        """Set how far the clock is ahead of the uptime, and the boot of the machine."""
         self._clock, self._trusted, self._boot = ahead, trusted, boot
         return self
 
     def steady(self, since: int, until: int, wh: int = 10) -> Polls:
-        """Poll every 5 s and let both counters rise by as much each time."""
+        """Poll every 5 s, and let both counters rise by the same amount each time."""
         for time in range(since, until + 1, 5):
             self.poll(time, meter=self._meter + wh, counter=self._counter + wh)
         return self
@@ -180,7 +180,7 @@ def test_one_idle_poll_is_enough_if_the_last_is_old() -> None:
 
 
 def test_states_that_do_not_tell() -> None:
-    """Unknown, error and initializing end no session and begin none."""
+    """Unknown, error and initializing neither end nor begin a session."""
     polls = Polls().poll(0).poll(5, "error").poll(10, "error")
     assert polls.memory is not None
     assert polls.memory.session is None
@@ -190,7 +190,7 @@ def test_states_that_do_not_tell() -> None:
 
 
 def test_car_stuck_at_complete() -> None:
-    """The car stays complete after the plug was pulled at the car: a new plug-in ends it."""
+    """The state stays complete after the plug was pulled at the car; a new plug-in ends it."""
     polls = charged().poll(160, COMPLETE).poll(7_200, gap_seconds=1e9)
     assert polls.booked() == []
     polls.poll(7_205, WAITING, counter=0.0, plugged=7_203)
@@ -212,14 +212,14 @@ def test_phase_switch() -> None:
 
 
 def test_phase_switch_by_its_reason() -> None:
-    """The charging reason tells of a phase switch too."""
+    """The charging reason indicates a phase switch too."""
     polls = charged(cable=False).poll(160, IDLE, interrupted=True).poll(170).poll(175)
     polls.poll(180, CHARGING, interrupted=False).steady(185, 185).leave(190)
     assert polls.booked() == [(98, 190, 110)]
 
 
 def test_car_that_leaves_after_a_phase_switch() -> None:
-    """Without the cable, or after a minute, an idle car has left when it was first idle."""
+    """Without the cable, or after a minute, an idle car left at the first idle poll."""
     switched = charged(phase_mode="auto").poll(160, phase_mode="single")
     assert switched.poll(165, IDLE, cable=False).booked() == [(98, 165, 100)]
     switched = charged(phase_mode="auto").poll(160, phase_mode="single").poll(165, IDLE)
@@ -229,13 +229,13 @@ def test_car_that_leaves_after_a_phase_switch() -> None:
 
 
 def test_simulated_unplugging() -> None:
-    """A new plug-in time with a counter that goes on is no new session."""
+    """A new plug-in time does not begin a session if the counter keeps rising."""
     polls = charged().poll(160, plugged=158, meter=1_110, counter=110.0).leave(165)
     assert polls.booked() == [(98, 165, 110)]
 
 
 def test_replug_between_two_polls() -> None:
-    """A car that is replugged within 2 s begins a session, with what its counter shows."""
+    """A car that is replugged within 2 s begins a session, with the energy of its counter."""
     polls = charged().poll(160, CHARGING, 1_107, 2.6, plugged=157).steady(165, 165).leave(170)
     assert polls.booked() == [(98, 157, 104), (157, 170, 13)]
     first, second = polls.sessions
@@ -244,7 +244,7 @@ def test_replug_between_two_polls() -> None:
 
 
 def test_counter_of_the_former_car() -> None:
-    """Until a car charges, the counter may be that of the car before it."""
+    """Until a car charges, the counter may still show the last car's energy."""
     polls = charged().leave(160).poll(300, gap_seconds=1e9).poll(305, WAITING, plugged=303)
     polls.poll(310, CHARGING, 1_103, 3.0, cable=True).poll(315, meter=1_107, counter=7.0).leave(320)
     assert polls.booked()[1] == (303, 320, 7)
@@ -253,7 +253,7 @@ def test_counter_of_the_former_car() -> None:
 
 
 def test_first_sight() -> None:
-    """A car that is plugged in when it is first seen has charged what the counter shows."""
+    """A car that is plugged in at the first poll has charged the energy that the counter shows."""
     polls = Polls().poll(3_600, CHARGING, 9_000, 2_000.4, plugged=0, card=2).leave(3_605)
     assert polls.booked() == [(0, 3_605, 2_000)]
     session = polls.sessions[0]
@@ -273,13 +273,13 @@ def test_first_sight_without_the_plug_in_time() -> None:
 
 
 def test_counter_beyond_what_is_possible() -> None:
-    """A counter counts for no more than 32 kW since the plug-in."""
+    """The counter is limited to 32 kW since the plug-in."""
     polls = Polls().poll(100, WAITING, 9_000, 2_000, plugged=91).leave(105)
     assert polls.booked() == [(91, 105, 81)]  # 1 Wh and 9 s of 32 kW
 
 
 def test_replug_in_an_outage() -> None:
-    """What rose before the new plug-in belongs to nobody; the rest is spread since then."""
+    """Energy from before the new plug-in is unassigned; the rest is spread over the time since."""
     polls = charged().poll(4_500, CHARGING, 5_100, 3_000, plugged=1_800, card=2).leave(4_505)
     assert polls.booked() == [(98, 1_800, 100), (1_800, 4_505, 3_000)]
     first, second = polls.sessions
@@ -292,14 +292,14 @@ def test_replug_in_an_outage() -> None:
 
 
 def test_replug_in_an_outage_with_the_same_card() -> None:
-    """With the same card on both sides, what rose before belongs to that person's session."""
+    """With the same card before and after, the energy before the plug-in belongs to its session."""
     polls = charged()
     polls.poll(4_500, CHARGING, 5_100, 3_000, plugged=1_800, card=1).leave(4_505)
     assert polls.booked() == [(98, 1_800, 1_100), (1_800, 4_505, 3_000)]
 
 
 def test_replug_in_an_outage_with_a_restart_of_the_charger() -> None:
-    """After a restart, the same card on both sides tells nothing of who charged in between."""
+    """After a restart, the same card before and after does not prove who charged in between."""
     polls = charged()
     polls.poll(4_500, CHARGING, 5_100, 3_000, booted=900, plugged=1_800, card=1).leave(4_505)
     assert polls.booked() == [(98, 1_800, 100), (1_800, 4_505, 3_000)]
@@ -307,7 +307,7 @@ def test_replug_in_an_outage_with_a_restart_of_the_charger() -> None:
 
 
 def test_replug_in_an_outage_after_the_car_was_full() -> None:
-    """If the car had ended charging, somebody else charged before the same card came back."""
+    """If the car had finished charging, another car charged before the same card came back."""
     polls = charged().poll(160, COMPLETE)
     polls.poll(4_500, CHARGING, 5_100, 3_000, plugged=1_800, card=1).leave(4_505)
     assert polls.booked() == [(98, 1_800, 100), (1_800, 4_505, 3_000)]
@@ -315,7 +315,7 @@ def test_replug_in_an_outage_after_the_car_was_full() -> None:
 
 
 def test_replug_soon_after_the_last_poll() -> None:
-    """What rose in the minute before the plug-in belongs to the session that was under way."""
+    """Energy from the minute before the plug-in belongs to the session that was under way."""
     polls = charged().poll(900, CHARGING, 1_500, 300, plugged=215, card=2)
     assert polls.booked() == [(98, 215, 200)]
     polls = charged().poll(900, CHARGING, 1_500, 300, plugged=216, card=2)
@@ -323,7 +323,7 @@ def test_replug_soon_after_the_last_poll() -> None:
 
 
 def test_counter_that_restarts_after_a_replug_in_an_outage() -> None:
-    """No more rose before the plug-in than is possible: the counter restarted after it."""
+    """Energy before the plug-in is limited to what is possible: the counter restarted after it."""
     polls = charged().poll(900, CHARGING, 1_500, 30, plugged=173, card=2).leave(905)
     # 18 s of 32 kW and a Wh: 161 Wh of 400.
     assert polls.booked() == [(98, 173, 261), (173, 905, 239)]
@@ -343,7 +343,7 @@ def test_replug_in_an_outage_with_another_card(card: int | None) -> None:
 
 
 def test_session_that_nobody_saw() -> None:
-    """A new plug-in time at an idle charger is a whole session."""
+    """A new plug-in time at an idle charger is a complete session."""
     polls = charged().leave(160).poll(4_000, IDLE, 1_600, 450.0, plugged=3_000)
     assert polls.booked()[1] == (3_000, 4_000, 450)
     assert polls.sessions[1].flags == ("begin_inferred", "end_not_seen")
@@ -351,7 +351,7 @@ def test_session_that_nobody_saw() -> None:
 
 
 def test_end_in_an_outage() -> None:
-    """Without another plug-in, what rose in an outage belongs to the session under way."""
+    """Without another plug-in, the energy of an outage belongs to the session under way."""
     polls = charged().poll(1_055, IDLE, 1_190, 190)
     assert polls.booked() == [(98, 1_055, 190)]
     session = polls.sessions[0]
@@ -370,7 +370,7 @@ def test_outage_after_the_car_was_seen_idle() -> None:
 
 
 def test_restart_of_the_charger() -> None:
-    """A restart of the charger ends no session; a plug-in time close to it says nothing."""
+    """A restart of the charger does not end a session; a plug-in time close to it is ignored."""
     polls = charged().poll(160, "initializing", booted=157, plugged=None)
     polls.poll(165, CHARGING, 1_110, 10, plugged=163).steady(170, 175).leave(180)
     assert polls.booked() == [(98, 180, 130)]
@@ -378,7 +378,7 @@ def test_restart_of_the_charger() -> None:
 
 
 def test_restart_of_the_charger_in_an_outage() -> None:
-    """Then nobody knows whose energy it was, unless the counter counted all of it."""
+    """The energy is unassigned, unless the counter counted all of it."""
     polls = charged().poll(1_000, CHARGING, 1_500, 300, booted=900, plugged=906, card=2)
     assert polls.booked() == [(98, 1_000, 100)]
     assert sum(energy for _, energy in polls.unassigned) == 400
@@ -394,7 +394,7 @@ def test_restart_of_the_charger_in_an_outage() -> None:
 
 
 def test_plug_in_after_a_restart_in_an_outage() -> None:
-    """Two minutes after the charger's start, a plug-in time counts again."""
+    """From two minutes after the charger's start, a plug-in time is evidence again."""
     polls = charged().poll(1_500, CHARGING, 1_500, 300, booted=900, plugged=1_021, card=2)
     assert polls.booked() == [(98, 1_021, 100)]
     polls.leave(1_505)
@@ -402,7 +402,7 @@ def test_plug_in_after_a_restart_in_an_outage() -> None:
 
 
 def test_meter_reset() -> None:
-    """A meter that falls is corrected; the session goes on with the counter."""
+    """A meter that falls is corrected; the session continues with the counter."""
     polls = charged().poll(160, meter=7, counter=107).steady(165, 165).leave(170)
     assert polls.booked() == [(98, 170, 117)]
     assert polls.sessions[0].flags == ("meter_reset",)
@@ -423,7 +423,7 @@ def test_meter_jump() -> None:
 
 
 def test_jump_that_polling_held_back() -> None:
-    """What the counter rose by while the meter was absent counts after a jump."""
+    """After a jump, the rise of the counter while the meter was absent counts."""
     polls = charged()
     for time, counter in ((160, 110), (165, 120)):
         polls.poll(time, counter=counter, meter_wh=None)
@@ -455,14 +455,14 @@ def test_counters_that_differ() -> None:
 
 
 def test_card_that_is_read_after_plugging_in() -> None:
-    """A card that is read before the car charges is no change."""
+    """A card that is read before the car charges is not a change of card."""
     polls = Polls().poll(0).poll(5, WAITING, plugged=3, card=None).poll(10, card=0)
     polls.poll(15, CHARGING, card=0).poll(20, card=3).steady(25, 25).leave(30)
     assert [session.card for session in polls.sessions] == [3]
 
 
 def test_card_that_changes() -> None:
-    """Another card while charging begins another session, with all that rises from then on."""
+    """Another card while charging begins another session, which gets all energy from then on."""
     polls = charged().poll(160, meter=1_110, counter=110, card=2).steady(165, 165).leave(170)
     assert polls.booked() == [(98, 160, 100), (160, 170, 20)]
     assert [session.card for session in polls.sessions] == [1, 2]
@@ -471,14 +471,14 @@ def test_card_that_changes() -> None:
 
 
 def test_card_that_changes_in_an_outage() -> None:
-    """What rose in the outage belongs to neither person."""
+    """The energy of the outage is unassigned."""
     polls = charged().poll(500, meter=1_400, counter=400, card=2).leave(505)
     assert polls.booked() == [(98, 500, 100), (500, 505, 0)]
     assert polls.unassigned == [(0, 300)]
 
 
 def test_card_that_disappears() -> None:
-    """A transaction that ends is no other person's."""
+    """The end of a transaction is not a change of card."""
     polls = charged().poll(160, COMPLETE, card=None).poll(165, CHARGING, card=0).poll(170, card=1)
     assert [each.card for each in charged().poll(160, COMPLETE, card=None).leave(165).sessions] == [
         1
@@ -487,7 +487,7 @@ def test_card_that_disappears() -> None:
 
 
 def test_v1_card_kept_while_idle() -> None:
-    """API v1 shows the last card while nobody charges; it counts once a car charges."""
+    """API v1 reports the last card while no car charges; the card counts once a car charges."""
     polls = Polls(api=1).poll(0, card=3).poll(5, WAITING, card=3).poll(10, CHARGING, card=5)
     polls.steady(15, 20)
     for time in (25, 30, 35):
@@ -496,7 +496,7 @@ def test_v1_card_kept_while_idle() -> None:
 
 
 def test_v1_meter_of_whole_kwh() -> None:
-    """On API v1 the session counter counts; the meter moves in whole kWh."""
+    """On API v1, energy comes from the session counter; the meter moves in whole kWh."""
     polls = Polls(api=1).poll(0, meter=1_020_000, counter=223.0).poll(5, WAITING)
     polls.poll(10, CHARGING, counter=12.5).poll(15, counter=1_300.3, meter=1_021_000)
     polls.leave(20)
@@ -507,7 +507,7 @@ def test_v1_meter_of_whole_kwh() -> None:
 
 
 def test_v1_counter_that_fell_in_an_outage() -> None:
-    """After an outage a lower counter is another car; else it may be one."""
+    """After an outage, a lower counter means another car; otherwise there may have been one."""
     polls = Polls(api=1).poll(0, meter=50_000, counter=0.0).poll(5, CHARGING, card=0)
     polls.poll(10, counter=900.0).poll(2_000, counter=800.0, meter=52_000)
     assert polls.booked() == [(5, 2_000, 900)]
@@ -518,8 +518,25 @@ def test_v1_counter_that_fell_in_an_outage() -> None:
     assert polls.sessions[1].flags == ("may_be_two", "start_not_seen")
 
 
+@pytest.mark.parametrize(("counter", "energy_wh"), [(865.0, 5_201), (5_110.0, 5_110)])
+def test_v1_counter_that_restarted_in_an_outage(counter: float, energy_wh: int) -> None:
+    """Energy that a counter lost is taken from the meter; less than a step of it is not."""
+    polls = Polls(api=1).poll(0, meter=9_200, counter=0.0).poll(5, CHARGING, card=2)
+    polls.poll(10, counter=1.0).poll(2_100, IDLE, meter=14_400, counter=counter, card=0)
+    assert polls.booked() == [(5, 2_100, energy_wh)]
+    assert polls.sessions[0].meter_wh == 5_200
+
+
+def test_v1_meter_that_was_absent_before_an_outage() -> None:
+    """Energy that was counted while the meter was absent is not lost."""
+    polls = Polls(api=1).poll(0, meter=9_200, counter=0.0).poll(5, CHARGING)
+    polls.poll(10, counter=5_000.0, meter_wh=None)
+    polls.poll(2_100, meter=14_400, counter=5_150.0, meter_wh=14_400).leave(2_105)
+    assert polls.booked() == [(5, 2_105, 5_150)]
+
+
 def test_v1_car_that_left_in_an_outage() -> None:
-    """A card that is gone with the car is no other person's: the session has the energy."""
+    """A card that disappears with the car is not another card: the session gets the energy."""
     polls = Polls(api=1).poll(0, meter=50_000).poll(5, CHARGING, card=1).poll(10, counter=900.0)
     polls.poll(600, IDLE, counter=958.0, card=0)
     assert polls.booked() == [(5, 600, 958)]
@@ -527,7 +544,7 @@ def test_v1_car_that_left_in_an_outage() -> None:
 
 
 def test_v1_other_person_who_left_in_an_outage() -> None:
-    """Another card at an idle charger is that of a later session, which nobody saw."""
+    """Another card at an idle charger belongs to a later session, which was not observed."""
     polls = Polls(api=1).poll(0, meter=50_000).poll(5, CHARGING, card=1).poll(10, counter=900.0)
     polls.poll(3_600, IDLE, 52_000, 1_900.0, card=2)
     assert polls.booked() == [(5, 3_600, 900)]
@@ -535,7 +552,7 @@ def test_v1_other_person_who_left_in_an_outage() -> None:
 
 
 def test_v1_charger_that_comes_back() -> None:
-    """What was booked until another charger took its name is not booked again."""
+    """Energy booked before another charger took the name is not booked again."""
     polls = Polls(api=1).poll(0, meter=50_000).poll(5, CHARGING, card=0).poll(10, counter=900.0)
     assert polls.memory is not None
     polls.memory = dataclasses.replace(polls.memory, session=None)  # as the bookkeeper ends it
@@ -550,7 +567,7 @@ def test_v1_charger_that_comes_back() -> None:
 
 
 def test_clock_in_1970() -> None:
-    """A session that begins before the clock is right gets its times when it is."""
+    """A session that begins before the clock is set gets its times once it is."""
     polls = Polls().clock(0.0, trusted=False)
     polls.poll(1_000).poll(1_005, CHARGING, plugged=1_003).poll(1_010, meter=1_010, counter=10)
     polls.clock(MIDNIGHT).poll(1_015, meter=1_020, counter=20).leave(1_020)
@@ -560,7 +577,7 @@ def test_clock_in_1970() -> None:
 
 
 def test_clock_that_is_never_right() -> None:
-    """A session that ends without a right clock says so."""
+    """A session that ends before the clock is set is flagged."""
     polls = Polls().clock(0.0, trusted=False).poll(1_000).poll(1_005, CHARGING, plugged=1_003)
     assert polls.leave(1_010).sessions[0].flags == ("clock_unsure",)
     polls = Polls().clock(0.0, trusted=False).poll(1_000).poll(1_005, CHARGING, plugged=1_003)
@@ -569,7 +586,7 @@ def test_clock_that_is_never_right() -> None:
 
 
 def test_machine_that_restarts() -> None:
-    """After a restart of the machine the Unix time tells how long it took."""
+    """The length of a restart of the machine is measured in Unix time."""
     polls = charged().clock(MIDNIGHT + 900.0, boot="boot-2")
     polls.poll(20.0, meter=1_200, counter=200, booted=BOOTED - 900, plugged=98.5 - 900)
     assert polls.memory is not None
@@ -580,7 +597,7 @@ def test_machine_that_restarts() -> None:
 
 
 def test_machine_that_restarts_months_earlier() -> None:
-    """If the clock of the former boot was ahead, how long the restart took is not known."""
+    """If the clock was ahead in the former boot, the length of the restart is unknown."""
     polls = charged().clock(MIDNIGHT - 60 * 86_400, boot="boot-2")
     polls.poll(20.0, meter=6_100, counter=5_100, booted=BOOTED - 900, plugged=98.5 - 900)
     polls.leave(25)
@@ -589,7 +606,7 @@ def test_machine_that_restarts_months_earlier() -> None:
 
 
 def test_midnight() -> None:
-    """A session over midnight has its energy in the quarter hours in which it was seen."""
+    """A session over midnight has its energy in the quarter hours in which it was charged."""
     polls = Polls().poll(86_370).poll(86_380, CHARGING, plugged=86_375)
     polls.poll(86_395, meter=1_030, counter=30).poll(86_400, meter=1_040, counter=40)
     polls.poll(86_405, meter=1_050, counter=50).leave(86_410)
@@ -598,7 +615,7 @@ def test_midnight() -> None:
 
 
 def test_energy_by_source() -> None:
-    """The energy by source is what the charger said last, not that of the session before."""
+    """The energy by source is the charger's last report, not that of the last session."""
     stale, own = {"solar": 900}, {"solar": 30, "grid": 70}
     polls = charged(sources=stale)
     assert polls.leave(160).sessions[0].sources == {}

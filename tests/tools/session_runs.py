@@ -1,4 +1,4 @@
-"""Random days of a simulated charger, and what the tracker of sessions makes of them.
+"""Random days of a simulated charger, and the sessions that the tracker finds in them.
 
 What happens is random but depends on the seed only. The truth is kept beside it: when each car was
 plugged in, by whom, and what the meter counted until it left.
@@ -34,6 +34,12 @@ NAMES = (
 ROWS = tuple(row for row in CHANNELS if row.name in NAMES)
 KEYS = [key for row in ROWS for key in row.keys]
 
+MODELS = {1: "V2", 2: "V4"}
+"""The model of the charger by API, unless another one is given."""
+
+METER_STEPS_WH = {"V2": 1_000, "V3": 100}
+"""The steps of the meter on API v1 by model (docs/protocol.md §5.3)."""
+
 
 def snapshot_of(charger: Charger, moment: Moment, api: int = 2) -> Snapshot:
     """Return a poll of the charger at this moment."""
@@ -64,15 +70,16 @@ class Run:
         seed: int,
         *,
         api: int = 2,
+        model: str | None = None,
         outages: bool = True,
         events: int = 24,
         condensed: bool = False,
     ) -> None:
-        self.charger = Charger("V4" if api == 2 else "V2", seed=seed)
+        self._model = model or MODELS[api]
+        self.charger = Charger(self._model, seed=seed)
         self.truth: list[Truth] = []
         self.events: list[Event] = []
-        self.log: list[tuple[float, str]] = []
-        self._api = api
+        self.api = api
         self._random = Random(seed)
         self._outages = outages
         self._error = 0.0
@@ -104,7 +111,6 @@ class Run:
 
     def _happen(self, what: str) -> None:
         random, charger = self._random, self.charger
-        self.log.append((charger.time_s, what))
         if what == "plug" and charger.car is None:
             self._plug(
                 Car(
@@ -116,7 +122,7 @@ class Run:
             )
         elif what == "unplug" and charger.car is not None:
             self._unplug()
-        elif what == "phase" and self._api == 2:
+        elif what == "phase" and self.api == 2:
             charger.write("psm", random.choice([0, 1]))
         elif what == "reboot":
             charger.reboot()
@@ -161,7 +167,7 @@ class Run:
         if self._due or now - self._saved_at >= SAVE_SECONDS:
             self._save()
         moment = Moment(now, self._wall(), "boot", trusted=True)
-        snapshot = snapshot_of(self.charger, moment, self._api)
+        snapshot = snapshot_of(self.charger, moment, self.api)
         if self._condensed:
             seen = self._condenser.take(snapshot, moment, INTERVAL)
         else:
@@ -203,14 +209,35 @@ class Run:
     @property
     def metered_wh(self) -> int:
         """The difference of the meter."""
-        return (self.memory.last.meter_wh or 0) - self.memory.first_wh
+        return self.memory.meter_wh - self.memory.first_wh
 
-    def open_wh(self) -> int:
-        """Return by how much the books do not close (Wh)."""
-        corrected = sum(e.energy_wh for e in self.events if isinstance(e, Correction))
+    @property
+    def accounted_wh(self) -> int:
+        """The energy in sessions, including one under way, and in no session."""
         booked = sum(session.energy_wh for session in self.sessions)
         under_way = self.memory.session.energy_wh if self.memory.session else 0
-        return self.metered_wh - booked - under_way - self.unassigned_wh - corrected
+        return booked + under_way + self.unassigned_wh
+
+    @property
+    def true_wh(self) -> float:
+        """The energy that all cars were charged with."""
+        return sum(each.end_wh - each.start_wh for each in self.truth)
+
+    def agrees(self) -> bool:
+        """Return whether on API v1 the energy agrees with the meter and with the truth.
+
+        Each may differ by 1 %, and a step of the meter for each beginning and end of a session.
+        """
+        step = METER_STEPS_WH[self._model]
+        sessions = len(self.sessions) + (self.memory.session is not None)
+        metered = 0.01 * self.metered_wh + 2 * step * sessions
+        true = 0.01 * self.true_wh + 2 * step * len(self.truth)
+        return abs(self.open_wh()) <= metered and abs(self.accounted_wh - self.true_wh) <= true
+
+    def open_wh(self) -> int:
+        """Return the energy by which the books do not close (Wh)."""
+        corrected = sum(e.energy_wh for e in self.events if isinstance(e, Correction))
+        return self.metered_wh - self.accounted_wh - corrected
 
     def exact(self) -> int:
         """Return how many sessions have the true beginning (1 cycle) and energy (2 Wh)."""
@@ -246,23 +273,27 @@ class Run:
 class Total:
     """The figures of many runs; shares are of the true, booked or metered total."""
 
-    runs: int = 0
     not_closed: int = 0
+    disagreeing: int = 0
     true: int = 0
     booked: int = 0
     exact: int = 0
     metered_wh: float = 0.0
+    accounted_wh: float = 0.0
+    true_wh: float = 0.0
     unassigned_wh: float = 0.0
     wrong_card_wh: float = 0.0
 
     def add(self, run: Run) -> None:
         """Add a run."""
-        self.runs += 1
         self.not_closed += run.open_wh() != 0
+        self.disagreeing += not (run.api == 2 or run.agrees())
         self.true += len(run.truth)
         self.booked += len(run.sessions)
         self.exact += run.exact()
         self.metered_wh += run.metered_wh
+        self.accounted_wh += run.accounted_wh
+        self.true_wh += run.true_wh
         self.unassigned_wh += run.unassigned_wh
         self.wrong_card_wh += run.wrong_card_wh()
 
@@ -271,14 +302,15 @@ class Total:
         return {
             "booked": 100 * self.booked / self.true,
             "exact": 100 * self.exact / self.booked,
+            "accounted": 100 * self.accounted_wh / self.true_wh,
             "unassigned": 100 * self.unassigned_wh / self.metered_wh,
             "wrong_card": 100 * self.wrong_card_wh / self.metered_wh,
         }
 
 
-def total(seeds: range, *, api: int = 2, outages: bool = True) -> Total:
+def total(seeds: range, *, api: int = 2, model: str | None = None, outages: bool = True) -> Total:
     """Return the figures of a run per seed."""
     found = Total()
     for seed in seeds:
-        found.add(Run(seed, api=api, outages=outages))
+        found.add(Run(seed, api=api, model=model, outages=outages))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -22,11 +23,16 @@ def unix(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=BERLIN).timestamp())
 
 
+def created(path: Path) -> sqlite3.Connection:
+    """Create a store without records, and return a connection to it."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    schema.create(connection)
+    return connection
+
+
 def write(path: Path, records: Iterable[Record]) -> Path:
     """Write a store with records, and return its path."""
-    connection = schema.connect(path, "rwc")
-    connection.executescript(schema.TABLES)
-    connection.execute(f"PRAGMA user_version = {schema.VERSION}")
+    connection = created(path)
     connection.execute("BEGIN")
     for record in records:
         table, row = _row(record)

@@ -28,7 +28,7 @@ POLLS_PER_WRITE = 7
 
 
 def status(second: int) -> dict[str, object]:
-    """Return what the charger says: a car comes every five minutes and charges 2 Wh a second."""
+    """Return the status: a car comes every five minutes and charges 2 Wh a second."""
     round_, phase = divmod(second, PERIOD)
     charged = 2 * min(max(phase - CHARGING.start, 0), len(CHARGING))
     plugged_in = round_ * PERIOD + PLUGGED.start - (PERIOD if phase < PLUGGED.start else 0)

@@ -1,4 +1,4 @@
-"""The monthly report: its whole text, what it hides, and that foreign text stays text."""
+"""The monthly report: its whole text, what it hides, and that text from outside stays text."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_readings_and_balance(tmp_path: Path) -> None:
 
 
 def test_card_shows_no_other_sessions(tmp_path: Path) -> None:
-    """With a card, the report has its sessions only; the energy of others is one sum."""
+    """With a card, the report lists only its sessions; the energy of all others is one sum."""
     text = words(report(tmp_path, autumn(), cards=(3,)))
     assert "Only sessions of: Bert" in text
     assert "Anna " not in text.replace("Employee: Anna Muster", "")
@@ -128,7 +128,7 @@ def test_card_shows_no_other_sessions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_wording(tmp_path: Path, language: str) -> None:
-    """The report supports a claim and makes none: it never says that it conforms to a law."""
+    """The report makes no legal claim: it never says that it conforms to a law."""
     text = words(report(tmp_path, autumn(), language))
     assert {"en": "meant to support a claim", "de": "die einen Antrag stützen soll"}[
         language
@@ -150,7 +150,7 @@ class _Tags(HTMLParser):
 
 
 def test_foreign_text_is_escaped(tmp_path: Path) -> None:
-    """Names, texts of the configuration and of the charger stay text, in every place."""
+    """Names and texts from the configuration and the charger stay text everywhere."""
     evil = "</style></td><script>alert(1)</script><img src=x onerror='a'>{{ 7*7 }}\"&"
     records = [
         dataclasses.replace(each, charger=evil)
@@ -192,7 +192,7 @@ def test_hour_that_is_there_twice(tmp_path: Path) -> None:
 
 
 def test_warnings(tmp_path: Path) -> None:
-    """A month that was not recorded throughout, and books that do not close, are said."""
+    """The report says if a month was not fully recorded, or the books do not close."""
     records = [each for each in autumn() if not (isinstance(each, Session) and each.card == 3)]
     text = words(report(tmp_path, records))
     assert "do not add up to its meter; goe-exporter sessions check shows where." in text
@@ -211,7 +211,7 @@ def test_without_tariffs_or_sessions(tmp_path: Path) -> None:
 
 
 def test_energy_before_the_first_tariff(tmp_path: Path) -> None:
-    """It is named with each session, and in sum."""
+    """It is shown for each session, and in total."""
     tariff = {"since": "2026-11-05", "price": 0.5}
     text = words(report(tmp_path, autumn(), settings=SETTINGS | {"tariffs": [tariff]}))
     assert "4.000 kWh have no price." in text
@@ -220,7 +220,7 @@ def test_energy_before_the_first_tariff(tmp_path: Path) -> None:
 
 
 def test_every_flag_has_a_sentence() -> None:
-    """Each flag of a session is said in words, in each language."""
+    """Each flag of a session has a sentence in each language."""
     for language in LANGUAGES:
         known = {key for key in translations(language) if key.startswith("session_flag.")}
         assert known == {f"session_flag.{flag}" for flag in FLAGS}
