@@ -75,8 +75,8 @@ def command(
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     with simulator.Simulator(speed=speed) as network:
         if model == CONTROLLER:
-            controller = simulator.Controller(simulator.House(house or "sunny"))
-            controller.firmware = firmware or controller.firmware
+            measured = simulator.House(house or "sunny")
+            controller = simulator.Controller(measured, firmware=firmware)
             with _listening("--listen", listen[0]) as (host, port):
                 box: simulator.Box | simulator.ControllerBox
                 box = network.add_controller(controller, host=host, port=port)
