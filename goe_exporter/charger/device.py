@@ -15,6 +15,9 @@ from goe_exporter.channels.table import CHARGER
 from goe_exporter.errors import ChargerError
 
 TABLES = (CHARGER, CONTROLLER)
+SERIAL = re.compile(r"[A-Za-z0-9]{1,32}")
+"""A serial number."""
+
 _TYPES = {table: re.compile(table.type, re.IGNORECASE) for table in TABLES}
 
 MAX_LENGTH = 200

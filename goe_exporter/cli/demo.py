@@ -20,9 +20,10 @@ from goe_exporter.service.service import Service, set_limits
 from goe_exporter.web.history import SPACING_SECONDS, History
 
 POLLS_PER_SECOND = 100
+"""More chargers are polled less often, because the demo also does the work of the chargers."""
+
 MAX_SIMULATED_SECONDS = 10_000
 """Simulated seconds per second of all chargers together, which take most of a core."""
-"""More chargers are polled less often, because the demo also does the work of the chargers."""
 
 FILES_PER_CHARGER, OTHER_FILES = 3, 100
 """Open files: each charger listens, and a connection to it has two ends."""
