@@ -44,7 +44,7 @@ def check(
     if name and not _is_type_of(table, name):
         other = next((each for each in TABLES if _is_type_of(each, name)), None)
         if other is not None:
-            what = f"this is a {other.title}: name it under {other.section}"
+            what = f"this is a {other.title}: in the configuration it belongs under {other.section}"
             raise ChargerError("wrong_device", what)
         shown = _shown(str(name), cleaned)
         raise ChargerError("wrong_device", f"not a {table.title} but a {shown}")
