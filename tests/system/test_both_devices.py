@@ -153,7 +153,7 @@ def test_simulate_a_controller(goe: Goe, launch: Launch) -> None:
     assert "controller" in goe("read", address).out
     assert running.end(signal.SIGINT).status == 0
     outcome = goe("simulate", "--model", "Controller", "--api", "1")
-    others = "--api 1, --no-story or --meter-fault"
+    others = "--api 1, --no-story, --meter-listen, --meter-fault"
     assert outcome == (
         2,
         "",
