@@ -6,6 +6,7 @@ built. Metrics of polling and delivery are looked up in an exposition.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -100,18 +101,18 @@ def device(*labels: str, api: int | None = None) -> str:
     return f"{channel('serial').metric}{{{SELECTED}{only}}}"
 
 
-def polled(name: str) -> str:
-    """Return a metric of the exporter about the selected chargers, such as `goe_up`."""
+def polled(name: str, **labels: str) -> str:
+    """Return a metric of the exporter about the selected chargers, with these labels."""
     if "charger" not in _exposed()[name]:
         raise KeyError(f"{name} has no label charger")
-    return f"{name}{{{SELECTED}}}"
+    return f"{name}{{{_matchers(name, SELECTED, labels)}}}"
 
 
-def exporter(name: str, labels: str = "") -> str:
-    """Return a metric of the exporter itself; `labels` is a further matcher."""
+def exporter(name: str, **labels: str) -> str:
+    """Return a metric of the exporter itself, with these labels."""
     if "charger" in _exposed()[name]:
         raise KeyError(f"{name} has a label charger")
-    return f"{name}{{{OF_JOB}{',' if labels else ''}{labels}}}"
+    return f"{name}{{{_matchers(name, OF_JOB, labels)}}}"
 
 
 def once(expression: str) -> str:
@@ -164,6 +165,13 @@ def _known(row: Channel, label: str, *names: str) -> None:
     unknown = [name for name in names if name not in known]
     if label != row.label or unknown:
         raise KeyError(f"{row.name}: {label} {' '.join(unknown)}")
+
+
+def _matchers(name: str, first: str, labels: Mapping[str, str]) -> str:
+    """Return matchers; raises KeyError for a label that the metric does not have."""
+    if unknown := labels.keys() - _exposed()[name]:
+        raise KeyError(f"{name} has no label {' '.join(sorted(unknown))}")
+    return ",".join([first, *(f'{label}="{text}"' for label, text in labels.items())])
 
 
 def _bare(name: str) -> str:

@@ -40,16 +40,15 @@ def row() -> Row:
 
 def state() -> str:
     """Return the state as its place in `STATES`."""
-    series = promql.polled("goe_surplus_state")
     numbered = (
-        f'({series.removesuffix("}")},state="{name}"}} == 1) * {number}'
+        f"({promql.polled('goe_surplus_state', state=name)} == 1) * {number}"
         for number, name in enumerate(STATES)
     )
     return f"max {promql.OF_CHARGER} ({' or '.join(numbered)})"
 
 
 def _power() -> Panel:
-    grid = promql.exporter("goe_surplus_source_power_watts", 'source="grid"')
+    grid = promql.exporter("goe_surplus_source_power_watts", source="grid")
     of_charger = promql.polled("goe_surplus_state")
     return time_series(
         title="Surplus and charging power",
@@ -139,11 +138,8 @@ def _totals() -> list[Panel]:
     ]  # fmt: skip
 
 
-def _increase(name: str, origin: str = "") -> str:
-    series = promql.polled(name)
-    if origin:
-        series = f'{series.removesuffix("}")},origin="{origin}"}}'
-    return f"increase({series}[$__range])"
+def _increase(name: str, **labels: str) -> str:
+    return f"increase({promql.polled(name, **labels)}[$__range])"
 
 
 def _total(expression: str, legend: str) -> Json:

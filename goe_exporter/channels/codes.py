@@ -41,7 +41,7 @@ FORCE = _one(_numbered("neutral off on"))
 PHASE_MODE = _one(_numbered("auto single three"))
 CABLE_LOCK = _one(_numbered("unknown unlocked unlock_failed locked lock_failed power_out"))
 CERTIFICATION = _one(_numbered("none mid mid_and_calibration_law"))
-PHASE = _one(dict(enumerate(("L1", "L2", "L3", "N"))))
+PHASE = _one(_numbered("L1 L2 L3 N"))
 LOGIC_MODE = _one(_numbered("default awattar automatic_stop", first=3))
 
 ACCESS_V1 = _numbered("open wait automatic scheduler")

@@ -128,8 +128,8 @@ class Channel:
     channels of the parts, in order. A `slow` row is requested every 60 s, other rows in every
     poll. An `info_only` row is a label of `goe_device_info`, but neither a field nor a JSON key.
     `instead` is the name of the row to write where this one cannot be written. A text is a label of
-    the device, or with `of` of a part, such as a category. `prefix` and `device` are those of the
-    row's table.
+    the device, or with `of` of a part, such as a category, and then no field. `prefix` and `device`
+    are those of the row's table.
     """
 
     key: str
@@ -188,6 +188,11 @@ class Channel:
     def sample(self) -> str:
         """The name of the row's samples on `/metrics`."""
         return f"{self.metric}_total" if self.kind is Kind.COUNTER else self.metric
+
+    @cached_property
+    def has_field(self) -> bool:
+        """Whether its values are InfluxDB fields; the serial number is a tag."""
+        return not (self.info_only or self.of or self.name == "serial")
 
     def field(self, part: str = "") -> str:
         """Return the name of a part's InfluxDB field, as in `phase_voltage_l1_v`."""

@@ -15,6 +15,9 @@ from goe_exporter.channels.table import CHARGER
 from goe_exporter.errors import ChargerError
 
 TABLES = (CHARGER, CONTROLLER)
+SERIAL = re.compile(r"[A-Za-z0-9]{1,32}")
+"""A serial number."""
+
 _TYPES = {table: re.compile(table.type, re.IGNORECASE) for table in TABLES}
 
 MAX_LENGTH = 200
@@ -41,7 +44,7 @@ def check(
     if name and not _is_type_of(table, name):
         other = next((each for each in TABLES if _is_type_of(each, name)), None)
         if other is not None:
-            what = f"this is a {other.title}: name it under {other.section}"
+            what = f"this is a {other.title}: in the configuration it belongs under {other.section}"
             raise ChargerError("wrong_device", what)
         shown = _shown(str(name), cleaned)
         raise ChargerError("wrong_device", f"not a {table.title} but a {shown}")

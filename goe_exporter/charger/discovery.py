@@ -23,6 +23,7 @@ from zeroconf import (
     Zeroconf,
 )
 
+from goe_exporter.charger.device import SERIAL
 from goe_exporter.errors import GoeExporterError
 
 CHARGER, CONTROLLER, WATTPILOT = "charger", "controller", "wattpilot"
@@ -38,8 +39,7 @@ TYPES = {
 MAX_SERVICES = 1000
 MAX_TEXT_LENGTH = 200
 
-_SERIAL = re.compile(r"[A-Za-z0-9]{1,32}")
-_HOST_NAME = re.compile(r"go-e(?:charger|controller)_([A-Za-z0-9]{1,32})", re.IGNORECASE)
+_HOST_NAME = re.compile(rf"go-e(?:charger|controller)_({SERIAL.pattern})", re.IGNORECASE)
 _HTTP_PORT = 80
 
 
@@ -109,7 +109,7 @@ def device(
     if not kind:
         return None
     serial = texts.get(b"serial", "")
-    if not _SERIAL.fullmatch(serial):
+    if not SERIAL.fullmatch(serial):
         by_name = _HOST_NAME.match(host)
         serial = by_name[1] if by_name else ""
     instance = _text(name.removesuffix(f".{service_type}").encode("utf-8", "replace"))

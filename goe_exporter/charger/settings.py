@@ -13,6 +13,7 @@ from goe_exporter.channels.model import Table
 from goe_exporter.channels.table import CHARGER
 from goe_exporter.charger.client import Api
 from goe_exporter.charger.connection import Connection, charger_name
+from goe_exporter.charger.device import SERIAL, TABLES
 from goe_exporter.config import values
 from goe_exporter.config.quoting import shape, shown
 from goe_exporter.config.strict_yaml import Strict, usable
@@ -24,16 +25,10 @@ MAX_LABEL_CHARACTERS = 200
 
 _CARD_NUMBERS = {str(number) for number in range(1, CARDS + 1)}
 _LABEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
-_SERIAL = re.compile(r"[A-Za-z0-9]{1,32}")
 _RESERVED = {
     *("instance", "job", "le", "quantile", "serial", "time", "up"),
-    *(name for table in (CHARGER, CONTROLLER) for name in (table.device, f"{table.device}_name")),
-    *(
-        row.field(part.label)
-        for table in (CHARGER, CONTROLLER)
-        for row in table.channels
-        for part in row.parts
-    ),
+    *(name for table in TABLES for name in (table.device, f"{table.device}_name")),
+    *(row.field(part.label) for table in TABLES for row in table.channels for part in row.parts),
 }
 """Labels, tags and fields that the exporter, Prometheus or InfluxDB set; no label replaces one."""
 
@@ -44,7 +39,7 @@ def _api(value: object) -> object:
 
 def _serial(value: object) -> str:
     text = str(value) if type(value) is int else value
-    if not isinstance(text, str) or not _SERIAL.fullmatch(text):
+    if not isinstance(text, str) or not SERIAL.fullmatch(text):
         raise ValueError(f"must be 1 to 32 letters and digits, not {shown(value)}")
     return text
 

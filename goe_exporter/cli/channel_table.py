@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from goe_exporter.channels.controller import CONTROLLER
-from goe_exporter.channels.model import Channel, Kind, Table
+from goe_exporter.channels.model import Channel, Table
 from goe_exporter.channels.table import CHARGER
 from goe_exporter.channels.writable import allowed
 
@@ -60,7 +60,6 @@ def _markdown(table: Table) -> Iterator[str]:
 
 
 def _row(channel: Channel) -> Row:
-    labels = [part.label for part in channel.parts if part.label]
     texts = {api: allowed(channel, spec) for api, spec in channel.write.items()}
     same = len(set(texts.values())) == 1 and set(texts) == set(channel.apis)
     writable = [text if same else f"v{api}: {text}" for api, text in texts.items()]
@@ -68,7 +67,7 @@ def _row(channel: Channel) -> Row:
         name=channel.option,
         help=channel.help,
         metric=_metric(channel),
-        field=_field(channel, labels),
+        field=_field(channel),
         unit=channel.unit.symbol,
         apis=" ".join(f"v{api}" for api in channel.apis),
         writable="; ".join(dict.fromkeys(writable)),
@@ -81,13 +80,12 @@ def _metric(channel: Channel) -> str:
     return f"{channel.sample}{{{labels}}}" if labels else channel.sample
 
 
-def _field(channel: Channel, labels: list[str]) -> str:
-    if channel.kind is Kind.TEXT:
-        left_out = channel.name == "serial" or channel.info_only or channel.of
-        return "" if left_out else channel.field()
-    return (
-        channel.field(" ".join("#" for _ in channel.label.split())) if labels else channel.field()
-    )
+def _field(channel: Channel) -> str:
+    """Return the name of the InfluxDB field, with `#` for each label of a part."""
+    if not channel.has_field:
+        return ""
+    labels = channel.label.split() if any(part.label for part in channel.parts) else ()
+    return channel.field(" ".join("#" for _label in labels))
 
 
 def _code(text: str) -> str:

@@ -20,9 +20,13 @@ from goe_exporter.service.service import Service, set_limits
 from goe_exporter.web.history import SPACING_SECONDS, History
 
 POLLS_PER_SECOND = 100
+"""More chargers are polled less often, because the demo also does the work of the chargers."""
+
 MAX_SIMULATED_SECONDS = 10_000
 """Simulated seconds per second of all chargers together, which take most of a core."""
-"""More chargers are polled less often, because the demo also does the work of the chargers."""
+
+START_S = 10 * 3600
+"""Time of the day at which the house begins (s): the car is there, and the sun shines."""
 
 FILES_PER_CHARGER, OTHER_FILES = 3, 100
 """Open files: each charger listens, and a connection to it has two ends."""
@@ -52,7 +56,8 @@ def command(
 
     At first, one of the three charges, one is full and one has an error; then cars come and go. At
     the default speed, the charts show a simulated hour after 12 minutes. With --house a car is at
-    the first charger from 7 to 20 o'clock; a meter and a go-e Controller measure the house.
+    the first charger from 7 to 20 o'clock, beginning at 10; a meter and a go-e Controller measure
+    the house.
     """
     if not all(_on_loopback(host) for host, _port in listen):
         raise UsageError("--web.listen-address: must be a loopback address")
@@ -65,7 +70,7 @@ def command(
     server = Server(listen)
     url = server.urls[0]
     with simulator.Simulator(speed=speed) as network:
-        home = simulator.House(house) if house else None
+        home = simulator.House(house, start_s=START_S) if house else None
         config = RunConfig(_added(network, number, home), max(1.0, number / POLLS_PER_SECOND))
         first = network.boxes[0]
         assert isinstance(first, simulator.Box)
@@ -75,6 +80,7 @@ def command(
             meter = network.add_meter(home, first)
             click.echo(f"Simulated meter:    http://{meter.address}/rpc/EM.GetStatus?id=0")
             box = network.add_controller(simulator.Controller(home), first)
+            click.echo(f"Simulated house:    http://{box.address}/api/status?filter=ccn,ccp")
             config = config._replace(
                 controllers=(ControllerConfig(name="demo-house", host=box.address),)
             )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from goe_exporter.charger.device import TABLES
 from goe_exporter.cli import output
 from goe_exporter.cli.options import FiniteRange, option
 from goe_exporter.cli.printable import printable
@@ -21,7 +22,7 @@ KINDS = {
     "controller": "Controller",
     "wattpilot": "Wattpilot: not supported",
 }
-SECTIONS = {"charger": "chargers", "controller": "controllers"}
+SECTIONS = {table.device: table.section for table in TABLES}
 
 NOTHING = (
     "possible reasons:",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import click
@@ -16,6 +16,8 @@ from goe_exporter.errors import UsageError
 
 CONTROLLER = "Controller"
 """The model that is no charger, but a go-e Controller in a house."""
+
+METER_ADDRESS = "127.0.0.1:8081"
 
 
 @click.command("simulate")
@@ -36,15 +38,15 @@ CONTROLLER = "Controller"
         help="Plug in no car, so that the charger stays idle.")  # fmt: skip
 @option("--house", command="simulate", type=click.Choice(list(simulator.WEATHERS)),
         help="Let the charger belong to a house with solar panels, in this weather.")  # fmt: skip
-@option("--meter-listen", command="simulate", metavar="ADDR:PORT", default="127.0.0.1:8081",
-        show_default=True, callback=parsed(values.listen_address),
+@option("--meter-listen", command="simulate", metavar="ADDR:PORT",
+        shown_default=METER_ADDRESS, callback=parsed(values.listen_address),
         help="Address of the house's meter to listen on.")  # fmt: skip
 @option("--meter-fault", command="simulate", type=click.Choice(list(simulator.METER_FAULTS)),
         help="Fault of the house's meter.")  # fmt: skip
 def command(
     api: str, model: str, firmware: str | None, speed: float,
     listen: tuple[tuple[str, int], ...],
-    fault: str | None, no_story: bool, house: str | None, meter_listen: tuple[str, int],
+    fault: str | None, no_story: bool, house: str | None, meter_listen: tuple[str, int] | None,
     meter_fault: str | None,
 ) -> None:  # fmt: skip
     """Run a simulated charger, to test any client.
@@ -60,25 +62,19 @@ def command(
         for name, meaning in simulator.FAULTS.items():
             click.echo(f"{name:<14} {meaning}")
         return
-    if house is None and meter_fault is not None:
-        raise UsageError("--meter-fault: needs --house, which has the meter")
-    if house is not None and no_story:
-        raise UsageError("--no-story: cannot be combined with --house, which plugs in a car")
     fault_name, every = _fault(fault)
-    if model == CONTROLLER and (api == "1" or no_story or meter_fault):
-        others = "--api 1, --no-story or --meter-fault"
-        raise UsageError(f"--model: {CONTROLLER} cannot be combined with {others}")
-    if model != CONTROLLER and api == "2" and not simulator.MODELS[model].v2:
-        raise UsageError(f"--api: must be 1 for {model}, which has no API v2")
+    _check(
+        api, model, no_story, house, {"--meter-listen": meter_listen, "--meter-fault": meter_fault}
+    )
     if len(listen) != 1:
         raise UsageError("--listen: must be given once, as a charger has one address")
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     with simulator.Simulator(speed=speed) as network:
+        box: simulator.Box | simulator.ControllerBox
         if model == CONTROLLER:
-            controller = simulator.Controller(simulator.House(house or "sunny"))
-            controller.firmware = firmware or controller.firmware
+            measured = simulator.House(house or "sunny")
+            controller = simulator.Controller(measured, firmware=firmware)
             with _listening("--listen", listen[0]) as (host, port):
-                box: simulator.Box | simulator.ControllerBox
                 box = network.add_controller(controller, host=host, port=port)
         else:
             charger = simulator.Charger(model, firmware)
@@ -88,13 +84,31 @@ def command(
                 box = own = network.add(charger, host, port, api=api, story=story)
             if home is not None:
                 home.meter.fault = meter_fault
-                with _listening("--meter-listen", meter_listen) as (host, port):
+                where = meter_listen or values.listen_address(METER_ADDRESS)
+                with _listening("--meter-listen", where) as (host, port):
                     meter = network.add_meter(home, own, host, port)
                 click.echo(f"Simulated meter at http://{meter.address}/.")
         box.fault, box.fault_every = fault_name, every
         click.echo(f"Simulated {model} at http://{box.address}/. Press Ctrl-C to stop.")
         sys.stdout.flush()
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+def _check(
+    api: str, model: str, no_story: bool, house: str | None, of_meter: Mapping[str, object]
+) -> None:
+    """Raise `UsageError` for options that contradict each other; `of_meter` needs a house."""
+    for name, given in of_meter.items():
+        if given is not None and house is None:
+            raise UsageError(f"{name}: needs --house, which has the meter")
+    if house is not None and no_story:
+        raise UsageError("--no-story: cannot be combined with --house, which plugs in a car")
+    if model == CONTROLLER:
+        if api == "1" or no_story or any(of_meter.values()):
+            others = ", ".join(["--api 1", "--no-story", *of_meter])
+            raise UsageError(f"--model: {CONTROLLER} cannot be combined with {others}")
+    elif api == "2" and not simulator.MODELS[model].v2:
+        raise UsageError(f"--api: must be 1 for {model}, which has no API v2")
 
 
 @contextmanager

@@ -54,7 +54,9 @@ def command(config_file: str, once: bool, release: bool, form: str) -> None:
     charger, also a pause that a stopped exporter has left. Stop the exporter first.
     """
     if once == release:
-        raise UsageError("one of --once and --release is required")
+        raise UsageError("exactly one of --once and --release is required")
+    if release and form == "json":
+        raise UsageError("--format: must be text with --release, which has no JSON")
     loaded = config.load(config_file)
     if loaded.surplus is None:
         raise UsageError(f"{config_file} has no surplus section")

@@ -26,8 +26,11 @@ MIN_WIDTH = 6
 """Least width of a column as long as another can become narrower."""
 
 _GAP = 3
-_BREAKS = (r"(?<=  )", r"(?<= )", r"(?<=\w-)", "")
-"""Where a text that is too long is broken: between values, words, parts of a name, characters."""
+_BREAKS = (r"(?<=  )", r"(?<= )", r"(?<=\w[-,])", "")
+"""Where a text that is too long is broken: between values, words, parts of a name, characters.
+
+The labels of a metric are parts of its name.
+"""
 
 
 def print_readings(views: Sequence[ChargerView]) -> None:
@@ -66,7 +69,7 @@ def print_channels(rows: Sequence[Row]) -> None:
         channel = "\n".join(filter(None, (row.name, row.openhab)))
         table.append((channel, names, row.unit, row.apis.replace(" ", "\n")))
     headers = ("channel, openHAB", "metric, InfluxDB field, allowed values", "unit", "API")
-    # The longest metric just fits into 80 columns.
+    # The longest metric of a charger just fits into 80 columns.
     _print(headers, table, first=26, gap=2)
 
 

@@ -96,15 +96,11 @@ def _field_name(channel: Channel, part: str) -> str:
 
 def _fields(reading: Reading) -> list[str]:
     channel, value = reading.channel, reading.value
-    if channel.info_only:
+    if not channel.has_field:
         return []
     name = _field_name(channel, reading.label if channel.label else "")
     if channel.kind is Kind.TEXT:
-        return (
-            []
-            if channel.name == "serial" or channel.of
-            else [f"{channel.name}={string(str(value))}"]
-        )
+        return [f"{name}={string(str(value))}"]
     if isinstance(value, bool):
         return [f"{name}={'true' if value else 'false'}"]
     if isinstance(value, float):

@@ -9,6 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
+from goe_exporter.channels.controller import CONTROLLER
+from goe_exporter.channels.table import CHARGER
 from goe_exporter.config import values
 from goe_exporter.config.certificates import check_certificates
 from goe_exporter.config.quoting import one_line, shown
@@ -18,6 +20,8 @@ from goe_exporter.errors import ConfigError
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
+_OWN_TAGS = (CHARGER.device, CONTROLLER.device, "serial")
+
 
 def _user(text: str) -> str:
     if not text.isprintable():
@@ -26,8 +30,9 @@ def _user(text: str) -> str:
 
 
 def _tag_name(text: object) -> str:
-    if not isinstance(text, str) or not text or text in ("charger", "serial") or text[0] == "_":
-        raise ValueError(f"must be a tag name other than charger, serial and _*, not {shown(text)}")
+    if not isinstance(text, str) or not text or text in _OWN_TAGS or text[0] == "_":
+        others = f"{', '.join(_OWN_TAGS)} and _*"
+        raise ValueError(f"must be a tag name other than {others}, not {shown(text)}")
     return text
 
 

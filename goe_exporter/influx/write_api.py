@@ -7,7 +7,6 @@ sent gzipped, which both accept. The only module that imports influxdb-client.
 
 from __future__ import annotations
 
-import base64
 import email.utils
 import gzip
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
 from goe_exporter.errors import TransportError
-from goe_exporter.transport.http import Transport
+from goe_exporter.transport.http import Transport, credentials
 
 MAX_MESSAGE_LENGTH = 500
 MIN_SECRET_LENGTH = 4
@@ -76,9 +75,12 @@ class _Server:
     _target = ""
     _headers: Mapping[str, str] = {}
 
-    def __init__(self, url: str, access: Access, *secrets: str) -> None:
+    def __init__(
+        self, url: str, access: Access, *secrets: str, login: tuple[str, str] | None = None
+    ) -> None:
         self._transport = Transport(
             url.rstrip("/"),
+            login=login,
             deadline_seconds=access.timeout_seconds,
             verify_tls=access.verify_tls,
             ca_file=access.ca_file,
@@ -137,12 +139,10 @@ class ServerV1(_Server):
     def __init__(
         self, url: str, database: str, username: str, password: str, access: Access
     ) -> None:
-        secret = base64.b64encode(f"{username}:{password}".encode()).decode() if username else ""
-        super().__init__(url, access, secret, password)
+        login = (username, password) if username else None
+        super().__init__(url, access, credentials(*login) if login else "", password, login=login)
         self._target = f"/write?{urlencode({'db': database, 'precision': 'ms'})}"
         self._headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
-        if username:
-            self._headers["Authorization"] = f"Basic {secret}"
 
 
 def result(status: int, headers: Mapping[str, str], body: str) -> WriteResult:

@@ -8,8 +8,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
-from goe_exporter.channels.controller import CONTROLLER
-from goe_exporter.channels.table import CHARGER
+from goe_exporter.charger.device import TABLES
 from goe_exporter.charger.settings import CardNames, ChargerConfig, ControllerConfig, DeviceConfig
 from goe_exporter.config import mistakes, strict_yaml, yaml_file
 from goe_exporter.config.mistakes import Mistake
@@ -168,7 +167,7 @@ def surplus_mistakes(config: Config) -> Iterator[Mistake]:
 def _names_given_twice(document: object) -> Iterator[Mistake]:
     """Yield the names in a document that an earlier device has, even if others are invalid."""
     seen: set[str] = set()
-    for table in (CHARGER, CONTROLLER):
+    for table in TABLES:
         devices = document.get(table.section) if isinstance(document, dict) else None
         for index, device in enumerate(devices if isinstance(devices, list) else ()):
             name = device.get("name") if isinstance(device, dict) else None

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from urllib.parse import parse_qsl
-
 from .box import Box
 from .endpoint import Endpoint, Network
 from .house import House
-from .responses import Response, plain_text
+from .responses import Response, as_json, parameter, plain_text
 
 CATEGORIES = 16
 NAMES = ["Home", "Grid", "Car", "Relais", "Solar", "Akku"]
@@ -32,25 +29,20 @@ class Controller:
         house: House,
         serial: str = "000000",
         name: str = "go-e Controller",
-        firmware: str = FIRMWARE,
+        firmware: str | None = None,
     ) -> None:
         """Create a Controller that was switched on when the house was created."""
         self.house = house
-        self.serial, self.name, self.firmware = serial, name, firmware
+        self.serial, self.name, self.firmware = serial, name, firmware or FIRMWARE
         self.category_names = list(NAMES)
         self._started_s = house.time_s
 
     def status(self) -> dict[str, object]:
         """Return all keys."""
         house = self.house
-        powers = {
-            "home": house.load_w + house.charger_w,
-            "grid": house.grid_w,
-            "car": house.charger_w,
-            "solar": house.solar_w,
-        }
-        if house.battery is not None:
-            powers["battery"] = house.battery_w
+        powers = house.powers_w
+        if house.battery is None:
+            del powers["battery"]
         sensors = [powers[name] / PHASES for name in ("grid", "solar") for _phase in range(PHASES)]
         return {
             "sse": self.serial,
@@ -111,10 +103,10 @@ class ControllerBox(Endpoint):
         with self.box.lock:
             self.box.catch_up()
             status = self.controller.status()
-        wanted = dict(parse_qsl(query, keep_blank_values=True)).get("filter")
+        wanted = parameter(query, "filter")
         if wanted is not None:
             status = {key: status[key] for key in wanted.split(",") if key in status}
-        return Response(200, json.dumps(status, separators=(",", ":")).encode())
+        return as_json(200, status)
 
 
 def _placed(values: dict[str, object], empty: object) -> list[object]:

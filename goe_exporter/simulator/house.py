@@ -18,8 +18,8 @@ class House:
 
     `time_s` is the time since midnight of the first day (s). All in W: `solar_w`, `load_w` (without
     the charger), `charger_w`, `battery_w` (positive while it discharges) and `grid_w` (positive:
-    import). `energy_wh` has the energies (Wh) of home, grid, car, solar and battery since then, of
-    positive and of negative power. Each day has other clouds and loads, which depend on `seed`.
+    import). `energy_wh` has the energies (Wh) since then, of positive and of negative power, by the
+    names of `powers_w`. Each day has other clouds and loads, which depend on `seed`.
     """
 
     def __init__(
@@ -36,9 +36,7 @@ class House:
         self.meter = Meter() if meter is None else meter
         self.time_s = start_s
         self.solar_w = self.load_w = self.charger_w = self.battery_w = self.grid_w = 0.0
-        self.energy_wh: dict[str, list[float]] = {
-            name: [0.0, 0.0] for name in ("home", "grid", "car", "solar", "battery")
-        }
+        self.energy_wh: dict[str, list[float]] = {name: [0.0, 0.0] for name in self.powers_w}
         self._day = day(weather, seed)
 
     def step(self, charger_w: float) -> None:
@@ -56,17 +54,21 @@ class House:
         self._count()
         self.time_s += 1
 
+    @property
+    def powers_w(self) -> dict[str, float]:
+        """The powers (W) by name; that of the home includes the car."""
+        return {
+            "home": self.load_w + self.charger_w,
+            "grid": self.grid_w,
+            "car": self.charger_w,
+            "solar": self.solar_w,
+            "battery": self.battery_w,
+        }
+
     def _count(self) -> None:
         """Add the energy of this second to all counters."""
-        powers = (
-            self.load_w + self.charger_w,
-            self.grid_w,
-            self.charger_w,
-            self.solar_w,
-            self.battery_w,
-        )
-        for counter, watts in zip(self.energy_wh.values(), powers, strict=True):
-            counter[watts < 0] += abs(watts) / 3600
+        for name, watts in self.powers_w.items():
+            self.energy_wh[name][watts < 0] += abs(watts) / 3600
 
     def live(self, charger: Charger) -> Iterator[float]:
         """Let a car be at home from 7 to 20 o'clock, with room for a day's charge.

@@ -7,14 +7,13 @@ Shelly's `EM.GetStatus` (generation 2) and `/status` (generation 1), Fronius' So
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
 from .meter import Measurement
-from .responses import Response, plain_text
+from .responses import Response, as_json, plain_text
 
 VOLTS = 230.0
 SELECTOR = r"[a-zA-Z_:][a-zA-Z0-9_:]*(?:\{[^{}]*\})?"
@@ -49,11 +48,7 @@ def respond(target: str, measured: Measurement | None, now: float, clock: float)
     shape = DEVICES.get(path)
     if shape is None:
         return plain_text(404, "Not found")
-    return None if measured is None else _json(shape(measured, clock))
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(status, json.dumps(value, separators=(",", ":")).encode())
+    return None if measured is None else as_json(200, shape(measured, clock))
 
 
 def _prometheus(query: str, measured: Measurement | None, now: float, clock: float) -> Response:
@@ -67,12 +62,12 @@ def _prometheus(query: str, measured: Measurement | None, now: float, clock: flo
     result = _found(text, measured, now, clock)
     if result is None:
         error = f'invalid parameter "query": 1:1: parse error: unexpected {text[:80]!r}'
-        return _json({"status": "error", "errorType": "bad_data", "error": error}, 400)
+        return as_json(400, {"status": "error", "errorType": "bad_data", "error": error})
     return _vector(result)
 
 
 def _vector(result: list[dict[str, object]]) -> Response:
-    return _json({"status": "success", "data": {"resultType": "vector", "result": result}})
+    return as_json(200, {"status": "success", "data": {"resultType": "vector", "result": result}})
 
 
 def _found(
@@ -101,10 +96,11 @@ def _home_assistant(
     """Answer with an entity, whose state is a text."""
     name = entity.removeprefix("sensor.").removesuffix("_power")
     if entity != f"sensor.{name}_power" or name not in POWERS:
-        return _json({"message": "Entity not found."}, 404)
+        return as_json(404, {"message": "Entity not found."})
     age_s = 0.0 if measured is None else now - measured.time_s
     stamp = datetime.fromtimestamp(clock - age_s, UTC).isoformat()
-    return _json(
+    return as_json(
+        200,
         {
             "entity_id": entity,
             "state": "unavailable" if measured is None else f"{POWERS[name](measured):.1f}",
@@ -118,7 +114,7 @@ def _home_assistant(
             "last_reported": stamp,
             "last_updated": stamp,
             "context": {"id": "01J0000000000000000000000", "parent_id": None, "user_id": None},
-        }
+        },
     )
 
 

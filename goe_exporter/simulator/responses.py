@@ -50,10 +50,16 @@ def plain_text(status: int, text: str) -> Response:
     return Response(status, text.encode(), "text/plain")
 
 
-def _json(status: int, value: object) -> Response:
+def as_json(status: int, value: object) -> Response:
+    """Return a response in JSON, which a charger declares as plain text if its status is 500."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     body = text.encode(errors="replace")
     return Response(status, body, "text/plain" if status == 500 else "application/json")
+
+
+def parameter(query: str, name: str) -> str | None:
+    """Return a parameter of a query, None if it is absent."""
+    return dict(parse_qsl(query, keep_blank_values=True)).get(name)
 
 
 def respond(charger: State, api: str, method: str, target: str) -> Response:
@@ -72,14 +78,12 @@ def respond(charger: State, api: str, method: str, target: str) -> Response:
 
 def _respond_v1(charger: State, path: str, query: str) -> Response:
     if path == "/status":
-        return _json(200, status_v1(charger))
-    payload = dict(parse_qsl(query, keep_blank_values=True)).get("payload", "")
-    return _json(200, set_v1(charger, payload))
+        return as_json(200, status_v1(charger))
+    return as_json(200, set_v1(charger, parameter(query, "payload") or ""))
 
 
 def _respond_v2(charger: State, path: str, query: str) -> Response:
     if path == "/api/status":
-        fields = dict(parse_qsl(query, keep_blank_values=True))
-        return _json(*filtered(charger, fields.get("filter")))
+        return as_json(*filtered(charger, parameter(query, "filter")))
     status, body = set_v2(charger, query)
-    return plain_text(status, body) if isinstance(body, str) else _json(status, body)
+    return plain_text(status, body) if isinstance(body, str) else as_json(status, body)

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -94,7 +95,7 @@ class Simulator:
 
     def add_meter(self, house: House, box: Box, host: str = "127.0.0.1", port: int = 0) -> MeterBox:
         """Add the meter of a house, whose charger `box` plays `House.live`, to the network."""
-        return self._listen(lambda address: MeterBox(self, house, box, address), host, port)
+        return self._listen(partial(MeterBox, self, house, box), host, port)
 
     def add_controller(
         self, controller: Controller, box: Box | None = None, host: str = "127.0.0.1", port: int = 0
@@ -107,10 +108,7 @@ class Simulator:
             charger = Charger()
             box = self.box(self, charger, ("", 0))
             box.play(controller.house.live(charger))
-        found = box
-        return self._listen(
-            lambda address: ControllerBox(self, controller, found, address), host, port
-        )
+        return self._listen(partial(ControllerBox, self, controller, box), host, port)
 
     def _listen(self, create: Callable[[tuple[str, int]], E], host: str, port: int) -> E:
         """Create an endpoint for a local address, and serve it."""

@@ -69,8 +69,7 @@ class Transport:
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         elif login is not None:
-            encoded = base64.b64encode(":".join(login).encode()).decode()
-            self._headers["Authorization"] = f"Basic {encoded}"
+            self._headers["Authorization"] = f"Basic {credentials(*login)}"
         self.place = place_of(self._base)
         tls = parse_url(self._base).scheme == "https"
         self._context = tls_context(verify_tls, ca_file) if tls else None
@@ -208,6 +207,11 @@ def _usable(proxy: str | None) -> bool:
     if url.scheme not in ("http", "https") or not url.host:
         raise UsageError("the proxy in the environment must be http://HOST:PORT or https://…")
     return True
+
+
+def credentials(username: str, password: str) -> str:
+    """Return the credentials of basic authentication, as a request carries them."""
+    return base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
 class _ProxyAdapter(HTTPAdapter):

@@ -43,7 +43,7 @@ def house(view: ChargerView, locale: Locale) -> House:
     return House(
         name=view.name,
         condition=state.condition,
-        state="" if shown else locale.text(f"condition.{state.condition}"),
+        state="" if shown else state.text,
         age=state.age,
         age_text="" if state.age is None else duration(state.age),
         shares=tuple(

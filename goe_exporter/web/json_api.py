@@ -14,9 +14,8 @@ from goe_exporter.errors import REASONS
 from goe_exporter.polling.view import ChargerView
 from goe_exporter.web.history import CHANNELS as KEPT
 from goe_exporter.web.history import MAX_MINUTES, Timeline
+from goe_exporter.web.schema import Json, mapping_of, nullable, object_of
 from goe_exporter.web.surplus import surplus_json, surplus_schema
-
-Json = dict[str, object]
 
 
 def as_json(view: ChargerView, surplus: SurplusVitals | None = None) -> Json:
@@ -171,15 +170,6 @@ def _answer(description: str, schema: str) -> Json:
     return {"description": description, "content": content}
 
 
-def _object(required: Json, optional: Json | None = None) -> Json:
-    return {
-        "type": "object",
-        "properties": required | (optional or {}),
-        "required": list(required),
-        "additionalProperties": False,
-    }
-
-
 def _device(table: Table, more: Json | None = None) -> Json:
     text: Json = {"type": "string"}
     shown: Json = {each.name: _reading(each) for each in table.channels if not each.info_only}
@@ -192,23 +182,20 @@ def _device(table: Table, more: Json | None = None) -> Json:
         },
         "failure": {"enum": [*REASONS, None], "description": "Reason why the last poll failed."},
         "api": {"enum": [1, 2, None]},
-        "age_seconds": _nullable("Seconds since the values were measured."),
-        "last_success_timestamp_seconds": _nullable("Unix time of the last good answer."),
-        "readings": _object({}, shown),
+        "age_seconds": nullable("Seconds since the values were measured."),
+        "last_success_timestamp_seconds": nullable("Unix time of the last good answer."),
+        "readings": object_of({}, shown),
     }
-    labels: Json = {
-        "type": "object",
-        "description": f"Labels of the {table.device} in the configuration; absent without any.",
-        "additionalProperties": text,
-    }
-    return _object(device, {"labels": labels} | (more or {}))
+    described = f"Labels of the {table.device} in the configuration; absent without any."
+    labels: Json = mapping_of(text) | {"description": described}
+    return object_of(device, {"labels": labels} | (more or {}))
 
 
 def _schemas(chargers: Table, controllers: Table) -> Json:
     text: Json = {"type": "string"}
     count: Json = {"type": "integer", "minimum": 0}
     addresses: Json = {"type": "array", "items": text, "minItems": 1, "maxItems": 1}
-    target = _object(
+    target = object_of(
         dict.fromkeys(("__scheme__", "__metrics_path__", "__param_target"), text),
         {f"__meta_goe_{name}": text for name in ("serial", "model", "firmware")},
     )
@@ -219,36 +206,32 @@ def _schemas(chargers: Table, controllers: Table) -> Json:
         "interval_seconds": {"type": "number", "exclusiveMinimum": 0},
         "now_timestamp_seconds": {"type": "number"},
         "timestamps_seconds": {"type": "array", "items": {"type": "number"}},
-        "series": _object(
+        "series": object_of(
             {}, {each.name: _parts(each, values) for each in chargers.channels if each.name in KEPT}
         ),
     }
-    influx = {
+    influx: Json = {
         **dict.fromkeys(("written", "rejected", "dropped", "damaged", "spooled"), count),
         "spool_bytes": count,
-        "oldest": _nullable("Unix time of the oldest queued point."),
+        "oldest": nullable("Unix time of the oldest queued point."),
         "failing": text,
-        "failures": {"type": "object", "additionalProperties": count},
+        "failures": mapping_of(count),
     }
     return {
         "Charger": _device(chargers, {"surplus": surplus_schema()}),
         "Chargers": _list("chargers", "Charger"),
         "Controller": _device(controllers),
         "Controllers": _list("controllers", "Controller"),
-        "History": _object(history),
-        "Targets": {"type": "array", "items": _object({"targets": addresses, "labels": target})},
-        "Influx": {"anyOf": [_object(influx), {"type": "null"}]},
-        "Error": _object({"error": text}),
+        "History": object_of(history),
+        "Targets": {"type": "array", "items": object_of({"targets": addresses, "labels": target})},
+        "Influx": {"anyOf": [object_of(influx), {"type": "null"}]},
+        "Error": object_of({"error": text}),
     }
 
 
 def _list(name: str, schema: str) -> Json:
     items = {"$ref": f"#/components/schemas/{schema}"}
-    return _object({name: {"type": "array", "items": items}})
-
-
-def _nullable(description: str) -> Json:
-    return {"type": ["number", "null"], "description": description}
+    return object_of({name: {"type": "array", "items": items}})
 
 
 def _reading(channel: Channel) -> Json:
@@ -258,7 +241,7 @@ def _reading(channel: Channel) -> Json:
     if channel.kind in (Kind.STATE, Kind.REASON):
         assert channel.states is not None
         state = {"enum": list(channel.states.names)}
-        return described | _object({"state": state, "code": {"type": "integer"}})
+        return described | object_of({"state": state, "code": {"type": "integer"}})
     if channel.kind is Kind.TEXT:
         return described | _parts(channel, {"type": "string"})
     return described | _parts(
@@ -273,7 +256,7 @@ def _parts(channel: Channel, schema: Json) -> Json:
         if labels == [[]]:
             return schema
         firsts = dict.fromkeys(each[0] for each in labels)
-        return _object(
+        return object_of(
             {},
             {first: nested([each[1:] for each in labels if each[0] == first]) for first in firsts},
         )

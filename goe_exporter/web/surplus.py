@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from goe_exporter.control.vitals import STATES, SurplusVitals
 from goe_exporter.web.locale import NO_BREAK_SPACE, Locale
+from goe_exporter.web.schema import Json, mapping_of, nullable, object_of
 from goe_exporter.web.units import ABSENT, energy, power
-
-Json = dict[str, object]
 
 WITH_POWER = ("waiting", "charging", "paused")
 """States whose text begins with the surplus, if it is known."""
@@ -61,43 +60,26 @@ def surplus_json(vitals: SurplusVitals) -> Json:
 def surplus_schema() -> Json:
     """Return the schema of `surplus_json`."""
     number: Json = {"type": "number"}
-    source: Json = {
-        "type": "object",
-        "properties": {
-            "up": {
-                "type": ["boolean", "null"],
-                "description": "Whether the last read gave a number; null before the first one.",
-            },
-            "power": number | {"description": "Import, or discharging of the battery. In W."},
-            "age_seconds": number,
-        },
-        "required": ["up"],
-        "additionalProperties": False,
+    up: Json = {
+        "type": ["boolean", "null"],
+        "description": "Whether the last read gave a number; null before the first one.",
     }
-    properties: Json = {
-        "mode": {"enum": ["control", "follow"]},
-        "state": {"enum": list(STATES)},
-        "reason": {"type": ["string", "null"]},
-        "available_power": _nullable("Power that the charger may use. In W."),
-        "target_current": _nullable("Current that is offered. In A."),
-        "target_phases": {"enum": [1, 3, None], "description": "Phases that are offered."},
-        "pause_budget": _nullable("Energy that may be drawn beyond the surplus first. In Wh."),
-        "energy": {
-            "type": "object",
-            "description": "Charged energy by origin since the start of the exporter. In Wh.",
-            "properties": dict.fromkeys(("sun", "battery", "grid"), number),
-            "additionalProperties": False,
-        },
-        "sources": {"type": "object", "additionalProperties": source},
-    }
-    return {
-        "type": "object",
-        "description": "Charging with the PV surplus; absent unless this charger is controlled.",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-def _nullable(description: str) -> Json:
-    return {"type": ["number", "null"], "description": description}
+    power_w = number | {"description": "Import, or discharging of the battery. In W."}
+    source = object_of({"up": up}, {"power": power_w, "age_seconds": number})
+    energies = object_of({}, dict.fromkeys(("sun", "battery", "grid"), number))
+    energies["description"] = "Charged energy by origin since the start of the exporter. In Wh."
+    surplus = object_of(
+        {
+            "mode": {"enum": ["control", "follow"]},
+            "state": {"enum": list(STATES)},
+            "reason": {"type": ["string", "null"]},
+            "available_power": nullable("Power that the charger may use. In W."),
+            "target_current": nullable("Current that is offered. In A."),
+            "target_phases": {"enum": [1, 3, None], "description": "Phases that are offered."},
+            "pause_budget": nullable("Energy that may be drawn beyond the surplus first. In Wh."),
+            "energy": energies,
+            "sources": mapping_of(source),
+        }
+    )
+    described = "Charging with the PV surplus; absent unless this charger is controlled."
+    return surplus | {"description": described}

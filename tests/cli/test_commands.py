@@ -315,6 +315,17 @@ def test_a_command_imports_only_what_it_needs(
             "--meter-fault: needs --house, which has the meter",
         ),
         (
+            ["simulate", "--meter-listen", "127.0.0.1:0"],
+            "--meter-listen: needs --house, which has the meter",
+        ),
+        (
+            ["simulate", "--model", "Controller", "--house", "small", "--meter-listen", ":0"],
+            (
+                "--model: Controller cannot be combined with --api 1, --no-story, --meter-listen,"
+                " --meter-fault"
+            ),
+        ),
+        (
             ["simulate", "--house", "sunny", "--no-story"],
             "--no-story: cannot be combined with --house, which plugs in a car",
         ),
@@ -816,6 +827,8 @@ def test_channels(goe: Goe) -> None:
         metric = f"{channel.sample}{{{channel.label}}}" if channel.label else channel.sample
         assert metric in words
         assert set(channel.openhab.split()) <= set(words)
+    # A metric that is too long is broken between its labels.
+    assert {"goe_controller_energy_joules_total{category,", "direction}"} <= set(words)
 
 
 # simulate

@@ -23,7 +23,7 @@ from servers import push_config, wait_for
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.cli.printable import printable
-from goe_exporter.cli.tables import print_readings, progress
+from goe_exporter.cli.tables import print_readings, print_rows, progress
 from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.spool.queue import Spool
@@ -310,8 +310,7 @@ def test_a_narrow_terminal(
     """Names are broken at hyphens, texts at spaces; what is too long by itself is broken too."""
     monkeypatch.setenv("COLUMNS", "40")
     status = {"amt": 32, "nrg": [230] * 4, "tma": [20.5] * 5, "fna": "Ladesäule am Gartenhaus"}
-    lines = [line.rstrip() for line in shown(capsys, view(status)).splitlines()]
-    assert lines == [
+    assert shown(capsys, view(status)).splitlines() == [
         "garage  API v2",
         "channel           reading           unit",
         "────────────────────────────────────────",
@@ -337,7 +336,7 @@ def test_an_output_without_box_characters(launch: Launch, speak: Speak) -> None:
     box = speak(b"HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n" + b'{"car":1,"eto":250}')
     arguments = ("read", f"garage={box.address}", "--api", "2")
     outcome = launch(*arguments, PYTHONIOENCODING="iso-8859-1").end()
-    assert [line.rstrip() for line in outcome.out.splitlines()] == [
+    assert outcome.out.splitlines() == [
         "garage  API v2",
         "channel     reading    unit",
         "---------------------------",
@@ -349,13 +348,30 @@ def test_an_output_without_box_characters(launch: Launch, speak: Speak) -> None:
 def test_wide_and_combining_characters(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Units stay aligned: a wide character takes two columns, a combining one none."""
+    """A line has as many as fit: a wide character takes two columns, a combining one none."""
     monkeypatch.setenv("COLUMNS", "40")
     table = shown(capsys, view({"fna": "漢字漢字漢字漢 Bu\u0308ro 漢字漢字"}))
     assert table.splitlines()[2:] == [
         "────────────────────────────────────────",
         "device-name   漢字漢字漢字漢 Bu\u0308ro",
         "              漢字漢字",
+    ]
+
+
+def test_columns_stay_aligned(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What follows a wide or combining character begins in the same column."""
+    monkeypatch.setenv("COLUMNS", "40")
+    print_rows(
+        ("name", "kWh"), [("漢字", "1.5"), ("Bu\u0308ro", "12"), ("yard", "3")], numbers=("kWh",)
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "name  kWh",
+        "─────────",
+        "漢字  1.5",
+        "Bu\u0308ro   12",
+        "yard    3",
     ]
 
 

@@ -285,12 +285,14 @@ def test_json_of_a_failure(home: Home, goe: Goe) -> None:
 
 
 def test_wrong_usage(home: Home, goe: Goe) -> None:
-    """The command needs --once and a section."""
-    outcome = goe("surplus", "--config.file", home.write("phases: auto"))
-    assert (outcome.status, outcome.err) == (
-        2,
-        "goe-exporter: one of --once and --release is required\n",
-    )
+    """The command needs either --once or --release, and a section; only --once has JSON."""
+    home.write("phases: auto")
+    one = "goe-exporter: exactly one of --once and --release is required\n"
+    assert goe("surplus", "--config.file", home.config) == (2, "", one)
+    assert goe("surplus", "--config.file", home.config, "--once", "--release") == (2, "", one)
+    outcome = goe("surplus", "--config.file", home.config, "--release", "--format", "json")
+    no_json = "goe-exporter: --format: must be text with --release, which has no JSON\n"
+    assert outcome == (2, "", no_json)
     Path(home.config).write_text("chargers: []\n")
     outcome = goe("surplus", "--config.file", home.config, "--once")
     assert outcome.status == 2

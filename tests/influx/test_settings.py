@@ -100,8 +100,11 @@ def test_file_before_variables(monkeypatch: pytest.MonkeyPatch) -> None:
          "influxdb.timeout: must be a duration such as 5s, 500ms or 1m30s, not 'soonms'"),
         ("VERIFY_SSL", "maybe", "influxdb.verify_tls: must be true or false, not 'maybe'"),
         ("TAG_SERIAL", "1",
-         ("influxdb.tags.serial: must be a tag name other than charger, serial and _*,"
+         ("influxdb.tags.serial: must be a tag name other than charger, controller, serial and _*,"
          " not 'serial'")),
+        ("TAG_CONTROLLER", "1",
+         ("influxdb.tags.controller: must be a tag name other than charger, controller, serial"
+         " and _*, not 'controller'")),
         ("CERT_FILE", "x.pem",
          "influxdb: the variable INFLUXDB_V2_CERT_FILE is not supported; unset it"),
         ("CERT_KEY_PASSWORD", "x",

@@ -490,6 +490,7 @@ def test_a_fault_to_earth_is_a_ground_fault_everywhere() -> None:
         lambda: promql.device("colour"),
         lambda: promql.polled("goe_upp"),
         lambda: promql.polled("goe_influx_spooled_points"),
+        lambda: promql.polled("goe_surplus_state", origin="sun"),
         lambda: promql.exporter("goe_up"),
         lambda: promql.exporter("goe_exporter_poll_duration_seconds"),
         lambda: influxql.field("phase_power", "L4"),

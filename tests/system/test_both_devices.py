@@ -94,7 +94,7 @@ def test_a_device_in_the_wrong_section(
     exporter = Exporter(launch("serve", "--config.file", str(config), *LISTEN))
     prefix, label = ("goe_controller", "controller") if right == "chargers" else ("goe", "charger")
     exporter.wait(f'{prefix}_poll_failures_total{{{label}="box",reason="wrong_device"}}', 1)
-    message = f"{box.address}: this is a {title}: name it under {right}"
+    message = f"{box.address}: this is a {title}: in the configuration it belongs under {right}"
     exporter.command.line(f'{label}=box reason=wrong_device error="{re.escape(message)}"')
     assert f"{prefix}_device_info{{" not in exporter.get("metrics")
 
@@ -141,8 +141,8 @@ def test_nothing_is_set_on_a_controller(goe: Goe, standing_still: Simulator) -> 
     """`set` says what answered, and sends nothing."""
     box = standing_still.add_controller(controller())
     outcome = goe("set", box.address, "max-current", "10")
-    message = f"{box.address}: this is a go-e Controller: name it under controllers"
-    assert outcome == (1, "", f"goe-exporter: {message}\n")
+    message = "this is a go-e Controller: in the configuration it belongs under controllers"
+    assert outcome == (1, "", f"goe-exporter: {box.address}: {message}\n")
     assert not [target for _time, target in box.log if target.startswith("/api/set")]
 
 
@@ -153,7 +153,7 @@ def test_simulate_a_controller(goe: Goe, launch: Launch) -> None:
     assert "controller" in goe("read", address).out
     assert running.end(signal.SIGINT).status == 0
     outcome = goe("simulate", "--model", "Controller", "--api", "1")
-    others = "--api 1, --no-story or --meter-fault"
+    others = "--api 1, --no-story, --meter-listen, --meter-fault"
     assert outcome == (
         2,
         "",

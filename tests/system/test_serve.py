@@ -269,6 +269,23 @@ def test_chargers_of_the_demo(launch: Launch) -> None:
     assert exporter.command.end(signal.SIGINT).status == 0
 
 
+def test_the_house_of_the_demo(launch: Launch) -> None:
+    """With `--house` the first charger charges from the start, and a Controller measures it."""
+    running = launch("demo", *LISTEN, "--house", "sunny")
+    house = running.line(r"Simulated house: +(http://127\.0\.0\.1:\S+)")[1]
+    exporter = Exporter(running)
+    exporter.wait('goe_car_state{charger="demo",state="charging"}', 1)
+
+    def charged() -> bool:
+        car = 'goe_controller_power_watts{category="car",controller="demo-house"}'
+        return (exporter.value(car) or 0) > 5_000
+
+    wait_for(charged, "the car's power")
+    with urllib.request.urlopen(house, timeout=PATIENCE_SECONDS) as response:
+        assert set(json.load(response)) == {"ccn", "ccp"}
+    assert running.end(signal.SIGINT).status == 0
+
+
 def test_a_demo_of_many_chargers(launch: Launch) -> None:
     """`--chargers` says how many there are; all but those that do not answer are up."""
     command = launch("demo", *LISTEN, "--chargers", "16")
