@@ -14,6 +14,9 @@ from tests.tools.faults import REASON_BY_FAULT
 NOTHING = -1.0
 """Stands for a value that was not in the response."""
 
+FOREIGN = "foreign"
+"""The fault of a device that is no charger."""
+
 ANSWERED = "answered"
 REFUSED = "refused"
 UNDER_WAY = "under way"
@@ -96,10 +99,16 @@ class RecordingBox(Box):
         self._book = book
 
     def request_received(self, target: str) -> str | None:
-        """Record a request and the fault that affects it."""
-        fault = super().request_received(target)
-        self._book.append(Request(time.time(), target, fault))
-        return fault
+        """Record a request and the fault that affects it.
+
+        Another device answers all requests of a status or none: a status that begins or ends as a
+        charger's is a charger's, without the values of some requests.
+        """
+        entry = Request(time.time(), target, super().request_received(target))
+        if _continues(entry) and self._book and FOREIGN in (entry.fault, self._book[-1].fault):
+            entry.fault = FOREIGN if self._book[-1].fault == FOREIGN else None
+        self._book.append(entry)
+        return entry.fault
 
     def respond(self, method: str, target: str) -> Response:
         """Record the response; there is one request at a time."""
