@@ -50,6 +50,9 @@ The last eight lack forward secrecy or authenticated encryption; only a file tha
 enables them.
 """
 
+_DEFAULT_SUITES = tuple(_SUITES.values())[:6]
+"""Cipher suites of TLS 1.2 without `cipher_suites`: OpenSSL's names."""
+
 _SUITES_13 = (
     "TLS_AES_128_GCM_SHA256",
     "TLS_AES_256_GCM_SHA384",
@@ -171,10 +174,10 @@ class TlsServer(Strict):
         context.maximum_version = _VERSIONS[self.max_version]
         context.verify_mode = _VERIFY[self.client_auth_type]
         context.options |= ssl.OP_NO_RENEGOTIATION
-        suites_12 = [_SUITES[name] for name in self.cipher_suites if name in _SUITES]
-        if suites_12:
-            context.set_ciphers(":".join(suites_12))
-        elif self.cipher_suites:
+        named = [_SUITES[name] for name in self.cipher_suites if name in _SUITES]
+        # Python's own list may have older suites: that is a choice of those who build Python.
+        context.set_ciphers(":".join(named or _DEFAULT_SUITES))
+        if self.cipher_suites and not named:
             context.minimum_version = ssl.TLSVersion.TLSv1_3
         if self.prefer_server_cipher_suites:
             context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
