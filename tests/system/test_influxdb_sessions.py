@@ -13,6 +13,8 @@ from typing import Any
 import session_stores
 import yaml
 from commands import Launch
+from disks import Disk
+from exporters import LISTEN, Exporter
 from servers import InfluxDB, push_config, wait_for
 
 from goe_exporter.errors import UsageError
@@ -26,7 +28,7 @@ KILLS_PER_STATE = 2
 
 
 def configuration(folder: Path, url: str, box: Box) -> Path:
-    """Write a configuration with InfluxDB and a session store, and return its file."""
+    """Write a configuration with InfluxDB, spool and session store in a folder; return its file."""
     file = push_config(folder, url, {"garage": box.address}, tags={"house": "1"})
     document = yaml.safe_load(file.read_text())
     document["sessions"] = {"store": str(folder / "sessions.db")}
@@ -130,3 +132,31 @@ def test_sessions_survive_kills(launch: Launch, tmp_path: Path) -> None:
     assert types == dict.fromkeys(NUMBERS, "float") | dict.fromkeys(
         ("id", "flags", "card_name"), "string"
     )
+
+
+def test_sessions_survive_a_full_disk(launch: Launch, tmp_path: Path, disk: Disk) -> None:
+    """Sessions that end while spool and session store are on a full disk are points later."""
+    influxdb = InfluxDB(tmp_path)
+    with Simulator(speed=20) as simulator, influxdb.up():
+        box = simulator.add(charging())
+        config = configuration(disk.folder, influxdb.url, box)
+        exporter = Exporter(launch("serve", "--config", str(config), *LISTEN))
+        change_cards(box, lambda: points(influxdb) != [])
+        before = len(stored(disk.folder))
+
+        def nothing_can_be_written() -> bool:
+            disk.fill()
+            return exporter.count("goe_session_store_failures_total") >= 4
+
+        change_cards(box, nothing_can_be_written)
+        disk.free()
+        wait_for(lambda: len(stored(disk.folder)) > before, "the sessions on disk")
+        wait_for(lambda: not waiting(disk.folder), "their lines in the queue")
+        assert exporter.value("goe_sessions_lost_total") == 0
+        outcome = exporter.command.end(signal.SIGTERM)
+        assert (outcome.status, outcome.err.count("Traceback")) == (0, 0)
+        drained = launch("spool", "drain", "--config", str(config)).end()
+        assert drained.status == 0, drained.err
+        sessions = stored(disk.folder)
+        print(f"{before} sessions before the disk was full, {len(sessions)} in the end")
+        agree(points(influxdb), sessions[: len(sessions) - waiting(disk.folder)])
