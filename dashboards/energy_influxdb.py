@@ -1,13 +1,15 @@
 """The energy dashboard for InfluxDB.
 
 InfluxQL can group by days in a time zone, but not by months; Grafana adds up the days. Energy is
-the sum of the meter's increases from one short interval to the next.
+the sum of the meter's increases from one short interval to the next; sessions and cards are those
+of the measurement `goe_session`.
 """
 
 from __future__ import annotations
 
-from dashboards import influxql
+from dashboards import influxql, looks
 from dashboards.energy import (
+    CURRENCY,
     MAX_WATTS,
     METER,
     PLUGGED,
@@ -26,10 +28,12 @@ from dashboards.energy import (
 )
 from dashboards.grafana import Board, Json, Panel, Row
 from dashboards.panels import (
+    columns,
     override,
     sorted_by,
     table,
     transformation,
+    values,
 )
 
 DAYS = (
@@ -39,6 +43,9 @@ DAYS = (
 )
 MINUTES_PER_HOUR = 60
 MINUTES = "Counted in minutes with a point in that state."
+RECORDED = (
+    "They are recorded if the exporter's configuration has the sections sessions and influxdb."
+)
 
 
 def board() -> Board:
@@ -47,14 +54,15 @@ def board() -> Board:
     zone = "Days begin at midnight in the time zone selected above."
     return Board(
         uid="goe-influx-energy", title="go-e Energy (InfluxDB)", source=influxql.SOURCE,
-        description="Energy per day and month, its cost, and hours of use.",
+        description="Energy per day and month, its cost, hours of use, and charging sessions.",
         variables=influxql.variables(PRICE, influxql.timezone()),
         time_from="now-30d/d", refresh="5m",
         rows=[Row("Energy", [
             _totals(),
             [days([_days()], DAYS)],
             [hours_of_use(used, f"{USE} {MINUTES} {zone}"), _months()],
-            [_by_charger()],
+            [_by_charger(), _by_card()],
+            [_sessions()],
         ])],
     )  # fmt: skip
 
@@ -153,4 +161,61 @@ def _by_charger() -> Panel:
     query = charged('sum("wh") / 1000 AS "kWh"', 'GROUP BY "charger"')
     target = influxql.target(query, "$tag_charger")
     description = "Energy charged in the selected time range by charger."
-    return energy_bars("By charger", description, target, "Nothing charged", 24)
+    return energy_bars("By charger", description, target, "Nothing charged", 12)
+
+
+def _by_card() -> Panel:
+    energy = influxql.of_session("energy_wh")
+    query = (
+        f'SELECT sum({energy}) / 1000 AS "kWh" {influxql.FROM_SESSIONS} {influxql.SHOWN}'
+        ' AND "card" =~ /^[1-9]/ GROUP BY "card"'
+    )
+    target = influxql.target(query, "Card $tag_card")
+    description = (
+        f"Energy of the sessions that ended in the selected time range, by RFID card. {RECORDED}"
+    )
+    return energy_bars("By card", description, target, "No session with a card", 12)
+
+
+def _sessions() -> Panel:
+    energy = influxql.of_session("energy_wh")
+    titles = {
+        "Time": "Ended",
+        "charger": "Charger",
+        "card": "Card",
+        "card_name": "Name",
+        "energy": "Energy",
+        "cost": "Cost",
+        "plugged": "Plugged in for",
+        "charging": "Charging for",
+        "flags": "Flags",
+    }
+    chosen = ", ".join(
+        [
+            *('"charger"', '"card"', influxql.of_session("card_name")),
+            f'{energy} / 1000 AS "energy"',
+            f'{energy} / 1000 * $price AS "cost"',
+            f'{influxql.of_session("plugged_s")} AS "plugged"',
+            f'{influxql.of_session("charging_s")} AS "charging"',
+            influxql.of_session("flags"),
+        ]
+    )
+    query = f"SELECT {chosen} {influxql.FROM_SESSIONS} {influxql.SHOWN} ORDER BY time DESC"
+    return table(
+        title="Sessions",
+        description="Sessions that ended in the selected time range, latest first, at the price "
+        f"above. {RECORDED} Flags say what is uncertain.",
+        targets=[influxql.target(query, rows=True)], width=24, height=9,
+        transformations=[columns(titles)],
+        overrides=[
+            override("Ended", unit="dateTimeAsLocal", custom__width=200),
+            override("Card", mappings=[values({"0": ("no card", "text")})], custom__width=90),
+            override("Name", noValue="–"),
+            override("Energy", unit=looks.KWH, decimals=2, custom__width=110),
+            override("Cost", unit=CURRENCY, decimals=2, custom__width=100),
+            override("Plugged in for", unit="dthms", custom__width=130),
+            override("Charging for", unit="dthms", custom__width=130),
+            override("Flags", noValue="–", custom__width=300),
+        ],
+        defaults={"noValue": "No session ended in this range"},
+    )  # fmt: skip

@@ -13,6 +13,7 @@ from dashboards.promql import channel, house_channel
 from goe_exporter.channels.controller import CONTROLLER
 from goe_exporter.channels.model import Kind
 from goe_exporter.channels.table import CHARGER
+from goe_exporter.service import session_points
 
 SOURCE = "influxdb"
 CHOSEN = '"charger" =~ /^$charger$/'
@@ -20,6 +21,7 @@ SHOWN = f"WHERE $timeFilter AND {CHOSEN}"
 BY_TIME = "GROUP BY time($__interval)"
 ZONE = "tz('$timezone')"
 FROM = f'FROM "{CHARGER.measurement}"'
+FROM_SESSIONS = f'FROM "{session_points.MEASUREMENT}"'
 
 
 def field(name: str, part: str = "") -> str:
@@ -36,6 +38,13 @@ def code(name: str) -> str:
     if row.kind not in (Kind.STATE, Kind.REASON):
         raise KeyError(f"{name} is not a state")
     return f'"{row.field()}_code"'
+
+
+def of_session(name: str) -> str:
+    """Return a quoted field of closed sessions; raises KeyError if they have no such field."""
+    if name not in session_points.FIELDS:
+        raise KeyError(name)
+    return f'"{name}"'
 
 
 def last(columns: dict[str, str]) -> Json:

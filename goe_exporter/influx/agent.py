@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from goe_exporter.durable.clock import utc
@@ -49,6 +49,21 @@ class Agent:
         self.store.add(poll, self._tags)
         self.store.log_losses()
         self.sender.wake()
+
+    def take_lines(self, lines: Sequence[str]) -> int:
+        """Put lines with a timestamp on disk; return how many, from the first on, are there now.
+
+        None is accepted while the server or the disk fails, so that a queue that overflows drops
+        none of them. No other line is dropped for them.
+        """
+        queue = self.store.queue
+        queue.check_directory()
+        if queue.unavailable or self.sender.failing or not self.sender.written:
+            return 0
+        accepted = queue.extend([line.encode() for line in lines], make_room=False)
+        self.sender.wake()
+        # If the disk failed meanwhile, they may be in memory only.
+        return 0 if queue.unavailable else accepted
 
     def stats(self) -> DeliveryStats:
         """Return the statistics of delivery."""

@@ -31,18 +31,22 @@ def point(poll: Poll, tags: Mapping[str, str]) -> str:
     """
     device = poll.table.device
     own = {device: poll.charger, "serial": poll.serial, **poll.labels}
-    all_tags: dict[str, str] = {}
-    for key, value in [*own.items(), *sorted(tags.items())]:
-        # Names may be equal once they are tags; the first one wins.
-        all_tags.setdefault(tag_text(key), tag_text(value))
-    pairs = (f"{_tag(key)}={_tag(text)}" for key, text in sorted(all_tags.items()) if key and text)
-    names = [poll.table.measurement, *pairs]
     fields = ["up=true" if poll.snapshot else "up=false"]
     if tag_text(poll.charger) != poll.charger:
         fields.append(f"{device}_name={string(poll.charger)}")
     for reading in poll.snapshot.readings if poll.snapshot else ():
         fields += _fields(reading)
-    return f"{','.join(names)} {','.join(fields)}"
+    return f"{series(poll.table.measurement, own, tags)} {','.join(fields)}"
+
+
+def series(measurement: str, own: Mapping[str, str], tags: Mapping[str, str]) -> str:
+    """Return a measurement with tags, those of the device and those of the configuration."""
+    all_tags: dict[str, str] = {}
+    for key, value in [*own.items(), *sorted(tags.items())]:
+        # Names may be equal once they are tags; the first one wins.
+        all_tags.setdefault(tag_text(key), tag_text(value))
+    pairs = (f"{_tag(key)}={_tag(text)}" for key, text in sorted(all_tags.items()) if key and text)
+    return ",".join([measurement, *pairs])
 
 
 def line(poll: Poll, tags: Mapping[str, str], *, nanoseconds: bool = False) -> str:

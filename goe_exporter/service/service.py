@@ -30,6 +30,7 @@ from goe_exporter.service import reload, systemd
 from goe_exporter.service.charger_files import unmatched
 from goe_exporter.service.config import RunConfig
 from goe_exporter.service.self_metrics import Reload
+from goe_exporter.service.session_points import SessionPoints
 from goe_exporter.service.surplus import log_start, open_control
 from goe_exporter.sessions.bookkeeper import open_bookkeeper
 from goe_exporter.web.history import History
@@ -95,7 +96,8 @@ class Service:
         self._agent = open_agent(config.influxdb) if config.influxdb is not None else None
         clock = self._agent.store.clock if self._agent is not None else None
         sessions = config.sessions
-        self._bookkeeper = open_bookkeeper(sessions, clock) if sessions is not None else None
+        points = SessionPoints(self._agent, lambda: self._config) if self._agent else None
+        self._bookkeeper = open_bookkeeper(sessions, clock, points) if sessions else None
         self._clients = reload.clients(config, {})
         self._surplus = open_control(config, self._client) if config.surplus is not None else None
         self._scheduler = Scheduler(reload.pollers(config, self._clients, (), self._take))

@@ -24,6 +24,7 @@ from goe_exporter.polling.view import Poll
 from goe_exporter.sessions.condenser import Condenser
 from goe_exporter.sessions.memory import Memory
 from goe_exporter.sessions.observation import Moment, Observation
+from goe_exporter.sessions.outbox import Outlet
 from goe_exporter.sessions.session import DayReading, Session, Unassigned
 from goe_exporter.sessions.settings import SessionSettings
 from goe_exporter.sessions.store import Record, Store, StoreError, Tracked
@@ -174,12 +175,24 @@ class Bookkeeper:
         )
 
     def write(self) -> None:
-        """Write what waits, in one transaction; keep it if that fails."""
+        """Write what waits, in one transaction, and hand over what the other sink lacks.
+
+        Keep what fails for the next time.
+        """
         with self._lock:
             records, self._records = self._records, []
             due, self._due = self._due, {}
-        if not (records or due):
+        if (records or due) and not self._is_written(records, due):
             return
+        try:
+            self._store.hand_over()
+        except StoreError as error:
+            self._failures += 1
+            self._incident.begins("sessions not handed over", error=str(error))
+        else:
+            self._incident.ends()
+
+    def _is_written(self, records: list[Record], due: dict[str, Tracked]) -> bool:
         try:
             self._store.write(records, due)
         except StoreError as error:
@@ -190,9 +203,9 @@ class Bookkeeper:
                 self._due = due | self._due
             reason = "sessions are lost" if self._lost > lost else "sessions wait in memory"
             self._incident.begins(reason, error=str(error))
-        else:
-            self._incident.ends()
-            self._count(records)
+            return False
+        self._count(records)
+        return True
 
     def _count(self, records: list[Record]) -> None:
         """Count what was written, so that no scrape reads the store."""
@@ -287,12 +300,15 @@ def _text(values: Mapping[str, object], name: str) -> str | None:
     return None if found is None else str(found)
 
 
-def open_bookkeeper(settings: SessionSettings, clock: TrustedClock | None = None) -> Bookkeeper:
+def open_bookkeeper(
+    settings: SessionSettings, clock: TrustedClock | None = None, outlet: Outlet | None = None
+) -> Bookkeeper:
     """Return the bookkeeper of a configuration; raises `UsageError`.
 
-    Without a `clock` that is confirmed by others, too, the time is kept beside the store.
+    Without a `clock` that is confirmed by others, too, the time is kept beside the store. `outlet`
+    is another sink of closed sessions.
     """
-    store = Store(settings.path)
+    store = Store(settings.path, outlet=outlet)
     try:
         clock = clock or TrustedClock(Path(f"{settings.path}.clock"), boot())
         return Bookkeeper(store, clock, settings.time_zone)

@@ -5,22 +5,26 @@ Closed sessions can only be inserted: triggers reject everything else.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from goe_exporter.durable.directory import refuse_newer
 from goe_exporter.errors import UsageError
 
-VERSION = 1
-"""The file's version, its `user_version`."""
+VERSION = 2
+"""The file's version, its `user_version`; version 1 has no table `outbox`."""
 
 BUSY_SECONDS = 5.0
 """How long a reader or the writer waits for the other."""
 
 NO_STORE = "it is not a session store"
 
-TABLES = """
+OUTBOX = "CREATE TABLE outbox (session TEXT PRIMARY KEY, line TEXT NOT NULL);"
+
+TABLES = f"""
 CREATE TABLE session (
     id TEXT PRIMARY KEY, charger TEXT NOT NULL, serial TEXT NOT NULL, started INTEGER NOT NULL,
     ended INTEGER NOT NULL, energy_wh INTEGER NOT NULL, meter_wh INTEGER NOT NULL, card INTEGER,
@@ -53,10 +57,12 @@ CREATE TRIGGER session_is_final BEFORE UPDATE ON session
     BEGIN SELECT RAISE(ABORT, 'closed sessions are not changed'); END;
 CREATE TRIGGER session_is_kept BEFORE DELETE ON session
     BEGIN SELECT RAISE(ABORT, 'closed sessions are not deleted'); END;
+{OUTBOX}
 """
 """Times are Unix seconds, energies Wh.
 
-`tracked` has the memory of each charger's tracker, and the session under way.
+`tracked` has the memory of each charger's tracker, and the session under way. `outbox` has the
+lines about closed sessions that another sink has not accepted yet.
 """
 
 
@@ -99,6 +105,32 @@ def create(connection: sqlite3.Connection) -> None:
     if connection.execute("SELECT 1 FROM sqlite_master").fetchone():
         raise sqlite3.OperationalError(NO_STORE)
     connection.executescript(f"BEGIN IMMEDIATE;{TABLES}PRAGMA user_version = {VERSION};COMMIT;")
+
+
+def is_current(connection: sqlite3.Connection) -> bool:
+    """Return whether the file has the tables of this release, and not those of an earlier one."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return bool(version == VERSION)
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Bring the tables of an earlier release up to date, in the transaction under way."""
+    if not is_current(connection):
+        connection.execute(OUTBOX)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit what the block writes, or nothing of it if it raises."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
 
 
 def cannot_read(path: Path, error: Exception) -> UsageError:

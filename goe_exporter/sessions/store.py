@@ -10,7 +10,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from goe_exporter.errors import UsageError
 from goe_exporter.logs import logger
 from goe_exporter.sessions import schema
 from goe_exporter.sessions.memory import Memory
+from goe_exporter.sessions.outbox import Outbox, Outlet
 from goe_exporter.sessions.session import Correction, DayReading, Session, Unassigned
 from goe_exporter.sessions.tally import Tally, card_label
 
@@ -48,13 +49,17 @@ class Store:
     """The store at `path`, which no other process can write until `close`.
 
     `damaged` counts the files that were found damaged and set aside. `wall` returns the Unix time.
+    `outlet` is another sink of closed sessions, if there is one.
     """
 
-    def __init__(self, path: Path, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: Path, wall: Callable[[], float] = time.time, outlet: Outlet | None = None
+    ) -> None:
         """Open or create the file; raises `UsageError`."""
         self.path = path
         self.damaged = 0
         self._wall = wall
+        self._outbox = Outbox(outlet)
         self._connection: sqlite3.Connection | None = None
         self._file: os.stat_result | None = None
         with contextlib.ExitStack() as opened:
@@ -110,10 +115,15 @@ class Store:
         Raises `StoreError` if nothing was written. A damaged file is set aside first.
         """
         records = tuple(records)
-        try:
-            self._repaired(lambda: self._write(records, memories))
-        except UsageError as error:  # another file took its place
-            raise StoreError(str(error)) from error
+        self._change(lambda connection: self._write(connection, records, memories))
+
+    def hand_over(self) -> None:
+        """Hand the lines about closed sessions over to the other sink.
+
+        Raises `StoreError`; lines that were handed over are not handed over again.
+        """
+        if self._outbox.waiting:
+            self._change(self._outbox.hand_over)
 
     def size_bytes(self) -> int:
         """Return the size of the file, 0 if there is none."""
@@ -210,11 +220,23 @@ class Store:
         self.damaged += 1
         _log.warning("damaged session store set aside", file=str(aside), error=str(error))
 
-    def _write(self, records: tuple[Record, ...], memories: Mapping[str, Tracked]) -> None:
-        connection = self._opened()
-        with _transaction(connection):
+    def _change(self, change: Callable[[sqlite3.Connection], None]) -> None:
+        """Change the file; one that is damaged is set aside first. Raises `StoreError`."""
+        try:
+            self._repaired(lambda: change(self._opened()))
+        except UsageError as error:  # another file took its place
+            raise StoreError(str(error)) from error
+
+    def _write(
+        self,
+        connection: sqlite3.Connection,
+        records: tuple[Record, ...],
+        memories: Mapping[str, Tracked],
+    ) -> None:
+        with schema.transaction(connection):
+            schema.upgrade(connection)
             for record in records:
-                _insert(connection, record)
+                _insert(connection, record, self._outbox)
             for serial, (charger, memory) in memories.items():
                 last, session = memory.last, memory.closed(charger, serial)
                 _execute(
@@ -232,12 +254,13 @@ class Store:
                 )
 
 
-def _insert(connection: sqlite3.Connection, record: Record) -> None:
+def _insert(connection: sqlite3.Connection, record: Record, outbox: Outbox) -> None:
     if isinstance(record, Session):
         session = _with_free_id(connection, record)
         names = "id charger serial started ended energy_wh meter_wh card".split()
         columns = {name: getattr(session, name) for name in names}
         _execute(connection, "INSERT INTO session", **columns, doc=session.to_json())
+        outbox.put(connection, session)
     elif isinstance(record, Unassigned):
         connection.execute(
             "INSERT INTO unassigned (serial, start, charger, energy_wh) VALUES (?, ?, ?, ?)"
@@ -265,18 +288,6 @@ def _execute(connection: sqlite3.Connection, verb: str, **values: object) -> Non
     names = ", ".join(values)
     marks = ", ".join("?" * len(values))
     connection.execute(f"{verb} ({names}) VALUES ({marks})", tuple(values.values()))
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

@@ -231,7 +231,8 @@ def test_variables_are_used_and_defined(made: Json) -> None:
     defined = {each["name"] for each in made["templating"]["list"]}
     text = json.dumps([made["panels"], made["templating"]])
     named = {first or second for first, second in re.findall(r"\$\{(\w+)[^}]*\}|\$(\w+)", text)}
-    named -= BUILT_IN | LINK_ONLY | {"DS_PROMETHEUS", "DS_INFLUXDB", "__all", "col", "tag_charger"}
+    named -= BUILT_IN | LINK_ONLY | {"DS_PROMETHEUS", "DS_INFLUXDB", "__all"}
+    named -= {"col", "tag_card", "tag_charger"}
     assert named == defined
 
 
@@ -386,7 +387,7 @@ def test_all_queries_are_bound_to_the_chosen_chargers(made: Json) -> None:
         else:
             if 'FROM "goe_controller"' in target["query"]:
                 continue
-            read = target["query"].count('FROM "goe_charger"')
+            read = len(re.findall('FROM "goe_(charger|session)"', target["query"]))
             assert target["query"].count('"charger" =~ /^$charger$/') == read == 1
 
 
@@ -496,6 +497,7 @@ def test_a_fault_to_earth_is_a_ground_fault_everywhere() -> None:
         lambda: influxql.field("phase_power", "L4"),
         lambda: influxql.field("phase_power"),
         lambda: influxql.code("power"),
+        lambda: influxql.of_session("cost"),
         lambda: influxql.word("car_state", "sleeping"),
     ],
 )

@@ -429,3 +429,32 @@ def test_disk_that_hangs_at_the_end(
     with Records(house.path) as records:
         (book,) = records.books()
     assert book.last_time == int(house.clocks.wall)
+
+
+def test_sessions_are_handed_over(house: House) -> None:
+    """A closed session is handed over once it is on disk, when the bookkeeper stops at the latest.
+
+    While that fails, it is tried again each second, and counted; sessions are tracked meanwhile.
+    """
+    handed: list[int] = []
+    broken = True
+
+    def hand_over() -> None:
+        if broken:
+            raise StoreError("the disk is full")
+        handed.append(len(house.stored()))
+
+    house.store.hand_over = hand_over  # type: ignore[method-assign]
+    house.go(10)
+    house.charge()
+    house.keeper.write()
+    house.keeper.write()
+    assert house.keeper.stats().failures == 2
+    broken = False
+    house.charge()
+    assert handed == []
+    house.keeper.write()
+    house.charge()
+    house.keeper.stop(1)
+    assert handed == [2, 3]
+    house.keeper = house.open()

@@ -147,7 +147,7 @@ def test_unreadable_stores(path: Path, tmp_path: Path) -> None:
             Records(file)
     assert not missing.exists()
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.close()
-    with pytest.raises(UsageError, match="version 2, and this release reads versions up to 1"):
+    with pytest.raises(UsageError, match="version 3, and this release reads versions up to 2"):
         Records(path)

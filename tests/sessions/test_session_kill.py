@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import session_stores
 import session_writer
 
 from goe_exporter.sessions.records import Records
@@ -20,19 +21,27 @@ KILLS = 6
 
 @pytest.mark.system
 def test_kill_at_any_moment(tmp_path: Path) -> None:
-    """After each kill the sessions that were written are there, and the books close at the end."""
+    """After each kill the sessions that were written are there, and the books close at the end.
+
+    The other sink has the line about each session, or it waits.
+    """
     path, chance = tmp_path / "sessions.db", random.Random(1)
     known: dict[str, str] = {}
     second = 0
     for _ in range(KILLS):
-        second = killed(path, second, chance) + chance.choice([5, 30, 400])
+        second = killed(path, second, chance)
         with Records(path) as records:
             found = {session.id: session.to_json() for session in records.sessions()}
             (book,) = records.books()
             booked = sum(session.energy_wh for session in records.sessions())
             unassigned = sum(each.energy_wh for each in records.unassigned())
             sessions = list(records.sessions())
+        # Killed between a transaction and the line about it.
+        second = max(second, book.last_time - session_writer.START)
+        second += chance.choice([5, 30, 400])
         assert known.items() <= found.items()
+        lines = [*session_writer.accepted(path), *session_stores.outbox(path).values()]
+        assert {*lines} == {f"{session.id} {session.ended}" for session in sessions}
         known = found
         under_way = book.under_way.energy_wh if book.under_way else 0
         assert booked + under_way + unassigned == book.last_wh - book.first_wh

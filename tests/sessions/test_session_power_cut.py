@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import session_stores
 import session_writer
 from servers import binary
 
@@ -62,7 +63,7 @@ def applied(content: bytes, changes: list[Change]) -> bytes:
     return bytes(data)
 
 
-def recorded(path: Path, tmp_path: Path) -> list[str]:
+def recorded(path: Path, tmp_path: Path, second: int, transactions: int) -> list[str]:
     """Run a writer under strace until it has written some transactions; return its calls."""
     trace = tmp_path / "trace"
     environment = {**os.environ, "PYTHONPATH": str(Path(session_writer.__file__).parent)}
@@ -70,7 +71,7 @@ def recorded(path: Path, tmp_path: Path) -> list[str]:
         [
             *(binary("strace"), "-f", "-y", "-xx", "-s", "100000"),
             *("-e", f"trace={_CALLS}", "-o", trace),
-            *(sys.executable, session_writer.__file__, path, "200", "5"),
+            *(sys.executable, session_writer.__file__, path, str(second), str(transactions)),
         ],
         env=environment,
         capture_output=True,
@@ -86,6 +87,9 @@ class Replay:
 
     def __init__(self, root: Path) -> None:
         self.files: dict[str, File] = {}
+        for path in root.iterdir():
+            self.files[str(path)] = File()
+            self.files[str(path)].synced = path.read_bytes()
         self.second = -1
         """The second that the writer printed last."""
         self._root = str(root)
@@ -127,9 +131,13 @@ class Replay:
             (folder / Path(name).name).write_bytes(file.left(way))
 
 
-def checked(path: Path) -> int:
-    """Open what a power cut left, check the books, and return the number of sessions."""
+def checked(path: Path, without_line: int) -> int:
+    """Open what a power cut left, check the books, and return the number of sessions.
+
+    All except the first ones have a line for the other sink.
+    """
     store = Store(path)
+    store.write([], {})
     store.close()
     assert store.damaged == 0
     with Records(path) as records:
@@ -139,22 +147,48 @@ def checked(path: Path) -> int:
             booked = sum(session.energy_wh for session in sessions)
             assert booked + under_way == book.last_wh - book.first_wh
     assert len({session.started for session in sessions}) == len(sessions)
+    lines = [*session_writer.accepted(path), *session_stores.outbox(path).values()]
+    assert {*lines} == {f"{session.id} {session.ended}" for session in sessions[without_line:]}
     return len(sessions)
 
 
-@pytest.mark.system
-def test_power_cut_at_every_step(tmp_path: Path) -> None:
-    """Whatever a power cut leaves can be opened, has what was written, and its books close."""
-    path = tmp_path / "disk" / "sessions.db"
-    path.parent.mkdir()
-    lines = recorded(path, tmp_path)
+def cut_at_every_step(path: Path, tmp_path: Path, second: int, transactions: int) -> int:
+    """Cut the power after every step of a writer from a second on; return the sessions at the end.
+
+    Sessions that are in the store before have no line.
+    """
+    before = session_writer.closed_until(second)
     replay, cuts = Replay(path.parent), 0
-    for _ in replay.steps(lines):
+    for _ in replay.steps(recorded(path, tmp_path, second, transactions)):
         for way in WAYS:
             cuts += 1
             folder = tmp_path / f"cut{cuts}"
             replay.leave(folder, way)
-            assert checked(folder / path.name) >= session_writer.closed_until(replay.second)
+            found = checked(folder / path.name, before)
+            assert found >= max(session_writer.closed_until(replay.second), before)
             shutil.rmtree(folder)
     assert cuts > 50
-    assert checked(path) == session_writer.closed_until(replay.second) == 1
+    assert session_writer.closed_until(replay.second) == before + 1
+    return checked(path, before)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "disk").mkdir()
+    return tmp_path / "disk" / "sessions.db"
+
+
+@pytest.mark.system
+def test_power_cut_at_every_step(path: Path, tmp_path: Path) -> None:
+    """Whatever a power cut leaves can be opened, has what was written, and its books close.
+
+    No line about a session is lost on its way to the other sink.
+    """
+    assert cut_at_every_step(path, tmp_path, 200, 6) == 1
+
+
+@pytest.mark.system
+def test_power_cut_while_upgrading(path: Path, tmp_path: Path) -> None:
+    """The same holds while a store of version 1 is upgraded; its session gets no line."""
+    session_stores.of_version_1(path)
+    assert cut_at_every_step(path, tmp_path, 525, 4) == 2

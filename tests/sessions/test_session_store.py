@@ -132,10 +132,10 @@ def test_newer_version(path: Path) -> None:
     """The store of a newer release is refused, and stays as it is."""
     Store(path).close()
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(UsageError, match="has version 2, and this release reads versions up to 1"):
+    with pytest.raises(UsageError, match="has version 3, and this release reads versions up to 2"):
         Store(path)
     assert path.read_bytes() == before
 
@@ -146,12 +146,12 @@ def test_newer_version_while_running(path: Path) -> None:
     newer = path.with_name("newer.db")
     Store(newer).close()
     connection = sqlite3.connect(newer)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.close()
     before = newer.read_bytes()
     newer.replace(path)
     for _ in range(2):
-        with pytest.raises(StoreError, match="has version 2, and this release reads versions up"):
+        with pytest.raises(StoreError, match="has version 3, and this release reads versions up"):
             store.write([SESSION], {})
     store.close()
     assert path.read_bytes() == before

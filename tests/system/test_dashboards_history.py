@@ -39,6 +39,20 @@ KEPT = {
 STATES = {"idle", "charging", "complete"}
 PHASE_SWITCH, METER_RESET = unix(2026, 2, 20), unix(2026, 2, 10, hours=18)
 
+SESSIONS = [
+    f"goe_session,card={card},charger={charger},serial=1 energy_wh={wh},meter_start_wh=0.0"
+    f",meter_end_wh={wh},plugged_s={plugged},charging_s={charging},unobserved_s=0.0,start_s=0.0"
+    f',id="{charger}",flags="{flags}"{name} {ended:.0f}'
+    for card, charger, wh, plugged, charging, flags, name, ended in (
+        ("1", "garage", 19_000.0, 10_800.0, 3_600.0, "", ',card_name="Anna"', 1_771_466_400_000),
+        ("1", "garage", 20_000.0, 10_800.0, 3_600.0, "may_be_two", ',card_name="Anna"',
+         1_771_552_800_000),
+        ("0", "yard", 2_400.0, 7_200.0, 3_600.0, "", "", 1_771_592_400_000),
+        ("3", "yard", 600.0, 60.0, 60.0, "", "", 1_771_678_800_000),
+    )
+]  # fmt: skip
+"""Closed sessions on 19, 20 and 21 February, as the exporter would write them."""
+
 FEBRUARY = Moment(unix(2026, 2, 1), unix(2026, 3, 1), DAY)
 FINE = Moment(unix(2026, 2, 18), unix(2026, 2, 22), DAY)
 YEAR = Moment(unix(2025, 3, 2), LAST, DAY)
@@ -126,7 +140,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 @pytest.fixture(scope="module")
 def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDB]:
     """Yield an InfluxDB with the history."""
-    lines = [line(poll, {}) for poll in polls()]
+    lines = [line(poll, {}) for poll in polls()] + SESSIONS
     with InfluxDB(tmp_path_factory.mktemp("history")).up() as server:
         for begin in range(0, len(lines), 5000):
             server.write("\n".join(lines[begin : begin + 5000]))
@@ -333,6 +347,33 @@ def test_hours_of_use_in_influxdb(influxdb: InfluxDB) -> None:
     charging = rows(influxdb, "Hours of use per day", FINE)
     assert [row["time"] for row in charging] == [unix(2026, 2, day) * 1000 for day in range(18, 22)]
     assert [row["charging"] for row in charging] == pytest.approx([2 / 5] * 4)
+
+
+def test_sessions_in_influxdb(influxdb: InfluxDB) -> None:
+    """A row per closed session, latest first: energy, cost at 25 ct a kWh, duration and marks."""
+    days = Moment(unix(2026, 2, 19), unix(2026, 2, 21, hours=12), EVERY)
+    assert rows(influxdb, "Sessions", days) == [
+        {
+            "time": 1_771_592_400_000, "charger": "yard", "card": "0", "energy": 2.4,
+            "cost": pytest.approx(0.6), "plugged": 7_200, "charging": 3_600, "flags": "",
+        },
+        {
+            "time": 1_771_552_800_000, "charger": "garage", "card": "1", "card_name": "Anna",
+            "energy": 20, "cost": 5, "plugged": 10_800, "charging": 3_600, "flags": "may_be_two",
+        },
+        {
+            "time": 1_771_466_400_000, "charger": "garage", "card": "1", "card_name": "Anna",
+            "energy": 19, "cost": 4.75, "plugged": 10_800, "charging": 3_600, "flags": "",
+        },
+    ]  # fmt: skip
+    yard = rows(influxdb, "Sessions", days._replace(chosen={"charger": "yard"}))
+    assert [row["energy"] for row in yard] == [2.4]
+
+
+def test_cards_in_influxdb(influxdb: InfluxDB) -> None:
+    """The energy of each card in February; sessions without a card are left out."""
+    cards = [row["kWh"] for row in rows(influxdb, "By card", FEBRUARY)]
+    assert cards == pytest.approx([39, 0.6])
 
 
 def test_each_query_of_energy_finds_something_in_influxdb(influxdb: InfluxDB) -> None:

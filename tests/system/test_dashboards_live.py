@@ -23,6 +23,8 @@ from prometheus_server import Found, Prometheus, Sample
 from servers import InfluxDB, free_port, push_config, running, wait_for
 
 from dashboards.build import BOARDS
+from goe_exporter.service import session_points
+from goe_exporter.sessions.session import Session
 from goe_exporter.simulator import Battery, Car, Charger, Controller, House, Simulator
 
 PROMETHEUS = [name for name in BOARDS if name.startswith("prometheus/")]
@@ -126,6 +128,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         ):
             here = World(prometheus, influxdb, started)
             wait_for(lambda: _all_there(here), "all readings in both servers", 90)
+            influxdb.write(session_points.line(session(), {}, {}, {"3": "Anna"}))
             yield here
 
 
@@ -136,6 +139,15 @@ def charging(model: str) -> Charger:
     charger.plug(Car(battery_wh=60_000, soc=0.2))
     charger.advance(600)
     return charger
+
+
+def session() -> Session:
+    """Return a session that ended a second ago, with card 3; none ends here by itself."""
+    ended = int(time.time()) - 1
+    return Session(
+        f"218042_{ended - 3600}", "new", "218042", 2, ended - 3600, ended, 11_000, 4_310_000,
+        4_321_000, card=3, flags=("may_be_two",), charging_seconds=3_000, max_power_w=11_040,
+    )  # fmt: skip
 
 
 def exporter(config: Path, port: int) -> list[str]:
@@ -276,7 +288,9 @@ def test_fields_are_the_exporters(world: World, name: str) -> None:
     for query in queries(name):
         aliases = set(re.findall(r'AS "([^"]+)"', query.text))
         named = (
-            set(re.findall(r'"([^"]+)"', query.text)) - aliases - {"goe_charger", "goe_controller"}
+            set(re.findall(r'"([^"]+)"', query.text))
+            - aliases
+            - {"goe_charger", "goe_controller", "goe_session"}
         )
         assert named <= fields | tags, query.name
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import os
 import re
 import signal
 import socket
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import bcrypt
 import pytest
+from disks import Disk
 from exporters import LISTEN, Exporter, charging
 from fake_influx import FakeInflux
 from servers import PATIENCE_SECONDS, InfluxDB, binary, free_port, push_config, wait_for
@@ -551,42 +551,6 @@ def test_dropped_points_are_seen(
 
 
 # A full disk
-
-
-class Disk:
-    """A small file system, and a file that fills it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._ballast = folder / "ballast"
-
-    def fill(self) -> None:
-        """Use all free bytes."""
-        with (
-            contextlib.suppress(OSError),
-            self._ballast.open("ab", buffering=0) as file,
-        ):
-            while True:
-                file.write(bytes(4096))
-
-    def free(self) -> None:
-        """Free the bytes that `fill` used."""
-        self._ballast.unlink()
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    """Yield a mounted tmpfs of 512 KiB."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
-    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"cannot mount a small disk: {mounted.stderr.strip()}")
-    yield Disk(folder)
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_a_full_disk(launch: Launch, standing_still: Simulator, tmp_path: Path, disk: Disk) -> None:

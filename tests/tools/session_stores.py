@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sqlite3
 from collections.abc import Iterable
@@ -9,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from paths import FIXTURES
 
 from goe_exporter.sessions import schema
 from goe_exporter.sessions.session import Book, Correction, DayReading, Session, Unassigned
@@ -41,6 +44,20 @@ def write(path: Path, records: Iterable[Record]) -> Path:
     connection.execute("COMMIT")
     connection.close()
     return path
+
+
+def of_version_1(path: Path) -> Path:
+    """Create the store that `session_writer` wrote in version 1 up to second 520."""
+    connection = sqlite3.connect(path)
+    connection.executescript((FIXTURES / "sessions_version_1.sql").read_text())
+    connection.close()
+    return path
+
+
+def outbox(path: Path) -> dict[str, str]:
+    """Return the lines that wait in a store for another sink, by the session's id."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return dict(connection.execute("SELECT session, line FROM outbox ORDER BY rowid"))
 
 
 def _row(each: Record) -> tuple[str, tuple[object, ...]]:

@@ -1,12 +1,15 @@
 """A process that tracks a scripted charger: run it, and kill it at any moment.
 
 `python session_writer.py STORE SECOND [TRANSACTIONS]` polls every 5 s from a second on, without
-waiting, and prints the second of the last poll after each transaction.
+waiting, and prints the second of the last poll after each transaction. The lines about closed
+sessions go to a file beside the store, `.lines`.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -17,6 +20,7 @@ from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.durable.clock import TrustedClock
 from goe_exporter.polling.view import Poll
 from goe_exporter.sessions.bookkeeper import Bookkeeper
+from goe_exporter.sessions.session import Session
 from goe_exporter.sessions.store import Store
 
 START = 1_800_000_000
@@ -25,6 +29,34 @@ PERIOD = 300
 PLUGGED = range(50, 250)
 CHARGING = range(60, 240)
 POLLS_PER_WRITE = 7
+
+
+class LinesFile:
+    """Another sink of sessions: a file, on disk when lines are accepted; it refuses every other."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+        self._refuses = False
+
+    def line(self, session: Session) -> str:
+        """Return the session's id and end."""
+        return f"{session.id} {session.ended}"
+
+    def take(self, lines: Sequence[str]) -> int:
+        """Append the first line, or refuse it."""
+        self._refuses = not self._refuses
+        if self._refuses:
+            return 0
+        end = os.fstat(self._descriptor).st_size
+        os.pwrite(self._descriptor, f"{lines[0]}\n".encode(), end)
+        os.fsync(self._descriptor)
+        return 1
+
+
+def accepted(path: Path) -> list[str]:
+    """Return the lines beside a store, a line that was handed over twice as often."""
+    file = path.with_suffix(".lines")
+    return file.read_text().split("\n")[:-1] if file.exists() else []
 
 
 def status(second: int) -> dict[str, object]:
@@ -65,7 +97,8 @@ def main(path: Path, first: int, transactions: int) -> None:
         lambda: clocks.up,
         lambda: True,
     )
-    keeper = Bookkeeper(Store(path), clock, ZoneInfo("UTC"), lambda: clocks.up)
+    outlet = LinesFile(path.with_suffix(".lines"))
+    keeper = Bookkeeper(Store(path, outlet=outlet), clock, ZoneInfo("UTC"), lambda: clocks.up)
     for number in range(1, transactions * POLLS_PER_WRITE + 1):
         second = int(clocks.wall) - START
         keeper.take(poll(second))
