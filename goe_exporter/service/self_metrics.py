@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from goe_exporter import __version__
@@ -30,24 +30,31 @@ class Reload(NamedTuple):
     last_success: float
 
 
-def providers(
-    scheduler: Scheduler,
-    last_reload: Callable[[], Reload],
-    delivery: Callable[[], DeliveryStats] | None = None,
-    card_names: Callable[[], Mapping[str, str]] = dict,
-    shard: Shard | None = None,
-    store: Callable[[], StoreStats] | None = None,
-    surplus: Callable[[], SurplusVitals] | None = None,
-) -> list[Provider]:
-    """Return the providers of a service's parts.
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a service that have metrics.
 
     `delivery` is None without InfluxDB, `store` without sessions, `surplus` unless a charger is
     controlled.
     """
+
+    scheduler: Scheduler
+    last_reload: Callable[[], Reload]
+    delivery: Callable[[], DeliveryStats] | None = None
+    card_names: Callable[[], Mapping[str, str]] = dict
+    shard: Shard | None = None
+    store: Callable[[], StoreStats] | None = None
+    surplus: Callable[[], SurplusVitals] | None = None
+
+
+def providers(parts: Parts) -> list[Provider]:
+    """Return the providers of a service's parts."""
+    scheduler, surplus, store = parts.scheduler, parts.surplus, parts.store
+    shard, delivery = parts.shard, parts.delivery
     found: list[Provider] = [
-        partial(polling, scheduler, surplus),
-        lambda: configuration(last_reload()),
-        lambda: cards(card_names()),
+        lambda: polling(scheduler, surplus),
+        lambda: configuration(parts.last_reload()),
+        lambda: cards(parts.card_names()),
     ]
     if shard is not None:
         found.append(lambda: sharding(shard))

@@ -8,7 +8,7 @@ from exposed import Samples, lint, samples
 from goe_exporter.control.vitals import STATES, SourceVitals, SurplusVitals
 from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.prometheus.exposition import Exposition
-from goe_exporter.service.self_metrics import Reload, providers
+from goe_exporter.service.self_metrics import Parts, Reload, providers
 
 FULL = SurplusVitals(
     charger="garage",
@@ -34,7 +34,7 @@ FULL = SurplusVitals(
 
 
 def text(vitals: SurplusVitals) -> str:
-    own = providers(Scheduler(()), lambda: Reload(True, 0.0), surplus=lambda: vitals)
+    own = providers(Parts(Scheduler(()), lambda: Reload(True, 0.0), surplus=lambda: vitals))
     return Exposition(tuple, own).render()[0].decode("utf-8")
 
 
