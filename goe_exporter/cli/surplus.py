@@ -24,14 +24,12 @@ from goe_exporter.service.config import Config
 from goe_exporter.surplus.config import SurplusConfig
 from goe_exporter.surplus.decision import decide
 from goe_exporter.surplus.follow import FollowMemory, Number, follow
-from goe_exporter.surplus.http_source import DEADLINE_SECONDS
 from goe_exporter.surplus.lease import Lease
 from goe_exporter.surplus.limits import Limits
 from goe_exporter.surplus.memory import Memory
-from goe_exporter.surplus.meters import open_sources, sample
+from goe_exporter.surplus.meters import open_sources, read_all, sample
 from goe_exporter.surplus.settings import Settings
 from goe_exporter.surplus.situation import SINGLE, THREE, Situation
-from goe_exporter.surplus.source import Reading, SourceError
 
 
 @click.command("surplus")
@@ -98,14 +96,7 @@ def _release(loaded: Config, section: SurplusConfig) -> None:
 def _found(loaded: Config, section: SurplusConfig) -> Found:
     """Read the sources and the charger, and decide."""
     charger = next(each for each in loaded.chargers if each.name == section.charger)
-    until = time.monotonic() + DEADLINE_SECONDS
-    readings: dict[str, Reading] = {}
-    failures: dict[str, SourceError] = {}
-    for name, source in open_sources(section).items():
-        try:
-            readings[name] = source.read(until)
-        except SourceError as error:
-            failures[name] = error
+    readings, failures = read_all(open_sources(section), time.monotonic())
     # The charger is polled last: what is decided with an old poll is "unreachable".
     place = charger.connection(loaded.environment_proxies)
     poller = Poller(place.name, place.host, place.client(), INTERVAL_SECONDS)

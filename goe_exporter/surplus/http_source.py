@@ -13,14 +13,11 @@ from goe_exporter.config.quoting import one_line, shown
 from goe_exporter.config.values import read_token
 from goe_exporter.errors import TransportError
 from goe_exporter.surplus.config import SourceConfig
-from goe_exporter.surplus.source import Reading, SourceError
+from goe_exporter.surplus.source import READ_SECONDS, Reading, SourceError
 from goe_exporter.transport.answer import HttpAnswer
 from goe_exporter.transport.http import Transport
 from goe_exporter.transport.loop import fetched
 from goe_exporter.transport.steps import Request
-
-DEADLINE_SECONDS = 4.0
-"""Time limit of one reading of all sources."""
 
 SAME_SECONDS = 0.5
 """Two measurements nearer to each other are one: its age varies with the time of the request."""
@@ -62,7 +59,7 @@ class HttpSource(ABC):
             url,
             token=token,
             login=None if password is None else (config.username, password),
-            deadline_seconds=DEADLINE_SECONDS,
+            deadline_seconds=READ_SECONDS,
             verify_tls=config.verify_tls,
             ca_file=config.ca_file,
         )

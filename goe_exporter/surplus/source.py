@@ -6,6 +6,9 @@ from typing import NamedTuple, Protocol
 
 from goe_exporter.errors import REASONS, GoeExporterError
 
+READ_SECONDS = 4.0
+"""Time limit for reading all sources of a section."""
+
 SOURCE_REASONS = (
     *REASONS,
     "query_refused",
