@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from goe_exporter.cli.options import option
 from goe_exporter.cli.printable import printable
 from goe_exporter.cli.read import INTERVAL_SECONDS, poll_all
 from goe_exporter.cli.surplus_report import Found
+from goe_exporter.control import lease_file
 from goe_exporter.control import release as control_release
 from goe_exporter.control.charger_view import NEEDED, NEEDED_TO_FOLLOW, missing, view
 from goe_exporter.control.lease_file import LeaseFile
@@ -76,19 +76,19 @@ def _release(loaded: Config, section: SurplusConfig) -> None:
     charger = next(each for each in loaded.chargers if each.name == section.charger)
     client = charger.connection(loaded.environment_proxies).client()
     try:
-        lease_file = LeaseFile(Path(section.state), charger.serial)
+        opened = LeaseFile(Path(section.state), charger.serial)
     except UsageError as error:
         raise UsageError(f"{error}; stop the exporter first if it runs") from error
     name, given = printable(charger.name), 0
     try:
-        for written in control_release.release(client, lease_file):
+        for written in control_release.release(client, opened):
             value = written.write.describe(written.write.value)
             click.echo(f"{name}: {written.write.channel.option} is now {value}")
             given += 1
     except OSError as error:
         raise GoeExporterError(f"cannot save the state: {error.strerror}") from error
     finally:
-        lease_file.close()
+        opened.close()
     if not given:
         click.echo(f"{name}: the surplus has changed nothing that is left to give back")
 
@@ -127,7 +127,7 @@ def _followed(found: Found, refresh_s: float) -> Found:
 
 
 def _controlled(found: Found, charger: ChargerConfig, settings: Settings) -> Found:
-    lease, lease_error = _lease(Path(found.section.state) / f"{charger.serial}.json", found.now)
+    lease, lease_error = _lease(Path(found.section.state), charger.serial, found.now)
     situation = Situation(found.now, sample(found.readings), found.view)
     memory, decision = decide(settings, Memory(lease), situation)
     found = found._replace(decision=decision, lease_error=lease_error)
@@ -145,13 +145,14 @@ def _controlled(found: Found, charger: ChargerConfig, settings: Settings) -> Fou
     return found._replace(surplus_w=latest.surplus_w, offer=offer, minimum_w=minimum_w)
 
 
-def _lease(path: Path, now: float) -> tuple[Lease, str]:
+def _lease(state: Path, serial: str, now: float) -> tuple[Lease, str]:
     """Return what a running exporter has saved, without a lock, and why it cannot be read."""
+    path = lease_file.path(state, serial)
     try:
-        return Lease.loaded(json.loads(path.read_bytes()), now, time.time()), ""
+        return lease_file.read(path, now, time.time()), ""
     except FileNotFoundError:
         return Lease(), ""
     except OSError as error:
         return Lease(), f"{path}: {error.strerror}"
-    except (ValueError, RecursionError):
+    except ValueError:
         return Lease(), f"{path} is damaged"
