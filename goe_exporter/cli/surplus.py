@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from goe_exporter.channels.model import option_name
 from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.cli import options, output, surplus_report
 from goe_exporter.cli.options import option
@@ -107,7 +108,7 @@ def _found(loaded: Config, section: SurplusConfig) -> Found:
         return found._replace(error=str(failure))
     needed = NEEDED if section.mode == "control" else NEEDED_TO_FOLLOW
     if lacking := missing(snapshot, needed):
-        named = ", ".join(each.replace("_", "-") for each in lacking)
+        named = ", ".join(option_name(each) for each in lacking)
         why = "" if snapshot.api == 2 else "; mode: control requires API v2"
         return found._replace(error=f"the charger does not report {named}{why}")
     found = found._replace(snapshot=snapshot, view=view(snapshot))

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from goe_exporter.channels.model import option_name
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.cli.printable import printable
 from goe_exporter.control.preconditions import unsuitable
@@ -181,7 +182,7 @@ def _decided(found: Found) -> str:
         why = "" if decision.state == "following" else ", as there is no recent value"
         return f"set the current to {decision.amps} A{why}"
     if decision.state == "handed_over":
-        key = decision.reason.replace("_", "-")
+        key = option_name(decision.reason)
         until = " or it is neutral" if decision.reason == FORCE else ""
         return f"none: somebody changed {key}, which counts until the car leaves{until}"
     if decision.state in ("waiting", "paused"):
@@ -197,7 +198,7 @@ def _off(found: Found) -> str:
 
 
 def _written(write: Write) -> str:
-    return f"{write.channel.replace('_', '-')} {write.value}"
+    return f"{option_name(write.channel)} {write.value}"
 
 
 def _watts(power_w: float) -> str:

@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from goe_exporter.channels.model import option_name
 from goe_exporter.surplus.lease import Baseline
-from goe_exporter.surplus.situation import (
-    CURRENT,
-    FORCE,
-    NEUTRAL,
-    OFF,
-    PHASES,
-    Decision,
-    View,
-    Write,
-)
+from goe_exporter.surplus.situation import FORCE, NEUTRAL, OFF, Decision, View, Write
 from goe_exporter.surplus.wear import Wear
 from goe_exporter.surplus.writes import shown
-
-OPTIONS = {CURRENT: "max-current", PHASES: "phases", FORCE: "force-state"}
-"""The names of the channels on the command line."""
 
 PAUSES = {
     "pause_budget": "more was drawn beyond the surplus than pause_budget allows",
@@ -129,7 +118,7 @@ def _state(before: str, after: Step) -> Line | None:
 def _handed_over(after: Step) -> Line:
     """Return the line about a person's change."""
     channel, decision = after.decision.reason, after.decision
-    values: dict[str, object] = {"key": OPTIONS.get(channel, channel.replace("_", "-"))}
+    values: dict[str, object] = {"key": option_name(channel)}
     if after.expected is not None:
         values["from"] = shown(after.expected, channel)
     if after.view is not None:
@@ -143,8 +132,8 @@ def _handed_over(after: Step) -> Line:
 
 
 def written(write: Write) -> str:
-    """Return a write as the command line takes it, as in `max-current=16`."""
-    return f"{OPTIONS.get(write.channel, write.channel.replace('_', '-'))}={write.value}"
+    """Return a write with its name on the command line, as in `max-current=16`."""
+    return f"{option_name(write.channel)}={write.value}"
 
 
 def _numbers(decision: Decision) -> dict[str, object]:

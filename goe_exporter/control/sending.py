@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterable
 
 from goe_exporter.channels import writable
+from goe_exporter.channels.model import option_name
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
-from goe_exporter.control.log_lines import written
 from goe_exporter.errors import ChargerError, GoeExporterError, RefusedError, UsageError
 from goe_exporter.surplus.situation import CURRENT, FORCE, ON, Write
 
@@ -45,8 +45,8 @@ def reason(error: GoeExporterError) -> str:
 
 def by_hand(host: str, write: Write, api: int) -> str:
     """Return the command that does a write by hand."""
-    option, _, value = written(actual(write, api)).partition("=")
-    return f"goe-exporter set {host} {option} {value}"
+    channel, value = actual(write, api)
+    return f"goe-exporter set {host} {option_name(channel)} {value}"
 
 
 def give_back(
