@@ -15,7 +15,6 @@ from goe_exporter.surplus.situation import CURRENT, FORCE, ON, Write
 REFUSED = "rejected"
 """The reason of a write that the charger, or the table of channels, refuses."""
 
-
 TEMPORARY = "max_current_temporary"
 
 
@@ -25,17 +24,21 @@ def actual(write: Write, api: int) -> Write:
     return write._replace(channel=TEMPORARY) if api == 1 and is_current else write
 
 
+def change(write: Write, api: int) -> writable.Change:
+    """Return a write, checked as those of `set` are; raises `UsageError`."""
+    if write == Write(FORCE, ON):
+        raise UsageError("the surplus never forces charging")
+    channel, value = actual(write, api)
+    return writable.parse(writable.find(CHANNELS, channel), str(value))
+
+
 def request(write: Write, api: int, highest_a: float | None) -> writable.Write:
-    """Return the key and the value of a write, checked as those of `set` are.
+    """Return the key and the value of a write through an API.
 
     `highest_a` is the highest current that can be configured on the charger, None if it is unknown.
     Raises `UsageError`.
     """
-    if write == Write(FORCE, ON):
-        raise UsageError("the surplus never forces charging")
-    channel, value = actual(write, api)
-    change = writable.parse(writable.find(CHANNELS, channel), str(value))
-    return change.through(api, {} if highest_a is None else {"ama": highest_a})
+    return change(write, api).through(api, {} if highest_a is None else {"ama": highest_a})
 
 
 def reason(error: GoeExporterError) -> str:
