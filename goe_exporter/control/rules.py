@@ -120,7 +120,7 @@ class FollowRule:
         return decision
 
     def _borrow(self, view: View, decision: Decision) -> None:
-        found, owned = Baseline(view.amps, view.mode, view.force), self.lease.owned
+        found, owned = Baseline.of(view), self.lease.owned
         # Without a car, nothing is written; another current than the last one is a person's.
         before = None if self.expected is None else self.expected.amps
         changed = decision.state == "no_car" and before not in (None, view.amps)

@@ -33,6 +33,11 @@ class Baseline(NamedTuple):
     mode: int
     force: str
 
+    @classmethod
+    def of(cls, view: View) -> Baseline:
+        """Return the settings that the charger shows."""
+        return cls(view.amps, view.mode, view.force)
+
 
 class Lease(NamedTuple):
     """The charger's settings on loan.
