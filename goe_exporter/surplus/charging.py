@@ -136,7 +136,7 @@ class Step:
             if limits.can_switch and self._may_start_on_three(mean_w):
                 phases = THREE
             amps = limits.clamped(mean_w / (limits.used(phases) * limits.volts), phases)
-        if amps != self.view.amps and limits.current_writes_left(self.now) < 2:
+        if amps != self.view.amps and self.memory.current_writes_left(self.now) < 2:
             return None
         proof = self.memory.proof.begun(self.memory.supply)
         self.memory = self.memory._replace(proof=proof, car=self.memory.car._replace(charged=True))
@@ -183,7 +183,7 @@ class Step:
             not proof.on_trial(self.now)
             or not (self.may_rise and rested and enough)
             or amps > self.limits.top_a(target.phases)
-            or self.limits.current_writes_left(self.now) < 2
+            or self.memory.current_writes_left(self.now) < 2
         ):
             return None
         self.memory = self.memory._replace(proof=proof.begun(self.memory.supply, self.now))
@@ -241,7 +241,7 @@ class Step:
             or not self.memory.supply.covers(self.now, UP_AFTER_S)
             or wear.since_switch(self.now) < UP_INTERVAL_S
             or not wear.allows(self.now, SWITCHES)
-            or limits.current_writes_left(self.now) < 2
+            or self.memory.current_writes_left(self.now) < 2
         ):
             return None
         volts = limits.used(THREE) * limits.volts
@@ -256,7 +256,7 @@ class Step:
         if not self.memory.proof.proven:
             return None
         offer_a = limits.offer_a(self.surplus_w, target.phases)
-        left = limits.current_writes_left(self.now)
+        left = self.memory.current_writes_left(self.now)
         if offer_a < self.view.amps and left > 0:
             # The last write of an hour goes to the minimum, so that none is needed after it.
             amps = offer_a if left > 1 else self.settings.min_current_a

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from goe_exporter.surplus.lease import Baseline, Lease
 from goe_exporter.surplus.proof import Proof
-from goe_exporter.surplus.settings import LOWEST_A
+from goe_exporter.surplus.settings import LOWEST_A, MAX_CURRENT_WRITES
 from goe_exporter.surplus.situation import Write
 from goe_exporter.surplus.supply import Supply
+from goe_exporter.surplus.wear import last_hour
 
 
 class Target(NamedTuple):
@@ -98,3 +99,7 @@ class Memory(NamedTuple):
             if each.write.channel == channel:
                 return each
         return None
+
+    def current_writes_left(self, now: float) -> int:
+        """Return how many changes of the current are left in this hour."""
+        return MAX_CURRENT_WRITES - len(last_hour(self.current_writes, now))

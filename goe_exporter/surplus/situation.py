@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from goe_exporter.surplus.settings import MAX_V, MIN_V, NOMINAL_V
+
 AUTO, SINGLE, THREE = 0, 1, 3
 NEUTRAL, OFF, ON = "neutral", "off", "on"
 FORCE, PHASES, CURRENT = "force_state", "phases", "max_current"
@@ -59,6 +61,11 @@ class View(NamedTuple):
     def phases(self) -> int:
         """The number of phases that are used: 1 or 3."""
         return SINGLE if self.mode == SINGLE else THREE
+
+    @property
+    def volts(self) -> float:
+        """The measured voltage if it is plausible, else the nominal one (V)."""
+        return self.voltage_v if MIN_V <= self.voltage_v <= MAX_V else NOMINAL_V
 
 
 class Situation(NamedTuple):
