@@ -13,10 +13,10 @@ from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.prometheus.families import (
     Family,
     Provider,
-    Sample,
     family,
     histogram,
     info,
+    labelled,
 )
 from goe_exporter.service import session_metrics, surplus_metrics
 from goe_exporter.service.sharding import Shard
@@ -116,10 +116,9 @@ def sharding(shard: Shard) -> Iterator[Family]:
 
 def cards(names: Mapping[str, str]) -> Iterator[Family]:
     """Yield the names of RFID cards in the configuration, if there are any."""
-    if names:
-        labels = ({"card": card, "name": name} for card, name in names.items())
-        samples = [Sample("goe_card_info", each, 1) for each in labels]
-        yield Family("goe_card_info", "Names of RFID cards in the configuration.", "gauge", samples)
+    found = (({"card": card, "name": name}, 1) for card, name in names.items())
+    help_text = "Names of RFID cards in the configuration."
+    yield from labelled("gauge", "goe_card_info", help_text, found)
 
 
 def influx(stats: DeliveryStats) -> Iterator[Family]:
