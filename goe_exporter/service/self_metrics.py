@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,12 +63,7 @@ def providers(parts: Parts) -> list[Provider]:
     if surplus is not None:
         found.append(lambda: surplus_metrics.surplus(surplus()))
     if store is not None:
-        found.append(lambda: sessions(store()))
-        found.append(
-            lambda: session_metrics.chargers(
-                store().chargers, [each.name for each in scheduler.pollers]
-            )
-        )
+        found.append(lambda: sessions(store(), [each.name for each in scheduler.pollers]))
     return found
 
 
@@ -139,8 +134,8 @@ def influx(stats: DeliveryStats) -> Iterator[Family]:
             yield family(kind, f"goe_influx_{name}", help_text, values, label)
 
 
-def sessions(stats: StoreStats) -> Iterator[Family]:
-    """Yield the families of the session store."""
+def sessions(stats: StoreStats, chargers: Iterable[str]) -> Iterator[Family]:
+    """Yield the families of the session store, then those of the chargers with these names."""
     damaged = "Damaged session stores that were set aside."
     lost = "Charging sessions lost because the store could not be written for too long."
     for kind, name, help_text, value in (
@@ -155,3 +150,4 @@ def sessions(stats: StoreStats) -> Iterator[Family]:
         ("counter", "sessions_lost", lost, stats.lost),
     ):
         yield family(kind, f"goe_{name}", help_text, value)
+    yield from session_metrics.chargers(stats.chargers, chargers)

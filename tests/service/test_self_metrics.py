@@ -115,6 +115,19 @@ def test_session_store() -> None:
     }
 
 
+def test_one_look_at_the_store_for_each_scrape() -> None:
+    """The statistics, which copy those of all chargers, are taken once."""
+    looks: list[StoreStats] = []
+
+    def store() -> StoreStats:
+        looks.append(StoreStats(8_192, 0, 0, 0, 0))
+        return looks[-1]
+
+    own = providers(Parts(Scheduler(()), lambda: Reload(True, 0.0), store=store))
+    Exposition(tuple, own).render()
+    assert len(looks) == 1
+
+
 LAST = Session(
     "7_1700000000", "garage", "7", 2, 1_700_000_000, 1_700_003_600, 7_250, 100, 7_350,
     charging_seconds=3_000,
