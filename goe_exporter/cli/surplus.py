@@ -57,12 +57,13 @@ def command(config_file: str, once: bool, release: bool, form: str) -> None:
     if release and form == "json":
         raise UsageError("--format: must be text with --release, which has no JSON")
     loaded = config.load(config_file)
-    if loaded.surplus is None:
+    section, charger = loaded.surplus, config.controlled(loaded.surplus, loaded.chargers)
+    if section is None or charger is None:
         raise UsageError(f"{config_file} has no surplus section")
     if release:
-        _release(loaded, loaded.surplus)
+        _release(loaded, section, charger)
         return
-    found = _found(loaded, loaded.surplus)
+    found = _found(loaded, section, charger)
     if form == "json":
         output.print_json(surplus_report.as_json(found))
     else:
@@ -72,9 +73,8 @@ def command(config_file: str, once: bool, release: bool, form: str) -> None:
         raise GoeExporterError(f"not usable: {', '.join(failed)}")
 
 
-def _release(loaded: Config, section: SurplusConfig) -> None:
+def _release(loaded: Config, section: SurplusConfig, charger: ChargerConfig) -> None:
     """Give back what is on loan, and show it."""
-    charger = next(each for each in loaded.chargers if each.name == section.charger)
     client = charger.connection(loaded.environment_proxies).client()
     try:
         opened = LeaseFile(Path(section.state), charger.serial)
@@ -94,9 +94,8 @@ def _release(loaded: Config, section: SurplusConfig) -> None:
         click.echo(f"{name}: the surplus has changed nothing that is left to give back")
 
 
-def _found(loaded: Config, section: SurplusConfig) -> Found:
+def _found(loaded: Config, section: SurplusConfig, charger: ChargerConfig) -> Found:
     """Read the sources and the charger, and decide."""
-    charger = next(each for each in loaded.chargers if each.name == section.charger)
     readings, failures = read_all(open_sources(section), time.monotonic())
     # The charger is polled last: what is decided with an old poll is "unreachable".
     place = charger.connection(loaded.environment_proxies)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
@@ -142,12 +142,19 @@ def check_names(chargers: tuple[ChargerConfig, ...], source: str) -> None:
         seen.add(charger.name)
 
 
+def controlled(
+    surplus: SurplusConfig | None, chargers: Iterable[ChargerConfig]
+) -> ChargerConfig | None:
+    """Return the one of `chargers` that the section `surplus` names, None if it is none of them."""
+    name = None if surplus is None else surplus.charger
+    return next((each for each in chargers if each.name == name), None)
+
+
 def surplus_mistakes(config: Config) -> Iterator[Mistake]:
     """Yield why the charger of the section `surplus` cannot be controlled."""
     if config.surplus is None:
         return
-    name = config.surplus.charger
-    charger = next((each for each in config.chargers if each.name == name), None)
+    charger = controlled(config.surplus, config.chargers)
     names = ", ".join(shown(each.name) for each in config.chargers[:MAX_NAMES])
     rule = ""
     if charger is None:
@@ -161,7 +168,7 @@ def surplus_mistakes(config: Config) -> Iterator[Mistake]:
     elif (charger.refresh_interval or config.refresh_interval) > MAX_REFRESH_S:
         rule = f"must be a charger with a refresh_interval of {MAX_REFRESH_S:.0f}s or less"
     if rule:
-        yield Mistake(("surplus", "charger"), f": {rule}, not {shown(name)}")
+        yield Mistake(("surplus", "charger"), f": {rule}, not {shown(config.surplus.charger)}")
 
 
 def _names_given_twice(document: object) -> Iterator[Mistake]:
