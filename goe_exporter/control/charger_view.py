@@ -16,12 +16,12 @@ NEEDED_TO_FOLLOW = ("car_state", "max_current", "power")
 """The same for the simple rule, which API v1 can do too."""
 
 _MODES = {"auto": AUTO, "single": SINGLE, "three": THREE}
-_LIMITS = (
-    *("absolute_max_current", "cable_current", "temperature_current_limit"),
-    "load_balancing_current",
-)
+_HIGHEST = "absolute_max_current"
+_LIMITS = (_HIGHEST, "cable_current", "temperature_current_limit", "load_balancing_current")
 _LABELS = ("L1", "L2", "L3")
 _NO_FAULT = "none"
+_DEAD_V = 100.0
+"""A phase with less is not connected."""
 
 
 def missing(snapshot: Snapshot, needed: Sequence[str]) -> tuple[str, ...]:
@@ -73,5 +73,7 @@ def view(snapshot: Snapshot) -> View:
     )
 
 
-_DEAD_V = 100.0
-"""A phase with less is not connected."""
+def highest_a(snapshot: Snapshot) -> float | None:
+    """Return the highest current that can be configured on the charger, None if it is unknown."""
+    found = (each for each in snapshot.readings if each.channel.name == _HIGHEST)
+    return next((float(each.value) for each in found), None)

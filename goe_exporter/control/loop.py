@@ -17,7 +17,7 @@ from typing import NamedTuple
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.charger.client import Client
 from goe_exporter.control import sending
-from goe_exporter.control.charger_view import missing, view
+from goe_exporter.control.charger_view import highest_a, missing, view
 from goe_exporter.control.energy import Energy
 from goe_exporter.control.inputs import Inputs
 from goe_exporter.control.lease_file import LeaseFile
@@ -185,10 +185,9 @@ class Control:
             self._lacking.begins(",".join(lacking), error="the charger does not report them")
             return None
         self._lacking.ends()
-        if not self._checked and any(
-            each.channel.name == "pv_surplus_enabled" for each in snapshot.readings
-        ):
-            self._checked = True  # a slow row, which the first poll may lack
+        # The row is a slow one, which the first poll may lack.
+        if not self._checked and not missing(snapshot, ("pv_surplus_enabled",)):
+            self._checked = True
             for text in unsuitable(snapshot, self._place.charger):
                 _log.warning("charger is not prepared", charger=self._place.charger, hint=text)
         return view(snapshot)
@@ -315,9 +314,3 @@ class Control:
         if FORCE in rule.lease.owned and keep_off:
             command = "goe-exporter surplus --release --config.file FILE"
             _log.info("surplus leaves the charger off", **values, to_end_it=command)
-
-
-def highest_a(snapshot: Snapshot) -> float | None:
-    """Return the highest current that can be configured on the charger, None if it is unknown."""
-    found = (each for each in snapshot.readings if each.channel.name == "absolute_max_current")
-    return next((float(each.value) for each in found), None)
