@@ -57,13 +57,15 @@ def run_config(
     return RunConfig(
         own,
         seconds,
-        environment_proxies or loaded.environment_proxies,
-        loaded.influxdb,
-        loaded.cards,
-        loaded.charger_files,
-        shard,
-        len(chargers),
-        None if charger is None else loaded.surplus,
-        loaded.sessions,
-        tuple(each for each in loaded.controllers if shard is None or shard.polls(each.name)),
+        environment_proxies=environment_proxies or loaded.environment_proxies,
+        influxdb=loaded.influxdb,
+        cards=loaded.cards,
+        charger_files=loaded.charger_files,
+        shard=shard,
+        configured=len(chargers),
+        surplus=None if charger is None else loaded.surplus,
+        sessions=loaded.sessions,
+        controllers=tuple(
+            each for each in loaded.controllers if shard is None or shard.polls(each.name)
+        ),
     )

@@ -30,6 +30,12 @@ _MATCHERS = r"""\{(?:[^{}"'`]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)*\}"""
 _SELECTOR = re.compile(rf"\s*(?:[a-zA-Z_:][a-zA-Z0-9_:]*\s*(?:{_MATCHERS})?|{_MATCHERS})\s*")
 _PATH = re.compile(r"(?:[^.\[\]]+|\[[0-9]{1,4}\])(?:\.[^.\[\]]+|\[[0-9]{1,4}\])*")
 
+_KEYS = {
+    "prometheus": ("query", ("path", "time_path")),
+    "json": ("path", ("query", "time_query")),
+}
+"""Kind of a source → the key that it requires, and those of the other kind."""
+
 
 def is_plain_selector(query: str) -> bool:
     """Return whether a query is a name with matchers: Prometheus knows the time of its value."""
@@ -100,13 +106,11 @@ class SourceConfig(Strict):
         """Reject a source that lacks what its kind requires, or has keys of the other kind."""
         if (self.prometheus is None) == (self.json_url is None):
             raise ValueError(f"must have prometheus or json{', not both' * bool(self.prometheus)}")
-        kind, required, others = "prometheus", "query", ("path", "time_path")
-        if self.json_url is not None:
-            kind, required, others = "json", "path", ("query", "time_query")
+        required, others = _KEYS[self.kind]
         if given := [each for each in others if getattr(self, each) is not None]:
-            raise ValueError(f"{given[0]} does not belong to {kind}")
+            raise ValueError(f"{given[0]} does not belong to {self.kind}")
         if getattr(self, required) is None:
-            raise ValueError(f"{kind} requires {required}")
+            raise ValueError(f"{self.kind} requires {required}")
         if self.query and self.time_query is None and not is_plain_selector(self.query):
             raise ValueError(
                 "an expression requires time_query, the time of its oldest value, such as"

@@ -23,7 +23,6 @@ from goe_exporter.surplus.source import Reading, SourceError
 PARAMETER = 'invalid parameter "query": '
 """What Prometheus writes before the error in a query."""
 
-
 TIME_LABEL = "goe_time"
 """The label of the time, in the answer that has the value and its time."""
 
