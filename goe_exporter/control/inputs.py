@@ -39,7 +39,9 @@ class Inputs:
         self._readings: dict[str, Reading] = {}
         self._vitals = {name: SourceVitals(name) for name in sources}
         self._outages = {
-            name: Incident(_log, "surplus source failed", "surplus source works again", source=name)
+            name: Incident(
+                _log, "surplus source failed", "surplus source answered again", source=name
+            )
             for name in sources
         }
 

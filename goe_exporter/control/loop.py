@@ -87,12 +87,15 @@ class Control:
         self._ended = False
         self._checked = rule.mode != "control"
         self._failing = Incident(
-            _log, "surplus write failed", "surplus writes again", charger=place.charger
+            _log, "surplus write failed", "surplus write succeeded again", charger=place.charger
         )
         self._lacking = Incident(
-            _log, "surplus lacks values", "surplus has its values again", charger=place.charger
+            _log,
+            "values for surplus charging missing",
+            "values for surplus charging present again",
+            charger=place.charger,
         )
-        self._disk = Incident(_log, "surplus cannot save its state", "surplus saves it again")
+        self._disk = Incident(_log, "surplus state not saved", "surplus state saved again")
 
     def take(self, poll: Poll) -> None:
         """Take a poll of any charger; returns at once."""
@@ -130,7 +133,7 @@ class Control:
             self._step(poll)
         except Exception:  # noqa: BLE001, the top of a thread
             _log.exception(
-                "surplus control ended by an internal error; it begins again with a restart",
+                "surplus control ended by an internal error; restart the exporter to begin again",
                 charger=self._place.charger,
             )
             self._end()
@@ -189,7 +192,11 @@ class Control:
         if not self._checked and not missing(snapshot, ("pv_surplus_enabled",)):
             self._checked = True
             for text in unsuitable(snapshot, self._place.charger):
-                _log.warning("charger is not prepared", charger=self._place.charger, hint=text)
+                _log.warning(
+                    "charger not prepared for surplus charging",
+                    charger=self._place.charger,
+                    hint=text,
+                )
         return view(snapshot)
 
     def _save(self) -> bool:
@@ -233,7 +240,7 @@ class Control:
             return error
         writes = Counter(self._vitals.writes) + Counter([write.channel])
         self._vitals = replace(self._vitals, writes=writes)
-        _log.debug("surplus wrote", charger=self._place.charger, write=written(write))
+        _log.debug("surplus write sent", charger=self._place.charger, write=written(write))
         return None
 
     def _count(self, after: Step) -> None:
@@ -269,7 +276,9 @@ class Control:
             with self._sending:
                 self._give_back(self._clock() + GIVE_BACK_SECONDS, keep_off=False)
         except Exception:  # noqa: BLE001, the top of a thread
-            _log.exception("surplus could not give back", charger=self._place.charger)
+            _log.exception(
+                "settings not given back after an internal error", charger=self._place.charger
+            )
 
     def stop(self, deadline: float) -> None:
         """Give the charger back until `deadline` (s of the clock); its pause stays."""
@@ -294,7 +303,7 @@ class Control:
         if snapshot is None:
             # Without an answer in this process, the lease says what is on loan to the next one.
             if writes:
-                _log.warning("surplus never reached the charger", **values)
+                _log.warning("charger never reached, settings not given back", **values)
             return
         client = place.connect()
         highest = highest_a(snapshot)
@@ -306,11 +315,11 @@ class Control:
         self._save()
         if given:
             settings = " ".join(map(written, given))
-            _log.info("surplus gave the charger back", **values, given_back=settings)
+            _log.info("settings given back", **values, given_back=settings)
         for write, error in results.items():
             if error:
                 command = sending.by_hand(place.host, write, snapshot.api)
-                _log.warning("surplus could not give back", **values, error=error, by_hand=command)
+                _log.warning("setting not given back", **values, error=error, by_hand=command)
         if FORCE in rule.lease.owned and keep_off:
             command = "goe-exporter surplus --release --config.file FILE"
-            _log.info("surplus leaves the charger off", **values, to_end_it=command)
+            _log.info("charger left off", **values, to_end_it=command)
