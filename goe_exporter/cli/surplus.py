@@ -1,4 +1,4 @@
-"""`goe-exporter surplus`: show once what would be decided, or give the charger back."""
+"""`goe-exporter surplus`: show what would be decided, or give back the charger's settings."""
 
 from __future__ import annotations
 
@@ -36,21 +36,22 @@ from goe_exporter.surplus.situation import SINGLE, THREE, Situation
 @click.command("surplus")
 @options.config_file("Configuration file (YAML) with a surplus section.", required=True)
 @option("--once", command="surplus", is_flag=True,
-        help="Read the sources and the charger once.")  # fmt: skip
+        help="Read the sources and the charger once, and show the decision.")  # fmt: skip
 @option("--release", command="surplus", is_flag=True,
-        help="Give back what the surplus changed on the charger.")  # fmt: skip
+        help="Give back the settings that surplus charging changed.")  # fmt: skip
 @option(
     "--format", "form", command="surplus", type=click.Choice(["text", "json"]), default="text",
     show_default=True, help="Output format.",
 )  # fmt: skip
 def command(config_file: str, once: bool, release: bool, form: str) -> None:
-    """Show once what the surplus would decide, or give the charger back.
+    """Show what surplus charging would do, or give back the charger's settings.
 
     With --once, shows what each source returns, the surplus, what would be written to the charger,
     and what is unsafe. Nothing is written to the charger.
 
-    With --release, restores the current, the phase mode and the forced state that were found on the
-    charger, also a pause that a stopped exporter has left. Stop the exporter first.
+    With --release, restores the current, the phase mode and the forced state as they were before
+    surplus charging changed them, and ends a pause that a stopped exporter left behind. Stop the
+    exporter first.
     """
     if once == release:
         raise UsageError("exactly one of --once and --release is required")
@@ -79,7 +80,7 @@ def _release(loaded: Config, section: SurplusConfig, charger: ChargerConfig) -> 
     try:
         opened = LeaseFile(Path(section.state), charger.serial)
     except UsageError as error:
-        raise UsageError(f"{error}; stop the exporter first if it runs") from error
+        raise UsageError(f"{error}; stop the exporter first if it is running") from error
     name, given = printable(charger.name), 0
     try:
         for written in control_release.release(client, opened):
@@ -91,7 +92,7 @@ def _release(loaded: Config, section: SurplusConfig, charger: ChargerConfig) -> 
     finally:
         opened.close()
     if not given:
-        click.echo(f"{name}: the surplus has changed nothing that is left to give back")
+        click.echo(f"{name}: nothing to give back")
 
 
 def _found(loaded: Config, section: SurplusConfig, charger: ChargerConfig) -> Found:

@@ -20,7 +20,7 @@ LABEL = 11
 """Width of the first column."""
 
 WAITING = {
-    "": "until the surplus has been enough for {seconds:.0f} s",
+    "": "until there has been enough surplus for {seconds:.0f} s",
     "min_pause": "until min_pause has passed since the last pause",
     "contactor_limit": f"because the contactor was operated {MAX_OPERATIONS} times in an hour",
     "current_limit": "because the charger's limits are below min_current",
@@ -29,9 +29,9 @@ WAITING = {
 
 DECISIONS = {
     "no_car": "wait for a car",
-    "charger_error": "wait until the charger's error has ended",
+    "charger_error": "wait until the charger's error has cleared",
     "not_allowed": "wait until the charger allows charging",
-    "car_full": "wait until the car takes current again",
+    "car_full": "wait until the car draws current again",
     "unreachable": "wait until the charger answers",
 }
 """Other states → decision."""
@@ -105,20 +105,27 @@ def notes(found: Found) -> Iterator[str]:
         reading = found.readings.get(name)
         if not source.may_have_age and section.mode == "control":
             yield (
-                f"The age of {name} is unknown: if the meter fails and its last value is repeated,"
-                " charging pauses after 5 minutes. Give time_path if the device reports a time."
+                f"The age of {name} is unknown: if the meter fails and the device repeats its last"
+                " value, charging pauses only after 5 minutes. Set time_path if the device reports"
+                " a time."
             )
         elif not source.may_have_age:
-            yield f"The age of {name} is unknown: a value that is repeated is followed for ever."
+            yield (
+                f"The age of {name} is unknown: if the device repeats an old value, the current"
+                " follows it indefinitely."
+            )
         elif reading is not None and found.now - reading.measured_at > section.stale_after:
-            yield f"{name} is older than stale_after, {section.stale_after:.0f} s."
+            yield f"The value of {name} is older than stale_after, {section.stale_after:.0f} s."
     if section.mode == "follow":
-        yield "Mode follow never pauses charging; below min_current it draws from the grid."
+        yield (
+            "Mode follow never pauses charging: if the number is below min_current, the car draws"
+            " the rest from the grid."
+        )
         return
     if section.battery is None:
-        yield "Is there a house battery? Name it under surplus.battery."
+        yield "If there is a house battery, configure it under surplus.battery."
     if found.lease_error:
-        yield f"The state of a running exporter was not read ({found.lease_error})."
+        yield f"The saved state of the exporter could not be read: {found.lease_error}."
     if found.snapshot is not None:
         yield from unsuitable(found.snapshot, printable(found.name))
 
@@ -179,12 +186,12 @@ def _decided(found: Found) -> str:
     if decision.state == "charging":
         return f"charge on {_phases(decision.phases or 1)} with {decision.amps} A"
     if decision.state == "following" or (decision.state == "blind" and decision.amps is not None):
-        why = "" if decision.state == "following" else ", as there is no recent value"
+        why = "" if decision.state == "following" else " because there is no recent value"
         return f"set the current to {decision.amps} A{why}"
     if decision.state == "handed_over":
         key = option_name(decision.reason)
         until = " or it is neutral" if decision.reason == FORCE else ""
-        return f"none: somebody changed {key}, which counts until the car leaves{until}"
+        return f"none: somebody else changed {key}, which is respected until the car leaves{until}"
     if decision.state in ("waiting", "paused"):
         return f"{_off(found)} {WAITING[decision.reason]}".format(seconds=found.section.start_after)
     if decision.state == "blind":

@@ -162,7 +162,7 @@ def surplus_mistakes(config: Config) -> Iterator[Mistake]:
     elif charger.token_file is not None:
         rule = "must be a charger in the local network; the cloud is too slow"
     elif not charger.serial:
-        rule = "must be a charger with its serial in the configuration"
+        rule = "must be a charger with a serial in the configuration"
     elif config.surplus.mode == "control" and charger.api == "1":
         rule = "must be a charger with API v2; mode: follow supports API v1"
     elif (charger.refresh_interval or config.refresh_interval) > MAX_REFRESH_S:

@@ -108,7 +108,7 @@ class SourceConfig(Strict):
             raise ValueError(f"must have prometheus or json{', not both' * bool(self.prometheus)}")
         required, others = _KEYS[self.kind]
         if given := [each for each in others if getattr(self, each) is not None]:
-            raise ValueError(f"{given[0]} does not belong to {self.kind}")
+            raise ValueError(f"{given[0]} is not allowed with {self.kind}")
         if getattr(self, required) is None:
             raise ValueError(f"{self.kind} requires {required}")
         if self.query and self.time_query is None and not is_plain_selector(self.query):
@@ -117,7 +117,7 @@ class SourceConfig(Strict):
                 " min(timestamp(NAME))"
             )
         if bool(self.username) != (self.password_file is not None):
-            raise ValueError("username and password_file belong together")
+            raise ValueError("username and password_file require each other")
         if self.username and self.token_file is not None:
             raise ValueError("must have token_file or username, not both")
         return self
@@ -198,7 +198,7 @@ class SurplusConfig(Strict):
         """Reject a key that the mode does not use, and require one that it does."""
         name, mode = info.field_name or "", info.data.get("mode")
         if value is not None and mode not in (None, _MODES[name]):
-            raise ValueError(f"belongs to mode: {_MODES[name]}")
+            raise ValueError(f"allowed only with mode: {_MODES[name]}")
         if value is None and mode == _MODES[name] and name in _REQUIRED:
             raise ValueError(f"required with mode: {mode}")
         return value

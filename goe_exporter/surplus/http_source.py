@@ -119,7 +119,7 @@ class HttpSource(ABC):
         value = number(given) * _FACTORS[self._unit]
         unit = "A" if self._unit == "A" else "W"
         if abs(value) > _MOST[unit]:
-            text = f"{value:.4g} {unit} is not the power of a house; check the unit"
+            text = f"{value:.4g} {unit} is implausible for a house; check the unit"
             raise SourceError("implausible", text)
         return -value if self._inverted else value
 
@@ -143,6 +143,6 @@ def checked_age(age_s: float) -> float:
     """Return an age (s), 0 if it is a little below that; raises `SourceError` for a future time."""
     if age_s < -MAX_AHEAD_SECONDS:
         raise SourceError(
-            "not_a_time", f"the time of the value is {-age_s:.0f} s ahead; check the clocks"
+            "not_a_time", f"the time of the value is {-age_s:.0f} s in the future; check the clocks"
         )
     return max(age_s, 0.0)

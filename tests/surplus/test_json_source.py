@@ -145,7 +145,7 @@ HOST = "http://HOST"
             raw('{"w":1000001}'),
             "w",
             "implausible",
-            "1e+06 W is not the power of a house; check the unit",
+            "1e+06 W is implausible for a house; check the unit",
         ),
         (raw("<html>"), "w", "not_json", f"{HOST}: the answer is not JSON"),
         (raw("[" * 100_000), "w", "not_json", f"{HOST}: the answer is not JSON"),
@@ -185,7 +185,7 @@ def test_no_number(speak: Speak, answer: bytes, path: str, reason: str, text: st
 @pytest.mark.parametrize(
     ("stamp", "text"),
     [
-        (f"{NOW + 3600}", "the time of the value is 3600 s ahead; check the clocks"),
+        (f"{NOW + 3600}", "the time of the value is 3600 s in the future; check the clocks"),
         ('"2026-06-30T14:03:02"', "'2026-06-30T14:03:02' is not a time with a time zone"),
         ('"14:03"', "'14:03' is not a time with a time zone"),
         ("null", "None is not a time with a time zone"),

@@ -123,7 +123,7 @@ def test_end_of_a_charger_that_does_not_obey(launch: Launch, garage: Garage, way
     assert released.out == "garage: max-current is now 16 A\ngarage: phases is now auto\n"
     assert garage.settings == (16, 0, 0)
     again = launch("surplus", "--release", "--config.file", str(garage.config)).end()
-    assert again.out == "garage: the surplus has changed nothing that is left to give back\n"
+    assert again.out == "garage: nothing to give back\n"
 
 
 def test_a_pause_stays_until_it_is_released(launch: Launch, garage: Garage) -> None:
