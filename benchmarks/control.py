@@ -38,9 +38,9 @@ class Silent(Client):
 
 
 class Timed:
-    """A source whose values are as old as a poll of `poll`; without an inner one it costs nothing.
+    """A source whose values have the time of the poller, which is simulated.
 
-    The time of the poller is not that of the sources.
+    Without an inner source, reading it costs nothing.
     """
 
     name = "grid"

@@ -1,4 +1,4 @@
-"""Reading the sources, and what is known about each."""
+"""Reads the sources, and reports about each."""
 
 from __future__ import annotations
 

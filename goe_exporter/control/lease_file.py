@@ -43,9 +43,9 @@ class LeaseFile:
     def load(self) -> Lease:
         """Return the saved lease, an empty one if there is none.
 
-        A damaged file is set aside. Nothing is known then, so the contactor rests for as long as it
-        may have to, and an "off" that the charger shows counts as a person's. Raises `UsageError`
-        if the file cannot be read.
+        A damaged file is set aside. Its operations of the contactor are unknown, so charging starts
+        after the longest pause only, and an "off" that the charger shows counts as a person's.
+        Raises `UsageError` if the file cannot be read.
         """
         try:
             lease = read(self._path, self._clock(), self._wall())

@@ -1,8 +1,8 @@
 """The control loop: one thread that decides after a poll and sends what is decided.
 
-It makes no request of its own to read the charger: the polls show what it does, and confirm what
-was written. It ends with an internal error, because a loop that fails again and again would wear
-out the contactor; the charger is then given back.
+It does not read the charger itself: the polls show its state and confirm the writes. An internal
+error ends the loop, because one that fails again and again would wear out the contactor; the
+settings are then given back.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Control:
             saved = self._save()
         writes = decision.writes
         if not saved and seen is not None:
-            # After a crash, nobody would know whose these values are.
+            # After a crash, these values could not be told from a person's.
             writes = tuple(each for each in writes if not raises(each, seen))
         self._send(writes)
 
@@ -210,7 +210,7 @@ class Control:
         return True
 
     def _send(self, writes: tuple[Write, ...]) -> None:
-        """Send writes through the charger's client; what fails is decided again."""
+        """Send writes through the charger's client; a failed one is left to the next step."""
         for write in writes:
             with self._sending:
                 if self._stopping:
@@ -244,7 +244,7 @@ class Control:
         return None
 
     def _count(self, after: Step) -> None:
-        """Keep what is told about this step."""
+        """Keep what is reported about this step."""
         before, decision, counts = self._last, after.decision, self._vitals
         new, old = after.wear, before.wear
         handed_over = before.decision.state != decision.state == "handed_over"
@@ -269,7 +269,7 @@ class Control:
         self._last = after
 
     def _end(self) -> None:
-        """Give the charger back after an internal error; nothing is decided any more."""
+        """Give the settings back after an internal error; nothing is decided any more."""
         self._ended = True
         self._vitals = SurplusVitals(self._place.charger, self._rule.mode, internal_errors=1)
         try:
@@ -281,7 +281,7 @@ class Control:
             )
 
     def stop(self, deadline: float) -> None:
-        """Give the charger back until `deadline` (s of the clock); its pause stays."""
+        """Give the settings back until `deadline` (s of the clock), except a pause."""
         with self._waiting:
             self._stopping = True
             self._waiting.notify()

@@ -1,4 +1,4 @@
-"""Giving a charger back by hand, while no process controls it."""
+"""Gives back the settings of a charger that no process controls."""
 
 from __future__ import annotations
 

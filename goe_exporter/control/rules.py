@@ -79,7 +79,7 @@ class ControlRule:
         return self._memory.expected
 
     def reads(self, view: View | None) -> bool:
-        """Return whether a car is plugged in: without one the meters are left alone."""
+        """Return whether a car is plugged in; without one, the meters are not read."""
         return view is not None and (view.car != IDLE or self._memory.plugged)
 
     def decided(self, now: float, read: Input, view: View | None) -> Decision:

@@ -1,4 +1,4 @@
-"""Sending the writes of a decision: nothing that `set` would refuse, and never "on"."""
+"""Sends the writes of a decision: only values that `set` accepts, and never "on"."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEMPORARY = "max_current_temporary"
 
 
 def actual(write: Write, api: int) -> Write:
-    """Return what is written instead through API v1: the current that is not written to flash."""
+    """Return the write for an API: through v1, the current that is not written to flash."""
     is_current = write.channel == CURRENT
     return write._replace(channel=TEMPORARY) if api == 1 and is_current else write
 

@@ -52,6 +52,6 @@ def _rule(section: SurplusConfig, lease_file: LeaseFile, refresh_s: float) -> Ru
 
 
 def log_start(section: SurplusConfig) -> None:
-    """Log what is controlled, and by which numbers."""
+    """Log which charger is controlled, and the kinds of its sources."""
     kinds = {name: each.kind for name, each in section.sources().items()}
     _log.info("surplus started", mode=section.mode, charger=section.charger, **kinds)

@@ -140,7 +140,7 @@ class GridConfig(SourceConfig):
 
 
 class BatteryConfig(SourceConfig):
-    """The power of the house battery, and which of battery and car is charged first."""
+    """The power of the house battery, and whether it or the car is charged first."""
 
     unit: Literal["W", "kW"] = "W"
     positive: Literal["discharge", "charge"] = "discharge"
@@ -167,10 +167,10 @@ _REQUIRED = ("available", "grid", "phases")
 
 
 class SurplusConfig(Strict):
-    """Which charger uses the surplus, how, and what it is known from.
+    """The charger that uses the surplus, how it does, and the sources of the numbers.
 
     Mode `control` decides on `grid` and `battery`, with the settings of `surplus.settings`; mode
-    `follow` sets the current to `available`. `state` is the directory of what must survive a crash.
+    `follow` sets the current to `available`. `state` is the directory of the lease.
     """
 
     mode: Literal["control", "follow"]
@@ -206,7 +206,7 @@ class SurplusConfig(Strict):
     @field_validator("min_current", "one_phase_max")
     @classmethod
     def _ordered(cls, value: int, info: ValidationInfo) -> int:
-        """Reject limits that leave no current."""
+        """Reject limits between which there is no current."""
         low, high = info.data.get("min_current", LOWEST_A), info.data.get("max_current", HIGHEST_A)
         if info.field_name == "min_current" and value > high:
             raise ValueError(f"must not be above max_current, {high}A, but is {value}A")

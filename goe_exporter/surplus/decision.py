@@ -123,7 +123,7 @@ def _gate(
 
 
 def _anew(memory: Memory) -> Memory:
-    """Return the memory of a car that was just plugged in, with what is known about the car."""
+    """Return the memory as for a newly plugged-in car, but with what is known about the car."""
     car = memory.car._replace(not_allowed_since=None, empty_since=None)
     target = memory.target._replace(charge=False)
     return memory._replace(car=car, target=target, stepped_at=None)
@@ -132,7 +132,7 @@ def _anew(memory: Memory) -> Memory:
 def _give_back(
     settings: Settings, memory: Memory, view: View, now: float
 ) -> tuple[Memory, Decision]:
-    """Give back once what a person did not touch, and stay away."""
+    """Give back, once, the settings that a person did not change; write nothing else."""
     person = memory.person
     desk = Desk(settings, memory, view, now)
     writes = desk.due(_not_shown(person.give_back, view), may_rise=True)

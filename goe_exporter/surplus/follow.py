@@ -114,7 +114,7 @@ def _ready(memory: FollowMemory, now: float) -> bool:
 def _compared(
     settings: FollowSettings, memory: FollowMemory, view: View, now: float
 ) -> FollowMemory:
-    """Return the memory after a poll: the written current is shown, lost, bound, or a person's."""
+    """Return the memory after a poll: the current is confirmed, lost, bound or a person's."""
     before, after = memory.uptime_s, view.uptime_s
     memory = memory._replace(uptime_s=after, polled_at=view.polled_at)
     if before is not None and after is not None and after < before:

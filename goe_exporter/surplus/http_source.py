@@ -20,7 +20,7 @@ from goe_exporter.transport.loop import fetched
 from goe_exporter.transport.steps import Request
 
 SAME_SECONDS = 0.5
-"""Two measurements nearer to each other are one: its age varies with the time of the request."""
+"""Times closer than this are of one measurement: a computed time varies with the request's."""
 
 MAX_AHEAD_SECONDS = 5.0
 MAX_MESSAGE_LENGTH = 200

@@ -1,4 +1,4 @@
-"""What must be known after a crash: what was found, what is ours, and the wear."""
+"""What must survive a crash: the settings found, those that were changed, and the wear."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Limits:
 
     @property
     def lowest_mode(self) -> int:
-        """The phases (1 or 3) on which charging starts at the least."""
+        """The smallest number of phases (1 or 3) on which charging can start."""
         return self._settings.lowest_mode if self._may_choose() else self._view.phases
 
     def _may_choose(self) -> bool:

@@ -68,7 +68,7 @@ def _first(memory: Memory, view: View) -> Memory:
 
 
 def _forced(lease: Lease, view: View) -> Person:
-    """Return the person who has forced the charger on or off, and gets the rest back, or nobody."""
+    """Return who has forced the charger, with the other settings to give back, or nobody."""
     if view.force == NEUTRAL or (view.force == OFF and FORCE in lease.owned):
         return Person()
     rest = lease._replace(owned=lease.owned - {FORCE})
@@ -118,7 +118,7 @@ def _confirmed(memory: Memory, view: View) -> Memory:
 
 
 def _plugged(memory: Memory, view: View, now: float) -> Memory:
-    """Return the memory with what is known about the car: it came, it left, it is another one."""
+    """Return the memory with the car plugged in, unplugged or replaced by another."""
     switching = view.reason == SWITCHING_PHASES or now - memory.phase_write_at < PHASE_SWITCH_S
     if view.car == IDLE:
         since = now if memory.car.idle_since is None else memory.car.idle_since
@@ -162,7 +162,7 @@ def _changed_without_car(memory: Memory, view: View) -> Memory:
 
 
 def _as_left(memory: Memory, view: View) -> Lease:
-    """Return the lease with what a person changed without a car as what was found."""
+    """Return the lease, in which a person's changes without a car count as found."""
     lease, found = memory.lease, memory.lease.baseline
     for channel in (CURRENT, PHASES):
         if found is not None and _differs(memory, view, channel):
@@ -172,7 +172,7 @@ def _as_left(memory: Memory, view: View) -> Lease:
 
 
 def _changed(memory: Memory, view: View) -> Memory:
-    """Return the memory after looking for a person's change, which counts in the second poll."""
+    """Return the memory after a check for a person's change, which must be in two polls."""
     person = memory.person
     if person.channel:
         ended = person.until_neutral and view.force == NEUTRAL and not person.give_back
@@ -189,7 +189,7 @@ def _changed(memory: Memory, view: View) -> Memory:
 
 
 def _differs(memory: Memory, view: View, channel: str) -> bool:
-    """Return whether a channel has another value than it should, and no write of it is pending."""
+    """Return whether a channel has an unexpected value, and no write of it is pending."""
     assert memory.expected is not None
     differs = shown(view, channel) != shown(memory.expected, channel)
     return differs and memory.pending_write(channel) is None

@@ -1,4 +1,4 @@
-"""The values that a decision is made of, and the decision."""
+"""The inputs of a decision, and the decision."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Write(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to write, in this order, and what a person is told.
+    """What to write, in this order, and what is reported.
 
     `state` is a name of docs/surplus.md, `reason` a name, "" if the state says it all. `surplus_w`
     is None if it is unknown. `phases` and `amps` are the target, None while nothing is offered.

@@ -1,4 +1,4 @@
-"""What a source of power is: something that reads one number, and says how old it is."""
+"""The interface of a source of power, which reads one number and its age."""
 
 from __future__ import annotations
 

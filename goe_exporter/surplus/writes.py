@@ -91,8 +91,8 @@ class Desk:
         return tuple(sent)
 
     def _held(self, write: Write, pending: Pending | None, *, may_rise: bool) -> bool:
-        # Another value than ours is not overwritten before the next poll tells whose it is; who
-        # changed one setting may have changed others too. Only a pause does not wait for that.
+        # An unexpected value is not overwritten until the next poll confirms that it is a person's;
+        # that person may have changed other settings too. Only a pause does not wait for that.
         suspected = self.memory.person.suspected
         if suspected and (write.channel != FORCE or suspected == FORCE):
             return True

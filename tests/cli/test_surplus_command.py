@@ -119,7 +119,7 @@ def test_everything_safe(home: Home, goe: Goe) -> None:
 
 
 def test_too_little(home: Home, once: Once) -> None:
-    """What is needed is said for the number of phases on which charging would start."""
+    """The needed power is that of the number of phases on which charging would start."""
     home.powers["grid"] = "9800"
     # A phase has 228 V while 16 A are drawn.
     assert "not enough, charging needs 1,367 W\n" in once(home.write("phases: auto"))
@@ -139,7 +139,7 @@ def test_no_car(home: Home, charger: Charger, once: Once) -> None:
 
 
 def test_own_pause(home: Home, charger: Charger, once: Once) -> None:
-    """The pause of a running exporter is no person's change."""
+    """The pause of a running exporter does not count as a person's change."""
     charger.force = 1
     charger.advance(30)
     config = home.write("phases: auto", home.battery)
@@ -244,7 +244,7 @@ def test_follow(home: Home, goe: Goe) -> None:
 
 
 def test_json(home: Home, charger: Charger, goe: Goe) -> None:
-    """JSON has the same for programs."""
+    """JSON has the same content."""
     charger.unplug()
     config = home.write("phases: auto")
     outcome = goe("surplus", "--config.file", config, "--once", "--format", "json")

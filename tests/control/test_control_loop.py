@@ -128,7 +128,7 @@ def test_a_person_while_charging(noon: Street, tmp_path: Path, key: str) -> None
 def test_a_person_while_paused(
     evening: Street, tmp_path: Path, key: str, value: int, left: tuple[int, int, int]
 ) -> None:
-    """In a pause too: a changed setting is left as it is, and the pause ends with the control."""
+    """In a pause too, a changed setting is kept, and the pause ends with the control."""
     home = evening.home(tmp_path / "state")
     home.run(60)
     assert home.state == "waiting"
@@ -270,7 +270,7 @@ def test_stop_gives_back(noon: Street, tmp_path: Path) -> None:
 
 
 def test_stop_leaves_a_pause(evening: Street, tmp_path: Path) -> None:
-    """Our own "off" stays, so that a restart at night starts no charge; the next process knows."""
+    """The exporter's own "off" stays, and the next process recognises it as its own."""
     home = evening.home(tmp_path / "state")
     home.run(60)
     with recorded() as kept:
@@ -296,7 +296,7 @@ def test_stop_of_a_charger_that_refuses(noon: Street, tmp_path: Path) -> None:
 
 
 def test_a_crash_is_no_person(noon: Street, tmp_path: Path) -> None:
-    """A process that was killed while charging is followed by one that goes on charging."""
+    """After a process was killed while charging, the next one continues charging."""
     home = charging(noon, tmp_path)
     operations = noon.charger.contactor_operations
     home.lease_file.close()  # the lock of a killed process is gone
@@ -322,7 +322,7 @@ def test_a_charger_without_api_v2(noon: Street, tmp_path: Path) -> None:
 
 
 def test_a_charger_that_is_not_prepared(noon: Street, tmp_path: Path) -> None:
-    """A setting with which the charger decides itself is logged once."""
+    """A setting with which the charger decides by itself is logged once."""
     noon.write("fup", True)
     home = noon.home(tmp_path / "state")
     with recorded() as kept:

@@ -97,12 +97,12 @@ def test_line(before: Step, after: Step, line: tuple[str, str, dict[str, object]
     ],
 )
 def test_no_line(before: Step, after: Step) -> None:
-    """What changes no state, and the first state without a car, has none."""
+    """A step that changes no state has no line, nor has the first state without a car."""
     assert list(lines(before, after)) == []
 
 
 def test_pause_without_a_value() -> None:
-    """A pause because a source fails is a warning, and says so twice: the pause, and the cause."""
+    """A pause because of a failed source has two warnings: the pause, and its cause."""
     before = step("charging", Wear(started_at=400.0))
     found = list(lines(before, step("blind", Wear(paused_at=1000.0), reason="stale")))
     assert [(line.level, line.event) for line in found] == [
