@@ -251,9 +251,7 @@ class Step:
     def _current(self) -> tuple[Memory, str] | None:
         """Lower the current at once, raise it when the surplus of the last seconds allows it."""
         target, limits = self.memory.target, self.limits
-        if not self._settled():
-            return None
-        if not self.memory.proof.proven:
+        if not self.memory.proof.proven or not self._settled():
             return None
         offer_a = limits.offer_a(self.surplus_w, target.phases)
         left = self.memory.current_writes_left(self.now)

@@ -6,7 +6,12 @@ from typing import NamedTuple
 
 from goe_exporter.surplus.lease import Baseline, Lease
 from goe_exporter.surplus.proof import Proof
-from goe_exporter.surplus.settings import LOWEST_A, MAX_CURRENT_WRITES
+from goe_exporter.surplus.settings import (
+    FULL_AFTER_S,
+    LOWEST_A,
+    MAX_CURRENT_WRITES,
+    NOT_ALLOWED_AFTER_S,
+)
 from goe_exporter.surplus.situation import Write
 from goe_exporter.surplus.supply import Supply
 from goe_exporter.surplus.wear import last_hour
@@ -61,6 +66,15 @@ class Car(NamedTuple):
     closed_phases: int = 0
     not_allowed_since: float | None = None
     empty_since: float | None = None
+
+    def is_refused(self, now: float) -> bool:
+        """Return whether the charger has not allowed charging for long enough to count."""
+        since = self.not_allowed_since
+        return since is not None and now - since > NOT_ALLOWED_AFTER_S
+
+    def is_full(self, now: float) -> bool:
+        """Return whether the car has drawn nothing for so long that it counts as full."""
+        return self.empty_since is not None and now - self.empty_since >= FULL_AFTER_S
 
 
 NO_TARGET, NEW_CAR, NOBODY = Target(), Car(), Person()
