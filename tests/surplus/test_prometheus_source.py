@@ -21,26 +21,32 @@ UNTIL = time.monotonic() + 100_000
 STAMP = 1782820983.0
 
 
+def answer(result: list[dict[str, object]]) -> Reply:
+    """Return the answer to an instant query with this vector."""
+    data = {"resultType": "vector", "result": result}
+    return Reply(200, json.dumps({"status": "success", "data": data}).encode())
+
+
 def vector(*values: str) -> Reply:
     """Return the answer to an instant query that finds these values."""
     labels = [{"__name__": "meter_power_watts", "phase": f"L{n}"} for n in range(1, 4)]
-    result = [
-        {"metric": metric, "value": [STAMP, value]}
-        for metric, value in zip(labels, values, strict=False)
-    ]
-    data = {"resultType": "vector", "result": result}
-    return Reply(200, json.dumps({"status": "success", "data": data}).encode())
+    return answer(
+        [
+            {"metric": metric, "value": [STAMP, value]}
+            for metric, value in zip(labels, values, strict=False)
+        ]
+    )
 
 
 def joined(value: str, time: str) -> Reply:
     """Return the answer to a query for the value of a selector, and its time."""
     labels = {"phase": "L1", "job": "meter"}
-    result = [
-        {"metric": {"__name__": "meter_power_watts", **labels}, "value": [STAMP, value]},
-        {"metric": {**labels, "goe_time": "1"}, "value": [STAMP, time]},
-    ]
-    data = {"resultType": "vector", "result": result}
-    return Reply(200, json.dumps({"status": "success", "data": data}).encode())
+    return answer(
+        [
+            {"metric": {"__name__": "meter_power_watts", **labels}, "value": [STAMP, value]},
+            {"metric": {**labels, "goe_time": "1"}, "value": [STAMP, time]},
+        ]
+    )
 
 
 def refused(status: int, error: str) -> Reply:
