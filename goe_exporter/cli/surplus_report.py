@@ -164,8 +164,8 @@ def _says(found: Found, name: str) -> str:
     value, measured_at, age_known = found.readings[name]
     age = f"{max(found.now - measured_at, 0):.0f} s old" if age_known else "age unknown"
     if name == "available":
-        current = found.section.available is not None and found.section.available.unit == "A"
-        amount = f"{value:.1f} A" if current else f"{value:,.0f} W"
+        unit = found.section.sources()[name].base_unit
+        amount = f"{value:.1f} A" if unit == "A" else f"{value:,.0f} W"
         return f"{amount}, {age}"
     falling, rising = ("exporting", "importing") if name == "grid" else ("charging", "discharging")
     flow = rising if value > 0 else falling if value < 0 else "idle"
@@ -217,11 +217,10 @@ def _phases(number: int) -> str:
 
 
 def _source(found: Found, name: str) -> dict[str, object]:
-    failure = found.failures.get(name)
-    kind = {"kind": found.section.sources()[name].kind}
+    failure, source = found.failures.get(name), found.section.sources()[name]
+    kind = {"kind": source.kind}
     if failure is not None:
         return kind | {"error": {"reason": failure.reason, "message": str(failure)}}
     value, measured_at, age_known = found.readings[name]
-    unit = found.section.sources()[name].unit.removeprefix("k")
     age = round(max(found.now - measured_at, 0.0), 3) if age_known else None
-    return kind | {"value": value, "unit": unit, "age_seconds": age}
+    return kind | {"value": value, "unit": source.base_unit, "age_seconds": age}

@@ -28,7 +28,7 @@ def open_control(config: RunConfig, client: Callable[[str], Client]) -> Control:
     section, charger = config.surplus, controlled(config.surplus, config.chargers)
     assert section is not None
     assert charger is not None
-    in_amperes = section.available is not None and section.available.unit == "A"
+    in_amperes = section.available is not None and section.available.base_unit == "A"
     inputs = Inputs(open_sources(section), in_amperes=in_amperes)
     connection = charger.connection(config.environment_proxies)
     refresh_s = charger.refresh_interval or config.interval_seconds

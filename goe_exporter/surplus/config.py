@@ -92,6 +92,11 @@ class SourceConfig(Strict):
         return "json" if self.prometheus is None else "prometheus"
 
     @property
+    def base_unit(self) -> str:
+        """The unit of readings: `W` or `A`."""
+        return self.unit.removeprefix("k")
+
+    @property
     def inverted(self) -> bool:
         """Whether the number is positive where a reading is negative."""
         return False
@@ -243,7 +248,7 @@ class SurplusConfig(Strict):
         assert self.available is not None
         return FollowSettings(
             max_current_a=self.max_current,
-            unit="A" if self.available.unit == "A" else "W",
+            unit=self.available.base_unit,
             min_current_a=self.min_current,
             stale_after_s=self.stale_after,
             refresh_s=refresh_s,

@@ -50,7 +50,7 @@ class HttpSource(ABC):
     ) -> None:
         self.name = name
         self.clock = clock
-        self._unit = config.unit
+        self._factor, self._unit = _FACTORS[config.unit], config.base_unit
         self._inverted = config.inverted
         token = None if config.token_file is None else read_token(config.token_file)
         password = None if config.password_file is None else read_token(config.password_file)
@@ -116,10 +116,9 @@ class HttpSource(ABC):
 
     def _value(self, given: object) -> float:
         """Return a value in W or A, with the sign of a reading; raises `SourceError`."""
-        value = number(given) * _FACTORS[self._unit]
-        unit = "A" if self._unit == "A" else "W"
-        if abs(value) > _MOST[unit]:
-            text = f"{value:.4g} {unit} is implausible for a house; check the unit"
+        value = number(given) * self._factor
+        if abs(value) > _MOST[self._unit]:
+            text = f"{value:.4g} {self._unit} is implausible for a house; check the unit"
             raise SourceError("implausible", text)
         return -value if self._inverted else value
 
