@@ -40,19 +40,13 @@ def compared(memory: Memory, view: View, now: float) -> Memory:
     return _changed(memory, view)
 
 
-def settings_of(view: View) -> Baseline:
-    """Return the settings that the charger shows."""
-    return Baseline(view.amps, view.mode, view.force)
-
-
 def _first(memory: Memory, view: View) -> Memory:
     """Begin: with a lease where it ended, without one with what is found."""
-    found, lease = settings_of(view), memory.lease
+    found, lease = Baseline.of(view), memory.lease
     plugged = view.car != IDLE
     same_car = lease.plugged_at is not None and _same(lease.plugged_at, view.plugged_at)
-    ours = view.force == NEUTRAL or (view.force == OFF and FORCE in lease.owned)
     lease = lease._replace(baseline=_found(lease, found))
-    person = _forced(lease, view) if plugged and not ours else Person()
+    person = _forced(lease, view) if plugged else Person()
     proven = lease.proven and plugged and same_car
     lease = lease._replace(plugged_at=view.plugged_at, proven=proven)
     # A charge whose meter is proven goes on after a crash; any other begins with a pause.
@@ -74,7 +68,9 @@ def _first(memory: Memory, view: View) -> Memory:
 
 
 def _forced(lease: Lease, view: View) -> Person:
-    """Return the person who has forced the charger on or off, and gets the rest back."""
+    """Return who has forced the charger, with the other settings to give back, or nobody."""
+    if view.force == NEUTRAL or (view.force == OFF and FORCE in lease.owned):
+        return Person()
     rest = lease._replace(owned=lease.owned - {FORCE})
     return Person(channel=FORCE, until_neutral=True, give_back=rest.give_back(view))
 
@@ -98,7 +94,7 @@ def _after_restart(memory: Memory, view: View) -> Memory:
     if before is None or after is None or after >= before - RESTART_S:
         return memory
     return memory._replace(
-        expected=settings_of(view),
+        expected=Baseline.of(view),
         pending=(),
         phases_fixed=False,
         person=memory.person._replace(suspected=""),
@@ -122,7 +118,7 @@ def _confirmed(memory: Memory, view: View) -> Memory:
 
 
 def _plugged(memory: Memory, view: View, now: float) -> Memory:
-    """Return the memory with what is known about the car: it came, it left, it is another one."""
+    """Return the memory with the car plugged in, unplugged or replaced by another."""
     switching = view.reason == SWITCHING_PHASES or now - memory.phase_write_at < PHASE_SWITCH_S
     if view.car == IDLE:
         since = now if memory.car.idle_since is None else memory.car.idle_since
@@ -147,16 +143,14 @@ def _new_car(memory: Memory, view: View) -> Memory:
     """Return the memory for a car that was just plugged in: nothing is known about it."""
     lease = _as_left(memory, view)._replace(plugged_at=view.plugged_at, proven=False)
     fresh = Memory(lease)
-    ours = view.force == NEUTRAL or (view.force == OFF and FORCE in lease.owned)
-    person = Person() if ours else _forced(lease, view)
     return memory._replace(
         lease=lease,
         plugged=True,
         proof=fresh.proof,
         car=fresh.car,
-        person=person,
+        person=_forced(lease, view),
         target=memory.target._replace(charge=False),
-        expected=settings_of(view),
+        expected=Baseline.of(view),
         pending=tuple(each for each in memory.pending if each.write.channel != FORCE),
     )
 
@@ -164,37 +158,41 @@ def _new_car(memory: Memory, view: View) -> Memory:
 def _changed_without_car(memory: Memory, view: View) -> Memory:
     """Return the memory with a person's settings, which hold for the next car."""
     lease = _as_left(memory, view)
-    return memory._replace(lease=lease, expected=settings_of(view), person=Person())
+    return memory._replace(lease=lease, expected=Baseline.of(view), person=Person())
 
 
 def _as_left(memory: Memory, view: View) -> Lease:
-    """Return the lease with what a person changed without a car as what was found."""
-    lease, found, expected = memory.lease, memory.lease.baseline, memory.expected
-    assert expected is not None
+    """Return the lease, in which a person's changes without a car count as found."""
+    lease, found = memory.lease, memory.lease.baseline
     for channel in (CURRENT, PHASES):
-        changed = shown(view, channel) != shown(expected, channel)
-        if found is not None and changed and memory.pending_write(channel) is None:
+        if found is not None and _differs(memory, view, channel):
             found = adopted(found, view, channel)
     owned = lease.owned if view.force == OFF else lease.owned - {FORCE}
     return lease._replace(baseline=found, owned=owned)
 
 
 def _changed(memory: Memory, view: View) -> Memory:
-    """Return the memory after looking for a person's change, which counts in the second poll."""
-    person, expected = memory.person, memory.expected
-    assert expected is not None
+    """Return the memory after a check for a person's change, which must be in two polls."""
+    person = memory.person
     if person.channel:
         ended = person.until_neutral and view.force == NEUTRAL and not person.give_back
         if not ended:
             return memory
         target = memory.target._replace(charge=False)
         return memory._replace(
-            person=Person(), expected=settings_of(view), target=target, pending=()
+            person=Person(), expected=Baseline.of(view), target=target, pending=()
         )
     for channel in (FORCE, PHASES, CURRENT):
-        if memory.pending_write(channel) is None and adopted(expected, view, channel) != expected:
+        if _differs(memory, view, channel):
             return _suspected(memory, view, channel)
     return memory._replace(person=person._replace(suspected="")) if person.suspected else memory
+
+
+def _differs(memory: Memory, view: View, channel: str) -> bool:
+    """Return whether a channel has an unexpected value, and no write of it is pending."""
+    assert memory.expected is not None
+    differs = shown(view, channel) != shown(memory.expected, channel)
+    return differs and memory.pending_write(channel) is None
 
 
 def _suspected(memory: Memory, view: View, channel: str) -> Memory:
@@ -232,7 +230,7 @@ def _handed_over(memory: Memory, view: View, channel: str) -> Memory:
         until_neutral=channel == FORCE and view.force != NEUTRAL,
         give_back=lease.give_back(view),
     )
-    return memory._replace(lease=lease, person=person, pending=(), expected=settings_of(view))
+    return memory._replace(lease=lease, person=person, pending=(), expected=Baseline.of(view))
 
 
 def _touched(memory: Memory, view: View, channel: str) -> bool:
@@ -240,8 +238,7 @@ def _touched(memory: Memory, view: View, channel: str) -> bool:
     assert memory.expected is not None
     if channel == CURRENT and _limited(memory.expected, view):
         return False
-    changed = adopted(memory.expected, view, channel) != memory.expected
-    return changed and memory.pending_write(channel) is None
+    return _differs(memory, view, channel)
 
 
 def _limited(expected: Baseline, view: View) -> bool:

@@ -47,6 +47,8 @@ FROZEN_W = 1000.0
 HISTORY_S = 400.0
 
 UNREACHABLE_INTERVALS = 3
+POLLS_TO_CONFIRM = 2
+"""Polls within which the charger shows a write."""
 NOT_ALLOWED_AFTER_S = 30.0
 FULL_AFTER_S = 600.0
 PHASE_SWITCH_S = 60.0

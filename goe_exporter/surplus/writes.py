@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from goe_exporter.surplus.lease import Baseline, Lease
-from goe_exporter.surplus.limits import Limits
 from goe_exporter.surplus.memory import Memory, Pending, Target
-from goe_exporter.surplus.settings import HOUR_S, Settings
+from goe_exporter.surplus.settings import POLLS_TO_CONFIRM, Settings
 from goe_exporter.surplus.situation import (
     CURRENT,
     FORCE,
@@ -16,9 +15,9 @@ from goe_exporter.surplus.situation import (
     View,
     Write,
 )
+from goe_exporter.surplus.wear import last_hour
 
 RETRY_S = (10.0, 20.0, 40.0, 60.0)
-POLLS_TO_CONFIRM = 2
 MAX_SWITCH_TRIES = 3
 
 
@@ -92,14 +91,14 @@ class Desk:
         return tuple(sent)
 
     def _held(self, write: Write, pending: Pending | None, *, may_rise: bool) -> bool:
-        # Another value than ours is not overwritten before the next poll tells whose it is; who
-        # changed one setting may have changed others too. Only a pause does not wait for that.
+        # An unexpected value is not overwritten until the next poll confirms that it is a person's;
+        # that person may have changed other settings too. Only a pause does not wait for that.
         suspected = self.memory.person.suspected
         if suspected and (write.channel != FORCE or suspected == FORCE):
             return True
         if raises(write, self.view) and not may_rise:
             return True
-        if write.channel == CURRENT and not self._room_for_current():
+        if write.channel == CURRENT and self.memory.current_writes_left(self.now) <= 0:
             return True
         if pending is None:
             return False
@@ -113,9 +112,6 @@ class Desk:
         if write.channel == CURRENT:
             return int(write.value) < int(pending.write.value)
         return not raises(write, self.view)
-
-    def _room_for_current(self) -> bool:
-        return Limits(self.settings, self.memory, self.view).current_writes_left(self.now) > 0
 
     def _given_up(self, pending: Pending) -> bool:
         """Return whether the charger ignores its phases; they count as fixed from now on."""
@@ -131,7 +127,7 @@ class Desk:
         rest = tuple(each for each in memory.pending if each.write.channel != write.channel)
         memory = memory._replace(pending=(*rest, pending))
         if write.channel == CURRENT:
-            recent = tuple(at for at in memory.current_writes if at > self.now - HOUR_S)
+            recent = last_hour(memory.current_writes, self.now)
             memory = memory._replace(current_writes=(*recent, self.now))
         if write.channel == PHASES:
             memory = memory._replace(phase_write_at=self.now)

@@ -109,7 +109,7 @@ def test_several_series(world: World) -> None:
     failed = world.failure("phase_power_watts")
     assert failed is not None
     assert failed.reason == "ambiguous"
-    assert str(failed) == "grid: the query found 3 values; make it one, as in sum(…)"
+    assert str(failed) == "grid: the query found 3 values; aggregate them, as in sum(…)"
 
 
 def test_parse_error(world: World) -> None:
@@ -119,7 +119,7 @@ def test_parse_error(world: World) -> None:
     assert failed.value.reason == "query_refused"
     assert (
         str(failed.value)
-        == "grid: Prometheus refuses the query: 1:22: parse error: unclosed left parenthesis"
+        == "grid: Prometheus rejects the query: 1:22: parse error: unclosed left parenthesis"
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import clocks
+
 from goe_exporter.charger.client import Client
 from goe_exporter.control.energy import Energy
 from goe_exporter.control.inputs import Inputs
@@ -24,14 +26,8 @@ WALL = 1_780_000_000.0
 """The Unix time at the moment 0."""
 
 
-class Clock:
-    """A clock that passes only when it is told to."""
-
-    def __init__(self, now: float = 1000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
+class Clock(clocks.Clock):
+    """A clock that stands still, with the Unix time."""
 
     def wall(self) -> float:
         return WALL + self.now
