@@ -38,7 +38,9 @@ class World:
             f"house_grid_power_watts {shown.grid_w!r}\n{phases}"
             f"pushed_power_watts 1234.5 {self.pushed_at * 1000:.0f}\n"
         )
-        return Reply(200, text.encode()) if self.alive else Reply(503)
+        # Prometheus 3 reads no metrics without a content type.
+        kind = (("Content-Type", "text/plain; version=0.0.4"),)
+        return Reply(200, text.encode(), kind) if self.alive else Reply(503)
 
     def read(self, query: str, **keys: str) -> Reading:
         """Read the number that a query returns."""
