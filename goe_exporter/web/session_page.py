@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from goe_exporter.sessions import ledger, selection
@@ -76,6 +76,9 @@ def find(
         records, period, chosen.chargers, chosen.cards, before=chosen.before, limit=ROWS
     )
     entries, since = _summed(records, months, chosen)
+    if since is not None and books:
+        began = min(each.first_time for each in books)
+        since = max(since, datetime.fromtimestamp(began, zone).date().replace(day=1))
     first, rest = months.since or 0, None
     if chosen.month is not None and chosen.card is None and books:
         rest = selection.rest(records, period, [each.serial for each in books])

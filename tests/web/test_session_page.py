@@ -108,7 +108,7 @@ def test_sums_by_month_and_card(tmp_path: Path) -> None:
     assert [each.url for each in page.cards] == [
         *("sessions?card=0", "sessions?card=1", "sessions?card=3", ""),
     ]
-    assert page.cards_of == "since January 2026"
+    assert page.cards_of == "since October 2026"
 
 
 def test_a_month(tmp_path: Path) -> None:
