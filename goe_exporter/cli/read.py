@@ -63,8 +63,9 @@ def _read(device: Chosen) -> tuple[Poller, ChargerError | None]:
     failure = poll_all(poller)
     if failure is not None and failure.reason == "wrong_device" and not device.is_configured:
         other = _poller(device, device.connection._replace(api="2", table=CONTROLLER))
-        if poll_all(other) is None:
-            return other, None
+        error = poll_all(other)
+        if error is None or error.reason != "wrong_device":
+            return other, error
     return poller, failure
 
 

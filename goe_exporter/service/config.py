@@ -75,6 +75,12 @@ class RunConfig(NamedTuple):
         return (*self.chargers, *self.controllers)
 
     @property
+    def counts(self) -> Mapping[str, int]:
+        """The number of chargers, and of Controllers if there are any, for the log."""
+        counts = {"chargers": len(self.chargers), "controllers": len(self.controllers)}
+        return {name: count for name, count in counts.items() if count or name == "chargers"}
+
+    @property
     def extent(self) -> str:
         """The number of chargers, with a shard of how many, and of Controllers if there are any."""
         own = f"{len(self.chargers)}"
