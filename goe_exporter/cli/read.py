@@ -25,7 +25,7 @@ MAX_POLLS = 5
 
 
 @click.command("read")
-@click.argument("hosts", nargs=-1, metavar="[NAME=]HOST...", shell_complete=completion.chargers)
+@click.argument("hosts", nargs=-1, metavar="[NAME=]HOST...", shell_complete=completion.devices)
 @options.config_file("Configuration file (YAML) with chargers.")
 @options.api
 @options.token_file
