@@ -1,4 +1,4 @@
-"""Fetch everything that a charger reports, without private values, to attach it to a report."""
+"""Fetch everything that a device reports, without private values, to attach it to a report."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from goe_exporter.channels.table import CHARGER
 from goe_exporter.charger.connection import Connection
+from goe_exporter.charger.device import TABLES
 from goe_exporter.charger.redaction import redacted
 from goe_exporter.errors import GoeExporterError, TransportError
 from goe_exporter.transport.http import Transport
@@ -41,7 +41,7 @@ class Captured(NamedTuple):
 def capture(place: Connection) -> list[Captured]:
     """Request the complete status through each API and return the answers without private values.
 
-    Raises `GoeExporterError` if no answer is a charger's status.
+    Raises `GoeExporterError` if no answer is the status of a charger or Controller.
     """
     transport = Transport(
         place.host,
@@ -69,8 +69,8 @@ def _captured(transport: Transport, api: int) -> Captured:
         status = _parsed(body)
     except (ValueError, RecursionError):
         return Captured(api, code, None, (), "not JSON")
-    if not isinstance(status, dict) or CHARGER.witnesses.isdisjoint(status):
-        return Captured(api, code, None, (), "not the status of a charger")
+    if not isinstance(status, dict) or all(each.witnesses.isdisjoint(status) for each in TABLES):
+        return Captured(api, code, None, (), "not the status of a charger or Controller")
     return Captured(api, code, *redacted(status))
 
 

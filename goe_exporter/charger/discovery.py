@@ -10,7 +10,8 @@ import logging
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
 from zeroconf import (
@@ -41,6 +42,7 @@ MAX_TEXT_LENGTH = 200
 
 _HOST_NAME = re.compile(rf"go-e(?:charger|controller)_({SERIAL.pattern})", re.IGNORECASE)
 _HTTP_PORT = 80
+_BROADCAST = IPv4Address("255.255.255.255")
 
 
 class Device(NamedTuple):
@@ -77,27 +79,25 @@ def discover(
         if state_change is not ServiceStateChange.Removed and len(names) < MAX_SERVICES:
             names[service_type, name] = None
 
-    with _silence():
-        try:
-            network = Zeroconf(interfaces=interfaces)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise GoeExporterError(f"cannot use multicast DNS: {reason}") from error
-        with closing(network):
-            browser = ServiceBrowser(network, list(TYPES), handlers=[on_change])
-            time.sleep(seconds)
-            browser.cancel()
-            return merged(_devices(network, list(names), time.monotonic() + seconds))
+    with _silence(), closing(_network(interfaces)) as network:
+        browser = ServiceBrowser(network, list(TYPES), handlers=[on_change])
+        time.sleep(seconds)
+        browser.cancel()
+        return merged(_devices(network, list(names), time.monotonic() + seconds))
 
 
 def device(
-    service_type: str, name: str, host: str, txt: Mapping[bytes, bytes | None], address: str
+    service_type: str, name: str, host: str, txt: Mapping[bytes, bytes | None], place: str
 ) -> Device | None:
     """Return the device that announces a service, None if it is none of go-e's.
 
-    `name` is the full name of the service, `host` the host name, both with their domain.
+    `name` is the full name of the service, `host` the host name, both with their domain; `place`
+    is the device's address. The case of the keys of `txt` does not matter (RFC 6763 §6.4), and the
+    first value of a key counts.
     """
-    texts = {key: _text(value or b"") for key, value in txt.items()}
+    texts: dict[bytes, str] = {}
+    for key, value in txt.items():
+        texts.setdefault(key.lower(), _text(value or b""))
     maker = texts.get(b"manufacturer", "").lower()
     found = texts.get(b"devicetype", "")
     if maker == "fronius" and found:
@@ -114,7 +114,7 @@ def device(
         serial = by_name[1] if by_name else ""
     instance = _text(name.removesuffix(f".{service_type}").encode("utf-8", "replace"))
     called = texts.get(b"friendly_name") or instance
-    return Device(kind, called, serial, found, texts.get(b"version", ""), address)
+    return Device(kind, called, serial, found, texts.get(b"version", ""), place)
 
 
 def merged(devices: Iterable[Device]) -> list[Device]:
@@ -124,7 +124,47 @@ def merged(devices: Iterable[Device]) -> list[Device]:
         known = found.get(each.address, each)
         texts = (first or second for first, second in zip(known, each, strict=True))
         found[each.address] = Device(*texts)
-    return [found[address] for address in sorted(found)]
+    return [found[place] for place in sorted(found, key=_in_order)]
+
+
+def address(hosts: Iterable[str], port: int | None) -> str:
+    """Return where a service is reached, with its port unless that is 80; "" if nowhere.
+
+    `hosts` are its IP addresses, also with a zone (`fe80::1%2`). An address that other networks
+    reach comes first, and IPv4 before IPv6. Port 0 counts as none.
+    """
+    addresses = [each for each in map(ip_address, hosts) if _is_usable(each)]
+    if not addresses:
+        return ""
+    best = min(addresses, key=lambda each: (each.is_loopback, each.is_link_local, each.version))
+    host = str(best) if best.version == 4 else f"[{best}]"
+    return host if port in (None, 0, _HTTP_PORT) else f"{host}:{port}"
+
+
+def _is_usable(found: IPv4Address | IPv6Address) -> bool:
+    return not (found.is_unspecified or found.is_multicast or found == _BROADCAST)
+
+
+def _in_order(text: str) -> list[str | int]:
+    """Return a key by which texts are sorted, the numbers in them by value."""
+    return [int(part) if part.isdecimal() else part for part in re.split("([0-9]+)", text)]
+
+
+def _network(interfaces: InterfaceChoice | list[str]) -> Zeroconf:
+    """Return the network by IPv4 and IPv6, or by IPv4 alone where IPv6 cannot be used.
+
+    Raises `GoeExporterError` if neither can be used.
+    """
+    version = IPVersion.All if interfaces is InterfaceChoice.All else None
+    with suppress(OSError, RuntimeError):
+        return Zeroconf(interfaces=interfaces, ip_version=version)
+    try:
+        return Zeroconf(interfaces=interfaces)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise GoeExporterError(f"cannot use multicast DNS: {reason}") from error
+    except RuntimeError as error:  # zeroconf's, if no interface has an address
+        raise GoeExporterError("cannot use multicast DNS: no network interface is up") from error
 
 
 def _devices(
@@ -143,22 +183,12 @@ def _devices(
                 known = info.request(network, min(left, 1.0) * 1000)
         except Error:
             continue
-        address = _address(info) if known else ""
-        if address:
+        place = address(info.parsed_scoped_addresses(), info.port) if known else ""
+        if place:
             host = info.server or ""
-            found = device(service_type, name, host, info.properties, address)
+            found = device(service_type, name, host, info.properties, place)
             if found:
                 yield found
-
-
-def _address(info: ServiceInfo) -> str:
-    """Return the address of a service, with its port unless that is 80; "" if it has none."""
-    hosts = info.parsed_addresses(IPVersion.V4Only)
-    hosts += [f"[{host}]" for host in info.parsed_addresses(IPVersion.V6Only)]
-    if not hosts:
-        return ""
-    port = "" if info.port in (None, _HTTP_PORT) else f":{info.port}"
-    return f"{hosts[0]}{port}"
 
 
 def _text(raw: bytes) -> str:

@@ -162,7 +162,10 @@ _PRICE = _object(re.compile("start|end|marketprice"))
 _KEPT: dict[str, Keep] = {
     **dict.fromkeys(_V1_NUMBERS.split(), _number),
     **dict.fromkeys(_V2_NUMBERS.split(), _number),
-    **dict.fromkeys(("clp", "map", "nrg", "tma"), _each(_number)),
+    **dict.fromkeys(("clp", "map", "nrg", "tma", "ccp", "ips", "iim"), _each(_number)),
+    **dict.fromkeys(("cec", "cpc"), _each(_each(_number))),
+    "usv": _each(_object(re.compile("u[123N]"))),
+    "isv": _each(_object(re.compile("[ipf]"))),
     "pha": _or_number(_each(_number), list),
     "awcp": _PRICE,
     "awpl": _each(_PRICE),
@@ -174,7 +177,7 @@ _KEPT: dict[str, Keep] = {
     "version": _text(re.compile(r"[A-Z]")),
     "fwv": _text(_FIRMWARE),
     "ocu": _each(_text(_OFFERED_FIRMWARE)),
-    "typ": _text(re.compile(r"go-eCharger(_[A-Z][A-Za-z0-9]{1,11})?")),
+    "typ": _text(re.compile(r"go-eCharger(_[A-Z][A-Za-z0-9]{1,11})?|controller")),
     "oem": _text(re.compile(r"go-e")),
     "rev": _text(re.compile(r"V?[0-9]{1,2}(\.[0-9]{1,2}){0,2}")),
     "cards": _each(_object(re.compile("energy"), "name cardId")),
@@ -183,5 +186,5 @@ _KEPT: dict[str, Keep] = {
 
 The keys are those of the vendor's documents and of public captures. Left out are names (`fna`,
 `c0n`), ids (`sse`, `c0i`, `ocppti`), networks (`wifis`, `ccw`, `dns`), addresses (`mcu`, `ocppu`,
-`data`), schedules (`sch`), error messages (`cle`) and free text (`ct`).
+`data`), schedules (`sch`), error messages (`cle`) and free text (`ct`, a Controller's `ccn`).
 """

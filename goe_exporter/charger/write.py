@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from goe_exporter.channels.model import Range
+from goe_exporter.channels.model import Choices, Range
 from goe_exporter.channels.snapshot import Answer, Status
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.channels.writable import Change, Write, instead, same, written_key
@@ -133,7 +133,21 @@ def _unchanged(chosen: Write, status: Status, key: str, reported: object) -> str
     shown = chosen.describe(reported)
     if key != chosen.key:
         shown = f"{_option(key)} {shown}"
-    return f"{option} did not change: the charger accepted the request but still reports {shown}"
+    what = "did not change: the charger accepted the request but still reports"
+    return f"{option} {what} {shown}{_known_to_all(chosen)}"
+
+
+def _known_to_all(chosen: Write) -> str:
+    """Return the names that every API knows, if that of the written value is none of them."""
+    names = [
+        set(each.values) for each in chosen.channel.write.values() if isinstance(each, Choices)
+    ]
+    common = set.intersection(*names) if names else set()
+    if not common or chosen.describe(chosen.value) in common:
+        return ""
+    assert isinstance(chosen.allowed, Choices)
+    known = " and ".join(name for name in chosen.allowed.values if name in common)
+    return f"; some hardware only knows {known}"
 
 
 def _bounded(chosen: Write, status: Status) -> str:

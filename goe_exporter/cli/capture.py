@@ -25,7 +25,8 @@ def command(host: str, api: Api, token_file: str | None, path: str | None) -> No
 
     The result is JSON to attach to a report. Names, Wi-Fi names and keys, tokens, card ids, serial
     number, addresses and texts are removed, and so is every value of an unknown key; "removed"
-    lists them. Each API is asked once. Nothing is sent to anyone.
+    lists them. Each API is asked once. Nothing is sent to anyone. A HOST may be a go-e Controller,
+    too.
     """
     place = connection(host, api, token_file)
     answers = capture(place)

@@ -1,12 +1,13 @@
-"""What the shell completes: chargers of a configuration, channels and their values."""
+"""What the shell completes: devices of a configuration, channels and their values."""
 
 from __future__ import annotations
 
 import click
 from click.shell_completion import CompletionItem, FishComplete, add_completion_class
 
-from goe_exporter.channels.model import Choices
-from goe_exporter.channels.table import CHANNELS
+from goe_exporter.channels.controller import CONTROLLER
+from goe_exporter.channels.model import Choices, Table
+from goe_exporter.channels.table import CHANNELS, CHARGER
 from goe_exporter.channels.writable import find
 from goe_exporter.charger import api_v1
 from goe_exporter.errors import GoeExporterError
@@ -29,6 +30,17 @@ def chargers(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Return the names of the chargers in the file of --config.file; none if it cannot be read."""
+    return _named(context, incomplete, CHARGER)
+
+
+def devices(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the same of the chargers and Controllers."""
+    return _named(context, incomplete, CHARGER, CONTROLLER)
+
+
+def _named(context: click.Context, incomplete: str, *tables: Table) -> list[CompletionItem]:
     config_file = context.params.get("config_file")
     if not config_file:
         return []
@@ -40,8 +52,8 @@ def chargers(
         return []
     return [
         CompletionItem(each.name, help=each.host)
-        for each in config.chargers
-        if each.name.startswith(incomplete)
+        for each in (*config.chargers, *config.controllers)
+        if each.table in tables and each.name.startswith(incomplete)
     ]
 
 

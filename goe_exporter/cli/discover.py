@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 import click
@@ -24,6 +25,11 @@ KINDS = {
 }
 SECTIONS = {table.device: table.section for table in TABLES}
 
+MAX_NAME_CHARACTERS = 200
+"""Longest name that is shown: escaped control characters take up to ten characters each."""
+
+INSTALL = "pip install '.[discover]' in the clone, since it is not on a package index yet"
+
 NOTHING = (
     "possible reasons:",
     "- it is in another subnet, or the Wi-Fi separates its clients: multicast does not cross them",
@@ -43,15 +49,15 @@ def command(seconds: float, form: str) -> None:
     """Find chargers and Controllers in the local network.
 
     They are found by their announcements (multicast DNS); no address is probed. V1 and V2 chargers
-    announce nothing. The format yaml is for a configuration. Needs zeroconf:
-    pip install 'goe-exporter[discover]'.
+    announce nothing. The format yaml is for a configuration. Needs zeroconf, which the extra
+    discover installs: pip install '.[discover]' in the clone.
     """
     try:
         from goe_exporter.charger.discovery import discover  # noqa: PLC0415, an optional dependency
     except ModuleNotFoundError as error:
         if error.name != "zeroconf":
             raise
-        raise UsageError("discover needs zeroconf: pip install 'goe-exporter[discover]'") from None
+        raise UsageError(f"discover needs zeroconf: run {INSTALL}") from None
     found = discover(seconds)
     if not found:
         raise GoeExporterError(f"no go-e device announced itself within {seconds:g} s", *NOTHING)
@@ -62,7 +68,7 @@ def command(seconds: float, form: str) -> None:
     else:
         from goe_exporter.cli import tables  # noqa: PLC0415, only for tables
 
-        rows = [(*each[1:], KINDS[each.kind]) for each in found]
+        rows = [(_name(each), *each[2:], KINDS[each.kind]) for each in found]
         tables.print_rows(("name", "serial", "type", "firmware", "address", "device"), rows)
 
 
@@ -70,30 +76,45 @@ def yaml(found: Sequence[Device]) -> Iterator[str]:
     """Yield the lines of the configuration's sections with these devices.
 
     Names are made unique. A JSON text is a text in YAML, too; it may not escape astral characters,
-    since YAML would read two halves of a pair.
+    since YAML would read two halves of a pair. What cannot be a row is a comment: a device that is
+    not supported, and a serial number that has a row, because a device that is polled at two
+    addresses would count twice.
     """
     names: set[str] = set()
-    for kind, section in SECTIONS.items():
-        devices = [each for each in found if each.kind == kind]
+    rows: dict[tuple[str, str], str] = {}
+    comments = []
+    for section in SECTIONS.values():
+        devices = [each for each in found if SECTIONS.get(each.kind) == section]
         if devices:
             yield f"{section}:"
         for each in devices:
-            name = _unique(each, names)
-            yield f"  - name: {json.dumps(name, ensure_ascii=False)}"
+            same = rows.setdefault((section, each.serial or each.address), each.address)
+            if same != each.address:
+                what = f"has the serial number of {same}, too: list a device once"
+                comments.append(f"# {_name(each)} at {each.address} {what}")
+                continue
+            yield f"  - name: {json.dumps(_unique(each, names), ensure_ascii=False)}"
             yield f"    host: {json.dumps(each.address)}"
             if each.serial:
                 yield f"    serial: {json.dumps(each.serial)}"
+    yield from comments
     for each in found:
         if each.kind not in SECTIONS:
-            yield f"# {printable(each.name)} at {each.address} is a {KINDS[each.kind]}"
+            yield f"# {_name(each)} at {each.address} is a {KINDS[each.kind]}"
+
+
+def _name(device: Device) -> str:
+    """Return what a device calls itself, printable and not too long."""
+    return printable(printable(device.name), MAX_NAME_CHARACTERS)
 
 
 def _unique(device: Device, names: set[str]) -> str:
     """Return a name for the configuration that is not in `names`, and add it there."""
-    name = printable(device.name)
+    name = _name(device)
     if not name.strip() or name in (".", ".."):
         name = device.serial or device.address
-    choices = (name, f"{name} {device.serial}".rstrip(), f"{name} {device.address}")
+    others = (f"{name} {each}" for each in chain((device.address,), count(2)))
+    choices = chain((name, f"{name} {device.serial}".rstrip()), others)
     chosen = next(choice for choice in choices if choice not in names)
     names.add(chosen)
     return chosen

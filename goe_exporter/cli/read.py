@@ -25,7 +25,7 @@ MAX_POLLS = 5
 
 
 @click.command("read")
-@click.argument("hosts", nargs=-1, metavar="[NAME=]HOST...", shell_complete=completion.chargers)
+@click.argument("hosts", nargs=-1, metavar="[NAME=]HOST...", shell_complete=completion.devices)
 @options.config_file("Configuration file (YAML) with chargers.")
 @options.api
 @options.token_file
@@ -63,8 +63,9 @@ def _read(device: Chosen) -> tuple[Poller, ChargerError | None]:
     failure = poll_all(poller)
     if failure is not None and failure.reason == "wrong_device" and not device.is_configured:
         other = _poller(device, device.connection._replace(api="2", table=CONTROLLER))
-        if poll_all(other) is None:
-            return other, None
+        error = poll_all(other)
+        if error is None or error.reason != "wrong_device":
+            return other, error
     return poller, failure
 
 

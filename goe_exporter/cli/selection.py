@@ -72,6 +72,9 @@ def configured(text: str, config_file: str, api: Api, token_file: str | None) ->
     _check_options(api, token_file)
     config = _loaded(config_file)
     found = _matching(config.chargers, text)
+    if not found and _matching(config.controllers, text):
+        what = "is a go-e Controller, on which nothing can be set"
+        raise UsageError(f"{config_file}: {text!r:.80} {what}")
     if len(found) != 1:
         names = ", ".join(repr(each.name) for each in config.chargers) or "no chargers"
         raise UsageError(f"{config_file}: no charger {text!r:.80}; it has {names}")

@@ -97,6 +97,8 @@ def command(
             device.connection()
         for pattern in unmatched(first.charger_files):
             click.echo(f"charger_files: no file matches {one_line(pattern)}", err=True)
+        for line in first.unwritable():
+            click.echo(line, err=True)
         click.echo(f"the configuration is valid: {first.extent}")
         return
     logs.configure(log_format, log_level)

@@ -13,6 +13,7 @@ from itertools import groupby, zip_longest
 
 import click
 
+from goe_exporter.channels.model import Kind
 from goe_exporter.channels.snapshot import Reading
 from goe_exporter.cli.channel_table import Row
 from goe_exporter.cli.printable import printable
@@ -25,6 +26,9 @@ MIN_COLUMNS = 20
 MIN_WIDTH = 6
 """Least width of a column as long as another can become narrower."""
 
+MAX_PIPED_COLUMNS = 160
+"""Width of the readings of a line in a pipe; only a Controller has channels with more."""
+
 _GAP = 3
 _BREAKS = (r"(?<=  )", r"(?<= )", r"(?<=\w[-,])", "")
 """Where a text that is too long is broken: between values, words, parts of a name, characters.
@@ -34,17 +38,19 @@ The labels of a metric are parts of its name.
 
 
 def print_readings(views: Sequence[ChargerView]) -> None:
-    """Print the readings of chargers, one line per channel, in the order of the channel table.
+    """Print the readings of devices, one line per channel, in the order of the channel table.
 
-    A line is broken only to fit a terminal, or COLUMNS.
+    A line is broken to fit a terminal, or COLUMNS. In a pipe, a channel of more readings than fit
+    into `MAX_PIPED_COLUMNS` has several lines, each with its name and unit.
     """
     unbroken = _unbroken()
+    room = MAX_PIPED_COLUMNS if unbroken else sys.maxsize
     for number, view in enumerate(views):
         if number:
             click.echo()
         api = f"API v{view.snapshot.api}" if view.snapshot else ""
         click.echo(f"{printable(view.name)}  {api}")
-        rows = _readings(view.snapshot.readings if view.snapshot else ())
+        rows = _readings(view.snapshot.readings if view.snapshot else (), room)
         _print(("channel", "reading", "unit"), rows, unbroken=unbroken)
 
 
@@ -52,12 +58,18 @@ def _unbroken() -> bool:
     return not sys.stdout.isatty() and "COLUMNS" not in os.environ
 
 
-def _readings(readings: Sequence[Reading]) -> list[tuple[str, str, str]]:
-    groups = groupby(readings, key=lambda reading: reading.channel)
-    return [
-        (channel.option, "  ".join(map(_value, group)), channel.unit.symbol)
-        for channel, group in groups
-    ]
+def _readings(readings: Sequence[Reading], room: int) -> list[tuple[str, str, str]]:
+    """Return the rows of the table, whose readings take `room` columns if they are several."""
+    rows: list[tuple[str, str, str]] = []
+    for channel, group in groupby(readings, key=lambda reading: reading.channel):
+        line = ""
+        for value in map(_value, group):
+            if line and columns(f"{line}  {value}") > room:
+                rows.append((channel.option, line, channel.unit.symbol))
+                line = ""
+            line += f"  {value}" if line else value
+        rows.append((channel.option, line, channel.unit.symbol))
+    return rows
 
 
 def print_channels(rows: Sequence[Row]) -> None:
@@ -129,8 +141,9 @@ def _value(reading: Reading) -> str:
         text = printable(value)
     if not reading.label or not reading.channel.label:
         return text
-    # "L1 230", but "1: 230", since "1 230" would read as two numbers.
-    return f"{reading.label}{':' if reading.label.isdecimal() else ''} {text}"
+    # "L1 230", but "1: 230", since "1 230" would read as two numbers, and "home: Home".
+    colon = reading.label.isdecimal() or reading.channel.kind is Kind.TEXT
+    return f"{reading.label}{':' if colon else ''} {text}"
 
 
 def _print(

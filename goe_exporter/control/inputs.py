@@ -45,14 +45,15 @@ class Inputs:
             for name in sources
         }
 
-    def read(self) -> Input:
-        """Read all sources."""
+    def read(self, *, quietly: bool = False) -> Input:
+        """Read all sources; with `quietly` a failure is neither counted nor logged."""
         self._readings, failures = read_all(self._sources, self._clock())
         for name in self._readings:
             self._vitals[name] = replace(self._vitals[name], up=True)
             self._outages[name].ends()
         for name, error in failures.items():
-            self._failed(name, error)
+            if not quietly:
+                self._failed(name, error)
         if not failures:
             available = self._readings.get("available")
             self._sample = sample(self._readings) if available is None else _number(available)

@@ -80,6 +80,7 @@ class Control:
         self._snapshot: Snapshot | None = None
         self._last = Step(clock(), Decision("unknown"), rule.lease.wear)
         self._due = float("-inf")
+        self._beginning = True
         self._waiting = threading.Condition()
         self._sending = threading.Lock()
         self._stopping = False
@@ -153,7 +154,11 @@ class Control:
         seen = self._seen(snapshot)
         read = NOTHING
         if rule.reads(seen):
-            read = self._inputs.read()
+            beginning, self._beginning = self._beginning, False
+            read = self._inputs.read(quietly=beginning)
+            if beginning and read.failed:
+                # A source may be this process, whose Controller has not answered yet.
+                return
             newer = self._newest
             if newer is not None:
                 snapshot = newer.snapshot

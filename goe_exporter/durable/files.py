@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from pathlib import Path
 
 DIRECTORY_MODE = 0o750
@@ -25,6 +26,27 @@ def make(directory: Path) -> None:
     # A parent that can be written to but not listed cannot be synced.
     with contextlib.suppress(PermissionError):
         sync_directory(directory.parent)
+
+
+def unwritable(directory: Path) -> str:
+    """Return why this user cannot write in a directory, "" if it can; creates nothing.
+
+    A directory that does not exist is judged by the nearest parent that does.
+    """
+    for place in (directory, *directory.parents):
+        try:
+            mode = place.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            return str(error.strerror)
+        if not stat.S_ISDIR(mode):
+            return os.strerror(errno.ENOTDIR)
+        if os.access(place, os.W_OK | os.X_OK):
+            return ""
+        read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+        return os.strerror(errno.EROFS if read_only else errno.EACCES)
+    return os.strerror(errno.ENOENT)
 
 
 def replace(path: Path, content: bytes) -> None:

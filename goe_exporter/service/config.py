@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
@@ -12,10 +13,11 @@ from goe_exporter.charger.device import TABLES
 from goe_exporter.charger.settings import CardNames, ChargerConfig, ControllerConfig, DeviceConfig
 from goe_exporter.config import mistakes, strict_yaml, yaml_file
 from goe_exporter.config.mistakes import Mistake
-from goe_exporter.config.quoting import shown
+from goe_exporter.config.quoting import one_line, shown
 from goe_exporter.config.strict_yaml import Strict
 from goe_exporter.config.values import interval
 from goe_exporter.config.yaml_file import NOWHERE, Places
+from goe_exporter.durable import files
 from goe_exporter.errors import ConfigError
 from goe_exporter.influx.settings import InfluxSettings
 from goe_exporter.service import charger_files
@@ -73,6 +75,23 @@ class RunConfig(NamedTuple):
     def devices(self) -> tuple[DeviceConfig, ...]:
         """The chargers and the Controllers."""
         return (*self.chargers, *self.controllers)
+
+    def unwritable(self) -> Iterator[str]:
+        """Yield which directories this user cannot write in, and why; creates nothing."""
+        places = {
+            "influxdb.spool": self.influxdb and Path(self.influxdb.spool),
+            "surplus.state": self.surplus and Path(self.surplus.state),
+            "sessions.store": self.sessions and Path(self.sessions.store).parent,
+        }
+        for key, directory in places.items():
+            if directory and (reason := files.unwritable(directory)):
+                yield f"{key}: this user cannot write in {one_line(str(directory))}: {reason}"
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """The number of chargers, and of Controllers if there are any, for the log."""
+        counts = {"chargers": len(self.chargers), "controllers": len(self.controllers)}
+        return {name: count for name, count in counts.items() if count or name == "chargers"}
 
     @property
     def extent(self) -> str:

@@ -150,11 +150,7 @@ class Service:
         urls = self._server.urls if self._server else [None]
         config = self._config
         more: dict[str, object] = {} if config.shard is None else {"shard": str(config.shard)}
-        if config.controllers:
-            more["controllers"] = len(config.controllers)
-        _log.info(
-            "started", version=__version__, url=urls[0], chargers=len(config.chargers), **more
-        )
+        _log.info("started", version=__version__, url=urls[0], **config.counts, **more)
         for url in urls[1:]:
             _log.info("additional address", url=url)
         self._warn_of_patterns()
@@ -222,7 +218,7 @@ class Service:
             self._history.keep(charger.name for charger in config.chargers)
         self._config, self._clients = config, clients
         self._last_reload = Reload(successful=True, last_success=time.time())
-        _log.info("configuration reloaded", chargers=len(config.chargers))
+        _log.info("configuration reloaded", **config.counts)
         self._warn_of_patterns()
 
     def _warn_of_patterns(self) -> None:

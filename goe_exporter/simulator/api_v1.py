@@ -190,6 +190,8 @@ def _write(charger: State, key: str, number: int) -> bool:
         return _write_limit(charger, key, number)
     if key == "amx" and not charger.hardware.v2 and version(charger.firmware) < (40,):
         return False
+    if key == "ast" and charger.hardware.v2 and number > 1:
+        return False  # API v2's 2 is another mode, and it has no 3 (docs/protocol.md §2)
     delay_s = SLOW_ALW_S if key == "alw" and _is_launch_firmware(charger) else WRITE_DELAY_S
     names = {"amp": "amp", "amx": "amx", "alw": "frc", "ast": "acs", "ust": "ust", "lbr": "lbr"}
     value = _force(charger, number) if key == "alw" else number

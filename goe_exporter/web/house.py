@@ -24,7 +24,7 @@ class Share(NamedTuple):
 class House(NamedTuple):
     """A Controller as the templates render it; `condition` is as in `ChargerState`.
 
-    `state` is empty while there are values. `age` is in seconds, None before the first answer.
+    `state` is empty while there are powers. `age` is in seconds, None before the first answer.
     """
 
     name: str
@@ -39,26 +39,28 @@ def house(view: ChargerView, locale: Locale) -> House:
     """Return what the page shows of a Controller."""
     values = Values(view, locale)
     state = charger_state(view, values)
-    shown = state.condition in ("live", "stale")
+    shares = tuple(
+        Share(
+            locale.text(f"house.{category}"),
+            power(watts, locale).text,
+            _direction(category, watts, locale),
+        )
+        for category in CATEGORIES
+        if (watts := values.number("power", category)) is not None
+    )
+    answers = state.condition in ("live", "stale", "blank")
+    nothing = "" if shares else locale.text("house.nothing")
     return House(
         name=view.name,
         condition=state.condition,
-        state="" if shown else state.text,
+        state=nothing if answers else state.text,
         age=state.age,
         age_text="" if state.age is None else duration(state.age),
-        shares=tuple(
-            Share(
-                locale.text(f"house.{category}"),
-                power(watts, locale).text,
-                _direction(category, watts, locale),
-            )
-            for category in CATEGORIES
-            if (watts := values.number("power", category)) is not None
-        ),
+        shares=shares,
     )
 
 
 def _direction(category: str, watts: float, locale: Locale) -> str:
-    if category != "grid" or not watts:
+    if category != "grid" or not round(watts):  # as it is shown
         return ""
     return locale.text("house.drawn" if watts > 0 else "house.fed_in")

@@ -6,9 +6,19 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from zeroconf import ServiceInfo, Zeroconf
+from zeroconf import IPVersion, ServiceInfo, Zeroconf
 
-from goe_exporter.charger.discovery import MAX_TEXT_LENGTH, Device, device, discover, merged
+from goe_exporter.charger import discovery
+from goe_exporter.charger.discovery import (
+    MAX_TEXT_LENGTH,
+    Device,
+    address,
+    device,
+    discover,
+    merged,
+)
+from goe_exporter.config import values
+from goe_exporter.errors import GoeExporterError
 
 V3 = "_go-e_go-eCharger._tcp.local."
 V4 = "_go-e_go-eCharger_V4._tcp.local."
@@ -102,10 +112,52 @@ def test_two_services_of_a_device_are_one() -> None:
     second = Device("charger", "House", "654321", "", "1.0.6", "192.0.2.9")
     other = Device("charger", "House", "654321", "", "1.0.6", "192.0.2.10")
     one = Device("controller", "go-econtroller_1", "654321", "", "1.0.6", "192.0.2.9")
-    assert merged([first, other, second]) == [other, one]
+    assert merged([first, other, second]) == [one, other]
+
+
+def test_the_case_of_a_key_does_not_matter() -> None:
+    """Keys of TXT records differ in case only, and the first value counts (RFC 6763 §6.4)."""
+    charger = found(HTTP, {b"Manufacturer": b"go-e", b"SERIAL": b"123456", b"serial": b"654321"})
+    assert charger is not None
+    assert charger.serial == "123456"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "port", "expected"),
+    [
+        (["192.0.2.7"], 80, "192.0.2.7"),
+        (["192.0.2.7"], None, "192.0.2.7"),
+        (["192.0.2.7"], 0, "192.0.2.7"),
+        (["192.0.2.7"], 8080, "192.0.2.7:8080"),
+        (["127.0.0.1", "169.254.3.5", "fe80::5", "192.0.2.7"], 80, "192.0.2.7"),
+        (["2001:db8::7", "192.0.2.7"], 80, "192.0.2.7"),
+        (["169.254.3.5", "2001:db8::7"], 8080, "[2001:db8::7]:8080"),
+        (["fe80::5%2"], 80, "[fe80::5%2]"),
+        (["0.0.0.0", "255.255.255.255", "224.0.0.251", "::", "ff02::fb"], 80, ""),
+        ([], 80, ""),
+    ],
+)
+def test_address(hosts: list[str], port: int | None, expected: str) -> None:
+    """The address is one that the configuration accepts, and that reaches the device."""
+    assert address(hosts, port) == expected
+    assert not expected or values.host(expected) == expected
 
 
 # On the network
+
+
+def test_ipv6_is_tried_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Devices are found by IPv4 and IPv6, and by IPv4 alone on a system without IPv6."""
+    versions = []
+
+    def refuse(ip_version: IPVersion | None = None, **_others: object) -> Zeroconf:
+        versions.append(ip_version)
+        raise OSError(97, "Address family not supported by protocol")
+
+    monkeypatch.setattr(discovery, "Zeroconf", refuse)
+    with pytest.raises(GoeExporterError, match=r"^cannot use multicast DNS: Address family not"):
+        discover(0.1)
+    assert versions == [IPVersion.All, None]
 
 
 @pytest.fixture

@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paths import FIXTURES
 
+from goe_exporter.channels.controller import CONTROLLER
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger import redaction
 from goe_exporter.charger.redaction import redacted
 
 PRIVATE = """
 fna host sse wifis scan wsm wsl ccw cce wcb wpb dns ctrls mcu mtp mht data dll cle mlr ocppu ocpple
-ocppd ocpptt ocppti tsi lri evt pco ct tzt log smd ccd mia
+ocppd ocpptt ocppti tsi lri evt pco ct tzt log smd ccd mia ccn isn usn
 c0n c1n c9n c0i c9i
 wss wke wak mcs mck rca rcr rcd rc4 rc1 rna rnm rne rn4 rn1 sch
 """.split()
@@ -97,6 +98,14 @@ CASES: list[tuple[str, object, object, tuple[str, ...]]] = [
         ],
         ("cards[].name: text", "cards[].cardId: text"),
     ),
+    ("typ", "controller", "controller", ()),
+    ("ccp", [2823.99, None, "Anna"], [2823.99, None, "[removed: text]"], ("ccp[]: text",)),
+    ("cec", [[1.5, 0], ["Anna"], 3], [[1.5, 0], ["[removed: text]"], "[removed: number]"],
+     ("cec[][]: text", "cec[]: number")),
+    ("usv", [{"u1": 230.5, "uN": None, "Anna": 1}], [{"u1": 230.5, "uN": None}],
+     ("usv[]: a member with its value",)),
+    ("isv", [{"i": 1, "p": -2.5, "f": 1}, None], [{"i": 1, "p": -2.5, "f": 1}, None], ()),
+    ("ccn", ["Anna's flat"], "[removed: list]", ("ccn: list",)),
     ("cards", ["Anna"], ["[removed: text]"], ("cards[]: text",)),
     ("cards", "Anna", "[removed: text]", ("cards: text",)),
 ]  # fmt: skip
@@ -127,8 +136,9 @@ def test_a_key_that_is_private(key: str) -> None:
 
 def test_every_channel_is_kept() -> None:
     """A capture shows the keys of every channel, except for serial number and names."""
-    private = {"sse", "fna", "styp"}
-    keys = {key for channel in CHANNELS for key in channel.key.split()}
+    private = {"sse", "fna", "styp", "ccn", "isn"}
+    channels = (*CHANNELS, *CONTROLLER.channels)
+    keys = {key for channel in channels for key in channel.key.split()}
     assert keys - private <= redaction._KEPT.keys()
     assert not private & redaction._KEPT.keys()
 
@@ -149,7 +159,7 @@ def leaves(value: object) -> list[object]:
 
 HARMLESS = re.compile(
     r"|\[removed: (text|number|list|object)\]|-?[0-9.]{1,17}|#[0-9A-Fa-f]{6}|B|go-e"
-    r"|go-eCharger(_V[34]|_Phoenix)?|(V )?[0-9.]{2,7}( BETA| OUTDATED)?"
+    r"|go-eCharger(_V[34]|_Phoenix)?|controller|(V )?[0-9.]{2,7}( BETA| OUTDATED)?"
     r"|[0-9]{4}-[0-9-]{5}T[0-9:.]{8,16}( \+[0-9:]{5})?"
 )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from goe_exporter import __version__
-from goe_exporter.simulator import Charger, Simulator
+from goe_exporter.simulator import Charger, Controller, House, Simulator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +65,21 @@ def test_a_capture(goe: Goe, standing_still: Simulator, model: str) -> None:
     assert [target for _time, target in box.log] == ["/api/status", "/status"]
 
 
+def test_a_controller(goe: Goe, standing_still: Simulator) -> None:
+    """A capture of a Controller has its numbers, without the names in its house."""
+    controller = Controller(House("sunny", start_s=12 * 3600), serial="654321", name="Anna's")
+    controller.category_names[15] = "Flat of Bert"
+    box = standing_still.add_controller(controller)
+    outcome = goe("capture", box.address)
+    assert (outcome.status, outcome.err) == (0, "")
+    v2, v1 = captured(outcome.out)["answers"]
+    assert v1["failure"] == "HTTP status 404"
+    assert (v2["status"]["typ"], v2["status"]["ccp"][3]) == ("controller", None)
+    assert {"sse: text", "fna: text", "host: text", "ccn: list"} <= set(v2["removed"])
+    for word in ("Anna", "Bert", "654321"):
+        assert word not in outcome.out
+
+
 def test_a_file(goe: Goe, standing_still: Simulator, tmp_path: Path) -> None:
     """`--output` writes a file, and prints what was removed."""
     box = standing_still.add(Charger("V3"))
@@ -88,9 +103,9 @@ def test_a_file(goe: Goe, standing_still: Simulator, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b'{"error":"not authenticated"}', "not the status of a charger"),
-        (b"[1]", "not the status of a charger"),
-        (b"{}", "not the status of a charger"),
+        (b'{"error":"not authenticated"}', "not the status of a charger or Controller"),
+        (b"[1]", "not the status of a charger or Controller"),
+        (b"{}", "not the status of a charger or Controller"),
         (b"<html>Anna</html>", "not JSON"),
         (b'{"car":' + b"[" * 5000, "not JSON"),
         (b"\xff\xfe", "not JSON"),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from commands import Goe, Launch
+    from commands import Goe, Launch, Outcome
     from speaker import Speak
 
     from goe_exporter.simulator import Box
@@ -436,6 +436,37 @@ def test_config_check(goe: Goe, tmp_path: Path) -> None:
     path.write_text("chargers: [{name: garage}]\n")
     outcome = goe("serve", "--config", str(path), "--config.check")
     assert outcome == (2, "", f"goe-exporter: {path}:1:12: chargers[0].host is required\n")
+
+
+def test_config_check_names_directories(goe: Goe, tmp_path: Path) -> None:
+    """It names each directory that cannot be used, creates none, and goes on."""
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "config.yaml"
+
+    def checked(folder: Path) -> Outcome:
+        path.write_text(
+            "chargers: [{name: garage, host: 192.168.1.36, serial: '218042'}]\n"
+            "surplus: {mode: control, charger: garage, phases: auto, max_current: 16A,"
+            f" grid: {{json: 'http://192.168.1.50/x', path: a}}, state: '{folder}/state'}}\n"
+            f"sessions: {{store: '{folder}/sessions.db'}}\n"
+            "influxdb: {url: 'http://192.168.1.51:8086', bucket: goe, api: v1,"
+            f" spool: '{folder}/above/spool'}}\n"
+        )
+        return goe("serve", "--config.file", str(path), "--config.check")
+
+    valid = "the configuration is valid: 1 charger(s)\n"
+    assert checked(tmp_path / "new") == (0, valid, "")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["config.yaml", "file"]
+    folder = tmp_path / "file"
+    lines = (
+        f"{key}: this user cannot write in {place}: Not a directory\n"
+        for key, place in (
+            ("influxdb.spool", folder / "above" / "spool"),
+            ("surplus.state", folder / "state"),
+            ("sessions.store", folder),
+        )
+    )
+    assert checked(folder) == (0, valid, "".join(lines))
 
 
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)

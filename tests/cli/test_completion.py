@@ -79,6 +79,19 @@ def test_files(shell: Shell, line: str) -> None:
     assert shell.complete(line) == [f"file,{line.rpartition(' ')[2]}"]
 
 
+def test_controllers(shell: Shell, tmp_path: Path) -> None:
+    """`read` completes the names of Controllers too; on these nothing can be set."""
+    path = tmp_path / "goe.yaml"
+    path.write_text(
+        "chargers: [{name: hut, host: 192.0.2.1}]\ncontrollers: [{name: house, host: 192.0.2.2}]\n"
+    )
+    assert shell.complete(f"goe-exporter read --config.file {path} h") == [
+        "plain,hut",
+        "plain,house",
+    ]
+    assert shell.complete(f"goe-exporter set --config.file {path} h") == ["plain,hut"]
+
+
 def test_chargers(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a configuration, `read` and `set` complete the names of its chargers."""
     path = tmp_path / "config.yaml"

@@ -134,6 +134,61 @@ def test_same_names_without_serial_numbers(
     ]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("\x01" * 200, "\x01" * 200, "\U000e0001" * 60),
+        ("Box 3", "Box 192.0.2.3", "Box"),
+        ("Box", "Box 3", "Box 192.0.2.3", "Box", "Box 192.0.2.5", "Box"),
+    ],
+)
+def test_any_names_can_be_loaded(
+    goe: Goe,
+    finds: Callable[[Sequence[Device]], None],
+    tmp_path: Path,
+    names: tuple[str, ...],
+) -> None:
+    """Long names and names of which each is another one's way out give a valid configuration."""
+    found = [
+        Device("charger", name, str(number), "", "", f"192.0.2.{number}")
+        for number, name in enumerate(names, 1)
+    ]
+    finds(found)
+    path = tmp_path / "config.yaml"
+    path.write_text(goe("discover", "--format", "yaml").out, "utf-8")
+    assert [each.host for each in config.load(str(path)).chargers] == [
+        each.address for each in found
+    ]
+
+
+def test_the_table_is_not_widened_by_a_hostile_name(
+    goe: Goe, finds: Callable[[Sequence[Device]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pipe, an escaped name takes 200 columns at most."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    finds([Device("charger", "\x01" * 200, "1", "", "", "192.0.2.1")])
+    lines = goe("discover").out.splitlines()
+    assert max(map(len, lines)) == 244
+
+
+def test_a_serial_number_with_two_addresses(
+    goe: Goe, finds: Callable[[Sequence[Device]], None]
+) -> None:
+    """A charger with two addresses has one row: polled at both, its energy would count twice."""
+    finds([CHARGER, CHARGER._replace(name="Garage LAN", address="192.0.2.17"), CONTROLLER])
+    assert goe("discover", "--format", "yaml").out == (
+        "chargers:\n"
+        '  - name: "Garage"\n'
+        '    host: "192.0.2.7"\n'
+        '    serial: "123456"\n'
+        "controllers:\n"
+        '  - name: "House"\n'
+        '    host: "192.0.2.8:8080"\n'
+        '    serial: "654321"\n'
+        "# Garage LAN at 192.0.2.17 has the serial number of 192.0.2.7, too: list a device once\n"
+    )
+
+
 def test_nothing_found(goe: Goe, finds: Callable[[Sequence[Device]], None]) -> None:
     """Exit 1, with the reasons why that may be."""
     finds([])
@@ -148,16 +203,25 @@ def test_without_zeroconf(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the optional dependency, the command says what to install: exit 2."""
     monkeypatch.setitem(sys.modules, "zeroconf", None)
     monkeypatch.delitem(sys.modules, "goe_exporter.charger.discovery")
-    message = "discover needs zeroconf: pip install 'goe-exporter[discover]'"
-    assert goe("discover") == (2, "", f"goe-exporter: {message}\n")
+    message = "run pip install '.[discover]' in the clone, since it is not on a package index yet"
+    assert goe("discover") == (2, "", f"goe-exporter: discover needs zeroconf: {message}\n")
 
 
-def test_without_a_network(goe: Goe, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(19, "No such device"), "No such device"),
+        (RuntimeError("No interfaces to listen on"), "no network interface is up"),
+    ],
+)
+def test_without_a_network(
+    goe: Goe, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
     """A machine on which multicast cannot be used is exit 1 and one line."""
 
     def refuse(**_arguments: object) -> None:
-        raise OSError(19, "No such device")
+        raise error
 
     monkeypatch.setattr(discovery, "Zeroconf", refuse)
-    message = "cannot use multicast DNS: No such device"
+    message = f"cannot use multicast DNS: {reason}"
     assert goe("discover") == (1, "", f"goe-exporter: {message}\n")

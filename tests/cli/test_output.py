@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from paths import ROOT
 from servers import push_config, wait_for
 
+from goe_exporter.channels.controller import CONTROLLER
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.cli.printable import printable
@@ -411,6 +412,28 @@ def test_piped(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
     assert re.search(r"^type2_port 20 .* internal_4 20 +°C$", found["temperature"])
     assert found["device-name"] == name
     assert table.startswith(f"{name}  API v2\n")
+
+
+def test_a_controller_in_a_pipe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The readings of a line take 160 columns; each line has the channel and the unit."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    names = [f"Category {number:02}" for number in range(1, 17)]
+    status = {"ccn": names, "cec": [[100_000 + number, 0] for number in range(16)]}
+    status["ccp"] = [1] * 16
+    readings = decode(status, 2, CONTROLLER.channels).readings
+    snapshot = Snapshot("house", 2, 1.0, 1.0, readings)
+    table = shown(
+        capsys, ChargerView("house", "192.0.2.1", PollStats(), snapshot, 0.0, table=CONTROLLER)
+    )
+    lines = table.splitlines()[1:]
+    assert max(map(len, lines)) <= 160 + 20 + 3 + 3 + 4
+    energy = [line for line in lines if line.startswith("energy ")]
+    assert len(energy) > 2
+    assert all(line.endswith(" Wh") for line in energy)
+    assert re.findall(r"custom_10 in (\d+)", table) == ["100015"]
+    assert "home: Category 01  grid: Category 02  " in table
 
 
 # Colours

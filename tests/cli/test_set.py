@@ -149,6 +149,19 @@ def test_on_v2_hardware(
     assert writes(box) == requests.split()
 
 
+@pytest.mark.parametrize("text", ["AWATTAR", "TIMER"])
+def test_modes_of_v2_hardware_on_v4(simulator: Simulator, goe: Goe, text: str) -> None:
+    """Through API v1, V4 keeps its access mode, and `set` says which modes every hardware knows."""
+    box = simulator.add(Charger("V4"))
+    outcome = goe("set", "--api", "1", box.address, "accessConfiguration", text)
+    message = (
+        "access did not change: the charger accepted the request but still reports open;"
+        " some hardware only knows open and wait"
+    )
+    assert outcome == (1, "", f"goe-exporter: {message}\n")
+    assert box.charger.access == 0
+
+
 def test_the_cases_cover_the_table() -> None:
     """Every writable channel is written above, through each of its APIs."""
     tried = {

@@ -202,6 +202,29 @@ def test_a_dead_meter(noon: Street, tmp_path: Path) -> None:
     assert sum(source.failures.values()) >= 6
 
 
+def test_a_source_that_begins_with_the_loop(noon: Street, tmp_path: Path) -> None:
+    """Only the first read may fail unseen: the source may be the exporter itself."""
+    home = noon.home(tmp_path / "state")
+    noon.meter.fault = "reset"
+    before = settings_of(noon.charger)
+    with recorded() as kept:
+        home.run(10)
+        assert settings_of(noon.charger) == before
+        noon.meter.fault = None
+        home.run(20)
+    (source,) = home.control.vitals().sources
+    assert (source.up, dict(source.failures)) == (True, {})
+    assert not {"surplus source failed", "surplus is unknown"} & {
+        str(line["event"]) for line in events(kept)
+    }
+    other = noon.home(tmp_path / "other")
+    noon.meter.fault = "reset"
+    with recorded() as kept:
+        other.run(20)
+    assert next(line["event"] for line in events(kept)) == "surplus source failed"
+    assert sum(other.control.vitals().sources[0].failures.values()) == 1
+
+
 def test_writes_that_fail(evening: Street, tmp_path: Path) -> None:
     """A refused write is counted, logged once a minute at most, and tried again."""
     home = evening.home(tmp_path / "state")

@@ -16,7 +16,7 @@ from logfmt import fields
 from servers import InfluxDB, push_config, wait_for
 
 from goe_exporter.charger.client import Client
-from goe_exporter.charger.settings import ChargerConfig
+from goe_exporter.charger.settings import ChargerConfig, ControllerConfig
 from goe_exporter.errors import ChargerError, UsageError
 from goe_exporter.polling.poller import Poller
 from goe_exporter.service import reload
@@ -317,6 +317,35 @@ def test_reload_of_a_charger_that_flaps(records: list[logging.LogRecord]) -> Non
     assert [(each.getMessage(), each.__dict__["values"]) for each in records] == [
         ("poll succeeded again", {"charger": "garage", "failures": 4, "recoveries": 4}),
         ("configuration reloaded", {"chargers": 1}),
+    ]
+
+
+def test_reload_of_controllers(records: list[logging.LogRecord]) -> None:
+    """Controllers come and go by a reload; one that takes a charger's name is another device."""
+    garage = ChargerConfig(name="garage", host="192.0.2.1")
+    house = ControllerConfig(name="house", host="192.0.2.2")
+    configs = [
+        RunConfig((garage,), 1.0, controllers=(house,)),
+        RunConfig((ChargerConfig(name="house", host="192.0.2.2"),), 1.0),
+        RunConfig((), 1.0, controllers=(ControllerConfig(name="garage", host="192.0.2.1"), house)),
+    ]
+    service = Service(RunConfig((garage,), 1.0), lambda: configs.pop(0))
+    seen = [service._scheduler.pollers]
+    for _ in range(3):
+        service.reload()
+        seen.append(service._scheduler.pollers)
+    assert [[(each.name, each.table.device) for each in pollers] for pollers in seen] == [
+        [("garage", "charger")],
+        [("garage", "charger"), ("house", "controller")],
+        [("house", "charger")],
+        [("garage", "controller"), ("house", "controller")],
+    ]
+    assert seen[1][0] is seen[0][0]
+    assert len({id(each) for pollers in seen for each in pollers}) == 5
+    assert [each.__dict__["values"] for each in records] == [
+        {"chargers": 1, "controllers": 1},
+        {"chargers": 1},
+        {"chargers": 0, "controllers": 2},
     ]
 
 

@@ -113,7 +113,7 @@ def test_read_recognises_a_controller(
     text = words(outcome.out)
     assert "house API v2" in text
     assert re.search(r"power home [\d.]+ grid -[\d.]+ car 0 solar [\d.]+ W", text)
-    assert "category-name home Home" in text
+    assert "category-name home: Home" in text
     found = goe("read", f"house={box.address}", *arguments, "--format", "influx").out
     assert found.startswith("goe_controller,controller=house,serial=654321 up=true,power_home_w=")
     lint(goe("read", f"house={box.address}", *arguments, "--format", "prometheus").out)
@@ -135,6 +135,28 @@ def test_read_both(goe: Goe, standing_still: Simulator, tmp_path: Path) -> None:
     assert [each["name"] for each in found["controllers"]] == ["house"]
     only = json.loads(goe("read", "--config.file", str(config), "house", "--format", "json").out)
     assert only["readings"]["model"] == "controller"
+
+
+def test_read_of_a_controller_that_fails(goe: Goe, standing_still: Simulator) -> None:
+    """If the poll that reads it as a Controller fails, the reason of this poll is shown."""
+    box = standing_still.add_controller(controller())
+    box.fault, box.fault_every = "busy", 2
+    outcome = goe("read", box.address)
+    message = '"couldn\'t take api lock in 3s, please try again later"'
+    assert outcome == (1, "", f"goe-exporter: {box.address}: HTTP 500: {message}\n")
+
+
+def test_nothing_is_set_on_a_configured_controller(goe: Goe, tmp_path: Path) -> None:
+    """`set` names a Controller of the configuration as one, by its name or its host."""
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "chargers: [{name: garage, host: 192.0.2.7}]\n"
+        "controllers: [{name: house, host: 192.0.2.8}]\n"
+    )
+    for text in ("house", "192.0.2.8"):
+        outcome = goe("set", "--config.file", str(config), text, "max-current", "10")
+        what = f"{text!r} is a go-e Controller, on which nothing can be set"
+        assert outcome == (2, "", f"goe-exporter: {config}: {what}\n")
 
 
 def test_nothing_is_set_on_a_controller(goe: Goe, standing_still: Simulator) -> None:

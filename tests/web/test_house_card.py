@@ -45,6 +45,9 @@ def test_the_card() -> None:
         (-4658.055, Share("Grid", "−4.66\u00a0kW", "fed in")),
         (0.0, Share("Grid", "0\u00a0W", "")),
         (12.0, Share("Grid", "12\u00a0W", "drawn")),
+        (-0.4, Share("Grid", "0\u00a0W", "")),
+        (0.4, Share("Grid", "0\u00a0W", "")),
+        (-0.6, Share("Grid", "−1\u00a0W", "fed in")),
     ],
 )
 def test_the_direction_of_the_grid(watts: float, share: Share) -> None:
@@ -62,6 +65,17 @@ def test_what_is_not_measured_is_not_shown() -> None:
     """A category without a power has no place on the card."""
     labels = [share.label for share in house(controller("controller_evil"), ENGLISH).shares]
     assert labels == ["Consumption"]
+
+
+def test_no_power_at_all() -> None:
+    """A Controller that answers without any power says so, whatever else it measures."""
+    assert HOUSE.snapshot is not None
+    others = tuple(each for each in HOUSE.snapshot.readings if each.channel.name != "power")
+    for readings in (others, ()):
+        card = controller("controller_house", readings)
+        assert house(card, ENGLISH).state == "No power reported"
+        text = "Haus house Keine Leistung gemeldet Gemessen vor 0 s"
+        assert text in plain(pages.charger(CHARGER, GERMAN, root="", several=False, houses=[card]))
 
 
 def test_the_card_is_on_both_pages() -> None:
