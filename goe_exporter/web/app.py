@@ -28,7 +28,7 @@ from goe_exporter.control.vitals import SurplusVitals
 from goe_exporter.polling.view import ChargerView
 from goe_exporter.prometheus.negotiation import negotiated
 from goe_exporter.prometheus.text_format import Format
-from goe_exporter.web import json_api, pages
+from goe_exporter.web import json_api, openapi, pages
 from goe_exporter.web.content import Content
 from goe_exporter.web.history import MAX_MINUTES
 from goe_exporter.web.locale import Locale, preferred
@@ -185,7 +185,7 @@ class _Handlers:
 
     def openapi(self, _request: Request) -> Response:
         return JSONResponse(
-            json_api.openapi(
+            openapi.openapi(
                 CHARGER,
                 CONTROLLER,
                 self.paths.external_url or self.paths.prefix or "/",

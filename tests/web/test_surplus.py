@@ -17,7 +17,7 @@ from sites import Site
 from goe_exporter.channels.controller import CONTROLLER
 from goe_exporter.channels.table import CHARGER
 from goe_exporter.control.vitals import STATES, SourceVitals, SurplusVitals
-from goe_exporter.web import json_api, pages
+from goe_exporter.web import json_api, openapi, pages
 from goe_exporter.web.locale import Locale, translations
 from goe_exporter.web.surplus import surplus_line
 
@@ -129,7 +129,7 @@ def test_a_change_is_shown_between_polls() -> None:
 
 def check(answer: object) -> None:
     """Validate a charger against the description of the API."""
-    description = json_api.openapi(CHARGER, CONTROLLER)
+    description = openapi.openapi(CHARGER, CONTROLLER)
     Draft202012Validator({"$ref": "#/components/schemas/Charger"} | description).validate(answer)
 
 
