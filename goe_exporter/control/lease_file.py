@@ -17,6 +17,7 @@ from goe_exporter.surplus.wear import Wear
 
 VERSION = 1
 MAX_BYTES = 64 * 1024
+CLOCK_STEP_SECONDS = 60.0
 
 _log = logger(__name__)
 
@@ -39,6 +40,7 @@ class LeaseFile:
         self._path = directory / f"{serial}.json"
         self._clock, self._wall = clock, wall
         self._saved: Lease | None = None
+        self._offset = wall() - clock()
 
     def load(self) -> Lease:
         """Return the saved lease, an empty one if there is none.
@@ -62,12 +64,17 @@ class LeaseFile:
         return lease
 
     def save(self, lease: Lease) -> None:
-        """Write the lease to disk unless it is there already; raises `OSError`."""
-        if lease == self._saved:
+        """Write the lease to disk unless it is there already; raises `OSError`.
+
+        Its times are those of the wall clock, so a step of that clock writes them again.
+        """
+        now, wall = self._clock(), self._wall()
+        offset = wall - now
+        if lease == self._saved and abs(offset - self._offset) < CLOCK_STEP_SECONDS:
             return
-        document = lease.saved(self._clock(), self._wall())
+        document = lease.saved(now, wall)
         files.replace(self._path, json.dumps(document, indent=1).encode() + b"\n")
-        self._saved = lease
+        self._saved, self._offset = lease, offset
 
     def close(self) -> None:
         """Let another process use the directory."""

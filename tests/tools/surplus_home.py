@@ -25,16 +25,17 @@ WALL = 1_780_000_000.0
 
 
 class Clock:
-    """A clock that passes only when it is told to."""
+    """A clock that passes only when it is told to; `step_s` is how far the wall clock was set."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
+        self.step_s = 0.0
 
     def __call__(self) -> float:
         return self.now
 
     def wall(self) -> float:
-        return WALL + self.now
+        return WALL + self.now + self.step_s
 
 
 class ClockedSource:
