@@ -28,8 +28,9 @@ from goe_exporter.control.vitals import SurplusVitals
 from goe_exporter.errors import GoeExporterError
 from goe_exporter.logs import Incident, logger
 from goe_exporter.polling.view import Poll
-from goe_exporter.surplus.settings import STEP_S, UNREACHABLE_INTERVALS
-from goe_exporter.surplus.situation import FORCE, Decision, View, Write
+from goe_exporter.surplus.settings import MAX_OPERATIONS, STEP_S, UNREACHABLE_INTERVALS
+from goe_exporter.surplus.situation import FORCE, PHASES, Decision, View, Write
+from goe_exporter.surplus.wear import SWITCHES
 from goe_exporter.surplus.writes import raises
 
 STALL_SECONDS = 60.0
@@ -40,6 +41,8 @@ STOP_WAIT_SECONDS = 1.0
 
 GIVE_BACK_SECONDS = 4.0
 """Time limit for the give-back after an internal error."""
+
+WORN = f"the contactor is operated at most {MAX_OPERATIONS} times an hour"
 
 _log = logger(__name__)
 
@@ -170,11 +173,9 @@ class Control:
             if self._stopping:
                 return
             saved = self._save()
-        writes = decision.writes
-        if not saved and seen is not None:
-            # After a crash, nobody would know whose these values are.
-            writes = tuple(each for each in writes if not raises(each, seen))
-        self._send(writes)
+        if seen is not None:
+            # After a crash, nobody would know whose values are those that were not saved.
+            self._send(decision.writes, seen, until=now + STEP_S if saved else now)
 
     def _seen(self, snapshot: Snapshot | None) -> View | None:
         if snapshot is None:
@@ -203,9 +204,15 @@ class Control:
         self._disk.ends()
         return True
 
-    def _send(self, writes: tuple[Write, ...]) -> None:
-        """Send writes through the charger's client; what fails is decided again."""
+    def _send(self, writes: tuple[Write, ...], seen: View, until: float) -> None:
+        """Send writes through the charger's client; what fails is decided again.
+
+        What may raise the power is not sent after `until` (s of the clock), when the disk was slow
+        or the process was stopped: the surplus may be gone by then.
+        """
         for write in writes:
+            if raises(write, seen) and self._clock() >= until:
+                continue
             with self._sending:
                 if self._stopping:
                     return
@@ -299,9 +306,12 @@ class Control:
             return
         client = place.connect()
         highest = highest_a(snapshot)
-        results = sending.give_back(client, snapshot.api, writes, highest, deadline, self._clock)
-        given = [write for write, error in results.items() if not error]
         closed = self._last.view is not None and self._last.view.closed_phases > 0
+        worn = closed and not rule.lease.wear.allows(self._clock(), SWITCHES)
+        due = [write for write in writes if not (worn and write.channel == PHASES)]
+        results = sending.give_back(client, snapshot.api, due, highest, deadline, self._clock)
+        results |= {write: WORN for write in writes if write not in due}
+        given = [write for write, error in results.items() if not error]
         channels = (write.channel for write in given)
         rule.lease = rule.lease.given_back(channels, self._clock(), closed=closed)
         self._save()

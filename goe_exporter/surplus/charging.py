@@ -23,14 +23,13 @@ from goe_exporter.surplus.settings import (
     Settings,
 )
 from goe_exporter.surplus.situation import OFF, SINGLE, THREE, View
+from goe_exporter.surplus.wear import SWITCHES
 
 MAX_STEP_S = 60.0
 REST_S = 30.0
 """The current stays as it is this long before a step that the meter must show."""
 DRAWN_SHARE = 0.95
 """A car draws a little less than it is offered."""
-SWITCHES = 2
-"""Contactor operations of a phase switch."""
 
 
 class Step:

@@ -16,6 +16,7 @@ from goe_exporter.surplus.situation import (
     View,
     Write,
 )
+from goe_exporter.surplus.wear import SWITCHES
 
 RETRY_S = (10.0, 20.0, 40.0, 60.0)
 POLLS_TO_CONFIRM = 2
@@ -99,7 +100,7 @@ class Desk:
             return True
         if raises(write, self.view) and not may_rise:
             return True
-        if write.channel == CURRENT and not self._room_for_current():
+        if not self._has_room(write, pending):
             return True
         if pending is None:
             return False
@@ -114,8 +115,14 @@ class Desk:
             return int(write.value) < int(pending.write.value)
         return not raises(write, self.view)
 
-    def _room_for_current(self) -> bool:
-        return Limits(self.settings, self.memory, self.view).current_writes_left(self.now) > 0
+    def _has_room(self, write: Write, pending: Pending | None) -> bool:
+        """Return whether the limits of an hour allow a write."""
+        if write.channel == CURRENT:
+            limits = Limits(self.settings, self.memory, self.view)
+            return limits.current_writes_left(self.now) > 0
+        if write.channel != PHASES or pending is not None or not self.view.closed_phases:
+            return True
+        return self.memory.lease.wear.allows(self.now, SWITCHES)
 
     def _given_up(self, pending: Pending) -> bool:
         """Return whether the charger ignores its phases; they count as fixed from now on."""

@@ -12,6 +12,7 @@ from surplus_home import Home, Street
 
 from goe_exporter.durable import files
 from goe_exporter.simulator import Charger
+from goe_exporter.surplus.lease import Lease
 
 
 @pytest.fixture
@@ -164,6 +165,22 @@ def test_control_begins_again_with_the_next_car(noon: Street, tmp_path: Path) ->
     assert settings_of(noon.charger) == (6, 1, 0)
 
 
+@pytest.mark.parametrize("step_s", [-3600.0, 40.0, 86_400.0])
+def test_clock_that_is_set(noon: Street, tmp_path: Path, step_s: float) -> None:
+    """The wall clock may be set while a car charges: it is the same car, and it goes on."""
+    home = charging(noon, tmp_path)
+    operations = noon.charger.contactor_operations
+    noon.clock.step_s = step_s
+    home.run(120)
+    assert home.state == "charging"
+    assert noon.charger.contactor_operations == operations
+    noon.write("amp", 12 if noon.charger.amp != 12 else 13)
+    home.run(60, until="handed_over")
+    noon.clock.step_s = 0.0
+    home.run(120)
+    assert home.state == "handed_over"
+
+
 def test_another_charger_gets_no_write(noon: Street, tmp_path: Path) -> None:
     """If another charger answers at the address, nothing is written to it."""
     home = charging(noon, tmp_path)
@@ -236,6 +253,23 @@ def test_without_a_disk_only_less_is_written(
     assert lines[0]["error"] == "No space left on device"
 
 
+def test_a_slow_disk(noon: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was decided longer than a step ago may only lower the power: the sun may be gone."""
+    home = noon.home(tmp_path / "state")
+    save = home.lease_file.save
+
+    def slow(lease: Lease) -> None:
+        save(lease)
+        noon.clock.now += 10
+
+    monkeypatch.setattr(home.lease_file, "save", slow)
+    home.run(900)
+    assert noon.charger.force == 1
+    assert noon.charger.writes["frc"] == 1
+    monkeypatch.undo()
+    home.run(300, until="charging")
+
+
 def test_an_internal_error_gives_the_charger_back(
     noon: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,6 +326,24 @@ def test_stop_of_a_charger_that_refuses(noon: Street, tmp_path: Path) -> None:
     left = [line for line in events(kept) if line["event"] == "surplus could not give back"]
     host = noon.box.address
     assert [line["by_hand"] for line in left] == [f"goe-exporter set {host} phases auto"]
+    assert noon.home(tmp_path / "state").rule.lease.owned == {"phases"}
+
+
+def test_stop_keeps_the_limit_of_operations(noon: Street, tmp_path: Path) -> None:
+    """A contactor that was operated 18 times in an hour is not operated to give the phases back."""
+    home = charging(noon, tmp_path)
+    wear = home.rule.lease.wear._replace(operations=(noon.clock.now,) * 18)
+    home.rule.lease = home.rule.lease._replace(wear=wear)
+    mode = noon.charger.phase_mode
+    with recorded() as kept:
+        home.control.stop(noon.clock.now + 3)
+    noon.clock.now += 2
+    noon.box.catch_up()
+    assert settings_of(noon.charger) == (16, mode, 0)
+    left = [line for line in events(kept) if line["event"] == "surplus could not give back"]
+    assert [line["error"] for line in left] == [
+        "the contactor is operated at most 20 times an hour"
+    ]
     assert noon.home(tmp_path / "state").rule.lease.owned == {"phases"}
 
 
