@@ -39,7 +39,8 @@ class Lease(NamedTuple):
 
     `baseline` is what was found, None before the first poll. `owned` are the channels that were
     written, `force_state` only while it is off. `plugged_at` is when the present car was plugged
-    in, and `proven` whether the meter has proven itself since.
+    in, and `proven` whether the meter has proven itself since. `handed_over` is the channel that a
+    person has changed since, if that ends the control until the car leaves, else "".
     """
 
     baseline: Baseline | None = None
@@ -47,6 +48,7 @@ class Lease(NamedTuple):
     wear: Wear = Wear()
     plugged_at: float | None = None
     proven: bool = False
+    handed_over: str = ""
 
     def give_back(self, view: View | None, *, keep_off: bool = False) -> tuple[Write, ...]:
         """Return the writes that restore what was changed, a pause last.
@@ -89,6 +91,7 @@ class Lease(NamedTuple):
             "owned": sorted(self.owned),
             "plugged_at": self.plugged_at,
             "proven": self.proven,
+            "handed_over": self.handed_over,
             "wear": self.wear.saved(now, wall),
         }
 
@@ -100,12 +103,16 @@ class Lease(NamedTuple):
         owned, wear, plugged_at = (saved.get(key) for key in ("owned", "wear", "plugged_at"))
         if not (isinstance(owned, list) and all(each in CHANNELS for each in owned)):
             raise ValueError(f"owned: must be a list of channels, not {owned!r:.80}")
+        handed_over = saved.get("handed_over", "")
+        if handed_over not in ("", *CHANNELS):
+            raise ValueError(f"handed_over: must be a channel or empty, not {handed_over!r:.80}")
         return cls(
             _baseline(saved.get("baseline")),
             frozenset(owned),
             Wear.loaded(wear if isinstance(wear, dict) else {}, now, wall),
             None if plugged_at is None else number("plugged_at", plugged_at),
             saved.get("proven") is True,
+            handed_over,
         )
 
 

@@ -19,7 +19,7 @@ from goe_exporter.surplus.situation import (
 from goe_exporter.surplus.writes import adopted, shown
 
 RESTART_S = 1.0
-SAME_PLUG_S = 10.0
+SAME_PLUG_S = 1.0
 FULL_WH = float("inf")
 """More than any budget."""
 
@@ -49,12 +49,16 @@ def _first(memory: Memory, view: View) -> Memory:
     """Begin: with a lease where it ended, without one with what is found."""
     found, lease = settings_of(view), memory.lease
     plugged = view.car != IDLE
-    same_car = lease.plugged_at is not None and _same(lease.plugged_at, view.plugged_at)
+    mark = lease.plugged_at
+    same_car = plugged and mark is not None and _same(mark, view.plugged_at)
     ours = view.force == NEUTRAL or (view.force == OFF and FORCE in lease.owned)
     lease = lease._replace(baseline=_found(lease, found))
+    handed_over = lease.handed_over if same_car else ""
     person = _forced(lease, view) if plugged and not ours else Person()
-    proven = lease.proven and plugged and same_car
-    lease = lease._replace(plugged_at=view.plugged_at, proven=proven)
+    if handed_over and not person.channel:
+        person = Person(channel=handed_over, give_back=lease.give_back(view))
+    proven = lease.proven and same_car
+    lease = lease._replace(plugged_at=view.plugged_at, proven=proven, handed_over=handed_over)
     # A charge whose meter is proven goes on after a crash; any other begins with a pause.
     charging = proven and view.car == CHARGING and view.force == NEUTRAL
     target = memory.target._replace(charge=charging, phases=view.phases, amps=view.amps)
@@ -146,6 +150,7 @@ def _plugged(memory: Memory, view: View, now: float) -> Memory:
 def _new_car(memory: Memory, view: View) -> Memory:
     """Return the memory for a car that was just plugged in: nothing is known about it."""
     lease = _as_left(memory, view)._replace(plugged_at=view.plugged_at, proven=False)
+    lease = lease._replace(wear=lease.wear._replace(started_at=None))
     fresh = Memory(lease)
     ours = view.force == NEUTRAL or (view.force == OFF and FORCE in lease.owned)
     person = Person() if ours else _forced(lease, view)
@@ -176,7 +181,7 @@ def _as_left(memory: Memory, view: View) -> Lease:
         if found is not None and changed and memory.pending_write(channel) is None:
             found = adopted(found, view, channel)
     owned = lease.owned if view.force == OFF else lease.owned - {FORCE}
-    return lease._replace(baseline=found, owned=owned)
+    return lease._replace(baseline=found, owned=owned, handed_over="")
 
 
 def _changed(memory: Memory, view: View) -> Memory:
@@ -226,10 +231,13 @@ def _handed_over(memory: Memory, view: View, channel: str) -> Memory:
         channel,
         *(each for each in (FORCE, PHASES, CURRENT) if _touched(memory, view, each)),
     }
-    lease = memory.lease._replace(owned=memory.lease.owned - touched)
+    until_neutral = channel == FORCE and view.force != NEUTRAL
+    lease = memory.lease._replace(
+        owned=memory.lease.owned - touched, handed_over="" if until_neutral else channel
+    )
     person = Person(
         channel=channel,
-        until_neutral=channel == FORCE and view.force != NEUTRAL,
+        until_neutral=until_neutral,
         give_back=lease.give_back(view),
     )
     return memory._replace(lease=lease, person=person, pending=(), expected=settings_of(view))
