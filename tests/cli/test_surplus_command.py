@@ -185,7 +185,7 @@ def test_old_value(home: Home, once: Once) -> None:
     shown = once(home.write("phases: auto", home.battery.replace("query: battery", "query: grid")))
     assert shown.startswith("grid       exporting 3,210 W, 75 s old\n")
     assert "decision   pause charging because there is no recent value\n" in shown
-    assert "- grid is older than stale_after, 60 s.\n" in shown
+    assert "- grid is older than stale_after, 65 s.\n" in shown
 
 
 def test_failed_source(home: Home, once: Once) -> None:
