@@ -42,6 +42,11 @@ class LeaseFile:
         self._saved: Lease | None = None
         self._offset = wall() - clock()
 
+    @property
+    def owned(self) -> frozenset[str]:
+        """The channels that are on loan according to the file."""
+        return frozenset() if self._saved is None else self._saved.owned
+
     def load(self) -> Lease:
         """Return the saved lease, an empty one if there is none.
 

@@ -174,8 +174,7 @@ class Control:
                 return
             saved = self._save()
         if seen is not None:
-            # After a crash, nobody would know whose values are those that were not saved.
-            self._send(decision.writes, seen, until=now + STEP_S if saved else now)
+            self._send(decision.writes, seen, now, saved=saved)
 
     def _seen(self, snapshot: Snapshot | None) -> View | None:
         if snapshot is None:
@@ -204,14 +203,13 @@ class Control:
         self._disk.ends()
         return True
 
-    def _send(self, writes: tuple[Write, ...], seen: View, until: float) -> None:
-        """Send writes through the charger's client; what fails is decided again.
-
-        What may raise the power is not sent after `until` (s of the clock), when the disk was slow
-        or the process was stopped: the surplus may be gone by then.
-        """
+    def _send(
+        self, writes: tuple[Write, ...], seen: View, decided_at: float, *, saved: bool
+    ) -> None:
+        """Send writes through the charger's client; what fails is decided again."""
         for write in writes:
-            if raises(write, seen) and self._clock() >= until:
+            if self._is_unsafe(write, seen, decided_at, saved=saved):
+                self._rule.unsent(write)
                 continue
             with self._sending:
                 if self._stopping:
@@ -228,6 +226,18 @@ class Control:
             self._failing.begins(reason, write=written(write), error=str(error))
             if reason != sending.REFUSED:
                 return
+
+    def _is_unsafe(self, write: Write, seen: View, decided_at: float, *, saved: bool) -> bool:
+        """Return whether a write must wait for another step.
+
+        What may raise the power is not sent late, when the disk was slow or the process was
+        stopped: the surplus may be gone. Without the lease on disk, only a pause is sent, and less
+        of what is on loan already: after a crash, nobody would know what was found.
+        """
+        rises = raises(write, seen)
+        if saved:
+            return rises and self._clock() - decided_at >= STEP_S
+        return rises or write.channel not in {FORCE, *self._lease_file.owned}
 
     def _failure(self, write: Write) -> GoeExporterError | None:
         """Send a write, and return its error if it fails."""

@@ -17,6 +17,7 @@ from goe_exporter.surplus.situation import (
     Sample,
     Situation,
     View,
+    Write,
 )
 
 
@@ -50,6 +51,9 @@ class Rule(Protocol):
 
     def decided(self, now: float, read: Input, view: View | None) -> Decision:
         """Decide once, and remember it."""
+
+    def unsent(self, write: Write) -> None:
+        """Remember that a decided write was not sent."""
 
 
 class ControlRule:
@@ -89,6 +93,14 @@ class ControlRule:
         self._memory, decision = decide(self._settings, self._memory, situation)
         return decision
 
+    def unsent(self, write: Write) -> None:
+        """Remember that a decided write was not sent: it is not the charger that ignores it."""
+        pending = (
+            each._replace(tries=each.tries - 1) if each.write == write else each
+            for each in self._memory.pending
+        )
+        self._memory = self._memory._replace(pending=tuple(pending))
+
 
 class FollowRule:
     """Mode `follow`: the current follows a number.
@@ -118,6 +130,10 @@ class FollowRule:
         if view is not None:
             self._borrow(view, decision)
         return decision
+
+    def unsent(self, _write: Write) -> None:
+        """Remember that a decided current was not sent: it is not the charger that lowers it."""
+        self._memory = self._memory._replace(written=None)
 
     def _borrow(self, view: View, decision: Decision) -> None:
         found, owned = Baseline(view.amps, view.mode, view.force), self.lease.owned

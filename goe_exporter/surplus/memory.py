@@ -20,7 +20,7 @@ class Target(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """A write that the charger does not show yet; `tries` times, the last at `since`."""
+    """A write that the charger does not show yet; `tries` times sent, the last at `since`."""
 
     write: Write
     since: float

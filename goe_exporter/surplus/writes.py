@@ -106,7 +106,7 @@ class Desk:
             return False
         if pending.write != write and self._lowers(write, pending):
             return False
-        wait_s = RETRY_S[min(pending.tries, len(RETRY_S)) - 1]
+        wait_s = RETRY_S[min(max(pending.tries, 1), len(RETRY_S)) - 1]
         wait_s = max(wait_s, POLLS_TO_CONFIRM * self.settings.refresh_s)
         return self.now - pending.since < wait_s
 

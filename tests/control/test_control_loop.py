@@ -253,6 +253,25 @@ def test_without_a_disk_only_less_is_written(
     assert lines[0]["error"] == "No space left on device"
 
 
+def test_without_a_disk_nothing_new_is_borrowed(
+    noon: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found would be lost in a crash; later the charger's phases can still be changed."""
+    noon.leave()
+    home = noon.home(tmp_path / "state")
+
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "replace", full)
+    home.run(600)
+    assert (home.state, settings_of(noon.charger)) == ("no_car", (16, 0, 0))
+    assert not noon.charger.writes
+    monkeypatch.undo()
+    home.run(40)
+    assert settings_of(noon.charger) == (6, 1, 0)
+
+
 def test_a_slow_disk(noon: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was decided longer than a step ago may only lower the power: the sun may be gone."""
     home = noon.home(tmp_path / "state")

@@ -69,6 +69,19 @@ def test_a_current_that_was_set_without_a_car() -> None:
     assert charger.given_back == (Write("max_current", 12),)
 
 
+def test_a_current_that_was_not_sent() -> None:
+    """It is decided again, and the present one is not taken for a limit of the charger."""
+    charger = Charger()
+    charger.step(10)
+    for _ in range(5):
+        assert charger.step(16) == (Write("max_current", 16),)
+        charger.rule.unsent(Write("max_current", 16))
+        charger.amps = 10
+        charger.now += 10
+    charger.step(16)
+    assert charger.amps == 16
+
+
 def test_another_process_goes_on() -> None:
     """After a crash, what was found before is given back."""
     charger = Charger()
