@@ -25,7 +25,8 @@ _log = logger(__name__)
 class LeaseFile:
     """The lease of the charger with a serial number, in `directory`, until `close`.
 
-    `clock` is that of the lease's times, `wall` returns the Unix time.
+    `clock` is that of the lease's times, `wall` returns the Unix time. `damaged` is the path of a
+    damaged file that `load` has set aside.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class LeaseFile:
         self._path = directory / f"{serial}.json"
         self._clock, self._wall = clock, wall
         self._saved: Lease | None = None
+        self.damaged = ""
         self._offset = wall() - clock()
 
     @property
@@ -61,7 +63,7 @@ class LeaseFile:
         except OSError as error:
             raise UsageError(f"cannot read {self._path}: {error.strerror}") from error
         except (ValueError, RecursionError) as error:
-            aside = self._set_aside()
+            aside = self.damaged = self._set_aside()
             _log.warning("lease file damaged", file=str(self._path), aside=aside, error=str(error))
             now = self._clock()
             return Lease(wear=Wear(paused_at=now, switched_at=now, pause_s=MAX_PAUSE_S))
