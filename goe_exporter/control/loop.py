@@ -162,7 +162,8 @@ class Control:
                     return
         else:
             self._inputs.forget()
-        self._due = now + STEP_S - rule.refresh_s / 2
+        # Half an interval before the last poll of a step's time, so that no step takes longer.
+        self._due = now + (STEP_S // rule.refresh_s - 0.5) * rule.refresh_s
         expected, now = rule.expected, self._clock()
         decision = rule.decided(now, read, seen)
         self._energy.count(now, read, seen)

@@ -63,6 +63,18 @@ def test_requests_are_polls_and_writes(noon: Street, tmp_path: Path) -> None:
     assert not vitals.write_failures
 
 
+@pytest.mark.parametrize(("refresh_s", "steps"), [(1.0, 6), (3.0, 20), (5.0, 30), (6.5, 60)])
+def test_a_step_takes_ten_seconds_at_most(
+    noon: Street, tmp_path: Path, refresh_s: float, steps: int
+) -> None:
+    """It decides after as many polls as fit into ten seconds: of 60, after each 10th, 3rd, 2nd."""
+    home = noon.home(tmp_path / "state", refresh_s=refresh_s)
+    for _ in range(60):
+        noon.clock.now += refresh_s
+        home.poll()
+    assert noon.meter.requests == steps
+
+
 def test_a_car_waits_and_is_charged(noon: Street, tmp_path: Path) -> None:
     """A car is paused at first, then starts at 6 A, and follows the surplus; each change is a line.
 
