@@ -47,7 +47,7 @@ class Supply(NamedTuple):
     `points` are the samples of the last minutes, `powers` the charger's power by the time of the
     poll. `measured_at` and `changed_at` are when the last sample was measured and when its value
     last changed, `value` its value, `periods` the last times between two samples. `identical_since`
-    is since when the same value has been read while charging. `frozen` holds until it changes.
+    is since when the same grid power has been read while charging. `frozen` holds until it changes.
     """
 
     points: tuple[Point, ...] = ()
@@ -116,12 +116,14 @@ def observed(supply: Supply, settings: Settings, situation: Situation) -> Supply
     value = (sample.grid_w, sample.battery_w)
     same = value == supply.value
     changed_at = supply.changed_at if same else sample.measured_at
-    identical_since = _identical_since(supply, sample, same=same, powers=powers)
+    # A battery that works changes no dead meter; but it may keep a good one at 0 W.
+    repeated = same or (supply.value is not None and 0 != sample.grid_w == supply.value[0])
+    identical_since = _identical_since(supply, sample, repeated=repeated, powers=powers)
     frozen = (
         not sample.age_known
         and identical_since is not None
         and now - identical_since >= FROZEN_AFTER_S
-    ) or (supply.frozen and same)
+    ) or (supply.frozen and repeated)
     power_w = _power_at(powers, sample.measured_at if sample.age_known else changed_at)
     point = _point(settings, sample, power_w)
     periods = supply.periods
@@ -152,7 +154,7 @@ def _since(
 
 
 def _identical_since(
-    supply: Supply, sample: Sample, *, same: bool, powers: tuple[tuple[float, float], ...]
+    supply: Supply, sample: Sample, *, repeated: bool, powers: tuple[tuple[float, float], ...]
 ) -> float | None:
     """Return since when the value has not changed while the car charged, None if it has.
 
@@ -160,9 +162,9 @@ def _identical_since(
     """
     since = sample.measured_at - PHASE_SWITCH_S
     charging = any(at > since and power_w >= DRAWING_W for at, power_w in powers)
-    if supply.frozen and same:
+    if supply.frozen and repeated:
         return supply.identical_since
-    if not same or not charging:
+    if not repeated or not charging:
         return None
     return sample.measured_at if supply.identical_since is None else supply.identical_since
 

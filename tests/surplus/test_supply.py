@@ -91,6 +91,16 @@ def test_identical_values_during_a_phase_switch(open_s: int, frozen: bool) -> No
     assert supplied(settings(), *steps).frozen is frozen
 
 
+@pytest.mark.parametrize(("grid_w", "frozen"), [(-500.0, True), (0.0, False)])
+def test_identical_values_beside_a_battery(grid_w: float, frozen: bool) -> None:
+    """A battery that works hides no dead meter; but it may keep a good one at 0 W."""
+    steps = [
+        (Sample(grid_w, 10.0 * number, 20.0 * number, False), polled(10.0 * number, 4000.0))
+        for number in range(32)
+    ]
+    assert supplied(settings(battery="car"), *steps).frozen is frozen
+
+
 def test_no_sample_and_no_battery_value() -> None:
     """What is missing is not zero."""
     assert Supply().quality(settings(), 0.0, None) is Quality.STALE
