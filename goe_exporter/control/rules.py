@@ -126,6 +126,8 @@ class FollowRule:
     def decided(self, now: float, read: Input, view: View | None) -> Decision:
         """Decide once, and remember it."""
         assert not isinstance(read.sample, Sample)
+        if view is not None and self.expected is None and self.lease.is_of(view):
+            self._memory = FollowMemory(handed_over=bool(self.lease.handed_over))
         self._memory, decision = follow(self._settings, self._memory, now, read.sample, view)
         if view is not None:
             self._borrow(view, decision)
@@ -140,7 +142,9 @@ class FollowRule:
         # Without a car, nothing is written; another current than the last one is a person's.
         before = None if self.expected is None else self.expected.amps
         changed = decision.state == "no_car" and before not in (None, view.amps)
-        if decision.state == "handed_over" or changed:
+        handed_over = CURRENT if decision.state == "handed_over" else ""
+        self.lease = self.lease._replace(plugged_at=view.plugged_at, handed_over=handed_over)
+        if handed_over or changed:
             self.lease = self.lease._replace(owned=owned - {CURRENT})
         elif decision.writes and CURRENT not in owned:
             self.lease = self.lease._replace(baseline=found, owned=owned | {CURRENT})

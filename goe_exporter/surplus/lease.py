@@ -10,6 +10,7 @@ from goe_exporter.surplus.situation import (
     AUTO,
     CURRENT,
     FORCE,
+    IDLE,
     NEUTRAL,
     OFF,
     ON,
@@ -24,6 +25,7 @@ from goe_exporter.surplus.wear import Wear, number
 VERSION = 1
 MODES = (AUTO, SINGLE, THREE)
 CHANNELS = (CURRENT, FORCE, PHASES)
+SAME_PLUG_S = 1.0
 
 
 class Baseline(NamedTuple):
@@ -49,6 +51,13 @@ class Lease(NamedTuple):
     plugged_at: float | None = None
     proven: bool = False
     handed_over: str = ""
+
+    def is_of(self, view: View) -> bool:
+        """Return whether the car that a poll shows is the one that the lease is about."""
+        mark, plugged_at = self.plugged_at, view.plugged_at
+        if view.car == IDLE or mark is None or plugged_at is None:
+            return False
+        return abs(mark - plugged_at) <= SAME_PLUG_S
 
     def give_back(self, view: View | None, *, keep_off: bool = False) -> tuple[Write, ...]:
         """Return the writes that restore what was changed, a pause last.

@@ -19,7 +19,6 @@ from goe_exporter.surplus.situation import (
 from goe_exporter.surplus.writes import adopted, shown
 
 RESTART_S = 1.0
-SAME_PLUG_S = 1.0
 FULL_WH = float("inf")
 """More than any budget."""
 
@@ -49,8 +48,7 @@ def _first(memory: Memory, view: View) -> Memory:
     """Begin: with a lease where it ended, without one with what is found."""
     found, lease = settings_of(view), memory.lease
     plugged = view.car != IDLE
-    mark = lease.plugged_at
-    same_car = plugged and mark is not None and _same(mark, view.plugged_at)
+    same_car = lease.is_of(view)
     ours = view.force == NEUTRAL or (view.force == OFF and FORCE in lease.owned)
     lease = lease._replace(baseline=_found(lease, found))
     handed_over = lease.handed_over if same_car else ""
@@ -90,10 +88,6 @@ def _found(lease: Lease, shown: Baseline) -> Baseline:
         return shown
     amps = before.amps if CURRENT in lease.owned else shown.amps
     return Baseline(amps, before.mode if PHASES in lease.owned else shown.mode, shown.force)
-
-
-def _same(first: float, second: float | None) -> bool:
-    return second is not None and abs(first - second) <= SAME_PLUG_S
 
 
 def _after_restart(memory: Memory, view: View) -> Memory:
@@ -138,7 +132,7 @@ def _plugged(memory: Memory, view: View, now: float) -> Memory:
         return memory._replace(plugged=False) if gone else memory
     memory = memory._replace(car=memory.car._replace(idle_since=None))
     mark = memory.lease.plugged_at
-    another = mark is not None and view.plugged_at is not None and not _same(mark, view.plugged_at)
+    another = None not in (mark, view.plugged_at) and not memory.lease.is_of(view)
     if memory.plugged and not (another and not switching):
         if mark != view.plugged_at:
             lease = memory.lease._replace(plugged_at=view.plugged_at)
