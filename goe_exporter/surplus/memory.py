@@ -20,11 +20,15 @@ class Target(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """A write that the charger does not show yet; `tries` times sent, the last at `since`."""
+    """A write that the charger does not show yet; `tries` times sent, the last at `since`.
+
+    `earlier` are the values that were written before it and were not shown either.
+    """
 
     write: Write
     since: float
     tries: int = 1
+    earlier: tuple[int | str, ...] = ()
 
 
 class Person(NamedTuple):

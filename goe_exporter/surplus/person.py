@@ -191,15 +191,23 @@ def _changed(memory: Memory, view: View) -> Memory:
             person=Person(), expected=settings_of(view), target=target, pending=()
         )
     for channel in (FORCE, PHASES, CURRENT):
-        if memory.pending_write(channel) is None and adopted(expected, view, channel) != expected:
+        if _differs(memory, view, channel):
             return _suspected(memory, view, channel)
     return memory._replace(person=person._replace(suspected="")) if person.suspected else memory
+
+
+def _differs(memory: Memory, view: View, channel: str) -> bool:
+    """Return whether a channel shows neither what it should nor what was written since."""
+    assert memory.expected is not None
+    value, pending = shown(view, channel), memory.pending_write(channel)
+    written = () if pending is None else (pending.write.value, *pending.earlier)
+    return value != shown(memory.expected, channel) and value not in written
 
 
 def _suspected(memory: Memory, view: View, channel: str) -> Memory:
     assert memory.expected is not None
     person = memory.person
-    if channel == CURRENT and _limited(memory.expected, view):
+    if channel == CURRENT and _limited(memory, view):
         return memory._replace(expected=adopted(memory.expected, view, channel))
     if channel == FORCE and _freed_itself(memory, view) and not person.repaused:
         expected = adopted(memory.expected, view, channel)
@@ -239,13 +247,12 @@ def _handed_over(memory: Memory, view: View, channel: str) -> Memory:
 
 def _touched(memory: Memory, view: View, channel: str) -> bool:
     """Return whether a person has changed a channel."""
-    assert memory.expected is not None
-    if channel == CURRENT and _limited(memory.expected, view):
-        return False
-    changed = adopted(memory.expected, view, channel) != memory.expected
-    return changed and memory.pending_write(channel) is None
+    return _differs(memory, view, channel) and not (channel == CURRENT and _limited(memory, view))
 
 
-def _limited(expected: Baseline, view: View) -> bool:
+def _limited(memory: Memory, view: View) -> bool:
     """Return whether the charger itself shows the current that it is limited to."""
-    return view.limit_a == view.amps < expected.amps
+    assert memory.expected is not None
+    pending = memory.pending_write(CURRENT)
+    written_a = 0 if pending is None else int(pending.write.value)
+    return view.limit_a == view.amps < max(memory.expected.amps, written_a)

@@ -69,6 +69,15 @@ def raises(write: Write, view: View) -> bool:
     return write.value != 1
 
 
+def _renewed(pending: Pending | None, write: Write, now: float) -> Pending:
+    """Return what is pending after a write, with what was pending before."""
+    if pending is None:
+        return Pending(write, now)
+    if pending.write == write:
+        return pending._replace(since=now, tries=pending.tries + 1)
+    return Pending(write, now, earlier=(*pending.earlier, pending.write.value))
+
+
 class Desk:
     """Decides which wanted writes are due, and remembers them."""
 
@@ -87,8 +96,7 @@ class Desk:
             again = pending is not None and pending.write == write
             if again and pending is not None and self._given_up(pending):
                 continue
-            tries = pending.tries + 1 if again and pending is not None else 1
-            self._remember(Pending(write, self.now, tries), again=again)
+            self._remember(_renewed(pending, write, self.now), again=again)
             sent.append(write)
         return tuple(sent)
 

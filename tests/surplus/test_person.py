@@ -57,6 +57,40 @@ def test_change_while_charging(
     assert getattr(loop, name) == value
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "surplus_w", "channel"),
+    [("amps", 9, 3000, "max_current"), ("force", "on", -5000, "force_state")],
+)
+def test_change_of_what_was_just_written(
+    name: str, value: object, surplus_w: float, channel: str
+) -> None:
+    """Before the charger has shown what was written, a third value is a person's, too."""
+    loop = controlled()
+    while Write(channel, getattr(loop, name)) not in written(loop)[-1:]:
+        loop.run(10, surplus_w)
+    setattr(loop, name, value)
+    decision = loop.run(40)
+    assert (decision.state, decision.reason) == ("handed_over", channel)
+    assert getattr(loop, name) == value
+
+
+def test_late_effect_of_an_earlier_write() -> None:
+    """A charger that still shows what was written before is no person."""
+    loop = controlled(3300)
+    assert loop.amps == 14
+    loop.ignored = {"max_current"}
+    loop.run(10, 2700)
+    earlier = written(loop)[-1].value
+    while written(loop)[-1].value == earlier:
+        loop.run(10, 1500)
+    assert isinstance(earlier, int)
+    loop.amps = earlier
+    loop.run(60)
+    assert loop.decisions[-1].state == "unconfirmed"
+    loop.ignored = set()
+    assert loop.run(120).state == "charging"
+
+
 @pytest.mark.parametrize("force", ["neutral", "on"])
 def test_several_changes_at_once(force: str) -> None:
     """Nothing that a person changed is overwritten or given back."""
