@@ -126,8 +126,8 @@ class FollowRule:
     def decided(self, now: float, read: Input, view: View | None) -> Decision:
         """Decide once, and remember it."""
         assert not isinstance(read.sample, Sample)
-        if view is not None and self.expected is None and self.lease.is_of(view):
-            self._memory = FollowMemory(handed_over=bool(self.lease.handed_over))
+        if view is not None and self.expected is None:
+            self._memory = FollowMemory(handed_over=bool(self.lease.still_handed_over(view)))
         self._memory, decision = follow(self._settings, self._memory, now, read.sample, view)
         if view is not None:
             self._borrow(view, decision)

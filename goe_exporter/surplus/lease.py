@@ -59,6 +59,14 @@ class Lease(NamedTuple):
             return False
         return abs(mark - plugged_at) <= SAME_PLUG_S
 
+    def still_handed_over(self, view: View) -> str:
+        """Return `handed_over` unless a poll shows no car, or another one.
+
+        Where the time of plugging in is unknown, it is taken for the same car.
+        """
+        may_be = None in (self.plugged_at, view.plugged_at) or self.is_of(view)
+        return self.handed_over if view.car != IDLE and may_be else ""
+
     def give_back(self, view: View | None, *, keep_off: bool = False) -> tuple[Write, ...]:
         """Return the writes that restore what was changed, a pause last.
 

@@ -51,7 +51,7 @@ def _first(memory: Memory, view: View) -> Memory:
     same_car = lease.is_of(view)
     ours = view.force == NEUTRAL or (view.force == OFF and FORCE in lease.owned)
     lease = lease._replace(baseline=_found(lease, found))
-    handed_over = lease.handed_over if same_car else ""
+    handed_over = lease.still_handed_over(view)
     person = _forced(lease, view) if plugged and not ours else Person()
     if handed_over and not person.channel:
         person = Person(channel=handed_over, give_back=lease.give_back(view))

@@ -383,12 +383,22 @@ def test_baseline_survives_a_crash() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "channel"),
-    [("amps", 12, "max_current"), ("mode", 3, "phases"), ("force", "neutral", "force_state")],
+    ("name", "value", "channel", "plugged_at"),
+    [
+        ("amps", 12, "max_current", 940.0),
+        ("mode", 3, "phases", 940.0),
+        ("force", "neutral", "force_state", 940.0),
+        ("amps", 12, "max_current", None),
+    ],
 )
-def test_hand_over_survives_a_crash(name: str, value: object, channel: str) -> None:
-    """The next process stays away from the same car, too, and is back for the next one."""
-    loop = controlled(0 if channel == "force_state" else 2300)
+def test_hand_over_survives_a_crash(
+    name: str, value: object, channel: str, plugged_at: float | None
+) -> None:
+    """The next process stays away from the same car, too, and is back for the next one.
+
+    Where the time of plugging in is unknown, it is taken for the same car.
+    """
+    loop = controlled(0 if channel == "force_state" else 2300, plugged_at=plugged_at)
     setattr(loop, name, value)
     assert loop.run(40).state == "handed_over"
     loop.writes.clear()
