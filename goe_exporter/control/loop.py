@@ -36,6 +36,9 @@ from goe_exporter.surplus.writes import raises
 STALL_SECONDS = 60.0
 """A step takes less: its sources, its writes and the disk have time limits."""
 
+FIRST_STEP_SECONDS = 10.0
+"""Time until the first decision; firmware 050 shows a write after 7 s (docs/protocol.md §5.2)."""
+
 STOP_WAIT_SECONDS = 1.0
 """Time for which the give-back waits for a write in progress."""
 
@@ -82,7 +85,8 @@ class Control:
         self._newest: Poll | None = None
         self._snapshot: Snapshot | None = None
         self._last = Step(clock(), Decision("unknown"), rule.lease.wear)
-        self._due = float("-inf")
+        # A charger may show only now what an earlier process wrote last.
+        self._due = clock() + FIRST_STEP_SECONDS
         self._waiting = threading.Condition()
         self._sending = threading.Lock()
         self._stopping = False
