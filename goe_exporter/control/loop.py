@@ -146,6 +146,7 @@ class Control:
 
     def _step(self, poll: Poll) -> None:
         now = self._clock()
+        self._snapshot = self._snapshot or poll.snapshot
         if now < self._due or self._ended:
             return
         snapshot, rule = poll.snapshot, self._rule
@@ -321,7 +322,7 @@ class Control:
             return
         client = place.connect()
         highest = highest_a(snapshot)
-        closed = self._last.view is not None and self._last.view.closed_phases > 0
+        closed = self._last.view is None or self._last.view.closed_phases > 0
         worn = closed and not rule.lease.wear.allows(self._clock(), SWITCHES)
         due = [write for write in writes if not (worn and write.channel == PHASES)]
         results = sending.give_back(client, snapshot.api, due, highest, deadline, self._clock)

@@ -351,6 +351,21 @@ def test_stop_leaves_a_pause(evening: Street, tmp_path: Path) -> None:
     assert evening.charger.force == 1
 
 
+def test_stop_before_the_first_decision(noon: Street, tmp_path: Path) -> None:
+    """What a killed process has left is given back, although nothing was decided yet."""
+    home = charging(noon, tmp_path)
+    home.lease_file.close()  # the lock of a killed process is gone
+    again = noon.home(tmp_path / "state")
+    noon.clock.now += 5
+    again.poll()
+    assert again.state == "unknown"
+    again.control.stop(noon.clock.now + 3)
+    noon.clock.now += 2
+    noon.box.catch_up()
+    assert settings_of(noon.charger) == (16, 0, 0)
+    assert again.rule.lease.owned == frozenset()
+
+
 def test_restart_beside_a_slow_charger(
     evening: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
