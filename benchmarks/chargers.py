@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,12 +31,32 @@ def address(number: int) -> str:
     return f"127.1.{number // 250}.{number % 250 + 1}"
 
 
-def charging() -> Charger:
+def charging(serial: str = "000000") -> Charger:
     """Return a charging V4."""
-    charger = Charger(model="V4")
+    charger = Charger("V4", serial=serial)
     charger.plug(Car())
     charger.advance(60)
     return charger
+
+
+@contextlib.contextmanager
+def process(*arguments: str) -> Iterator[str]:
+    """Run `python -m ARGUMENTS…` until its input is closed, and yield the first line it prints."""
+    command = [sys.executable, "-m", *arguments]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        line = running.stdout.readline().strip()
+        assert line, f"{command} failed"
+        yield line
+
+
+@contextlib.contextmanager
+def elsewhere() -> Iterator[str]:
+    """Yield the address of a charging V4 in a process of its own."""
+    with process("benchmarks.chargers", "1", "0"):
+        yield f"{address(0)}:{PORT}"
 
 
 @contextlib.contextmanager
@@ -100,10 +121,7 @@ def main(count: int, dead: int) -> None:
         for number in range(count):
             if number < dead and number % 2:
                 continue
-            charger = Charger(model="V4", serial=f"{number:06}")
-            charger.plug(Car())
-            charger.advance(60)
-            box = simulator.add(charger, address(number), PORT)
+            box = simulator.add(charging(f"{number:06}"), address(number), PORT)
             box.fault = "hang" if number < dead else None
         print("ready", flush=True)
         sys.stdin.read()

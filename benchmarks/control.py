@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from benchmarks import chargers
 from benchmarks.chargers import Steady
 from benchmarks.poll import side_by_side
 from goe_exporter.charger.client import Client
@@ -20,7 +20,7 @@ from goe_exporter.control.inputs import Inputs
 from goe_exporter.control.lease_file import LeaseFile
 from goe_exporter.control.loop import Control, Place
 from goe_exporter.control.rules import ControlRule
-from goe_exporter.simulator import Car, Charger, House, Simulator
+from goe_exporter.simulator import House, Simulator
 from goe_exporter.surplus.config import GridConfig
 from goe_exporter.surplus.json_source import JsonSource
 from goe_exporter.surplus.prometheus_source import PrometheusSource
@@ -38,9 +38,9 @@ class Silent(Client):
 
 
 class Timed:
-    """A source whose values are as old as a poll of `poll`; without an inner one it costs nothing.
+    """A source whose values have the time of the poller, which is simulated.
 
-    The time of the poller is not that of the sources.
+    Without an inner source, reading it costs nothing.
     """
 
     name = "grid"
@@ -58,15 +58,11 @@ class Timed:
 
 def measure() -> Iterator[tuple[str, str, str]]:
     """Yield (what, figure, ratio) rows."""
-    command = [sys.executable, "-m", "benchmarks.control"]
     with (
-        subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process,
+        chargers.process("benchmarks.control") as addresses,
         tempfile.TemporaryDirectory() as folder,
     ):
-        assert process.stdout is not None
-        charger, meter = process.stdout.readline().split()
+        charger, meter = addresses.split()
         query = GridConfig(prometheus=f"http://{meter}", query="house_grid_power_watts")
         path = GridConfig(json=f"http://{meter}/status", path="total_power", time_path="unixtime")
         sources: dict[str, Source | None] = {
@@ -82,7 +78,6 @@ def measure() -> Iterator[tuple[str, str, str]]:
         costs = side_by_side(work)
         for name, seconds in costs.items():
             yield name, f"{seconds * 1e6:.0f} µs", f"{seconds / costs['two polls']:.2f} × two polls"
-        process.communicate()
 
 
 def _polls(poll: Steady) -> Callable[[], None]:
@@ -116,9 +111,7 @@ def _controlled(poll: Steady, source: Source, folder: Path) -> Callable[[], None
 def main() -> None:
     """Run a charger and a meter until standard input ends."""
     with Simulator() as simulator:
-        house, charger = House("sunny", start_s=12 * 3600), Charger("V4")
-        charger.plug(Car())
-        charger.advance(60)
+        house, charger = House("sunny", start_s=12 * 3600), chargers.charging()
         house.step(charger.power_w)
         house.step(charger.power_w)
         box = simulator.add(charger)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -23,12 +21,8 @@ CALLS = 100
 
 def measure() -> Iterator[tuple[str, str, str]]:
     """Yield (what, figure, ratio) rows."""
-    command = [sys.executable, "-m", "benchmarks.chargers", "1", "0"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield from _measure(f"{chargers.address(0)}:{chargers.PORT}")
-        process.communicate()
+    with chargers.elsewhere() as host:
+        yield from _measure(host)
 
 
 def _measure(host: str) -> Iterator[tuple[str, str, str]]:

@@ -26,7 +26,6 @@ def measure() -> Iterator[tuple[str, str, str]]:
     """Yield (what, figure, ratio) rows."""
     from benchmarks import chargers
 
-    simulator = [sys.executable, "-m", "benchmarks.chargers", "1", "0"]
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = str(Path(folder, "bin", "python"))
@@ -34,11 +33,8 @@ def measure() -> Iterator[tuple[str, str, str]]:
         if subprocess.run(pip, stderr=subprocess.DEVNULL, check=False).returncode:
             yield NAME, "cannot be installed here", ""
             return
-        with subprocess.Popen(simulator, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as charger:
-            assert charger.stdout is not None
-            charger.stdout.readline()
-            yield from _measure(python, f"{chargers.address(0)}:{chargers.PORT}")
-            charger.communicate()
+        with chargers.elsewhere() as host:
+            yield from _measure(python, host)
 
 
 def _measure(python: str, host: str) -> Iterator[tuple[str, str, str]]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from statistics import median
 from zoneinfo import ZoneInfo
 
+from benchmarks.poll import side_by_side
 from goe_exporter.sessions import books, ledger, schema, selection
 from goe_exporter.sessions.ledger import Period
 from goe_exporter.sessions.records import Records
@@ -34,16 +33,17 @@ def measure() -> Iterator[tuple[str, str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "sessions.db"
         _fill(store)
-        floor = _seconds(lambda: _bare(store))
-        for what, work in (
-            ("a month's sum by card", lambda: _by_card(store)),
-            ("a month's account of one charger", lambda: _account(store)),
-        ):
-            seconds = _seconds(work)
+        work = {
+            "reading the month's rows": lambda: _bare(store),
+            "a month's sum by card": lambda: _by_card(store),
+            "a month's account of one charger": lambda: _account(store),
+        }
+        (baseline, floor), *costs = side_by_side(work, calls=1, rounds=TURNS).items()
+        for what, seconds in costs:
             yield (
                 f"{what}, {SESSIONS:,} sessions",
                 f"{seconds * 1e3:.0f} ms of CPU",
-                f"{seconds / floor:.1f} × reading the month's rows",
+                f"{seconds / floor:.1f} × {baseline}",
             )
 
 
@@ -94,16 +94,6 @@ def _row(serial: str, number: int, apart: int) -> tuple[object, ...]:
     )
     columns = (session.charger, session.serial, session.started, session.ended)
     return (session.id, *columns, energy_wh, energy_wh, session.card, session.to_json())
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    """Return the median CPU time."""
-    times = []
-    for _turn in range(TURNS):
-        started = time.process_time()
-        work()
-        times.append(time.process_time() - started)
-    return median(times)
 
 
 def _bare(store: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,15 +21,8 @@ FLEET = 5_000
 
 def measure() -> Iterator[tuple[str, str, str]]:
     """Yield (what, figure, ratio) rows."""
-    command = [sys.executable, "-m", "benchmarks.chargers", "1", "0"]
-    with (
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process,
-        tempfile.TemporaryDirectory() as folder,
-    ):
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield from _measure(f"{chargers.address(0)}:{chargers.PORT}", Path(folder))
-        process.communicate()
+    with chargers.elsewhere() as host, tempfile.TemporaryDirectory() as folder:
+        yield from _measure(host, Path(folder))
 
 
 def _measure(host: str, folder: Path) -> Iterator[tuple[str, str, str]]:

@@ -38,16 +38,8 @@ def measure() -> Iterator[tuple[str, str, str]]:
             yield from _append(Path(folder), line(poller.last_poll(), {}).encode())
         with tempfile.TemporaryDirectory() as folder:
             yield from _outage(Path(folder), line(poller.last_poll(), {}).encode())
-    simulator = [sys.executable, "-m", "benchmarks.chargers", "1", "0"]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(simulator, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as charger,
-    ):
-        assert charger.stdout is not None
-        charger.stdout.readline()
-        poll = chargers.Steady(f"{chargers.address(0)}:{chargers.PORT}")
-        yield from _end_to_end(Path(folder), poll)
-        charger.communicate()
+    with chargers.elsewhere() as host, tempfile.TemporaryDirectory() as folder:
+        yield from _end_to_end(Path(folder), chargers.Steady(host))
 
 
 def _append(folder: Path, point: bytes) -> Iterator[tuple[str, str, str]]:

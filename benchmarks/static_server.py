@@ -16,6 +16,7 @@ from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.prometheus.process import process_metrics
 from goe_exporter.service.self_metrics import polling
 from goe_exporter.web.app import application
+from goe_exporter.web.content import Content
 from goe_exporter.web.history import History
 
 
@@ -27,7 +28,7 @@ def main(count: int) -> None:
     exposition = Exposition(lambda: views, [own, process_metrics()])
     server = Server([("127.0.0.1", 0)])
     print(urlsplit(server.urls[0]).port, flush=True)
-    server.run(application(lambda: views, exposition, History()))
+    server.run(application(Content(lambda: views, exposition, History())))
 
 
 if __name__ == "__main__":

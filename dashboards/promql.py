@@ -22,7 +22,7 @@ from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.prometheus.prepared import info_labels
 from goe_exporter.prometheus.process import process_metrics
-from goe_exporter.service.self_metrics import Reload, providers
+from goe_exporter.service.self_metrics import Parts, Reload, providers
 
 SOURCE = "prometheus"
 OF_JOB = 'job=~"$job"'
@@ -191,9 +191,8 @@ def _exposed() -> dict[str, frozenset[str]]:
         failing="", failures={"timeout": 1},
     )  # fmt: skip
     view = ChargerView("", "", stats, None, None, labels={"site": ""})
-    own = providers(
-        Scheduler(()), lambda: Reload(True, 0.0), lambda: influx, surplus=lambda: SURPLUS
-    )
+    reload = Reload(True, 0.0)
+    own = providers(Parts(Scheduler(()), lambda: reload, lambda: influx, surplus=lambda: SURPLUS))
     exposition = Exposition(lambda: [view], [*own, process_metrics()])
     return {
         sample.name: frozenset(sample.labels)

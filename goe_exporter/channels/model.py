@@ -174,7 +174,7 @@ class Channel:
     @cached_property
     def option(self) -> str:
         """The row's name on the command line, as in `max-current`."""
-        return self.name.replace("_", "-")
+        return option_name(self.name)
 
     @cached_property
     def metric(self) -> str:
@@ -225,3 +225,8 @@ class Table:
     def measurement(self) -> str:
         """The InfluxDB measurement of such devices."""
         return f"goe_{self.device}"
+
+
+def option_name(name: str) -> str:
+    """Return a row's name on the command line, as in `max-current` for `max_current`."""
+    return name.replace("_", "-")

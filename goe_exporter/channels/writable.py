@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TypeGuard
 
-from goe_exporter.channels.model import Allowed, Channel, Choices, Range
+from goe_exporter.channels.model import Allowed, Channel, Choices, Range, option_name
 from goe_exporter.channels.snapshot import Status
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.errors import UsageError
@@ -103,7 +103,7 @@ def find(channels: Sequence[Channel], name: str, v1_keys: Mapping[str, str] = NO
     Raises `UsageError`, which suggests similar names and lists the writable channels. A key gets a
     suggestion, too; `v1_keys` maps API v1's keys to v2's.
     """
-    option = name.replace("_", "-")
+    option = option_name(name)
     for channel in channels:
         if option == channel.option or name in channel.openhab.split():
             return channel

@@ -30,7 +30,7 @@ COMMANDS = {
     "set": "Set a channel of a charger, and wait until the charger reports the value.",
     "simulate": "Run a simulated charger, to test any client.",
     "spool": "Inspect and deliver the points that wait on disk for InfluxDB.",
-    "surplus": "Show once what the surplus would decide, or give the charger back.",
+    "surplus": "Show what surplus charging would do, or give back the charger's settings.",
 }
 """Each command's module in this package, and the first line of its help."""
 

@@ -6,7 +6,7 @@ from goe_exporter.charger.client import Api
 from goe_exporter.charger.connection import charger_argument
 from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.errors import ConfigError, UsageError
-from goe_exporter.service.config import MAX_REFRESH_S, Config, RunConfig, check_names
+from goe_exporter.service.config import MAX_REFRESH_S, Config, RunConfig, check_names, controlled
 from goe_exporter.service.sharding import Shard
 
 
@@ -48,26 +48,24 @@ def run_config(
         )
     check_names(chargers, "chargers")
     own = tuple(each for each in chargers if shard is None or shard.polls(each.name))
-    surplus = loaded.surplus
-    if surplus is not None and surplus.charger not in {each.name for each in own}:
-        surplus = None
     seconds = refresh_interval or loaded.refresh_interval
-    if surplus is not None and seconds > MAX_REFRESH_S:
-        charger = next(each for each in own if each.name == surplus.charger)
-        if charger.refresh_interval is None:
-            raise UsageError(
-                f"the surplus section requires --refresh-interval {MAX_REFRESH_S:.0f}s or less"
-            )
+    charger = controlled(loaded.surplus, own)
+    if charger is not None and charger.refresh_interval is None and seconds > MAX_REFRESH_S:
+        raise UsageError(
+            f"the surplus section requires --refresh-interval {MAX_REFRESH_S:.0f}s or less"
+        )
     return RunConfig(
         own,
         seconds,
-        environment_proxies or loaded.environment_proxies,
-        loaded.influxdb,
-        loaded.cards,
-        loaded.charger_files,
-        shard,
-        len(chargers),
-        surplus,
-        loaded.sessions,
-        tuple(each for each in loaded.controllers if shard is None or shard.polls(each.name)),
+        environment_proxies=environment_proxies or loaded.environment_proxies,
+        influxdb=loaded.influxdb,
+        cards=loaded.cards,
+        charger_files=loaded.charger_files,
+        shard=shard,
+        configured=len(chargers),
+        surplus=None if charger is None else loaded.surplus,
+        sessions=loaded.sessions,
+        controllers=tuple(
+            each for each in loaded.controllers if shard is None or shard.polls(each.name)
+        ),
     )

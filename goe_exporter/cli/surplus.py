@@ -1,19 +1,20 @@
-"""`goe-exporter surplus`: show once what would be decided, or give the charger back."""
+"""`goe-exporter surplus`: show what would be decided, or give back the charger's settings."""
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
 import click
 
+from goe_exporter.channels.model import option_name
 from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.cli import options, output, surplus_report
 from goe_exporter.cli.options import option
 from goe_exporter.cli.printable import printable
 from goe_exporter.cli.read import INTERVAL_SECONDS, poll_all
 from goe_exporter.cli.surplus_report import Found
+from goe_exporter.control import lease_file
 from goe_exporter.control import release as control_release
 from goe_exporter.control.charger_view import NEEDED, NEEDED_TO_FOLLOW, missing, view
 from goe_exporter.control.lease_file import LeaseFile
@@ -25,46 +26,46 @@ from goe_exporter.service.config import Config
 from goe_exporter.surplus.config import SurplusConfig
 from goe_exporter.surplus.decision import decide
 from goe_exporter.surplus.follow import FollowMemory, Number, follow
-from goe_exporter.surplus.http_source import DEADLINE_SECONDS
 from goe_exporter.surplus.lease import Lease
 from goe_exporter.surplus.limits import Limits
 from goe_exporter.surplus.memory import Memory
-from goe_exporter.surplus.meters import open_sources, sample
+from goe_exporter.surplus.meters import open_sources, read_all, sample
 from goe_exporter.surplus.settings import Settings
 from goe_exporter.surplus.situation import SINGLE, THREE, Situation
-from goe_exporter.surplus.source import Reading, SourceError
 
 
 @click.command("surplus")
 @options.config_file("Configuration file (YAML) with a surplus section.", required=True)
 @option("--once", command="surplus", is_flag=True,
-        help="Read the sources and the charger once.")  # fmt: skip
+        help="Read the sources and the charger once, and show the decision.")  # fmt: skip
 @option("--release", command="surplus", is_flag=True,
-        help="Give back what the surplus changed on the charger.")  # fmt: skip
+        help="Give back the settings that surplus charging changed.")  # fmt: skip
 @option(
     "--format", "form", command="surplus", type=click.Choice(["text", "json"]), default="text",
     show_default=True, help="Output format.",
 )  # fmt: skip
 def command(config_file: str, once: bool, release: bool, form: str) -> None:
-    """Show once what the surplus would decide, or give the charger back.
+    """Show what surplus charging would do, or give back the charger's settings.
 
     With --once, shows what each source returns, the surplus, what would be written to the charger,
     and what is unsafe. Nothing is written to the charger.
 
-    With --release, restores the current, the phase mode and the forced state that were found on the
-    charger, also a pause that a stopped exporter has left. Stop the exporter first.
+    With --release, restores the current, the phase mode and the forced state as they were before
+    surplus charging changed them, and ends a pause that a stopped exporter left behind. Stop the
+    exporter first.
     """
     if once == release:
         raise UsageError("exactly one of --once and --release is required")
     if release and form == "json":
         raise UsageError("--format: must be text with --release, which has no JSON")
     loaded = config.load(config_file)
-    if loaded.surplus is None:
+    section, charger = loaded.surplus, config.controlled(loaded.surplus, loaded.chargers)
+    if section is None or charger is None:
         raise UsageError(f"{config_file} has no surplus section")
     if release:
-        _release(loaded, loaded.surplus)
+        _release(loaded, section, charger)
         return
-    found = _found(loaded, loaded.surplus)
+    found = _found(loaded, section, charger)
     if form == "json":
         output.print_json(surplus_report.as_json(found))
     else:
@@ -74,12 +75,11 @@ def command(config_file: str, once: bool, release: bool, form: str) -> None:
         raise GoeExporterError(f"not usable: {', '.join(failed)}")
 
 
-def _release(loaded: Config, section: SurplusConfig) -> None:
+def _release(loaded: Config, section: SurplusConfig, charger: ChargerConfig) -> None:
     """Give back what is on loan, and show it."""
-    charger = next(each for each in loaded.chargers if each.name == section.charger)
     client = charger.connection(loaded.environment_proxies).client()
     try:
-        lease_file = LeaseFile(Path(section.state), charger.serial)
+        opened = LeaseFile(Path(section.state), charger.serial)
     except InUseError as error:
         raise UsageError(
             f"the surplus state {section.state} is in use by another process;"
@@ -87,34 +87,26 @@ def _release(loaded: Config, section: SurplusConfig) -> None:
         ) from error
     name, given = printable(charger.name), 0
     try:
-        for written in control_release.release(client, lease_file):
+        for written in control_release.release(client, opened):
             value = written.write.describe(written.write.value)
             click.echo(f"{name}: {written.write.channel.option} is now {value}")
             given += 1
     except OSError as error:
         raise GoeExporterError(f"cannot save the state: {error.strerror}") from error
     finally:
-        lease_file.close()
-    if lease_file.damaged:
+        opened.close()
+    if opened.damaged:
         raise GoeExporterError(
-            f"the state was damaged, and is now {lease_file.damaged}: what the surplus has changed"
+            f"the state was damaged, and is now {opened.damaged}: what the surplus has changed"
             " is unknown; check max-current, phases and force-state"
         )
     if not given:
-        click.echo(f"{name}: the surplus has changed nothing that is left to give back")
+        click.echo(f"{name}: nothing to give back")
 
 
-def _found(loaded: Config, section: SurplusConfig) -> Found:
+def _found(loaded: Config, section: SurplusConfig, charger: ChargerConfig) -> Found:
     """Read the sources and the charger, and decide."""
-    charger = next(each for each in loaded.chargers if each.name == section.charger)
-    until = time.monotonic() + DEADLINE_SECONDS
-    readings: dict[str, Reading] = {}
-    failures: dict[str, SourceError] = {}
-    for name, source in open_sources(section).items():
-        try:
-            readings[name] = source.read(until)
-        except SourceError as error:
-            failures[name] = error
+    readings, failures = read_all(open_sources(section), time.monotonic())
     # The charger is polled last: what is decided with an old poll is "unreachable".
     place = charger.connection(loaded.environment_proxies)
     poller = Poller(place.name, place.host, place.client(), INTERVAL_SECONDS)
@@ -125,7 +117,7 @@ def _found(loaded: Config, section: SurplusConfig) -> Found:
         return found._replace(error=str(failure))
     needed = NEEDED if section.mode == "control" else NEEDED_TO_FOLLOW
     if lacking := missing(snapshot, needed):
-        named = ", ".join(each.replace("_", "-") for each in lacking)
+        named = ", ".join(option_name(each) for each in lacking)
         why = "" if snapshot.api == 2 else "; mode: control requires API v2"
         return found._replace(error=f"the charger does not report {named}{why}")
     found = found._replace(snapshot=snapshot, view=view(snapshot))
@@ -145,7 +137,7 @@ def _followed(found: Found, refresh_s: float) -> Found:
 
 
 def _controlled(found: Found, charger: ChargerConfig, settings: Settings) -> Found:
-    lease, lease_error = _lease(Path(found.section.state) / f"{charger.serial}.json", found.now)
+    lease, lease_error = _lease(Path(found.section.state), charger.serial, found.now)
     situation = Situation(found.now, sample(found.readings), found.view)
     memory, decision = decide(settings, Memory(lease), situation)
     found = found._replace(decision=decision, lease_error=lease_error)
@@ -163,13 +155,14 @@ def _controlled(found: Found, charger: ChargerConfig, settings: Settings) -> Fou
     return found._replace(surplus_w=latest.surplus_w, offer=offer, minimum_w=minimum_w)
 
 
-def _lease(path: Path, now: float) -> tuple[Lease, str]:
+def _lease(state: Path, serial: str, now: float) -> tuple[Lease, str]:
     """Return what a running exporter has saved, without a lock, and why it cannot be read."""
+    path = lease_file.path(state, serial)
     try:
-        return Lease.loaded(json.loads(path.read_bytes()), now, time.time()), ""
+        return lease_file.read(path, now, time.time()), ""
     except FileNotFoundError:
         return Lease(), ""
     except OSError as error:
         return Lease(), f"{path}: {error.strerror}"
-    except (ValueError, RecursionError):
+    except ValueError:
         return Lease(), f"{path} is damaged"

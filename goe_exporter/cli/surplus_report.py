@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from goe_exporter.channels.model import option_name
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.cli.printable import printable
 from goe_exporter.control.preconditions import unsuitable
@@ -19,7 +20,7 @@ LABEL = 11
 """Width of the first column."""
 
 WAITING = {
-    "": "until the surplus has been enough for {seconds:.0f} s",
+    "": "until there has been enough surplus for {seconds:.0f} s",
     "min_pause": "until min_pause has passed since the last pause",
     "contactor_limit": f"because the contactor was operated {MAX_OPERATIONS} times in an hour",
     "current_limit": "because the charger's limits are below min_current",
@@ -28,9 +29,9 @@ WAITING = {
 
 DECISIONS = {
     "no_car": "wait for a car",
-    "charger_error": "wait until the charger's error has ended",
+    "charger_error": "wait until the charger's error has cleared",
     "not_allowed": "wait until the charger allows charging",
-    "car_full": "wait until the car takes current again",
+    "car_full": "wait until the car draws current again",
     "unreachable": "wait until the charger answers",
 }
 """Other states → decision."""
@@ -104,20 +105,27 @@ def notes(found: Found) -> Iterator[str]:
         reading = found.readings.get(name)
         if not source.may_have_age and section.mode == "control":
             yield (
-                f"The age of {name} is unknown: if the meter fails and its last value is repeated,"
-                " charging pauses after 5 minutes. Give time_path if the device reports a time."
+                f"The age of {name} is unknown: if the meter fails and the device repeats its last"
+                " value, charging pauses only after 5 minutes. Set time_path if the device reports"
+                " a time."
             )
         elif not source.may_have_age:
-            yield f"The age of {name} is unknown: a value that is repeated is followed for ever."
+            yield (
+                f"The age of {name} is unknown: if the device repeats an old value, the current"
+                " follows it indefinitely."
+            )
         elif reading is not None and found.now - reading.measured_at > section.stale_after:
-            yield f"{name} is older than stale_after, {section.stale_after:.0f} s."
+            yield f"The value of {name} is older than stale_after, {section.stale_after:.0f} s."
     if section.mode == "follow":
-        yield "Mode follow never pauses charging; below min_current it draws from the grid."
+        yield (
+            "Mode follow never pauses charging: if the number is below min_current, the car draws"
+            " the rest from the grid."
+        )
         return
     if section.battery is None:
-        yield "Is there a house battery? Name it under surplus.battery."
+        yield "If there is a house battery, configure it under surplus.battery."
     if found.lease_error:
-        yield f"The state of a running exporter was not read ({found.lease_error})."
+        yield f"The saved state of the exporter could not be read: {found.lease_error}."
     if found.snapshot is not None:
         yield from unsuitable(found.snapshot, printable(found.name))
 
@@ -156,8 +164,8 @@ def _says(found: Found, name: str) -> str:
     value, measured_at, age_known = found.readings[name]
     age = f"{max(found.now - measured_at, 0):.0f} s old" if age_known else "age unknown"
     if name == "available":
-        current = found.section.available is not None and found.section.available.unit == "A"
-        amount = f"{value:.1f} A" if current else f"{value:,.0f} W"
+        unit = found.section.sources()[name].base_unit
+        amount = f"{value:.1f} A" if unit == "A" else f"{value:,.0f} W"
         return f"{amount}, {age}"
     falling, rising = ("exporting", "importing") if name == "grid" else ("charging", "discharging")
     flow = rising if value > 0 else falling if value < 0 else "idle"
@@ -178,12 +186,12 @@ def _decided(found: Found) -> str:
     if decision.state == "charging":
         return f"charge on {_phases(decision.phases or 1)} with {decision.amps} A"
     if decision.state == "following" or (decision.state == "blind" and decision.amps is not None):
-        why = "" if decision.state == "following" else ", as there is no recent value"
+        why = "" if decision.state == "following" else " because there is no recent value"
         return f"set the current to {decision.amps} A{why}"
     if decision.state == "handed_over":
-        key = decision.reason.replace("_", "-")
+        key = option_name(decision.reason)
         until = " or it is neutral" if decision.reason == FORCE else ""
-        return f"none: somebody changed {key}, which counts until the car leaves{until}"
+        return f"none: somebody else changed {key}, which is respected until the car leaves{until}"
     if decision.state in ("waiting", "paused"):
         return f"{_off(found)} {WAITING[decision.reason]}".format(seconds=found.section.start_after)
     if decision.state == "blind":
@@ -197,7 +205,7 @@ def _off(found: Found) -> str:
 
 
 def _written(write: Write) -> str:
-    return f"{write.channel.replace('_', '-')} {write.value}"
+    return f"{option_name(write.channel)} {write.value}"
 
 
 def _watts(power_w: float) -> str:
@@ -209,11 +217,10 @@ def _phases(number: int) -> str:
 
 
 def _source(found: Found, name: str) -> dict[str, object]:
-    failure = found.failures.get(name)
-    kind = {"kind": found.section.sources()[name].kind}
+    failure, source = found.failures.get(name), found.section.sources()[name]
+    kind = {"kind": source.kind}
     if failure is not None:
         return kind | {"error": {"reason": failure.reason, "message": str(failure)}}
     value, measured_at, age_known = found.readings[name]
-    unit = found.section.sources()[name].unit.removeprefix("k")
     age = round(max(found.now - measured_at, 0.0), 3) if age_known else None
-    return kind | {"value": value, "unit": unit, "age_seconds": age}
+    return kind | {"value": value, "unit": source.base_unit, "age_seconds": age}

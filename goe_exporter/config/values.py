@@ -69,14 +69,22 @@ def seconds(text: object) -> float:
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
+def seconds_between(low: float, high: float, text: object, rule: str) -> float:
+    """Return the seconds of a duration from `low` to `high` (s); `rule` is what an error allows."""
+    value = seconds(text)
+    if not low <= value <= high:
+        raise ValueError(f"must be {rule}, not {shown(text)}")
+    return value
+
+
 def interval(text: object) -> float:
     """Return a refresh interval in seconds, 1 s to 24 h."""
-    return _seconds_between(MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS, text, "1s to 24h")
+    return seconds_between(MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS, text, "1s to 24h")
 
 
 def timeout_seconds(text: object) -> float:
     """Return a time limit in seconds, 100 ms to 10 min."""
-    return _seconds_between(MIN_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS, text, "100ms to 10m")
+    return seconds_between(MIN_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS, text, "100ms to 10m")
 
 
 def size(text: object) -> int:
@@ -254,13 +262,6 @@ def content(path: str, name: str, max_bytes: int) -> bytes:
     if len(found) > max_bytes:
         raise refusal
     return found
-
-
-def _seconds_between(low: float, high: float, text: object, rule: str) -> float:
-    value = seconds(text)
-    if not low <= value <= high:
-        raise ValueError(f"must be {rule}, not {shown(text)}")
-    return value
 
 
 def _checked(pattern: re.Pattern[str], text: object, rule: str, secret: str) -> str:

@@ -1,4 +1,4 @@
-"""A snapshot as the view that a decision is made of. Pure."""
+"""A snapshot as the view that a decision is based on. Pure."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from goe_exporter.surplus.situation import AUTO, NEUTRAL, SINGLE, THREE, View
 
 ADAPTER_A = 16
 NEEDED = ("car_state", "force_state", "phase_mode", "max_current", "power")
-"""The channels without which nothing is decided."""
+"""The channels that a decision requires."""
 
 NEEDED_TO_FOLLOW = ("car_state", "max_current", "power")
-"""The same for the simple rule, which API v1 can do too."""
+"""The channels that the simple rule requires, which API v1 has too."""
 
 _MODES = {"auto": AUTO, "single": SINGLE, "three": THREE}
-_LIMITS = (
-    *("absolute_max_current", "cable_current", "temperature_current_limit"),
-    "load_balancing_current",
-)
+_HIGHEST = "absolute_max_current"
+_LIMITS = (_HIGHEST, "cable_current", "temperature_current_limit", "load_balancing_current")
 _LABELS = ("L1", "L2", "L3")
 _NO_FAULT = "none"
+_DEAD_V = 100.0
+"""A phase with less is not connected."""
 
 
 def missing(snapshot: Snapshot, needed: Sequence[str]) -> tuple[str, ...]:
@@ -31,7 +31,7 @@ def missing(snapshot: Snapshot, needed: Sequence[str]) -> tuple[str, ...]:
 
 
 def view(snapshot: Snapshot) -> View:
-    """Return what the charger shows; the snapshot has at least `NEEDED_TO_FOLLOW`.
+    """Return what the charger shows; the snapshot must have `NEEDED_TO_FOLLOW`.
 
     Without a forced state and a phase mode, as with API v1, these are neutral and automatic.
     """
@@ -77,5 +77,7 @@ def view(snapshot: Snapshot) -> View:
     )
 
 
-_DEAD_V = 100.0
-"""A phase with less is not connected."""
+def highest_a(snapshot: Snapshot) -> float | None:
+    """Return the highest current that can be configured on the charger, None if it is unknown."""
+    found = (each for each in snapshot.readings if each.channel.name == _HIGHEST)
+    return next((float(each.value) for each in found), None)

@@ -15,8 +15,8 @@ ORIGINS = ("sun", "battery", "grid")
 class Energy:
     """Charged energy (Wh) by origin since the start.
 
-    What the house draws from the grid or the battery is taken as the charger's first, up to its
-    power; the rest comes from the sun. `includes_charger` is whether the grid meter sees the
+    Power from the grid or the battery is attributed to the charger first, up to its own power; the
+    rest of that comes from the sun. `includes_charger` is whether the grid meter sees the
     charger. Nothing is counted while the sources give no value.
     """
 

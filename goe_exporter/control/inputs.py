@@ -1,4 +1,4 @@
-"""Reading the sources, and what is known about each."""
+"""Reads the sources, and reports about each."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from goe_exporter.control.rules import Input
 from goe_exporter.control.vitals import SourceVitals
 from goe_exporter.logs import Incident, logger
 from goe_exporter.surplus.follow import Number
-from goe_exporter.surplus.meters import sample
+from goe_exporter.surplus.meters import read_all, sample
 from goe_exporter.surplus.situation import Sample
 from goe_exporter.surplus.source import Reading, Source, SourceError
-
-READ_SECONDS = 4.0
-"""Time limit for reading all sources."""
 
 _log = logger(__name__)
 
@@ -42,46 +39,41 @@ class Inputs:
         self._readings: dict[str, Reading] = {}
         self._vitals = {name: SourceVitals(name) for name in sources}
         self._outages = {
-            name: Incident(_log, "surplus source failed", "surplus source works again", source=name)
+            name: Incident(
+                _log, "surplus source failed", "surplus source answered again", source=name
+            )
             for name in sources
         }
 
     def read(self) -> Input:
-        """Read all sources, one after the other."""
-        until = self._clock() + READ_SECONDS
-        self._readings.clear()
-        for name, source in self._sources.items():
-            try:
-                self._readings[name] = source.read(until)
-            except SourceError as error:
-                self._failed(name, error)
-            else:
-                if not self._vitals[name].up:
-                    self._vitals[name] = replace(self._vitals[name], up=True)
-                self._outages[name].ends()
-        failed = len(self._readings) < len(self._sources)
-        if not failed:
+        """Read all sources."""
+        self._readings, failures = read_all(self._sources, self._clock())
+        for name in self._readings:
+            self._vitals[name] = replace(self._vitals[name], up=True)
+            self._outages[name].ends()
+        for name, error in failures.items():
+            self._failed(name, error)
+        if not failures:
             available = self._readings.get("available")
             self._sample = sample(self._readings) if available is None else _number(available)
-        return Input(self._sample, failed)
+        return Input(self._sample, failed=bool(failures))
 
     def forget(self) -> None:
         """Forget what was read: the sources are not needed now."""
         self._sample = None
-        self._readings.clear()
+        self._readings = {}
 
     def vitals(self) -> tuple[SourceVitals, ...]:
         """Return what is known about each source now."""
-        now, readings = self._clock(), dict(self._readings)
-        found = []
-        for name, vitals in self._vitals.items():
-            reading = readings.get(name)
-            if reading is not None:
-                age_s = max(0.0, now - reading.measured_at)
-                power_w = None if self._in_amperes else reading.value
-                vitals = replace(vitals, power_w=power_w, age_s=age_s)  # noqa: PLW2901
-            found.append(vitals)
-        return tuple(found)
+        now, readings = self._clock(), self._readings
+        return tuple(
+            vitals if name not in readings else self._with_value(vitals, readings[name], now)
+            for name, vitals in self._vitals.items()
+        )
+
+    def _with_value(self, vitals: SourceVitals, reading: Reading, now: float) -> SourceVitals:
+        power_w = None if self._in_amperes else reading.value
+        return replace(vitals, power_w=power_w, age_s=max(0.0, now - reading.measured_at))
 
     def _failed(self, name: str, error: SourceError) -> None:
         before = self._vitals[name]

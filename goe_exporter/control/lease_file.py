@@ -38,7 +38,7 @@ class LeaseFile:
     ) -> None:
         """Lock the directory, which is created if it does not exist; raises `UsageError`."""
         self._directory = Directory(directory, "surplus state", VERSION)
-        self._path = directory / f"{serial}.json"
+        self._path = path(directory, serial)
         self._clock, self._wall = clock, wall
         self._saved: Lease | None = None
         self.damaged = ""
@@ -52,17 +52,17 @@ class LeaseFile:
     def load(self) -> Lease:
         """Return the saved lease, an empty one if there is none.
 
-        A damaged file is set aside. Nothing is known then, so the contactor rests for as long as it
-        may have to, and an "off" that the charger shows counts as a person's. Raises `UsageError`
-        if the file cannot be read.
+        A damaged file is set aside. Its operations of the contactor are unknown, so charging starts
+        after the longest pause only, and an "off" that the charger shows counts as a person's.
+        Raises `UsageError` if the file cannot be read.
         """
         try:
-            lease = self._parsed(self._content())
+            lease = read(self._path, self._clock(), self._wall())
         except FileNotFoundError:
             return Lease()
         except OSError as error:
             raise UsageError(f"cannot read {self._path}: {error.strerror}") from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             aside = self.damaged = self._set_aside()
             _log.warning("lease file damaged", file=str(self._path), aside=aside, error=str(error))
             now = self._clock()
@@ -87,15 +87,6 @@ class LeaseFile:
         """Let another process use the directory."""
         self._directory.close()
 
-    def _content(self) -> bytes:
-        with self._path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-
-    def _parsed(self, content: bytes) -> Lease:
-        if len(content) > MAX_BYTES:
-            raise ValueError(f"must have at most {MAX_BYTES} bytes")
-        return Lease.loaded(json.loads(content), self._clock(), self._wall())
-
     def _set_aside(self) -> str:
         aside = self._path.with_suffix(".damaged")
         try:
@@ -103,3 +94,23 @@ class LeaseFile:
         except OSError as error:
             raise UsageError(f"cannot rename {self._path}: {error.strerror}") from error
         return str(aside)
+
+
+def path(directory: Path, serial: str) -> Path:
+    """Return the file with the lease of a charger."""
+    return directory / f"{serial}.json"
+
+
+def read(file: Path, now: float, wall: float) -> Lease:
+    """Return the lease in a file; `wall` is the Unix time at `now`.
+
+    Raises `OSError`, and `ValueError` for a damaged file.
+    """
+    with file.open("rb") as opened:
+        content = opened.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"must have at most {MAX_BYTES} bytes")
+    try:
+        return Lease.loaded(json.loads(content), now, wall)
+    except RecursionError as error:
+        raise ValueError(str(error)) from error

@@ -5,58 +5,44 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from goe_exporter.channels.model import option_name
 from goe_exporter.surplus.lease import Baseline
-from goe_exporter.surplus.situation import (
-    CURRENT,
-    FORCE,
-    NEUTRAL,
-    OFF,
-    PHASES,
-    Decision,
-    View,
-    Write,
-)
+from goe_exporter.surplus.situation import FORCE, NEUTRAL, OFF, Decision, View, Write
 from goe_exporter.surplus.wear import Wear
 from goe_exporter.surplus.writes import shown
 
-OPTIONS = {CURRENT: "max-current", PHASES: "phases", FORCE: "force-state"}
-"""The names of the channels on the command line."""
-
 PAUSES = {
-    "pause_budget": "more was drawn beyond the surplus than pause_budget allows",
+    "pause_budget": "more energy was drawn beyond the surplus than pause_budget allows",
     "current_limit": "the charger's limits are below min_current",
-    "no_response": "the meter does not show what the charger draws",
-    "unproven": "the meter was not proven in time",
-    "stale": "the sources give no recent value",
-    "frozen": "the meter repeats the same value",
+    "no_response": "the meter does not show the charger's power",
+    "unproven": "the meter did not prove itself in time",
+    "stale": "no source has a recent value",
+    "frozen": "the meter keeps repeating one value",
 }
 NOT_ALLOWED = {
     "access_control_wait": "set access to open, or present the card",
     "energy_limit": "the session has reached its energy limit",
-    "min_pause_duration": "the charger's own pause lasts; simulate unplugging may be on",
-    "scheduler": "the charger's own schedule forbids it",
+    "min_pause_duration": "the charger's own pause is not over; simulated unplugging may be on",
+    "scheduler": "the charger's own schedule does not allow it",
 }
 """Charging reason → what a person can do about it."""
 
 BEGUN = {
-    "blind": ("warning", "surplus is unknown"),
-    "unconfirmed": (
-        "warning",
-        "charger does not show what the surplus wrote; it is written again",
-    ),
-    "not_allowed": ("warning", "charger does not allow charging"),
-    "car_full": ("info", "car takes no more current"),
-    "charger_error": ("warning", "surplus waits for the end of the charger's error"),
-    "unreachable": ("warning", "surplus cannot reach the charger"),
-    "no_car": ("info", "surplus waits for a car"),
-    "following": ("info", "surplus follows the number"),
+    "blind": ("warning", "surplus unknown"),
+    "unconfirmed": ("warning", "surplus write not confirmed, repeated"),
+    "not_allowed": ("warning", "charging not allowed by the charger"),
+    "car_full": ("info", "car full"),
+    "charger_error": ("warning", "surplus charging suspended by an error of the charger"),
+    "unreachable": ("warning", "surplus charging suspended, charger unreachable"),
+    "no_car": ("info", "no car for surplus charging"),
+    "following": ("info", "current follows the available power"),
 }
 """State → the level and the event of the line when it begins."""
 
 ENDED = {
-    "handed_over": ("info", "surplus controls the charger again"),
-    "blind": ("info", "surplus is known again"),
-    "unreachable": ("info", "surplus reaches the charger again"),
+    "handed_over": ("info", "surplus charging resumed"),
+    "blind": ("info", "surplus known again"),
+    "unreachable": ("info", "charger reachable again"),
 }
 """State → the line when it ends, unless the next state has a line."""
 
@@ -87,9 +73,9 @@ def lines(before: Step, after: Step) -> Iterator[Line]:
     decision, old, new = after.decision, before.wear, after.wear
     off = after.view is not None and after.view.force == OFF
     if new.started_at not in (None, old.started_at):
-        yield Line("info", "surplus starts charging", _numbers(decision))
+        yield Line("info", "surplus charging started", _numbers(decision))
     elif new.switched_at != old.switched_at and not off:
-        yield Line("info", "surplus changes phases", _numbers(decision))
+        yield Line("info", "phases switched for surplus charging", _numbers(decision))
     elif new.paused_at != old.paused_at:
         yield _pause(old, after)
     state = before.decision.state
@@ -98,12 +84,14 @@ def lines(before: Step, after: Step) -> Iterator[Line]:
 
 
 def _pause(wear: Wear, after: Step) -> Line:
-    values: dict[str, object] = {"because": PAUSES.get(after.decision.reason, "a car came")}
+    values: dict[str, object] = {
+        "because": PAUSES.get(after.decision.reason, "a car was plugged in")
+    }
     values |= _numbers(after.decision)
     if wear.started_at is not None:
         values["charged_for"] = f"{(after.now - wear.started_at) / 60:.0f}m"
     level = "warning" if after.decision.state == "blind" else "info"
-    return Line(level, "surplus pauses charging", values)
+    return Line(level, "surplus charging paused", values)
 
 
 def _state(before: str, after: Step) -> Line | None:
@@ -129,7 +117,7 @@ def _state(before: str, after: Step) -> Line | None:
 def _handed_over(after: Step) -> Line:
     """Return the line about a person's change."""
     channel, decision = after.decision.reason, after.decision
-    values: dict[str, object] = {"key": OPTIONS.get(channel, channel.replace("_", "-"))}
+    values: dict[str, object] = {"key": option_name(channel)}
     if after.expected is not None:
         values["from"] = shown(after.expected, channel)
     if after.view is not None:
@@ -138,13 +126,15 @@ def _handed_over(after: Step) -> Line:
         values["given_back"] = " ".join(map(written, decision.writes))
     forced = channel == FORCE and values.get("to") != NEUTRAL
     until = " or force-state is neutral" if forced else ""
-    event = f"somebody changed the charger; the surplus steps back until the car leaves{until}"
+    event = (
+        f"setting changed by somebody else, surplus charging suspended until the car leaves{until}"
+    )
     return Line("info", event, values)
 
 
 def written(write: Write) -> str:
-    """Return a write as the command line takes it, as in `max-current=16`."""
-    return f"{OPTIONS.get(write.channel, write.channel.replace('_', '-'))}={write.value}"
+    """Return a write with its name on the command line, as in `max-current=16`."""
+    return f"{option_name(write.channel)}={write.value}"
 
 
 def _numbers(decision: Decision) -> dict[str, object]:

@@ -1,8 +1,8 @@
 """The control loop: one thread that decides after a poll and sends what is decided.
 
-It makes no request of its own to read the charger: the polls show what it does, and confirm what
-was written. It ends with an internal error, because a loop that fails again and again would wear
-out the contactor; the charger is then given back.
+It does not read the charger itself: the polls show its state and confirm the writes. An internal
+error ends the loop, because one that fails again and again would wear out the contactor; the
+settings are then given back.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.charger.client import Client
 from goe_exporter.control import sending
-from goe_exporter.control.charger_view import missing, view
+from goe_exporter.control.charger_view import highest_a, missing, view
 from goe_exporter.control.energy import Energy
 from goe_exporter.control.inputs import Inputs
 from goe_exporter.control.lease_file import LeaseFile
@@ -94,12 +94,15 @@ class Control:
         self._ended = False
         self._checked = rule.mode != "control"
         self._failing = Incident(
-            _log, "surplus write failed", "surplus writes again", charger=place.charger
+            _log, "surplus write failed", "surplus write succeeded again", charger=place.charger
         )
         self._lacking = Incident(
-            _log, "surplus lacks values", "surplus has its values again", charger=place.charger
+            _log,
+            "values for surplus charging missing",
+            "values for surplus charging present again",
+            charger=place.charger,
         )
-        self._disk = Incident(_log, "surplus cannot save its state", "surplus saves it again")
+        self._disk = Incident(_log, "surplus state not saved", "surplus state saved again")
 
     def take(self, poll: Poll) -> None:
         """Take a poll of any charger; returns at once."""
@@ -137,7 +140,7 @@ class Control:
             self._step(poll)
         except Exception:  # noqa: BLE001, the top of a thread
             _log.exception(
-                "surplus control ended by an internal error; it begins again with a restart",
+                "surplus control ended by an internal error; restart the exporter to begin again",
                 charger=self._place.charger,
             )
             self._end()
@@ -191,12 +194,15 @@ class Control:
             self._lacking.begins(",".join(lacking), error="the charger does not report them")
             return None
         self._lacking.ends()
-        if not self._checked and any(
-            each.channel.name == "pv_surplus_enabled" for each in snapshot.readings
-        ):
-            self._checked = True  # a slow row, which the first poll may lack
+        # The row is a slow one, which the first poll may lack.
+        if not self._checked and not missing(snapshot, ("pv_surplus_enabled",)):
+            self._checked = True
             for text in unsuitable(snapshot, self._place.charger):
-                _log.warning("charger is not prepared", charger=self._place.charger, hint=text)
+                _log.warning(
+                    "charger not prepared for surplus charging",
+                    charger=self._place.charger,
+                    hint=text,
+                )
         return view(snapshot)
 
     def _save(self) -> bool:
@@ -212,7 +218,7 @@ class Control:
     def _send(
         self, writes: tuple[Write, ...], seen: View, decided_at: float, *, saved: bool
     ) -> None:
-        """Send writes through the charger's client; what fails is decided again."""
+        """Send writes through the charger's client; a failed one is left to the next step."""
         for write in writes:
             if self._is_unsafe(write, seen, decided_at, saved=saved):
                 self._rule.unsent(write)
@@ -257,11 +263,11 @@ class Control:
             return error
         writes = Counter(self._vitals.writes) + Counter([write.channel])
         self._vitals = replace(self._vitals, writes=writes)
-        _log.debug("surplus wrote", charger=self._place.charger, write=written(write))
+        _log.debug("surplus write sent", charger=self._place.charger, write=written(write))
         return None
 
     def _count(self, after: Step) -> None:
-        """Keep what is told about this step."""
+        """Keep what is reported about this step."""
         before, decision, counts = self._last, after.decision, self._vitals
         new, old = after.wear, before.wear
         handed_over = before.decision.state != decision.state == "handed_over"
@@ -286,17 +292,19 @@ class Control:
         self._last = after
 
     def _end(self) -> None:
-        """Give the charger back after an internal error; nothing is decided any more."""
+        """Give the settings back after an internal error; nothing is decided any more."""
         self._ended = True
         self._vitals = SurplusVitals(self._place.charger, self._rule.mode, internal_errors=1)
         try:
             with self._sending:
                 self._give_back(self._clock() + GIVE_BACK_SECONDS, keep_off=False)
         except Exception:  # noqa: BLE001, the top of a thread
-            _log.exception("surplus could not give back", charger=self._place.charger)
+            _log.exception(
+                "settings not given back after an internal error", charger=self._place.charger
+            )
 
     def stop(self, deadline: float) -> None:
-        """Give the charger back until `deadline` (s of the clock); its pause stays."""
+        """Give the settings back until `deadline` (s of the clock), except a pause."""
         with self._waiting:
             self._stopping = True
             self._waiting.notify()
@@ -318,10 +326,9 @@ class Control:
         if snapshot is None:
             # Without an answer in this process, the lease says what is on loan to the next one.
             if writes:
-                _log.warning("surplus never reached the charger", **values)
+                _log.warning("charger never reached, settings not given back", **values)
             return
-        client = place.connect()
-        highest = highest_a(snapshot)
+        client, highest = place.connect(), highest_a(snapshot)
         closed = self._last.view is None or self._last.view.closed_phases > 0
         worn = closed and not rule.lease.wear.allows(self._clock(), SWITCHES)
         due = [write for write in writes if not (worn and write.channel == PHASES)]
@@ -332,18 +339,11 @@ class Control:
         rule.lease = rule.lease.given_back(channels, self._clock(), closed=closed)
         self._save()
         if given:
-            settings = " ".join(map(written, given))
-            _log.info("surplus gave the charger back", **values, given_back=settings)
+            _log.info("settings given back", **values, given_back=" ".join(map(written, given)))
         for write, error in results.items():
             if error:
                 command = sending.by_hand(place.host, write, snapshot.api)
-                _log.warning("surplus could not give back", **values, error=error, by_hand=command)
+                _log.warning("setting not given back", **values, error=error, by_hand=command)
         if FORCE in rule.lease.owned and keep_off:
             command = "goe-exporter surplus --release --config.file FILE"
-            _log.info("surplus leaves the charger off", **values, to_end_it=command)
-
-
-def highest_a(snapshot: Snapshot) -> float | None:
-    """Return the highest current that can be configured on the charger, None if it is unknown."""
-    found = (each for each in snapshot.readings if each.channel.name == "absolute_max_current")
-    return next((float(each.value) for each in found), None)
+            _log.info("charger left off", **values, to_end_it=command)

@@ -1,4 +1,4 @@
-"""The settings of a charger with which it decides itself, or waits for a card. Pure."""
+"""Settings with which a charger decides by itself, or waits for a card. Pure."""
 
 from __future__ import annotations
 

@@ -1,16 +1,14 @@
-"""Giving a charger back by hand, while no process controls it."""
+"""Gives back the settings of a charger that no process controls."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 
-from goe_exporter.channels import writable
-from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
 from goe_exporter.charger.write import Written, write
 from goe_exporter.control.lease_file import LeaseFile
-from goe_exporter.control.sending import actual
+from goe_exporter.control.sending import change
 
 
 def release(client: Client, lease_file: LeaseFile) -> Iterator[Written]:
@@ -25,8 +23,7 @@ def release(client: Client, lease_file: LeaseFile) -> Iterator[Written]:
         return
     api = client.status(("amp",)).api
     for each in writes:
-        channel, value = actual(each, api)
-        written = write(client, writable.parse(writable.find(CHANNELS, channel), str(value)))
+        written = write(client, change(each, api))
         lease = lease.given_back((each.channel,), time.monotonic(), closed=True)
         lease_file.save(lease)
         yield written

@@ -83,7 +83,7 @@ class ControlRule:
         return self._memory.expected
 
     def reads(self, view: View | None) -> bool:
-        """Return whether a car is plugged in: without one the meters are left alone."""
+        """Return whether a car is plugged in; without one, the meters are not read."""
         return view is not None and (view.car != IDLE or self._memory.plugged)
 
     def decided(self, now: float, read: Input, view: View | None) -> Decision:
@@ -138,7 +138,7 @@ class FollowRule:
         self._memory = self._memory._replace(written=None)
 
     def _borrow(self, view: View, decision: Decision) -> None:
-        found, owned = Baseline(view.amps, view.mode, view.force), self.lease.owned
+        found, owned = Baseline.of(view), self.lease.owned
         # Without a car, nothing is written; another current than the last one is a person's.
         before = None if self.expected is None else self.expected.amps
         changed = decision.state == "no_car" and before not in (None, view.amps)

@@ -1,4 +1,4 @@
-"""Sending the writes of a decision: nothing that `set` would refuse, and never "on"."""
+"""Sends the writes of a decision: only values that `set` accepts, and never "on"."""
 
 from __future__ import annotations
 
@@ -6,36 +6,39 @@ import time
 from collections.abc import Callable, Iterable
 
 from goe_exporter.channels import writable
+from goe_exporter.channels.model import option_name
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.charger.client import Client
-from goe_exporter.control.log_lines import written
 from goe_exporter.errors import ChargerError, GoeExporterError, RefusedError, UsageError
 from goe_exporter.surplus.situation import CURRENT, FORCE, ON, Write
 
 REFUSED = "rejected"
 """The reason of a write that the charger, or the table of channels, refuses."""
 
-
 TEMPORARY = "max_current_temporary"
 
 
 def actual(write: Write, api: int) -> Write:
-    """Return what is written instead through API v1: the current that is not written to flash."""
+    """Return the write for an API: through v1, the current that is not written to flash."""
     is_current = write.channel == CURRENT
     return write._replace(channel=TEMPORARY) if api == 1 and is_current else write
 
 
+def change(write: Write, api: int) -> writable.Change:
+    """Return a write, checked as those of `set` are; raises `UsageError`."""
+    if write == Write(FORCE, ON):
+        raise UsageError("the surplus never forces charging")
+    channel, value = actual(write, api)
+    return writable.parse(writable.find(CHANNELS, channel), str(value))
+
+
 def request(write: Write, api: int, highest_a: float | None) -> writable.Write:
-    """Return the key and the value of a write, checked as those of `set` are.
+    """Return the key and the value of a write through an API.
 
     `highest_a` is the highest current that can be configured on the charger, None if it is unknown.
     Raises `UsageError`.
     """
-    if write == Write(FORCE, ON):
-        raise UsageError("the surplus never forces charging")
-    channel, value = actual(write, api)
-    change = writable.parse(writable.find(CHANNELS, channel), str(value))
-    return change.through(api, {} if highest_a is None else {"ama": highest_a})
+    return change(write, api).through(api, {} if highest_a is None else {"ama": highest_a})
 
 
 def reason(error: GoeExporterError) -> str:
@@ -45,8 +48,8 @@ def reason(error: GoeExporterError) -> str:
 
 def by_hand(host: str, write: Write, api: int) -> str:
     """Return the command that does a write by hand."""
-    option, _, value = written(actual(write, api)).partition("=")
-    return f"goe-exporter set {host} {option} {value}"
+    channel, value = actual(write, api)
+    return f"goe-exporter set {host} {option_name(channel)} {value}"
 
 
 def give_back(

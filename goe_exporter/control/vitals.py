@@ -1,4 +1,4 @@
-"""What the control loop tells about itself."""
+"""What the control loop reports about itself."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -36,6 +36,15 @@ def family(
         return Family(name, help_text, kind, [Sample(full_name, {}, values)])
     samples = [Sample(full_name, {label: text}, value) for text, value in values.items()]
     return Family(name, help_text, kind, samples)
+
+
+def labelled(
+    kind: str, name: str, help_text: str, values: Iterable[tuple[Mapping[str, str], float]]
+) -> Iterator[Family]:
+    """Yield a gauge or a counter with a sample for each set of labels, nothing without one."""
+    full_name = f"{name}_total" if kind == "counter" else name
+    if samples := [Sample(full_name, labels, value) for labels, value in values]:
+        yield Family(name, help_text, kind, samples)
 
 
 def info(name: str, help_text: str, labels: Mapping[str, str]) -> Family:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
@@ -142,12 +142,19 @@ def check_names(chargers: tuple[ChargerConfig, ...], source: str) -> None:
         seen.add(charger.name)
 
 
+def controlled(
+    surplus: SurplusConfig | None, chargers: Iterable[ChargerConfig]
+) -> ChargerConfig | None:
+    """Return the one of `chargers` that the section `surplus` names, None if it is none of them."""
+    name = None if surplus is None else surplus.charger
+    return next((each for each in chargers if each.name == name), None)
+
+
 def surplus_mistakes(config: Config) -> Iterator[Mistake]:
     """Yield why the charger of the section `surplus` cannot be controlled."""
     if config.surplus is None:
         return
-    name = config.surplus.charger
-    charger = next((each for each in config.chargers if each.name == name), None)
+    charger = controlled(config.surplus, config.chargers)
     names = ", ".join(shown(each.name) for each in config.chargers[:MAX_NAMES])
     rule = ""
     if charger is None:
@@ -155,13 +162,13 @@ def surplus_mistakes(config: Config) -> Iterator[Mistake]:
     elif charger.token_file is not None:
         rule = "must be a charger in the local network; the cloud is too slow"
     elif not charger.serial:
-        rule = "must be a charger with its serial in the configuration"
+        rule = "must be a charger with a serial in the configuration"
     elif config.surplus.mode == "control" and charger.api == "1":
         rule = "must be a charger with API v2; mode: follow supports API v1"
     elif (charger.refresh_interval or config.refresh_interval) > MAX_REFRESH_S:
         rule = f"must be a charger with a refresh_interval of {MAX_REFRESH_S:.0f}s or less"
     if rule:
-        yield Mistake(("surplus", "charger"), f": {rule}, not {shown(name)}")
+        yield Mistake(("surplus", "charger"), f": {rule}, not {shown(config.surplus.charger)}")
 
 
 def _names_given_twice(document: object) -> Iterator[Mistake]:

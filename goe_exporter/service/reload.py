@@ -10,7 +10,7 @@ from goe_exporter.charger.settings import ChargerConfig
 from goe_exporter.errors import UsageError
 from goe_exporter.polling.poller import Poller
 from goe_exporter.polling.view import Poll
-from goe_exporter.service.config import RunConfig
+from goe_exporter.service.config import RunConfig, controlled
 
 Clients = Mapping[Connection, Client]
 
@@ -77,15 +77,14 @@ def check_surplus(old: RunConfig, new: RunConfig) -> None:
     """Raise `UsageError` for a change of what the control loop began with."""
     if old.surplus != new.surplus:
         raise UsageError("surplus: a change requires a restart")
-    if old.surplus is not None and _controlled(old) != _controlled(new):
+    if old.surplus is not None and _settings(old) != _settings(new):
         raise UsageError(f"surplus: a change of {old.surplus.charger!r} requires a restart")
 
 
-def _controlled(config: RunConfig) -> tuple[ChargerConfig, float] | None:
+def _settings(config: RunConfig) -> tuple[ChargerConfig, float] | None:
     """Return the controlled charger without its labels, and its interval, None without it."""
-    section = config.surplus
-    for charger in config.chargers:
-        if section is not None and charger.name == section.charger:
-            interval = charger.refresh_interval or config.interval_seconds
-            return charger.model_copy(update={"labels": {}}), interval
-    return None
+    charger = controlled(config.surplus, config.chargers)
+    if charger is None:
+        return None
+    interval = charger.refresh_interval or config.interval_seconds
+    return charger.model_copy(update={"labels": {}}), interval

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from goe_exporter import __version__
@@ -13,10 +13,10 @@ from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.prometheus.families import (
     Family,
     Provider,
-    Sample,
     family,
     histogram,
     info,
+    labelled,
 )
 from goe_exporter.service import session_metrics, surplus_metrics
 from goe_exporter.service.sharding import Shard
@@ -30,24 +30,31 @@ class Reload(NamedTuple):
     last_success: float
 
 
-def providers(
-    scheduler: Scheduler,
-    last_reload: Callable[[], Reload],
-    delivery: Callable[[], DeliveryStats] | None = None,
-    card_names: Callable[[], Mapping[str, str]] = dict,
-    shard: Shard | None = None,
-    store: Callable[[], StoreStats] | None = None,
-    surplus: Callable[[], SurplusVitals] | None = None,
-) -> list[Provider]:
-    """Return the providers of a service's parts.
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a service that have metrics.
 
     `delivery` is None without InfluxDB, `store` without sessions, `surplus` unless a charger is
     controlled.
     """
+
+    scheduler: Scheduler
+    last_reload: Callable[[], Reload]
+    delivery: Callable[[], DeliveryStats] | None = None
+    card_names: Callable[[], Mapping[str, str]] = dict
+    shard: Shard | None = None
+    store: Callable[[], StoreStats] | None = None
+    surplus: Callable[[], SurplusVitals] | None = None
+
+
+def providers(parts: Parts) -> list[Provider]:
+    """Return the providers of a service's parts."""
+    scheduler, surplus, store = parts.scheduler, parts.surplus, parts.store
+    shard, delivery = parts.shard, parts.delivery
     found: list[Provider] = [
-        partial(polling, scheduler, surplus),
-        lambda: configuration(last_reload()),
-        lambda: cards(card_names()),
+        lambda: polling(scheduler, surplus),
+        lambda: configuration(parts.last_reload()),
+        lambda: cards(parts.card_names()),
     ]
     if shard is not None:
         found.append(lambda: sharding(shard))
@@ -56,12 +63,7 @@ def providers(
     if surplus is not None:
         found.append(lambda: surplus_metrics.surplus(surplus()))
     if store is not None:
-        found.append(lambda: sessions(store()))
-        found.append(
-            lambda: session_metrics.chargers(
-                store().chargers, [each.name for each in scheduler.pollers]
-            )
-        )
+        found.append(lambda: sessions(store(), [each.name for each in scheduler.pollers]))
     return found
 
 
@@ -109,10 +111,9 @@ def sharding(shard: Shard) -> Iterator[Family]:
 
 def cards(names: Mapping[str, str]) -> Iterator[Family]:
     """Yield the names of RFID cards in the configuration, if there are any."""
-    if names:
-        labels = ({"card": card, "name": name} for card, name in names.items())
-        samples = [Sample("goe_card_info", each, 1) for each in labels]
-        yield Family("goe_card_info", "Names of RFID cards in the configuration.", "gauge", samples)
+    found = (({"card": card, "name": name}, 1) for card, name in names.items())
+    help_text = "Names of RFID cards in the configuration."
+    yield from labelled("gauge", "goe_card_info", help_text, found)
 
 
 def influx(stats: DeliveryStats) -> Iterator[Family]:
@@ -133,8 +134,8 @@ def influx(stats: DeliveryStats) -> Iterator[Family]:
             yield family(kind, f"goe_influx_{name}", help_text, values, label)
 
 
-def sessions(stats: StoreStats) -> Iterator[Family]:
-    """Yield the families of the session store."""
+def sessions(stats: StoreStats, chargers: Iterable[str]) -> Iterator[Family]:
+    """Yield the families of the session store, then those of the chargers with these names."""
     damaged = "Damaged session stores that were set aside."
     lost = "Charging sessions lost because the store could not be written for too long."
     for kind, name, help_text, value in (
@@ -149,3 +150,4 @@ def sessions(stats: StoreStats) -> Iterator[Family]:
         ("counter", "sessions_lost", lost, stats.lost),
     ):
         yield family(kind, f"goe_{name}", help_text, value)
+    yield from session_metrics.chargers(stats.chargers, chargers)

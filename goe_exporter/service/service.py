@@ -29,7 +29,7 @@ from goe_exporter.polling.view import Poll
 from goe_exporter.service import reload, systemd
 from goe_exporter.service.charger_files import unmatched
 from goe_exporter.service.config import RunConfig
-from goe_exporter.service.self_metrics import Reload
+from goe_exporter.service.self_metrics import Parts, Reload
 from goe_exporter.service.session_points import SessionPoints
 from goe_exporter.service.surplus import log_start, open_control
 from goe_exporter.sessions.bookkeeper import open_bookkeeper
@@ -125,21 +125,17 @@ class Service:
             # Imported here: `push` without a web server does not need it.
             from goe_exporter.service.web import application  # noqa: PLC0415
 
-            delivery = self._agent.stats if self._agent is not None else None
+            parts = Parts(
+                self._scheduler,
+                lambda: self._last_reload,
+                delivery=self._agent.stats if self._agent is not None else None,
+                card_names=lambda: self._config.cards,
+                shard=self._config.shard,
+                store=self._bookkeeper.stats if self._bookkeeper is not None else None,
+                surplus=self._surplus.vitals if self._surplus is not None else None,
+            )
             self._server.run(
-                application(
-                    self._scheduler,
-                    lambda: self._last_reload,
-                    delivery,
-                    self._history,
-                    self.fault,
-                    lambda: self._config.cards,
-                    self._paths,
-                    self._config.shard,
-                    self._bookkeeper.stats if self._bookkeeper is not None else None,
-                    frame_ancestors=self._frame_ancestors,
-                    surplus=self._surplus.vitals if self._surplus is not None else None,
-                )
+                application(parts, self._history, self.fault, self._paths, self._frame_ancestors)
             )
         self._stop(stops.get() + STOP_SECONDS)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from goe_exporter.channels.table import WH
-from goe_exporter.prometheus.families import Family, Sample
+from goe_exporter.prometheus.families import Family, labelled
 from goe_exporter.sessions.memory import Open
 from goe_exporter.sessions.session import Session
 from goe_exporter.sessions.tally import Tally
@@ -38,32 +38,23 @@ def chargers(tallies: Mapping[str, Tally], names: Iterable[str]) -> Iterator[Fam
         for name, tally in found.items()
         for card, count in tally.closed.items()
     )
-    yield from _family("counter", "sessions", "Closed charging sessions by card.", closed)
+    yield from labelled("counter", "goe_sessions", "Closed charging sessions by card.", closed)
     for suffix, help_text, present in UNDER_WAY:
         under_way = (
             ({"charger": name}, present(tally.under_way))
             for name, tally in found.items()
             if tally.under_way is not None
         )
-        yield from _family("gauge", f"session_{suffix}", help_text, under_way)
+        yield from labelled("gauge", f"goe_session_{suffix}", help_text, under_way)
     for suffix, help_text, former in LAST:
         last = (
             ({"charger": name}, former(tally.last))
             for name, tally in found.items()
             if tally.last is not None
         )
-        yield from _family("gauge", f"last_session_{suffix}", help_text, last)
+        yield from labelled("gauge", f"goe_last_session_{suffix}", help_text, last)
     help_text = "Energy that the meter counted in no charging session."
     unassigned = (
         ({"charger": name}, tally.unassigned_wh * WH.factor) for name, tally in found.items()
     )
-    yield from _family("counter", "unassigned_energy_joules", help_text, unassigned)
-
-
-def _family(
-    kind: str, name: str, help_text: str, values: Iterable[tuple[dict[str, str], float]]
-) -> Iterator[Family]:
-    """Yield the family, unless it has no samples."""
-    full = f"goe_{name}_total" if kind == "counter" else f"goe_{name}"
-    if samples := [Sample(full, labels, value) for labels, value in values]:
-        yield Family(f"goe_{name}", help_text, kind, samples)
+    yield from labelled("counter", "goe_unassigned_energy_joules", help_text, unassigned)

@@ -12,7 +12,7 @@ from goe_exporter.control.lease_file import LeaseFile
 from goe_exporter.control.loop import Control, Place
 from goe_exporter.control.rules import ControlRule, FollowRule, Rule
 from goe_exporter.logs import logger
-from goe_exporter.service.config import RunConfig
+from goe_exporter.service.config import RunConfig, controlled
 from goe_exporter.surplus.config import SurplusConfig
 from goe_exporter.surplus.meters import open_sources
 
@@ -25,10 +25,10 @@ def open_control(config: RunConfig, client: Callable[[str], Client]) -> Control:
     `client` returns the present client of a charger. Raises `ConfigError` for a secret, and
     `UsageError` if the state directory cannot be used.
     """
-    section = config.surplus
+    section, charger = config.surplus, controlled(config.surplus, config.chargers)
     assert section is not None
-    charger = next(each for each in config.chargers if each.name == section.charger)
-    in_amperes = section.available is not None and section.available.unit == "A"
+    assert charger is not None
+    in_amperes = section.available is not None and section.available.base_unit == "A"
     inputs = Inputs(open_sources(section), in_amperes=in_amperes)
     connection = charger.connection(config.environment_proxies)
     refresh_s = charger.refresh_interval or config.interval_seconds
@@ -52,6 +52,6 @@ def _rule(section: SurplusConfig, lease_file: LeaseFile, refresh_s: float) -> Ru
 
 
 def log_start(section: SurplusConfig) -> None:
-    """Log what is controlled, and by which numbers."""
+    """Log which charger is controlled, and the kinds of its sources."""
     kinds = {name: each.kind for name, each in section.sources().items()}
     _log.info("surplus started", mode=section.mode, charger=section.charger, **kinds)

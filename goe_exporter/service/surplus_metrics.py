@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from goe_exporter.channels.table import WH
 from goe_exporter.control.vitals import STATES, SurplusVitals
-from goe_exporter.prometheus.families import Family, Sample
+from goe_exporter.prometheus.families import Family, labelled
 
 Values = float | Mapping[str, float] | None
 
@@ -39,11 +39,11 @@ def surplus(vitals: SurplusVitals) -> Iterator[Family]:
         ("counter", "energy_joules", "Charged energy by origin.", energy, "origin"),
     )  # fmt: skip
     for kind, name, help_text, values, label in rows:
-        if values is None or values == {}:
+        if values is None:
             continue
         pairs = values.items() if isinstance(values, Mapping) else (("", values),)
-        labelled = ((charger | ({label: text} if label else {}), each) for text, each in pairs)
-        yield _family(kind, name, help_text, list(labelled))
+        samples = ((charger | ({label: text} if label else {}), each) for text, each in pairs)
+        yield from labelled(kind, f"goe_surplus_{name}", help_text, samples)
     yield from _sources(vitals)
 
 
@@ -55,27 +55,16 @@ def _sources(vitals: SurplusVitals) -> Iterator[Family]:
          [each.power_w for each in sources]),
         ("age_seconds", "Age of the source's value.", [each.age_s for each in sources]),
     ):  # fmt: skip
-        found = [
+        found = (
             ({"source": source.name}, float(value))
             for source, value in zip(sources, values, strict=True)
             if value is not None
-        ]
-        if found:
-            yield _family("gauge", f"source_{name}", help_text, found)
-    failures = [
+        )
+        yield from labelled("gauge", f"goe_surplus_source_{name}", help_text, found)
+    failures = (
         ({"source": source.name, "reason": reason}, float(count))
         for source in sources
         for reason, count in sorted(source.failures.items())
-    ]
-    if failures:
-        help_text = "Failed reads of a source by reason."
-        yield _family("counter", "source_failures", help_text, failures)
-
-
-def _family(
-    kind: str, name: str, help_text: str, values: list[tuple[dict[str, str], float]]
-) -> Family:
-    full = f"goe_surplus_{name}"
-    suffix = "_total" if kind == "counter" else ""
-    samples = [Sample(full + suffix, labels, value) for labels, value in values]
-    return Family(full, help_text, kind, samples)
+    )
+    help_text = "Failed reads of a source by reason."
+    yield from labelled("counter", "goe_surplus_source_failures", help_text, failures)

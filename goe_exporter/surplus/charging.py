@@ -27,7 +27,7 @@ from goe_exporter.surplus.wear import SWITCHES
 
 MAX_STEP_S = 60.0
 REST_S = 30.0
-"""The current stays as it is this long before a step that the meter must show."""
+"""The current is kept this long before a step that the meter must show."""
 DRAWN_SHARE = 0.95
 """A car draws a little less than it is offered."""
 
@@ -62,7 +62,7 @@ class Step:
         )
 
     def _drained(self, memory: Memory) -> Memory:
-        """Return the memory with the budgets after the time since the last step."""
+        """Return the memory with the budgets as of now."""
         seconds = 0.0 if memory.stepped_at is None else self.now - memory.stepped_at
         full_wh = self.settings.pause_budget_wh
         memory = memory._replace(
@@ -95,7 +95,7 @@ class Step:
         return self.surplus_w if mean_w is None else mean_w
 
     def _towards(self, target: Target, reason: str) -> tuple[Memory, str]:
-        """Return the memory with a target; a start and a change of phases fill the budgets."""
+        """Return the memory with a target; a start and a phase switch refill the budgets."""
         before = self.memory.target
         memory = self.memory._replace(target=target)
         if target.charge and (not before.charge or before.phases != target.phases):
@@ -114,7 +114,7 @@ class Step:
         return "" if wear.paused_enough(self.now, self.settings.min_pause_s) else "min_pause"
 
     def _start(self) -> tuple[Memory, str] | None:
-        """Start after enough sun for a minute."""
+        """Start when there has been enough surplus for a minute."""
         limits, seconds = self.limits, self.settings.start_after_s
         mean_w = self._mean_w(seconds)
         lowest = limits.lowest_mode
@@ -135,7 +135,7 @@ class Step:
             if limits.can_switch and self._may_start_on_three(mean_w):
                 phases = THREE
             amps = limits.clamped(mean_w / (limits.used(phases) * limits.volts), phases)
-        if amps != self.view.amps and limits.current_writes_left(self.now) < 2:
+        if amps != self.view.amps and self.memory.current_writes_left(self.now) < 2:
             return None
         proof = self.memory.proof.begun(self.memory.supply)
         self.memory = self.memory._replace(proof=proof, car=self.memory.car._replace(charged=True))
@@ -167,7 +167,7 @@ class Step:
         return self._test()
 
     def _test(self) -> tuple[Memory, str] | None:
-        """Raise the current for half a minute, so that the meter must show it, or end that."""
+        """Raise the current for half a minute, which the meter must show, or lower it again."""
         target, proof = self.memory.target, self.memory.proof
         lowest_a = self.settings.min_current_a
         if proof.proven or proof.testing or not self._settled():
@@ -182,14 +182,14 @@ class Step:
             not proof.on_trial(self.now)
             or not (self.may_rise and rested and enough)
             or amps > self.limits.top_a(target.phases)
-            or self.limits.current_writes_left(self.now) < 2
+            or self.memory.current_writes_left(self.now) < 2
         ):
             return None
         self.memory = self.memory._replace(proof=proof.begun(self.memory.supply, self.now))
         return self._towards(target._replace(amps=amps), "test")
 
     def _fewer_phases(self) -> tuple[Memory, str] | None:
-        """Go to one phase, or pause, when three have drawn too much beyond the surplus."""
+        """Switch to one phase, or pause, when three have drawn too much beyond the surplus."""
         target = self.memory.target
         if target.phases != THREE or not self.limits.can_switch or self.memory.phases_wh > 0:
             return None
@@ -225,7 +225,7 @@ class Step:
         )
 
     def _more_phases(self) -> tuple[Memory, str] | None:
-        """Go to three phases after enough sun for five minutes."""
+        """Switch to three phases when there has been enough surplus for five minutes."""
         target, limits, wear = self.memory.target, self.limits, self.memory.lease.wear
         if target.phases == THREE or not limits.can_switch or not self.may_rise:
             return None
@@ -240,7 +240,7 @@ class Step:
             or not self.memory.supply.covers(self.now, UP_AFTER_S)
             or wear.since_switch(self.now) < UP_INTERVAL_S
             or not wear.allows(self.now, SWITCHES)
-            or limits.current_writes_left(self.now) < 2
+            or self.memory.current_writes_left(self.now) < 2
         ):
             return None
         volts = limits.used(THREE) * limits.volts
@@ -250,12 +250,10 @@ class Step:
     def _current(self) -> tuple[Memory, str] | None:
         """Lower the current at once, raise it when the surplus of the last seconds allows it."""
         target, limits = self.memory.target, self.limits
-        if not self._settled():
-            return None
-        if not self.memory.proof.proven:
+        if not self.memory.proof.proven or not self._settled():
             return None
         offer_a = limits.offer_a(self.surplus_w, target.phases)
-        left = limits.current_writes_left(self.now)
+        left = self.memory.current_writes_left(self.now)
         if offer_a < self.view.amps and left > 0:
             # The last write of an hour goes to the minimum, so that none is needed after it.
             amps = offer_a if left > 1 else self.settings.min_current_a

@@ -30,6 +30,12 @@ _MATCHERS = r"""\{(?:[^{}"'`]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)*\}"""
 _SELECTOR = re.compile(rf"\s*(?:[a-zA-Z_:][a-zA-Z0-9_:]*\s*(?:{_MATCHERS})?|{_MATCHERS})\s*")
 _PATH = re.compile(r"(?:[^.\[\]]+|\[[0-9]{1,4}\])(?:\.[^.\[\]]+|\[[0-9]{1,4}\])*")
 
+_KEYS = {
+    "prometheus": ("query", ("path", "time_path")),
+    "json": ("path", ("query", "time_query")),
+}
+"""Kind of a source → the key that it requires, and those of the other kind."""
+
 
 def is_plain_selector(query: str) -> bool:
     """Return whether a query is a name with matchers: Prometheus knows the time of its value."""
@@ -86,6 +92,11 @@ class SourceConfig(Strict):
         return "json" if self.prometheus is None else "prometheus"
 
     @property
+    def base_unit(self) -> str:
+        """The unit of readings: `W` or `A`."""
+        return self.unit.removeprefix("k")
+
+    @property
     def inverted(self) -> bool:
         """Whether the number is positive where a reading is negative."""
         return False
@@ -100,20 +111,18 @@ class SourceConfig(Strict):
         """Reject a source that lacks what its kind requires, or has keys of the other kind."""
         if (self.prometheus is None) == (self.json_url is None):
             raise ValueError(f"must have prometheus or json{', not both' * bool(self.prometheus)}")
-        kind, required, others = "prometheus", "query", ("path", "time_path")
-        if self.json_url is not None:
-            kind, required, others = "json", "path", ("query", "time_query")
+        required, others = _KEYS[self.kind]
         if given := [each for each in others if getattr(self, each) is not None]:
-            raise ValueError(f"{given[0]} does not belong to {kind}")
+            raise ValueError(f"{given[0]} is not allowed with {self.kind}")
         if getattr(self, required) is None:
-            raise ValueError(f"{kind} requires {required}")
+            raise ValueError(f"{self.kind} requires {required}")
         if self.query and self.time_query is None and not is_plain_selector(self.query):
             raise ValueError(
                 "an expression requires time_query, the time of its oldest value, such as"
                 " min(timestamp(NAME))"
             )
         if bool(self.username) != (self.password_file is not None):
-            raise ValueError("username and password_file belong together")
+            raise ValueError("username and password_file require each other")
         if self.username and self.token_file is not None:
             raise ValueError("must have token_file or username, not both")
         return self
@@ -136,7 +145,7 @@ class GridConfig(SourceConfig):
 
 
 class BatteryConfig(SourceConfig):
-    """The power of the house battery, and which of battery and car is charged first."""
+    """The power of the house battery, and whether it or the car is charged first."""
 
     unit: Literal["W", "kW"] = "W"
     positive: Literal["discharge", "charge"] = "discharge"
@@ -163,10 +172,10 @@ _REQUIRED = ("available", "grid", "phases")
 
 
 class SurplusConfig(Strict):
-    """Which charger uses the surplus, how, and what it is known from.
+    """The charger that uses the surplus, how it does, and the sources of the numbers.
 
     Mode `control` decides on `grid` and `battery`, with the settings of `surplus.settings`; mode
-    `follow` sets the current to `available`. `state` is the directory of what must survive a crash.
+    `follow` sets the current to `available`. `state` is the directory of the lease.
     """
 
     mode: Literal["control", "follow"]
@@ -194,7 +203,7 @@ class SurplusConfig(Strict):
         """Reject a key that the mode does not use, and require one that it does."""
         name, mode = info.field_name or "", info.data.get("mode")
         if value is not None and mode not in (None, _MODES[name]):
-            raise ValueError(f"belongs to mode: {_MODES[name]}")
+            raise ValueError(f"allowed only with mode: {_MODES[name]}")
         if value is None and mode == _MODES[name] and name in _REQUIRED:
             raise ValueError(f"required with mode: {mode}")
         return value
@@ -202,7 +211,7 @@ class SurplusConfig(Strict):
     @field_validator("min_current", "one_phase_max")
     @classmethod
     def _ordered(cls, value: int, info: ValidationInfo) -> int:
-        """Reject limits that leave no current."""
+        """Reject limits between which there is no current."""
         low, high = info.data.get("min_current", LOWEST_A), info.data.get("max_current", HIGHEST_A)
         if info.field_name == "min_current" and value > high:
             raise ValueError(f"must not be above max_current, {high}A, but is {value}A")
@@ -239,7 +248,7 @@ class SurplusConfig(Strict):
         assert self.available is not None
         return FollowSettings(
             max_current_a=self.max_current,
-            unit="A" if self.available.unit == "A" else "W",
+            unit=self.available.base_unit,
             min_current_a=self.min_current,
             stale_after_s=self.stale_after,
             refresh_s=refresh_s,

@@ -14,9 +14,7 @@ from goe_exporter.surplus.settings import (
     CHARGING_W,
     DRAWING_A,
     DRAWING_W,
-    FULL_AFTER_S,
     HEADROOM_A,
-    NOT_ALLOWED_AFTER_S,
     SETTLE_S,
     UNREACHABLE_INTERVALS,
     Settings,
@@ -114,16 +112,15 @@ def _gate(
     if not memory.plugged:
         return _without_car(settings, memory, view, now)
     car, charge = memory.car, memory.target.charge
-    refused = car.not_allowed_since
-    if charge and refused is not None and now - refused > NOT_ALLOWED_AFTER_S:
+    if charge and car.is_refused(now):
         return memory._replace(stepped_at=None), Decision("not_allowed", view.reason)
-    if charge and car.empty_since is not None and now - car.empty_since >= FULL_AFTER_S:
+    if charge and car.is_full(now):
         return memory._replace(stepped_at=None), Decision("car_full")
     return None
 
 
 def _anew(memory: Memory) -> Memory:
-    """Return the memory of a car that was just plugged in, with what is known about the car."""
+    """Return the memory as for a newly plugged-in car, but with what is known about the car."""
     car = memory.car._replace(not_allowed_since=None, empty_since=None)
     target = memory.target._replace(charge=False)
     return memory._replace(car=car, target=target, stepped_at=None)
@@ -132,7 +129,7 @@ def _anew(memory: Memory) -> Memory:
 def _give_back(
     settings: Settings, memory: Memory, view: View, now: float
 ) -> tuple[Memory, Decision]:
-    """Give back once what a person did not touch, and stay away."""
+    """Give back, once, the settings that a person did not change; write nothing else."""
     person = memory.person
     desk = Desk(settings, memory, view, now)
     writes = desk.due(_not_shown(person.give_back, view), may_rise=True)
@@ -169,25 +166,22 @@ def _without_car(
 
 def _learnt(memory: Memory, view: View, now: float) -> Memory:
     """Return the memory with what a poll shows about the car."""
-    car = memory.car
+    before = car = memory.car
     if view.closed_phases != car.closed_phases:
         car = car._replace(closed_phases=view.closed_phases, closed_since=now)
     neutral = view.force == NEUTRAL
     excused = view.allowed or view.reason in (SWITCHING_PHASES, MIN_PAUSE) or not neutral
     car = car._replace(not_allowed_since=_since(car.not_allowed_since, now, not excused))
     empty = neutral and view.car == COMPLETE and view.power_w < DRAWING_W
-    was_full = car.empty_since is not None and now - car.empty_since >= FULL_AFTER_S
     car = car._replace(empty_since=_since(car.empty_since, now, empty))
     car = car._replace(ceiling_a=_ceiling(memory, view, now))
     settled = car.closed_since is not None and now - car.closed_since >= CLOSED_S
     if settled and view.closed_phases == THREE and view.power_w > CHARGING_W:
         used = sum(each > DRAWING_A for each in view.currents_a)
         car = car._replace(phases=used or None)
-    before = memory.car.not_allowed_since
-    was_refused = before is not None and now - before > NOT_ALLOWED_AFTER_S
     memory = memory._replace(car=car)
-    ended = (was_refused and car.not_allowed_since is None) or (
-        was_full and car.empty_since is None
+    ended = (before.is_refused(now) and car.not_allowed_since is None) or (
+        before.is_full(now) and car.empty_since is None
     )
     return _anew(memory) if ended and memory.target.charge else memory
 

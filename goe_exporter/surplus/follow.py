@@ -11,19 +11,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from goe_exporter.surplus.settings import (
-    HOUR_S,
     LOWEST_A,
     MAX_CURRENT_WRITES,
-    MAX_V,
-    MIN_V,
-    NOMINAL_V,
+    POLLS_TO_CONFIRM,
     SETTLE_S,
     STALE_AFTER_S,
     UNREACHABLE_INTERVALS,
 )
 from goe_exporter.surplus.situation import CURRENT, IDLE, Decision, View, Write
-
-POLLS_TO_CONFIRM = 2
+from goe_exporter.surplus.wear import last_hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +88,8 @@ def follow(
     rising = amps > view.amps
     may_rise = not blind and age_s <= settings.stale_after_s / 2
     if amps != view.amps and (may_rise or not rising) and _ready(memory, now):
-        recent = tuple(at for at in memory.writes if at > now - HOUR_S)
-        memory = memory._replace(written=amps, confirmed=False, writes=(*recent, now))
+        recent = (*last_hour(memory.writes, now), now)
+        memory = memory._replace(written=amps, confirmed=False, writes=recent)
         writes = (Write(CURRENT, amps),)
     state, reason = ("blind", "stale") if blind else ("following", "")
     return memory, Decision(state, reason, writes, amps=amps)
@@ -102,8 +98,7 @@ def follow(
 def _amps(settings: FollowSettings, memory: FollowMemory, view: View, value: float) -> int:
     """Return whole amperes within the limits."""
     if settings.unit == "W":
-        volts = view.voltage_v if MIN_V <= view.voltage_v <= MAX_V else NOMINAL_V
-        value /= volts * max(1, view.closed_phases or min(view.phases, view.live_phases))
+        value /= view.volts * max(1, view.closed_phases or min(view.phases, view.live_phases))
     top = min(settings.max_current_a, view.limit_a)
     if memory.bound_a is not None:
         top = min(top, memory.bound_a)
@@ -112,15 +107,15 @@ def _amps(settings: FollowSettings, memory: FollowMemory, view: View, value: flo
 
 def _ready(memory: FollowMemory, now: float) -> bool:
     """Return whether the current may be changed: not too soon, and not too often."""
-    recent = sum(1 for at in memory.writes if at > now - HOUR_S)
     soon = bool(memory.writes) and now - memory.writes[-1] < SETTLE_S
-    return memory.seen_at is None and not soon and recent < MAX_CURRENT_WRITES
+    left = MAX_CURRENT_WRITES - len(last_hour(memory.writes, now))
+    return memory.seen_at is None and not soon and left > 0
 
 
 def _compared(
     settings: FollowSettings, memory: FollowMemory, view: View, now: float
 ) -> FollowMemory:
-    """Return the memory after a poll: the written current is shown, lost, bound, or a person's."""
+    """Return the memory after a poll: the current is confirmed, lost, bound or a person's."""
     before, after = memory.uptime_s, view.uptime_s
     memory = memory._replace(uptime_s=after, polled_at=view.polled_at)
     if before is not None and after is not None and after < before:

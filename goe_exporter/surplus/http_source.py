@@ -13,17 +13,14 @@ from goe_exporter.config.quoting import one_line, shown
 from goe_exporter.config.values import read_token
 from goe_exporter.errors import TransportError
 from goe_exporter.surplus.config import SourceConfig
-from goe_exporter.surplus.source import Reading, SourceError
+from goe_exporter.surplus.source import READ_SECONDS, Reading, SourceError
 from goe_exporter.transport.answer import HttpAnswer
 from goe_exporter.transport.http import Transport
 from goe_exporter.transport.loop import fetched
 from goe_exporter.transport.steps import Request
 
-DEADLINE_SECONDS = 4.0
-"""Time limit of one reading of all sources."""
-
 SAME_SECONDS = 0.5
-"""Two measurements nearer to each other are one: its age varies with the time of the request."""
+"""Times closer than this are of one measurement: a computed time varies with the request's."""
 
 MAX_AHEAD_SECONDS = 5.0
 MAX_MESSAGE_LENGTH = 200
@@ -53,7 +50,7 @@ class HttpSource(ABC):
     ) -> None:
         self.name = name
         self.clock = clock
-        self._unit = config.unit
+        self._factor, self._unit = _FACTORS[config.unit], config.base_unit
         self._inverted = config.inverted
         token = None if config.token_file is None else read_token(config.token_file)
         password = None if config.password_file is None else read_token(config.password_file)
@@ -62,7 +59,7 @@ class HttpSource(ABC):
             url,
             token=token,
             login=None if password is None else (config.username, password),
-            deadline_seconds=DEADLINE_SECONDS,
+            deadline_seconds=READ_SECONDS,
             verify_tls=config.verify_tls,
             ca_file=config.ca_file,
         )
@@ -119,10 +116,9 @@ class HttpSource(ABC):
 
     def _value(self, given: object) -> float:
         """Return a value in W or A, with the sign of a reading; raises `SourceError`."""
-        value = number(given) * _FACTORS[self._unit]
-        unit = "A" if self._unit == "A" else "W"
-        if abs(value) > _MOST[unit]:
-            text = f"{value:.4g} {unit} is not the power of a house; check the unit"
+        value = number(given) * self._factor
+        if abs(value) > _MOST[self._unit]:
+            text = f"{value:.4g} {self._unit} is implausible for a house; check the unit"
             raise SourceError("implausible", text)
         return -value if self._inverted else value
 
@@ -146,6 +142,6 @@ def checked_age(age_s: float) -> float:
     """Return an age (s), 0 if it is a little below that; raises `SourceError` for a future time."""
     if age_s < -MAX_AHEAD_SECONDS:
         raise SourceError(
-            "not_a_time", f"the time of the value is {-age_s:.0f} s ahead; check the clocks"
+            "not_a_time", f"the time of the value is {-age_s:.0f} s in the future; check the clocks"
         )
     return max(age_s, 0.0)

@@ -14,7 +14,7 @@ from goe_exporter.surplus.http_source import HttpSource, checked_age, number
 from goe_exporter.surplus.source import Reading, SourceError
 
 MIN_MILLISECONDS = 1e11
-"""A Unix time from this on is in milliseconds: in seconds it would be in the year 5138."""
+"""A Unix time of this or more is in milliseconds: in seconds it would be in the year 5138."""
 
 _STEP = re.compile(r"\[([0-9]+)\]|([^.\[\]]+)")
 

@@ -1,4 +1,4 @@
-"""What must be known after a crash: what was found, what is ours, and the wear."""
+"""What must survive a crash: the settings found, those that were changed, and the wear."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ class Baseline(NamedTuple):
     amps: int
     mode: int
     force: str
+
+    @classmethod
+    def of(cls, view: View) -> Baseline:
+        """Return the settings that the charger shows."""
+        return cls(view.amps, view.mode, view.force)
 
 
 class Lease(NamedTuple):

@@ -5,15 +5,7 @@ from __future__ import annotations
 import math
 
 from goe_exporter.surplus.memory import Memory
-from goe_exporter.surplus.settings import (
-    HEADROOM_A,
-    HOUR_S,
-    MAX_CURRENT_WRITES,
-    MAX_V,
-    MIN_V,
-    NOMINAL_V,
-    Settings,
-)
+from goe_exporter.surplus.settings import HEADROOM_A, Settings
 from goe_exporter.surplus.situation import SINGLE, THREE, View
 
 ROUNDING_A = 1e-6
@@ -25,7 +17,7 @@ class Limits:
     def __init__(self, settings: Settings, memory: Memory, view: View) -> None:
         """Take the limits as of a poll."""
         self._settings, self._memory, self._view = settings, memory, view
-        self.volts = view.voltage_v if MIN_V <= view.voltage_v <= MAX_V else NOMINAL_V
+        self.volts = view.volts
         self.can_switch = self._may_switch() and self.used(THREE) > 1
 
     def _may_switch(self) -> bool:
@@ -35,7 +27,7 @@ class Limits:
 
     @property
     def lowest_mode(self) -> int:
-        """The phases (1 or 3) on which charging starts at the least."""
+        """The smallest number of phases (1 or 3) on which charging can start."""
         return self._settings.lowest_mode if self._may_choose() else self._view.phases
 
     def _may_choose(self) -> bool:
@@ -78,9 +70,3 @@ class Limits:
         if taken_a > view.amps - HEADROOM_A:
             return self.clamped(view.amps + (surplus_w - view.power_w) / volts, phases)
         return self.clamped(surplus_w / volts, phases)
-
-    def current_writes_left(self, now: float) -> int:
-        """Return how many changes of the current are left in this hour."""
-        writes = self._memory.current_writes
-        recent = sum(1 for at in writes if at > now - HOUR_S)
-        return MAX_CURRENT_WRITES - recent

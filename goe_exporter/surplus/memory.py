@@ -6,9 +6,15 @@ from typing import NamedTuple
 
 from goe_exporter.surplus.lease import Baseline, Lease
 from goe_exporter.surplus.proof import Proof
-from goe_exporter.surplus.settings import LOWEST_A
+from goe_exporter.surplus.settings import (
+    FULL_AFTER_S,
+    LOWEST_A,
+    MAX_CURRENT_WRITES,
+    NOT_ALLOWED_AFTER_S,
+)
 from goe_exporter.surplus.situation import Write
 from goe_exporter.surplus.supply import Supply
+from goe_exporter.surplus.wear import last_hour
 
 
 class Target(NamedTuple):
@@ -20,7 +26,7 @@ class Target(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """A write that the charger does not show yet; `tries` times sent, the last at `since`.
+    """A write that the charger does not show yet, sent `tries` times, last at `since`.
 
     `earlier` are the values that were written before it and were not shown either.
     """
@@ -65,6 +71,15 @@ class Car(NamedTuple):
     not_allowed_since: float | None = None
     empty_since: float | None = None
 
+    def is_refused(self, now: float) -> bool:
+        """Return whether the charger has not allowed charging for long enough to count."""
+        since = self.not_allowed_since
+        return since is not None and now - since > NOT_ALLOWED_AFTER_S
+
+    def is_full(self, now: float) -> bool:
+        """Return whether the car has drawn nothing for so long that it counts as full."""
+        return self.empty_since is not None and now - self.empty_since >= FULL_AFTER_S
+
 
 NO_TARGET, NEW_CAR, NOBODY = Target(), Car(), Person()
 
@@ -102,3 +117,7 @@ class Memory(NamedTuple):
             if each.write.channel == channel:
                 return each
         return None
+
+    def current_writes_left(self, now: float) -> int:
+        """Return how many changes of the current are left in this hour."""
+        return MAX_CURRENT_WRITES - len(last_hour(self.current_writes, now))

@@ -8,7 +8,7 @@ from goe_exporter.surplus.config import SourceConfig, SurplusConfig
 from goe_exporter.surplus.json_source import JsonSource
 from goe_exporter.surplus.prometheus_source import PrometheusSource
 from goe_exporter.surplus.situation import Sample
-from goe_exporter.surplus.source import Reading, Source
+from goe_exporter.surplus.source import READ_SECONDS, Reading, Source, SourceError
 
 
 def open_sources(section: SurplusConfig) -> dict[str, Source]:
@@ -17,6 +17,23 @@ def open_sources(section: SurplusConfig) -> dict[str, Source]:
     Raises `ConfigError` for a token or password that cannot be read.
     """
     return {name: _source(name, config) for name, config in section.sources().items()}
+
+
+def read_all(
+    sources: Mapping[str, Source], now: float
+) -> tuple[dict[str, Reading], dict[str, SourceError]]:
+    """Read sources one after the other; return the readings, and the errors of the others.
+
+    `now` is the present time on the monotonic clock.
+    """
+    readings: dict[str, Reading] = {}
+    failures: dict[str, SourceError] = {}
+    for name, source in sources.items():
+        try:
+            readings[name] = source.read(now + READ_SECONDS)
+        except SourceError as error:
+            failures[name] = error
+    return readings, failures
 
 
 def sample(readings: Mapping[str, Reading]) -> Sample:

@@ -39,20 +39,14 @@ def compared(memory: Memory, view: View, now: float) -> Memory:
     return _changed(memory, view)
 
 
-def settings_of(view: View) -> Baseline:
-    """Return the settings that the charger shows."""
-    return Baseline(view.amps, view.mode, view.force)
-
-
 def _first(memory: Memory, view: View) -> Memory:
     """Begin: with a lease where it ended, without one with what is found."""
-    found, lease = settings_of(view), memory.lease
+    found, lease = Baseline.of(view), memory.lease
     plugged = view.car != IDLE
     same_car = lease.is_of(view)
-    ours = view.force == NEUTRAL or (view.force == OFF and FORCE in lease.owned)
     lease = lease._replace(baseline=_found(lease, found))
     handed_over = lease.still_handed_over(view)
-    person = _forced(lease, view) if plugged and not ours else Person()
+    person = _forced(lease, view) if plugged else Person()
     if handed_over and not person.channel:
         person = Person(channel=handed_over, give_back=lease.give_back(view))
     proven = lease.proven and same_car
@@ -76,7 +70,9 @@ def _first(memory: Memory, view: View) -> Memory:
 
 
 def _forced(lease: Lease, view: View) -> Person:
-    """Return the person who has forced the charger on or off, and gets the rest back."""
+    """Return who has forced the charger, with the other settings to give back, or nobody."""
+    if view.force == NEUTRAL or (view.force == OFF and FORCE in lease.owned):
+        return Person()
     rest = lease._replace(owned=lease.owned - {FORCE})
     return Person(channel=FORCE, until_neutral=True, give_back=rest.give_back(view))
 
@@ -96,7 +92,7 @@ def _after_restart(memory: Memory, view: View) -> Memory:
     if before is None or after is None or after >= before - RESTART_S:
         return memory
     return memory._replace(
-        expected=settings_of(view),
+        expected=Baseline.of(view),
         pending=(),
         phases_fixed=False,
         person=memory.person._replace(suspected=""),
@@ -120,7 +116,7 @@ def _confirmed(memory: Memory, view: View) -> Memory:
 
 
 def _plugged(memory: Memory, view: View, now: float) -> Memory:
-    """Return the memory with what is known about the car: it came, it left, it is another one."""
+    """Return the memory with the car plugged in, unplugged or replaced by another."""
     switching = view.reason == SWITCHING_PHASES or now - memory.phase_write_at < PHASE_SWITCH_S
     if view.car == IDLE:
         since = now if memory.car.idle_since is None else memory.car.idle_since
@@ -146,16 +142,14 @@ def _new_car(memory: Memory, view: View) -> Memory:
     lease = _as_left(memory, view)._replace(plugged_at=view.plugged_at, proven=False)
     lease = lease._replace(wear=lease.wear._replace(started_at=None))
     fresh = Memory(lease)
-    ours = view.force == NEUTRAL or (view.force == OFF and FORCE in lease.owned)
-    person = Person() if ours else _forced(lease, view)
     return memory._replace(
         lease=lease,
         plugged=True,
         proof=fresh.proof,
         car=fresh.car,
-        person=person,
+        person=_forced(lease, view),
         target=memory.target._replace(charge=False),
-        expected=settings_of(view),
+        expected=Baseline.of(view),
         pending=tuple(each for each in memory.pending if each.write.channel != FORCE),
     )
 
@@ -163,32 +157,29 @@ def _new_car(memory: Memory, view: View) -> Memory:
 def _changed_without_car(memory: Memory, view: View) -> Memory:
     """Return the memory with a person's settings, which hold for the next car."""
     lease = _as_left(memory, view)
-    return memory._replace(lease=lease, expected=settings_of(view), person=Person())
+    return memory._replace(lease=lease, expected=Baseline.of(view), person=Person())
 
 
 def _as_left(memory: Memory, view: View) -> Lease:
-    """Return the lease with what a person changed without a car as what was found."""
-    lease, found, expected = memory.lease, memory.lease.baseline, memory.expected
-    assert expected is not None
+    """Return the lease, in which a person's changes without a car count as found."""
+    lease, found = memory.lease, memory.lease.baseline
     for channel in (CURRENT, PHASES):
-        changed = shown(view, channel) != shown(expected, channel)
-        if found is not None and changed and memory.pending_write(channel) is None:
+        if found is not None and _differs(memory, view, channel):
             found = adopted(found, view, channel)
     owned = lease.owned if view.force == OFF else lease.owned - {FORCE}
     return lease._replace(baseline=found, owned=owned, handed_over="")
 
 
 def _changed(memory: Memory, view: View) -> Memory:
-    """Return the memory after looking for a person's change, which counts in the second poll."""
-    person, expected = memory.person, memory.expected
-    assert expected is not None
+    """Return the memory after a check for a person's change, which must be in two polls."""
+    person = memory.person
     if person.channel:
         ended = person.until_neutral and view.force == NEUTRAL and not person.give_back
         if not ended:
             return memory
         target = memory.target._replace(charge=False)
         return memory._replace(
-            person=Person(), expected=settings_of(view), target=target, pending=()
+            person=Person(), expected=Baseline.of(view), target=target, pending=()
         )
     for channel in (FORCE, PHASES, CURRENT):
         if _differs(memory, view, channel):
@@ -242,7 +233,7 @@ def _handed_over(memory: Memory, view: View, channel: str) -> Memory:
         until_neutral=until_neutral,
         give_back=lease.give_back(view),
     )
-    return memory._replace(lease=lease, person=person, pending=(), expected=settings_of(view))
+    return memory._replace(lease=lease, person=person, pending=(), expected=Baseline.of(view))
 
 
 def _touched(memory: Memory, view: View, channel: str) -> bool:

@@ -23,7 +23,6 @@ from goe_exporter.surplus.source import Reading, SourceError
 PARAMETER = 'invalid parameter "query": '
 """What Prometheus writes before the error in a query."""
 
-
 TIME_LABEL = "goe_time"
 """The label of the time, in the answer that has the value and its time."""
 
@@ -70,10 +69,10 @@ class PrometheusSource(HttpSource):
             self._failed(answer.status)
         document = self._document(answer)
         if not isinstance(document, dict):
-            raise SourceError("not_an_object", "the answer is not that of Prometheus")
+            raise SourceError("not_an_object", "the answer is not one of Prometheus")
         if answer.status != 200 or document.get("status") != "success":
             said = self._cleaned(str(document.get("error", "no message")).removeprefix(PARAMETER))
-            raise SourceError("query_refused", f"Prometheus refuses the query: {said}")
+            raise SourceError("query_refused", f"Prometheus rejects the query: {said}")
         return document.get("data")
 
 
@@ -98,12 +97,12 @@ def _only(data: object) -> list[object]:
     found = data if isinstance(data, dict) else {}
     kind, result = found.get("resultType"), found.get("result")
     if kind not in ("vector", "scalar") or not isinstance(result, list):
-        raise SourceError("ambiguous", f"the query returns no single value but {kind!s:.20}")
+        raise SourceError("ambiguous", f"the query must return one value, not {kind!s:.20}")
     if kind == "vector":
         if not result:
             raise SourceError("no_value", "the query found nothing; is the meter scraped?")
         if len(result) > 1:
-            text = f"the query found {len(result)} values; make it one, as in sum(…)"
+            text = f"the query found {len(result)} values; aggregate them, as in sum(…)"
             raise SourceError("ambiguous", text)
         result = result[0].get("value") if isinstance(result[0], dict) else None
     if not isinstance(result, list) or len(result) != 2:

@@ -17,7 +17,7 @@ PATIENCE_S, PATIENCE_PERIODS = 120.0, 4.0
 MIN_POINTS = 2
 PROVEN, FAILED = 3, -3
 TRIAL_S = 600.0
-"""A step that was no miss allows tests with more current this long; then it pauses."""
+"""After a step that was not a miss, tests are allowed this long; then charging pauses."""
 
 
 class Verdict(Enum):

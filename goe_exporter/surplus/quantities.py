@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 
 from goe_exporter.config.quoting import shown
-from goe_exporter.config.values import seconds
+from goe_exporter.config.values import seconds_between
 from goe_exporter.surplus.settings import HIGHEST_A, LOWEST_A
 
 MIN_RESERVE_W, MAX_RESERVE_W = -5_000.0, 20_000.0
 MIN_BUDGET_WH, MAX_BUDGET_WH = 10.0, 2_000.0
 MIN_START_AFTER_S, MAX_START_AFTER_S = 10.0, 300.0
-MIN_PAUSE_S, MAX_PAUSE_S = 60.0, 3600.0
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 3600.0
 MIN_STALE_S, MAX_STALE_S = 20.0, 180.0
 
 _CURRENT = re.compile(r"([0-9]{1,2}) ?A?")
@@ -53,17 +53,17 @@ def car_phases(value: object) -> int | None:
 
 def start_after(text: object) -> float:
     """Return the seconds of a duration, 10 s to 5 min."""
-    return _duration(text, MIN_START_AFTER_S, MAX_START_AFTER_S, "10s to 5m")
+    return seconds_between(MIN_START_AFTER_S, MAX_START_AFTER_S, text, "10s to 5m")
 
 
 def min_pause(text: object) -> float:
     """Return the seconds of a duration, 1 min to 1 h."""
-    return _duration(text, MIN_PAUSE_S, MAX_PAUSE_S, "1m to 1h")
+    return seconds_between(SHORTEST_PAUSE_S, LONGEST_PAUSE_S, text, "1m to 1h")
 
 
 def stale_after(text: object) -> float:
     """Return the seconds of a duration, 20 s to 3 min."""
-    return _duration(text, MIN_STALE_S, MAX_STALE_S, "20s to 3m")
+    return seconds_between(MIN_STALE_S, MAX_STALE_S, text, "20s to 3m")
 
 
 def _count(value: object, allowed: tuple[int, ...], rule: str) -> int | None:
@@ -82,10 +82,3 @@ def _between(pattern: re.Pattern[str], low: float, high: float, text: object, ru
         if low <= value <= high:
             return value
     raise ValueError(f"must be {rule}, not {shown(text)}")
-
-
-def _duration(text: object, low: float, high: float, rule: str) -> float:
-    value = seconds(text)
-    if not low <= value <= high:
-        raise ValueError(f"must be {rule}, not {shown(text)}")
-    return value

@@ -1,9 +1,11 @@
-"""The values that a decision is made of, and the decision."""
+"""The inputs of a decision, and the decision."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from goe_exporter.surplus.settings import MAX_V, MIN_V, NOMINAL_V
 
 AUTO, SINGLE, THREE = 0, 1, 3
 NEUTRAL, OFF, ON = "neutral", "off", "on"
@@ -60,6 +62,11 @@ class View(NamedTuple):
         """The number of phases that are used: 1 or 3."""
         return SINGLE if self.mode == SINGLE else THREE
 
+    @property
+    def volts(self) -> float:
+        """The measured voltage if it is plausible, else the nominal one (V)."""
+        return self.voltage_v if MIN_V <= self.voltage_v <= MAX_V else NOMINAL_V
+
 
 class Situation(NamedTuple):
     """What is known at `now` (s of a clock that only runs forward).
@@ -83,7 +90,7 @@ class Write(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to write, in this order, and what a person is told.
+    """What to write, in this order, and what is reported.
 
     `state` is a name of docs/surplus.md, `reason` a name, "" if the state says it all. `surplus_w`
     is None if it is unknown. `phases` and `amps` are the target, None while nothing is offered.

@@ -1,10 +1,13 @@
-"""What a source of power is: something that reads one number, and says how old it is."""
+"""The interface of a source of power, which reads one number and its age."""
 
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
 from goe_exporter.errors import REASONS, GoeExporterError
+
+READ_SECONDS = 4.0
+"""Time limit for reading all sources of a section."""
 
 SOURCE_REASONS = (
     *REASONS,

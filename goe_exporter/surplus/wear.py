@@ -37,9 +37,7 @@ class Wear(NamedTuple):
     pause_s: float = 0.0
 
     def _recent(self, now: float) -> tuple[float, ...]:
-        if not self.operations or self.operations[0] > now - HOUR_S:
-            return self.operations
-        return tuple(at for at in self.operations if at > now - HOUR_S)
+        return last_hour(self.operations, now)
 
     def allows(self, now: float, operations: int) -> bool:
         """Return whether these operations, and a later pause, stay within the hourly limit."""
@@ -108,6 +106,13 @@ class Wear(NamedTuple):
             optional("switched_at"),
             min(max(0.0, number("pause_s", saved.get("pause_s"))), MAX_PAUSE_S),
         )
+
+
+def last_hour(times: tuple[float, ...], now: float) -> tuple[float, ...]:
+    """Return the times (s), which are in order, of the hour before `now`."""
+    if not times or times[0] > now - HOUR_S:
+        return times
+    return tuple(at for at in times if at > now - HOUR_S)
 
 
 def number(name: str, value: object) -> float:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from goe_exporter.surplus.lease import Baseline, Lease
-from goe_exporter.surplus.limits import Limits
 from goe_exporter.surplus.memory import Memory, Pending, Target
-from goe_exporter.surplus.settings import HOUR_S, Settings
+from goe_exporter.surplus.settings import POLLS_TO_CONFIRM, Settings
 from goe_exporter.surplus.situation import (
     CURRENT,
     FORCE,
@@ -16,10 +15,9 @@ from goe_exporter.surplus.situation import (
     View,
     Write,
 )
-from goe_exporter.surplus.wear import SWITCHES
+from goe_exporter.surplus.wear import SWITCHES, last_hour
 
 RETRY_S = (10.0, 20.0, 40.0, 60.0)
-POLLS_TO_CONFIRM = 2
 MAX_SWITCH_TRIES = 3
 
 
@@ -101,8 +99,8 @@ class Desk:
         return tuple(sent)
 
     def _held(self, write: Write, pending: Pending | None, *, may_rise: bool) -> bool:
-        # Another value than ours is not overwritten before the next poll tells whose it is; who
-        # changed one setting may have changed others too. Only a pause does not wait for that.
+        # An unexpected value is not overwritten until the next poll confirms that it is a person's;
+        # that person may have changed other settings too. Only a pause does not wait for that.
         suspected = self.memory.person.suspected
         if suspected and (write.channel != FORCE or suspected == FORCE):
             return True
@@ -126,8 +124,7 @@ class Desk:
     def _has_room(self, write: Write, pending: Pending | None) -> bool:
         """Return whether the limits of an hour allow a write."""
         if write.channel == CURRENT:
-            limits = Limits(self.settings, self.memory, self.view)
-            return limits.current_writes_left(self.now) > 0
+            return self.memory.current_writes_left(self.now) > 0
         if write.channel != PHASES or pending is not None or not self.view.closed_phases:
             return True
         return self.memory.lease.wear.allows(self.now, SWITCHES)
@@ -146,7 +143,7 @@ class Desk:
         rest = tuple(each for each in memory.pending if each.write.channel != write.channel)
         memory = memory._replace(pending=(*rest, pending))
         if write.channel == CURRENT:
-            recent = tuple(at for at in memory.current_writes if at > self.now - HOUR_S)
+            recent = last_hour(memory.current_writes, self.now)
             memory = memory._replace(current_writes=(*recent, self.now))
         if write.channel == PHASES:
             memory = memory._replace(phase_write_at=self.now)

@@ -5,7 +5,7 @@ Everything is read-only and answered from memory: no request ever reaches a char
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -25,11 +25,11 @@ from goe_exporter.channels.model import Table
 from goe_exporter.channels.table import CHARGER
 from goe_exporter.control.vitals import SurplusVitals
 from goe_exporter.polling.view import ChargerView
-from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.prometheus.negotiation import negotiated
 from goe_exporter.prometheus.text_format import Format
 from goe_exporter.web import json_api, pages
-from goe_exporter.web.history import MAX_MINUTES, History
+from goe_exporter.web.content import Content
+from goe_exporter.web.history import MAX_MINUTES
 from goe_exporter.web.locale import Locale, preferred
 from goe_exporter.web.methods import METHODS, ReadOnlyRoute, options_of_server
 from goe_exporter.web.middleware import NO_STORE, security_headers, undecoded_path
@@ -40,7 +40,6 @@ from goe_exporter.web.representation import combined, is_current
 from goe_exporter.web.targets import Targets, asked
 
 Application = Starlette
-Views = Callable[[], Sequence[ChargerView]]
 Endpoint = Callable[[Request], Response] | Callable[[Request], Awaitable[Response]]
 
 NO_FRAMES = ("'none'",)
@@ -49,34 +48,14 @@ REVALIDATE = "no-cache"
 
 
 def application(
-    views: Views,
-    exposition: Exposition,
-    history: History | None = None,
-    influx: Callable[[], Mapping[str, object]] | None = None,
-    fault: Callable[[], str] = lambda: "",
-    paths: Paths = AT_ROOT,
-    frame_ancestors: Sequence[str] = NO_FRAMES,
-    find: Callable[[str], ChargerView | None] | None = None,
-    surplus: Callable[[], SurplusVitals] | None = None,
+    content: Content, paths: Paths = AT_ROOT, frame_ancestors: Sequence[str] = NO_FRAMES
 ) -> Application:
-    """Return the web application, which answers at `paths`.
+    """Return the web application, which shows `content` at `paths`.
 
-    It shows the devices that `views` returns, what `exposition` renders, the last hour from
-    `history`, and with `influx` the state of the delivery to InfluxDB. Without a `history` there is
-    no page and no API of the chargers. `fault` returns what is wrong with the exporter, "" if
-    nothing is. `frame_ancestors` are the sources of the directive of that name. `find` returns a
-    device by its name; without it, `views` is searched. `surplus` returns the state of charging
-    with the surplus, None unless a charger is controlled.
+    `frame_ancestors` are the sources of the directive of that name.
     """
-
-    def searched(name: str) -> ChargerView | None:
-        return _with_name(views(), name)
-
-    find = find or searched
-    targets = Targets(views, find, exposition, paths)
-    handlers = _Handlers(
-        views, find, exposition, history or History(), influx, fault, paths, surplus
-    )
+    targets = Targets(content, paths)
+    handlers = _Handlers(content, paths)
     health: dict[str, Endpoint] = dict(zip(HEALTH, (handlers.healthy, handlers.ready), strict=True))
     shared = Renderer().shared
     routes = {
@@ -85,7 +64,7 @@ def application(
         DISCOVERY: shared(targets.sd, asked),
         "/api/v1/influx": shared(handlers.influx_json),
     } | health
-    if history is not None:
+    if content.history is not None:
         routes |= {
             "/": shared(handlers.root, _edition),
             "/charger/{name}": shared(handlers.charger, _edition),
@@ -98,7 +77,7 @@ def application(
             "/api/v1/chargers/{name}/history": shared(handlers.history_json),
         }
     routes = {f"{paths.prefix}{path}": handler for path, handler in routes.items()} | health
-    if history is not None and paths.prefix:
+    if content.history is not None and paths.prefix:
         routes = dict.fromkeys({"/", paths.prefix} - {paths.home}, handlers.redirect) | routes
     app = Starlette(
         routes=[ReadOnlyRoute(path, handler, methods=METHODS) for path, handler in routes.items()],
@@ -119,35 +98,18 @@ class _Handlers:
     A large scrape blocks no health check.
     """
 
-    views: Views
-    find: Callable[[str], ChargerView | None]
-    exposition: Exposition
-    history: History
-    influx: Callable[[], Mapping[str, object]] | None
-    fault: Callable[[], str]
+    content: Content
     paths: Paths
-    surplus: Callable[[], SurplusVitals] | None
 
     @property
     def _metrics(self) -> str:
         """The path of the metrics relative to the root of the exporter."""
         return self.paths.metrics.lstrip("/")
 
-    def _both(self) -> tuple[list[ChargerView], list[ChargerView]]:
-        """Return the chargers, and the Controllers."""
-        views = self.views()
-        chargers = [view for view in views if view.table is CHARGER]
-        return chargers, [view for view in views if view.table is CONTROLLER]
-
     def _named(self, request: Request, table: Table = CHARGER) -> ChargerView | None:
         """Return the device of a table that the path names."""
-        view = self.find(_name(request))
+        view = self.content.find(_name(request))
         return view if view is not None and view.table is table else None
-
-    def _controlled(self, view: ChargerView) -> SurplusVitals | None:
-        """Return what controls a charger with the surplus, None if nothing does."""
-        vitals = self.surplus() if self.surplus is not None else None
-        return vitals if vitals is not None and vitals.charger == view.name else None
 
     def redirect(self, _request: Request) -> Response:
         """Redirect from outside the prefix to the page."""
@@ -155,7 +117,7 @@ class _Handlers:
 
     def root(self, request: Request) -> Response:
         """Return the overview, or the charger's page if there is only one charger."""
-        views, houses = self._both()
+        views, houses = self.content.chargers_and_controllers()
         if len(views) != 1:
             selected = selection(request.query_params)
             return _page(
@@ -167,8 +129,9 @@ class _Handlers:
         return self._charger_page(request, views[0], houses, root="", several=False)
 
     def charger(self, request: Request) -> Response:
-        views, houses = self._both()
-        view = _with_name(views, _name(request))
+        views, houses = self.content.chargers_and_controllers()
+        name = _name(request)
+        view = next((view for view in views if view.name == name), None)
         if view is None:
             return HTMLResponse(pages.missing(_locale(request), self._metrics), 404)
         return self._charger_page(request, view, houses, root="../", several=len(views) > 1)
@@ -182,7 +145,7 @@ class _Handlers:
         root: str,
         several: bool,
     ) -> Response:
-        surplus, metrics = self._controlled(view), self._metrics
+        surplus, metrics = self.content.control_of(view), self._metrics
 
         def render(locale: Locale) -> str:
             return pages.charger(
@@ -203,7 +166,7 @@ class _Handlers:
         if chargers not in ([], ["none"]):
             return PlainTextResponse("chargers: must be none, given once, or absent\n", 400)
         accept = combined(request.headers, "accept")
-        body, content_type = self.exposition.render(accept, chargers=not chargers)
+        body, content_type = self.content.exposition.render(accept, chargers=not chargers)
         return Response(body, headers={"Content-Type": content_type, "Vary": "Accept"})
 
     def openapi(self, _request: Request) -> Response:
@@ -226,7 +189,7 @@ class _Handlers:
         return self._one_json(request, CONTROLLER)
 
     def _all_json(self, table: Table) -> Response:
-        views = (view for view in self.views() if view.table is table)
+        views = (view for view in self.content.views() if view.table is table)
         # One by one, because no other thread runs while Python's encoder is at work.
         devices = (self._json(view).body for view in views)
         body = b'{"%s":[' % table.section.encode() + b",".join(devices) + b"]}"
@@ -237,7 +200,7 @@ class _Handlers:
         return _unknown(request, table) if view is None else self._json(view)
 
     def _json(self, view: ChargerView) -> JSONResponse:
-        return JSONResponse(json_api.as_json(view, self._controlled(view)))
+        return JSONResponse(json_api.as_json(view, self.content.control_of(view)))
 
     def history_json(self, request: Request) -> Response:
         view = self._named(request)
@@ -248,21 +211,23 @@ class _Handlers:
         if not 1 <= minutes <= MAX_MINUTES:
             rule = f"must be a whole number from 1 to {MAX_MINUTES}"
             return JSONResponse({"error": f"minutes: {rule}, not {text!r:.80}"}, 400)
-        timeline = self.history.timeline(view.name, minutes, view.interval_seconds)
+        assert self.content.history is not None
+        timeline = self.content.history.timeline(view.name, minutes, view.interval_seconds)
         return JSONResponse(json_api.history_json(view, minutes, timeline))
 
     def influx_json(self, _request: Request) -> Response:
-        return JSONResponse(None if self.influx is None else self.influx())
+        influx = self.content.influx
+        return JSONResponse(None if influx is None else influx())
 
     def healthy(self, _request: Request) -> Response:
         """Return 200 unless a component has stalled or the spool is unavailable."""
-        if fault := self.fault():
+        if fault := self.content.fault():
             return PlainTextResponse(f"{fault}\n", 503)
         return PlainTextResponse("healthy\n")
 
     def ready(self, _request: Request) -> Response:
         """Return 200 once every device has been polled."""
-        waiting = sum(view.stats.up is None for view in self.views())
+        waiting = sum(view.stats.up is None for view in self.content.views())
         if waiting:
             return PlainTextResponse(f"{waiting} not polled yet\n", 503)
         return PlainTextResponse("ready\n")
@@ -305,10 +270,6 @@ def _edition(request: Request) -> tuple[Locale, str]:
 
 def _locale(request: Request) -> Locale:
     return preferred(combined(request.headers, "accept-language"))
-
-
-def _with_name(views: Sequence[ChargerView], name: str) -> ChargerView | None:
-    return next((view for view in views if view.name == name), None)
 
 
 def _name(request: Request) -> str:

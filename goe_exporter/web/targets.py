@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from urllib.parse import urlsplit
@@ -17,7 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from goe_exporter.channels.model import Kind
 from goe_exporter.polling.view import ChargerView
-from goe_exporter.prometheus.exposition import Exposition
+from goe_exporter.web.content import Content
 from goe_exporter.web.paths import PROBE, Paths
 from goe_exporter.web.representation import combined
 
@@ -34,11 +33,9 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Targets:
-    """The handlers of `/probe` and `/sd`; `find` returns the charger with a name."""
+    """The handlers of `/probe` and `/sd`."""
 
-    views: Callable[[], Sequence[ChargerView]]
-    find: Callable[[str], ChargerView | None]
-    exposition: Exposition
+    content: Content
     paths: Paths
 
     def probe(self, request: Request) -> Response:
@@ -47,11 +44,11 @@ class Targets:
         if len(names) != 1 or not names[0]:
             rule = "must be given once, such as /probe?target=garage"
             return PlainTextResponse(f"target: {rule}\n", 400)
-        view = self.find(names[0])
+        view = self.content.find(names[0])
         if view is None:
             return PlainTextResponse(f"no charger is named {names[0]!r:.80}\n", 404)
         accept = combined(request.headers, "accept")
-        body, content_type = self.exposition.render_charger(view, accept)
+        body, content_type = self.content.exposition.render_charger(view, accept)
         return Response(body, headers={"Content-Type": content_type, "Vary": "Accept"})
 
     def sd(self, request: Request) -> Response:
@@ -66,7 +63,10 @@ class Targets:
             address = f"{address}:{_PORTS[scheme]}"
         common = {"__scheme__": scheme, "__metrics_path__": f"{self.paths.home}{PROBE.lstrip('/')}"}
         return JSONResponse(
-            [{"targets": [address], "labels": {**common, **_labels(view)}} for view in self.views()]
+            [
+                {"targets": [address], "labels": {**common, **_labels(view)}}
+                for view in self.content.views()
+            ]
         )
 
 

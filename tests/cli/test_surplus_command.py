@@ -113,13 +113,13 @@ def test_everything_safe(home: Home, goe: Goe) -> None:
     assert rest[2].startswith("surplus    13,")
     assert rest[2].endswith("W: enough for 3 phases with 16 A")
     assert rest[3:] == [
-        "decision   pause charging until the surplus has been enough for 60 s",
+        "decision   pause charging until there has been enough surplus for 60 s",
         "would set  force-state off",
     ]
 
 
 def test_too_little(home: Home, once: Once) -> None:
-    """What is needed is said for the number of phases on which charging would start."""
+    """The needed power is that of the number of phases on which charging would start."""
     home.powers["grid"] = "9800"
     # A phase has 228 V while 16 A are drawn.
     assert "not enough, charging needs 1,367 W\n" in once(home.write("phases: auto"))
@@ -139,11 +139,11 @@ def test_no_car(home: Home, charger: Charger, once: Once) -> None:
 
 
 def test_own_pause(home: Home, charger: Charger, once: Once) -> None:
-    """The pause of a running exporter is no person's change."""
+    """The pause of a running exporter does not count as a person's change."""
     charger.force = 1
     charger.advance(30)
     config = home.write("phases: auto", home.battery)
-    assert "decision   none: somebody changed force-state, which counts" in once(config)
+    assert "decision   none: somebody else changed force-state, which is respected" in once(config)
     now = time.monotonic()
     home.remember(
         Lease(Baseline(16, 0, "neutral"), frozenset(("force_state",)), Wear(paused_at=now))
@@ -156,8 +156,8 @@ def test_damaged_state(home: Home, once: Once) -> None:
     (home.folder / "state").mkdir()
     (home.folder / "state/012345.json").write_text("{")
     report = " ".join(once(home.write("phases: auto")).split())
-    assert "- The state of a running exporter was not read (" in report
-    assert "state/012345.json is damaged)." in report
+    assert "- The saved state of the exporter could not be read: " in report
+    assert "state/012345.json is damaged." in report
 
 
 def test_unsafe(home: Home, charger: Charger, once: Once) -> None:
@@ -165,9 +165,10 @@ def test_unsafe(home: Home, charger: Charger, once: Once) -> None:
     charger.access, charger.logic_mode, charger.use_surplus = 1, 4, True
     sources = f'grid: {{json: "{home.server.url}/?query=grid", path: "data.result[0].value[1]"}}'
     assert once(home.write("phases: auto", sources=sources)).partition("\n\n")[2] == (
-        "- The age of grid is unknown: if the meter fails and its last value is repeated,\n"
-        "  charging pauses after 5 minutes. Give time_path if the device reports a time.\n"
-        "- Is there a house battery? Name it under surplus.battery.\n"
+        "- The age of grid is unknown: if the meter fails and the device repeats its last\n"
+        "  value, charging pauses only after 5 minutes. Set time_path if the device\n"
+        "  reports a time.\n"
+        "- If there is a house battery, configure it under surplus.battery.\n"
         "- logic-mode is awattar; set it to default in the app.\n"
         "- pv-surplus-enabled is on; switch it off in the app, or the charger decides\n"
         "  too.\n"
@@ -185,7 +186,7 @@ def test_old_value(home: Home, once: Once) -> None:
     shown = once(home.write("phases: auto", home.battery.replace("query: battery", "query: grid")))
     assert shown.startswith("grid       exporting 3,210 W, 75 s old\n")
     assert "decision   pause charging because there is no recent value\n" in shown
-    assert "- grid is older than stale_after, 65 s.\n" in shown
+    assert "- The value of grid is older than stale_after, 65 s.\n" in shown
 
 
 def test_failed_source(home: Home, once: Once) -> None:
@@ -237,12 +238,13 @@ def test_follow(home: Home, goe: Goe) -> None:
         "decision   set the current to 9 A\n"
         "would set  max-current 9\n"
         "\n"
-        "- Mode follow never pauses charging; below min_current it draws from the grid.\n"
+        "- Mode follow never pauses charging: if the number is below min_current, the car\n"
+        "  draws the rest from the grid.\n"
     )
 
 
 def test_json(home: Home, charger: Charger, goe: Goe) -> None:
-    """JSON has the same for programs."""
+    """JSON has the same content."""
     charger.unplug()
     config = home.write("phases: auto")
     outcome = goe("surplus", "--config.file", config, "--once", "--format", "json")
@@ -266,7 +268,7 @@ def test_json(home: Home, charger: Charger, goe: Goe) -> None:
                 {"channel": "phases", "value": 1},
             ],
         },
-        "notes": ["Is there a house battery? Name it under surplus.battery."],
+        "notes": ["If there is a house battery, configure it under surplus.battery."],
     }
 
 

@@ -94,8 +94,8 @@ def test_a_car_waits_and_is_charged(noon: Street, tmp_path: Path) -> None:
         home.run(900)
     lines = events([record for record in kept if record.levelname != "DEBUG"])
     assert [line["event"] for line in lines][:2] == [
-        "surplus pauses charging",
-        "surplus starts charging",
+        "surplus charging paused",
+        "surplus charging started",
     ]
     assert lines[1]["charger"] == "garage"
     assert (lines[1]["phases"], lines[1]["current"]) == (1, 6)
@@ -127,7 +127,7 @@ def test_a_person_while_charging(noon: Street, tmp_path: Path, key: str) -> None
         writes = sum(noon.charger.writes.values())
         home.run(1800)
     assert sum(noon.charger.writes.values()) == writes
-    line = next(each for each in events(kept) if "somebody changed" in str(each["event"]))
+    line = next(each for each in events(kept) if "changed by somebody else" in str(each["event"]))
     assert (line["key"], line["to"]) == (option, shown)
     assert home.control.vitals().hand_overs == 1
 
@@ -144,7 +144,7 @@ def test_a_person_while_charging(noon: Street, tmp_path: Path, key: str) -> None
 def test_a_person_while_paused(
     evening: Street, tmp_path: Path, key: str, value: int, left: tuple[int, int, int]
 ) -> None:
-    """In a pause too: a changed setting is left as it is, and the pause ends with the control."""
+    """In a pause too, a changed setting is kept, and the pause ends with the control."""
     home = evening.home(tmp_path / "state")
     home.run(60)
     assert home.state == "waiting"
@@ -227,8 +227,8 @@ def test_a_dead_meter(noon: Street, tmp_path: Path) -> None:
         home.run(20)
     assert noon.charger.force == 1
     assert home.state == "blind"
-    found = [line["event"] for line in events(kept) if line["event"] != "surplus wrote"]
-    assert found == ["surplus source failed", "surplus pauses charging", "surplus is unknown"]
+    found = [line["event"] for line in events(kept) if line["event"] != "surplus write sent"]
+    assert found == ["surplus source failed", "surplus charging paused", "surplus unknown"]
     source = home.control.vitals().sources[0]
     assert (source.up, source.power_w, source.age_s) == (False, None, None)
     assert sum(source.failures.values()) >= 6
@@ -264,7 +264,7 @@ def test_without_a_disk_only_less_is_written(
     with recorded() as kept:
         home.run(600)
     assert noon.charger.force == 1
-    lines = [line for line in events(kept) if line["event"] == "surplus cannot save its state"]
+    lines = [line for line in events(kept) if line["event"] == "surplus state not saved"]
     assert lines[0]["error"] == "No space left on device"
 
 
@@ -332,13 +332,13 @@ def test_stop_gives_back(noon: Street, tmp_path: Path) -> None:
     noon.clock.now += 2
     noon.box.catch_up()
     assert settings_of(noon.charger) == (16, 0, 0)
-    lines = [line for line in events(kept) if line["event"] == "surplus gave the charger back"]
+    lines = [line for line in events(kept) if line["event"] == "settings given back"]
     assert [line["given_back"] for line in lines] == ["max-current=16 phases=auto"]
     assert noon.home(tmp_path / "state").rule.lease.owned == frozenset()
 
 
 def test_stop_leaves_a_pause(evening: Street, tmp_path: Path) -> None:
-    """Our own "off" stays, so that a restart at night starts no charge; the next process knows."""
+    """The exporter's own "off" stays, and the next process recognises it as its own."""
     home = evening.home(tmp_path / "state")
     home.run(60)
     with recorded() as kept:
@@ -393,7 +393,7 @@ def test_stop_of_a_charger_that_refuses(noon: Street, tmp_path: Path) -> None:
     noon.charger.refused_keys.add("psm")
     with recorded() as kept:
         home.control.stop(noon.clock.now + 3)
-    left = [line for line in events(kept) if line["event"] == "surplus could not give back"]
+    left = [line for line in events(kept) if line["event"] == "setting not given back"]
     host = noon.box.address
     assert [line["by_hand"] for line in left] == [f"goe-exporter set {host} phases auto"]
     assert noon.home(tmp_path / "state").rule.lease.owned == {"phases"}
@@ -410,7 +410,7 @@ def test_stop_keeps_the_limit_of_operations(noon: Street, tmp_path: Path) -> Non
     noon.clock.now += 2
     noon.box.catch_up()
     assert settings_of(noon.charger) == (16, mode, 0)
-    left = [line for line in events(kept) if line["event"] == "surplus could not give back"]
+    left = [line for line in events(kept) if line["event"] == "setting not given back"]
     assert [line["error"] for line in left] == [
         "the contactor is operated at most 20 times an hour"
     ]
@@ -418,7 +418,7 @@ def test_stop_keeps_the_limit_of_operations(noon: Street, tmp_path: Path) -> Non
 
 
 def test_a_crash_is_no_person(noon: Street, tmp_path: Path) -> None:
-    """A process that was killed while charging is followed by one that goes on charging."""
+    """After a process was killed while charging, the next one continues charging."""
     home = charging(noon, tmp_path)
     operations = noon.charger.contactor_operations
     home.lease_file.close()  # the lock of a killed process is gone
@@ -436,18 +436,24 @@ def test_a_charger_without_api_v2(noon: Street, tmp_path: Path) -> None:
     with recorded() as kept:
         home.run(60)
     assert home.state == "unreachable"
-    lacking = [line for line in events(kept) if line["event"] == "surplus lacks values"]
+    lacking = [
+        line for line in events(kept) if line["event"] == "values for surplus charging missing"
+    ]
     assert lacking[0]["reason"] == "force_state,phase_mode"
     assert not noon.charger.writes
 
 
 def test_a_charger_that_is_not_prepared(noon: Street, tmp_path: Path) -> None:
-    """A setting with which the charger decides itself is logged once."""
+    """A setting with which the charger decides by itself is logged once."""
     noon.write("fup", True)
     home = noon.home(tmp_path / "state")
     with recorded() as kept:
         home.run(120)
-    hints = [line for line in events(kept) if line["event"] == "charger is not prepared"]
+    hints = [
+        line
+        for line in events(kept)
+        if line["event"] == "charger not prepared for surplus charging"
+    ]
     assert [line["hint"] for line in hints] == [
         "pv-surplus-enabled is on; switch it off in the app, or the charger decides too."
     ]

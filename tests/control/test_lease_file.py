@@ -24,7 +24,7 @@ def opened(path: Path, now: float = 1000.0, wall: float = 1_780_000_000.0) -> Le
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
-    """Another process, whose clock runs otherwise, finds the same lease 100 s later."""
+    """Another process, with another monotonic clock, finds the same lease 100 s later."""
     file = opened(tmp_path / "state")
     assert file.load() == Lease()
     file.save(LEASE)
@@ -85,7 +85,7 @@ def test_one_process(tmp_path: Path) -> None:
     ],
 )
 def test_damaged(tmp_path: Path, records: list[logging.LogRecord], content: bytes) -> None:
-    """A damaged file is set aside and named; then nothing is ours, and the contactor rests."""
+    """A damaged file is set aside and named; nothing is on loan then, and the pause is long."""
     folder = tmp_path / "state"
     folder.mkdir()
     (folder / "218042.json").write_bytes(content)

@@ -25,21 +25,21 @@ def step(state: str, wear: Wear = REST, **values: object) -> Step:
         (
             step("paused"),
             step("charging", STARTED, surplus_w=2190.4, phases=1, amps=9),
-            ("info", "surplus starts charging", {"phases": 1, "current": 9, "surplus": 2190}),
+            ("info", "surplus charging started", {"phases": 1, "current": 9, "surplus": 2190}),
         ),
         (
             step("charging", STARTED),
             step("charging", STARTED.switched(1000.0, closed=True), phases=3, amps=7),
-            ("info", "surplus changes phases", {"phases": 3, "current": 7}),
+            ("info", "phases switched for surplus charging", {"phases": 3, "current": 7}),
         ),
         (
             step("charging", Wear(started_at=-1820.0)),
             step("paused", Wear(paused_at=1000.0), reason="pause_budget", surplus_w=310.0),
             (
                 "info",
-                "surplus pauses charging",
+                "surplus charging paused",
                 {
-                    "because": "more was drawn beyond the surplus than pause_budget allows",
+                    "because": "more energy was drawn beyond the surplus than pause_budget allows",
                     "surplus": 310,
                     "charged_for": "47m",
                 },
@@ -48,37 +48,37 @@ def step(state: str, wear: Wear = REST, **values: object) -> Step:
         (
             step("unknown", Wear()),
             step("waiting", Wear(paused_at=1000.0)),
-            ("info", "surplus pauses charging", {"because": "a car came"}),
+            ("info", "surplus charging paused", {"because": "a car was plugged in"}),
         ),
         (
             step("paused"),
             step("blind", reason="frozen"),
-            ("warning", "surplus is unknown", {"because": "the meter repeats the same value"}),
+            ("warning", "surplus unknown", {"because": "the meter keeps repeating one value"}),
         ),
         (
             step("charging"),
             step("not_allowed", reason="access_control_wait"),
             (
                 "warning",
-                "charger does not allow charging",
+                "charging not allowed by the charger",
                 {
                     "reason": "access_control_wait",
                     "hint": "set access to open, or present the card",
                 },
             ),
         ),
-        (step("charging"), step("car_full"), ("info", "car takes no more current", {})),
-        (step("charging"), step("no_car"), ("info", "surplus waits for a car", {})),
-        (step("blind"), step("paused"), ("info", "surplus is known again", {})),
+        (step("charging"), step("car_full"), ("info", "car full", {})),
+        (step("charging"), step("no_car"), ("info", "no car for surplus charging", {})),
+        (step("blind"), step("paused"), ("info", "surplus known again", {})),
         (
             step("handed_over"),
             step("waiting"),
-            ("info", "surplus controls the charger again", {}),
+            ("info", "surplus charging resumed", {}),
         ),
         (
             step("unreachable"),
             step("charging"),
-            ("info", "surplus reaches the charger again", {}),
+            ("info", "charger reachable again", {}),
         ),
     ],
 )
@@ -97,17 +97,17 @@ def test_line(before: Step, after: Step, line: tuple[str, str, dict[str, object]
     ],
 )
 def test_no_line(before: Step, after: Step) -> None:
-    """What changes no state, and the first state without a car, has none."""
+    """A step that changes no state has no line, nor has the first state without a car."""
     assert list(lines(before, after)) == []
 
 
 def test_pause_without_a_value() -> None:
-    """A pause because a source fails is a warning, and says so twice: the pause, and the cause."""
+    """A pause because of a failed source has two warnings: the pause, and its cause."""
     before = step("charging", Wear(started_at=400.0))
     found = list(lines(before, step("blind", Wear(paused_at=1000.0), reason="stale")))
     assert [(line.level, line.event) for line in found] == [
-        ("warning", "surplus pauses charging"),
-        ("warning", "surplus is unknown"),
+        ("warning", "surplus charging paused"),
+        ("warning", "surplus unknown"),
     ]
     assert found[0].values["charged_for"] == "10m"
 
@@ -120,8 +120,8 @@ def test_hand_over() -> None:
     seen, expected = VIEW._replace(force="on"), Baseline(9, 1, "neutral")
     (line,) = lines(step("charging"), Step(1000.0, decision, REST, seen, expected))
     assert line.event == (
-        "somebody changed the charger; the surplus steps back until the car leaves or force-state"
-        " is neutral"
+        "setting changed by somebody else, surplus charging suspended until the car leaves or"
+        " force-state is neutral"
     )
     assert line.values == {
         "key": "force-state",

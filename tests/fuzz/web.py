@@ -23,6 +23,7 @@ from goe_exporter.http_server.web_config import WebConfig, WebSettings
 from goe_exporter.polling.view import ChargerView, Poll, PollStats
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.web.app import application
+from goe_exporter.web.content import Content
 from goe_exporter.web.history import History
 from tests.fuzz.source import Source
 
@@ -48,7 +49,7 @@ def _application() -> Any:
     past = History()
     past.take(Poll(_VIEW.name, "1", 1.8e9, _SNAPSHOT))
     exposition = Exposition(lambda: [_VIEW])
-    return application(lambda: [_VIEW], exposition, past)
+    return application(Content(lambda: [_VIEW], exposition, past))
 
 
 class _Transport(asyncio.Transport):

@@ -26,7 +26,7 @@ from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.prometheus.process import process_metrics
 from goe_exporter.service import session_metrics
-from goe_exporter.service.self_metrics import Reload, providers
+from goe_exporter.service.self_metrics import Parts, Reload, providers
 from goe_exporter.sessions.tally import Tally
 
 ALERTS = ROOT / "dashboards" / "alerts"
@@ -389,7 +389,7 @@ def emitted() -> dict[str, list[dict[str, str]]]:
     view = ChargerView("garage", "host", stats, Snapshot("garage", 2, 1.0, 1.0, readings), 0.0)
     influx = DeliveryStats(1, 1, 1, 1, 1, 1, 1.0, "", {"refused": 1})
     reload = Reload(successful=True, last_success=1.0)
-    own = providers(Scheduler(()), lambda: reload, lambda: influx, surplus=lambda: SURPLUS)
+    own = providers(Parts(Scheduler(()), lambda: reload, lambda: influx, surplus=lambda: SURPLUS))
     sessions = partial(session_metrics.chargers, {"garage": Tally()}, ["garage"])
     exposition = Exposition(lambda: [view], [*own, sessions, process_metrics()])
     scrape = {"job": "goe", "instance": "pi:10332"}

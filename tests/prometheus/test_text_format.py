@@ -26,7 +26,7 @@ from goe_exporter.prometheus.exposition import Exposition, render_readings
 from goe_exporter.prometheus.families import Family, Sample
 from goe_exporter.prometheus.process import process_metrics
 from goe_exporter.prometheus.text_format import number
-from goe_exporter.service.self_metrics import Reload, providers
+from goe_exporter.service.self_metrics import Parts, Reload, providers
 
 KEYS = sorted({key for row in CHANNELS for key in row.key.split()})
 SPELLABLE = st.text(max_size=20) | st.sampled_from(
@@ -69,7 +69,8 @@ def endpoint(views: Iterable[ChargerView]) -> tuple[Exposition, list[Metric]]:
     scheduler = Scheduler(())
     scheduler.duration.observe(0.02)
     scheduler.lateness.observe(2e7)
-    own = providers(scheduler, lambda: Reload(successful=True, last_success=1.7e9), lambda: INFLUX)
+    reload = Reload(successful=True, last_success=1.7e9)
+    own = providers(Parts(scheduler, lambda: reload, lambda: INFLUX))
     process = tuple(process_metrics()())
     own.append(lambda: process)
     return Exposition(lambda: views, own), [*families(views), *provided(own)]

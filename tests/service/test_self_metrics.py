@@ -13,7 +13,7 @@ from goe_exporter.influx.stats import DeliveryStats
 from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.service import session_metrics
-from goe_exporter.service.self_metrics import Reload, providers
+from goe_exporter.service.self_metrics import Parts, Reload, providers
 from goe_exporter.sessions.bookkeeper import StoreStats
 from goe_exporter.sessions.memory import Open
 from goe_exporter.sessions.session import Session
@@ -28,7 +28,7 @@ def text(influx: DeliveryStats | None = None, *, reloaded: bool = True) -> str:
         scheduler.lateness.observe(0.002)
     scheduler.internal_errors = 1
     delivery = None if influx is None else lambda: influx
-    own = providers(scheduler, lambda: Reload(reloaded, 1_750_000_000.5), delivery)
+    own = providers(Parts(scheduler, lambda: Reload(reloaded, 1_750_000_000.5), delivery))
     return Exposition(tuple, own).render()[0].decode("utf-8")
 
 
@@ -55,7 +55,8 @@ def test_reload_of_the_configuration(successful: bool, number: int) -> None:
 def test_names_of_cards() -> None:
     """Each card in the configuration has a series; without cards there is no such metric."""
     cards = {"1": "Anna", "10": 'Büro "2"\n'}
-    own = providers(Scheduler(()), lambda: Reload(True, 0.0), None, lambda: cards)
+    parts = Parts(Scheduler(()), lambda: Reload(True, 0.0), card_names=lambda: cards)
+    own = providers(parts)
     shown = Exposition(tuple, own).render()[0].decode("utf-8")
     lines = [line for line in shown.splitlines() if "goe_card_info" in line]
     assert lines == [
@@ -104,7 +105,7 @@ def test_delivery_to_influx() -> None:
 def test_session_store() -> None:
     """With sessions, the size of the store is exported, and what went wrong."""
     stats = StoreStats(size_bytes=8_192, failures=3, lost=2, damaged=1, waiting=4)
-    own = providers(Scheduler(()), lambda: Reload(True, 0.0), store=lambda: stats)
+    own = providers(Parts(Scheduler(()), lambda: Reload(True, 0.0), store=lambda: stats))
     text = Exposition(tuple, own).render()[0].decode("utf-8")
     assert {name: n for (name, _), n in samples(text).items() if "session" in name} == {
         "goe_session_store_bytes": 8_192,
@@ -112,6 +113,19 @@ def test_session_store() -> None:
         "goe_session_store_damaged_total": 1,
         "goe_sessions_lost_total": 2,
     }
+
+
+def test_one_look_at_the_store_for_each_scrape() -> None:
+    """The statistics, which copy those of all chargers, are taken once."""
+    looks: list[StoreStats] = []
+
+    def store() -> StoreStats:
+        looks.append(StoreStats(8_192, 0, 0, 0, 0))
+        return looks[-1]
+
+    own = providers(Parts(Scheduler(()), lambda: Reload(True, 0.0), store=store))
+    Exposition(tuple, own).render()
+    assert len(looks) == 1
 
 
 LAST = Session(

@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from exposed import Samples, lint, samples
+from exposed import SURPLUS, Samples, lint, samples
 
 from goe_exporter.control.vitals import STATES, SourceVitals, SurplusVitals
 from goe_exporter.polling.scheduler import Scheduler
 from goe_exporter.prometheus.exposition import Exposition
-from goe_exporter.service.self_metrics import Reload, providers
+from goe_exporter.service.self_metrics import Parts, Reload, providers
 
-FULL = SurplusVitals(
-    charger="garage",
-    mode="control",
-    state="charging",
-    surplus_w=2500.5,
-    amps=10,
-    phases=1,
-    budget_wh=61.0,
-    sources=(
-        SourceVitals("grid", up=True, power_w=-200.0, age_s=4.5, failures={"timeout": 3}),
-        SourceVitals("battery", up=False),
-    ),
-    starts=3,
-    pauses=4,
-    phase_switches=2,
-    hand_overs=1,
-    writes={"max_current": 40, "phases": 2},
-    write_failures={"timeout": 1, "rejected": 2},
-    energy_wh={"sun": 1000.0, "battery": 0.0, "grid": 10.0},
-    internal_errors=1,
-)
+FULL = replace(SURPLUS, internal_errors=1)
 
 
 def text(vitals: SurplusVitals) -> str:
-    own = providers(Scheduler(()), lambda: Reload(True, 0.0), surplus=lambda: vitals)
+    own = providers(Parts(Scheduler(()), lambda: Reload(True, 0.0), surplus=lambda: vitals))
     return Exposition(tuple, own).render()[0].decode("utf-8")
 
 
@@ -56,10 +38,10 @@ def test_all() -> None:
     states = {state: shown[charger("state", state=state)] for state in STATES}
     assert {state for state, value in states.items() if value} == {"charging"}
     assert {
-        charger("available_watts"): 2500.5,
-        charger("target_current_amperes"): 10.0,
+        charger("available_watts"): 2900.4,
+        charger("target_current_amperes"): 12.0,
         charger("target_phases"): 1.0,
-        charger("pause_budget_joules"): 219_600.0,
+        charger("pause_budget_joules"): 220_680.0,
         charger("starts_total"): 3.0,
         charger("pauses_total"): 4.0,
         charger("phase_switches_total"): 2.0,
@@ -70,10 +52,10 @@ def test_all() -> None:
         charger("write_failures_total", reason="rejected"): 2.0,
         charger("energy_joules_total", origin="sun"): 3_600_000.0,
         charger("energy_joules_total", origin="battery"): 0.0,
-        charger("energy_joules_total", origin="grid"): 36_000.0,
+        charger("energy_joules_total", origin="grid"): 37_800.0,
         source("up", source="grid"): 1.0,
         source("up", source="battery"): 0.0,
-        source("power_watts", source="grid"): -200.0,
+        source("power_watts", source="grid"): -140.0,
         source("age_seconds", source="grid"): 4.5,
         source("failures_total", source="grid", reason="timeout"): 3.0,
     }.items() <= shown.items()

@@ -197,7 +197,7 @@ def test_one_phase_after_100_watt_hours() -> None:
 
 
 def test_three_phases_pause_without_sun() -> None:
-    """Without enough for one phase it pauses instead."""
+    """If the surplus is not enough for one phase either, it pauses."""
     loop = charging(6000)
     loop.surplus_w = 200
     assert seconds_until(loop, "paused") < 120
@@ -513,7 +513,7 @@ def test_no_car() -> None:
 
 
 def test_idle_for_seconds_during_a_phase_switch() -> None:
-    """The charger shows idle while it switches, which is no departure."""
+    """The charger shows idle during a switch, which does not mean that the car has left."""
     loop = charging(6000)
     view = loop.view._replace(car="idle", reason="phase_switch", allowed=False)
     sample = loop._sample
@@ -578,7 +578,7 @@ def test_unconfirmed_write_is_repeated() -> None:
 
 
 def test_restart_of_the_charger() -> None:
-    """It may lose what was written, which is not a person's doing."""
+    """It may lose the written settings, which does not count as a person's change."""
     loop = charging(2300)
     loop.surplus_w = 0
     seconds_until(loop, "paused")

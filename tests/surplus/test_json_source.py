@@ -113,7 +113,7 @@ def test_number(speak: Speak, body: str, path: str, keys: dict[str, str], readin
 
 
 def test_battery(speak: Speak) -> None:
-    """A battery's power is positive while it discharges, whatever the device means."""
+    """A battery's power is positive while it discharges, whatever sign the device uses."""
     speaker = speak(raw(FRONIUS))
     path = "Body.Data.Site.P_Akku"
     assert source(speaker, path, BatteryConfig).read(UNTIL).value == -1200.5
@@ -145,7 +145,7 @@ HOST = "http://HOST"
             raw('{"w":1000001}'),
             "w",
             "implausible",
-            "1e+06 W is not the power of a house; check the unit",
+            "1e+06 W is implausible for a house; check the unit",
         ),
         (raw("<html>"), "w", "not_json", f"{HOST}: the answer is not JSON"),
         (raw("[" * 100_000), "w", "not_json", f"{HOST}: the answer is not JSON"),
@@ -173,7 +173,7 @@ HOST = "http://HOST"
     ids=lambda value: value if isinstance(value, str) and "_" in value else "",
 )
 def test_no_number(speak: Speak, answer: bytes, path: str, reason: str, text: str) -> None:
-    """Whatever is no finite decimal number of a house is an error, never a 0."""
+    """Anything but a finite decimal number that is plausible is an error, never a 0."""
     speaker = speak(answer)
     with pytest.raises(SourceError) as failed:
         source(speaker, path).read(UNTIL)
@@ -185,7 +185,7 @@ def test_no_number(speak: Speak, answer: bytes, path: str, reason: str, text: st
 @pytest.mark.parametrize(
     ("stamp", "text"),
     [
-        (f"{NOW + 3600}", "the time of the value is 3600 s ahead; check the clocks"),
+        (f"{NOW + 3600}", "the time of the value is 3600 s in the future; check the clocks"),
         ('"2026-06-30T14:03:02"', "'2026-06-30T14:03:02' is not a time with a time zone"),
         ('"14:03"', "'14:03' is not a time with a time zone"),
         ("null", "None is not a time with a time zone"),
@@ -252,7 +252,7 @@ def test_refused_connection(speak: Speak) -> None:
 
 
 def test_slow_device(speak: Speak) -> None:
-    """A device that sends its answer byte by byte is not waited for beyond the deadline."""
+    """Reading ends at the deadline, even if the device sends its answer byte by byte."""
     speaker = speak(endless=b" ", pause_seconds=0.05)
     with pytest.raises(SourceError) as failed:
         source(speaker, "w").read(0.0)

@@ -44,7 +44,7 @@ def written(loop: Loop) -> list[Write]:
 def test_change_while_charging(
     name: str, value: object, channel: str, given_back: list[Write]
 ) -> None:
-    """The second poll hands over; what the person did not touch is given back once."""
+    """The second poll ends the control; the settings not changed are given back once."""
     loop = controlled()
     setattr(loop, name, value)
     assert loop.step().state == "charging"
@@ -102,7 +102,7 @@ def test_several_changes_at_once(force: str) -> None:
 
 
 def test_charge_now_during_a_pause() -> None:
-    """Somebody who allows charging gets the current and phases that were found."""
+    """When somebody allows charging, the current and phases that were found are restored."""
     loop = controlled(0)
     assert loop.force == "off"
     loop.force = "neutral"
@@ -147,7 +147,7 @@ def test_hand_over_ends_with_the_car() -> None:
     [("amps", 12, Baseline(12, 0, "neutral")), ("mode", 3, Baseline(16, 3, "neutral"))],
 )
 def test_settings_of_a_hand_over(name: str, value: int, found: Baseline) -> None:
-    """What ended the control is what is given back after the next car."""
+    """A setting that ended the control is the one given back after the next car."""
     loop = controlled()
     setattr(loop, name, value)
     loop.run(60)
@@ -185,7 +185,7 @@ def test_current_changed_while_the_car_comes() -> None:
 @pytest.mark.parametrize("crash", [False, True], ids=["no car", "crash"])
 @pytest.mark.parametrize("force", ["off", "on"])
 def test_forced_state_gets_the_rest_back(force: str, crash: bool) -> None:
-    """Whoever forced the charger without a car, or while nothing ran, gets what was found."""
+    """After a forced state without a car or an exporter, the settings found are given back."""
     loop = controlled()
     if crash:
         loop.crash(60)
@@ -200,7 +200,7 @@ def test_forced_state_gets_the_rest_back(force: str, crash: bool) -> None:
 
 
 def test_settings_between_two_cars() -> None:
-    """Without a car a change is no hand-over: it is what is given back later."""
+    """Without a car, a change does not end the control, and is given back later."""
     loop = controlled()
     loop.unplug()
     loop.run(30)
@@ -235,7 +235,7 @@ def test_found_forced_at_the_start(force: str) -> None:
 
 
 def test_current_lowered_to_a_limit() -> None:
-    """A charger that lowers its current to a new limit is no person."""
+    """A current that the charger lowers to a new limit does not count as a person's."""
     loop = controlled()
     loop.limit_a = loop.amps = 8
     assert loop.run(60).state == "charging"
@@ -281,7 +281,7 @@ def test_give_back() -> None:
 
 
 def test_lease_is_saved_as_json() -> None:
-    """What was found, what is ours, the car and the wear; times are Unix times."""
+    """The file has the settings found and changed, the car and the wear, with Unix times."""
     lease = Lease(
         Baseline(16, 0, "neutral"),
         frozenset({"force_state", "max_current"}),
@@ -352,7 +352,7 @@ def test_unreadable_lease(change: dict[str, object], message: str) -> None:
 
 
 def test_own_pause_after_a_crash() -> None:
-    """With the lease its own pause is known, and it goes on."""
+    """With the lease, a process knows its own pause, and continues."""
     loop = controlled(0)
     loop.crash(seconds=30)
     assert loop.run(60).state in ("waiting", "paused")
@@ -362,7 +362,7 @@ def test_own_pause_after_a_crash() -> None:
 
 
 def test_charge_after_a_crash() -> None:
-    """A charge with a proven meter goes on without a click."""
+    """With a proven meter, charging continues without operating the contactor."""
     loop = controlled()
     loop.crash(seconds=30)
     loop.operations.clear()
@@ -371,7 +371,7 @@ def test_charge_after_a_crash() -> None:
 
 
 def test_baseline_survives_a_crash() -> None:
-    """What was found before is given back, not what the crash left."""
+    """The settings found before the crash are given back, not those after it."""
     loop = controlled()
     loop.crash()
     loop.run(60)
@@ -448,7 +448,7 @@ def test_give_back_keeps_the_limit_of_operations() -> None:
 
 
 def test_crash_loop_keeps_the_pause() -> None:
-    """A process that crashes after every second step starts charging no earlier."""
+    """A process that crashes after every second step does not start charging earlier."""
     loop = controlled(0)
     loop.surplus_w = 3000
     paused_at = loop.memory.lease.wear.paused_at

@@ -21,26 +21,32 @@ UNTIL = time.monotonic() + 100_000
 STAMP = 1782820983.0
 
 
+def answer(result: list[dict[str, object]]) -> Reply:
+    """Return the answer to an instant query with this vector."""
+    data = {"resultType": "vector", "result": result}
+    return Reply(200, json.dumps({"status": "success", "data": data}).encode())
+
+
 def vector(*values: str) -> Reply:
     """Return the answer to an instant query that finds these values."""
     labels = [{"__name__": "meter_power_watts", "phase": f"L{n}"} for n in range(1, 4)]
-    result = [
-        {"metric": metric, "value": [STAMP, value]}
-        for metric, value in zip(labels, values, strict=False)
-    ]
-    data = {"resultType": "vector", "result": result}
-    return Reply(200, json.dumps({"status": "success", "data": data}).encode())
+    return answer(
+        [
+            {"metric": metric, "value": [STAMP, value]}
+            for metric, value in zip(labels, values, strict=False)
+        ]
+    )
 
 
 def joined(value: str, time: str) -> Reply:
     """Return the answer to a query for the value of a selector, and its time."""
     labels = {"phase": "L1", "job": "meter"}
-    result = [
-        {"metric": {"__name__": "meter_power_watts", **labels}, "value": [STAMP, value]},
-        {"metric": {**labels, "goe_time": "1"}, "value": [STAMP, time]},
-    ]
-    data = {"resultType": "vector", "result": result}
-    return Reply(200, json.dumps({"status": "success", "data": data}).encode())
+    return answer(
+        [
+            {"metric": {"__name__": "meter_power_watts", **labels}, "value": [STAMP, value]},
+            {"metric": {**labels, "goe_time": "1"}, "value": [STAMP, time]},
+        ]
+    )
 
 
 def refused(status: int, error: str) -> Reply:
@@ -122,14 +128,14 @@ SAID = 'invalid parameter "query": 1:5: parse error: unclosed left parenthesis'
     ("reply", "reason", "text"),
     [
         (vector(), "no_value", "the query found nothing; is the meter scraped?"),
-        (vector("1", "2"), "ambiguous", "the query found 2 values; make it one, as in sum(…)"),
+        (vector("1", "2"), "ambiguous", "the query found 2 values; aggregate them, as in sum(…)"),
         (vector("NaN"), "not_a_number", "'NaN' is not a number"),
         (vector("+Inf"), "not_a_number", "'+Inf' is not a number"),
-        (vector("4200000"), "implausible", "4.2e+06 W is not the power of a house; check the unit"),
+        (vector("4200000"), "implausible", "4.2e+06 W is implausible for a house; check the unit"),
         (
             Reply(200, b'{"status":"success","data":{"resultType":"matrix","result":[]}}'),
             "ambiguous",
-            "the query returns no single value but matrix",
+            "the query must return one value, not matrix",
         ),
         (
             Reply(200, b'{"status":"success","data":{"resultType":"vector","result":[{}]}}'),
@@ -139,20 +145,20 @@ SAID = 'invalid parameter "query": 1:5: parse error: unclosed left parenthesis'
         (
             Reply(200, b'{"status":"success"}'),
             "ambiguous",
-            "the query returns no single value but None",
+            "the query must return one value, not None",
         ),
-        (Reply(200, b"[]"), "not_an_object", "the answer is not that of Prometheus"),
+        (Reply(200, b"[]"), "not_an_object", "the answer is not one of Prometheus"),
         (
             refused(400, SAID),
             "query_refused",
-            "Prometheus refuses the query: 1:5: parse error: unclosed left parenthesis",
+            "Prometheus rejects the query: 1:5: parse error: unclosed left parenthesis",
         ),
         (
             refused(422, "many-to-many\n matching\x1b[31m not allowed"),
             "query_refused",
-            r"Prometheus refuses the query: many-to-many matching\x1b[31m not allowed",
+            r"Prometheus rejects the query: many-to-many matching\x1b[31m not allowed",
         ),
-        (Reply(400, b"{}"), "query_refused", "Prometheus refuses the query: no message"),
+        (Reply(400, b"{}"), "query_refused", "Prometheus rejects the query: no message"),
         (Reply(401, b"Unauthorized"), "unauthorized", "URL answers with HTTP status 401"),
         (Reply(404, b"404 page not found"), "not_found", "URL answers with HTTP status 404"),
         (Reply(502, b"<html>"), "http_status", "URL answers with HTTP status 502"),
@@ -189,7 +195,7 @@ def test_value_of_the_future(fakes: Fakes, time: str, measured_at: float | None)
     with pytest.raises(SourceError) as failed:
         found.read(UNTIL)
     assert failed.value.reason == "not_a_time"
-    assert str(failed.value) == "grid: the time of the value is 6 s ahead; check the clocks"
+    assert str(failed.value) == "grid: the time of the value is 6 s in the future; check the clocks"
 
 
 def test_secrets_are_not_repeated(fakes: Fakes, tmp_path: Path) -> None:
@@ -198,4 +204,4 @@ def test_secrets_are_not_repeated(fakes: Fakes, tmp_path: Path) -> None:
     server = fakes(lambda request: refused(400, f"no {request.headers['authorization']}"))
     with pytest.raises(SourceError) as failed:
         source(server, "meter_power_watts", token_file=str(tmp_path / "token")).read(UNTIL)
-    assert str(failed.value) == "grid: Prometheus refuses the query: no Bearer [secret]"
+    assert str(failed.value) == "grid: Prometheus rejects the query: no Bearer [secret]"

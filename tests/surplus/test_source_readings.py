@@ -99,7 +99,7 @@ def test_prometheus_with_a_battery(meter: MeterBox) -> None:
     ],
 )
 def test_dead_meter(meter: MeterBox, source: dict[str, str], reason: str) -> None:
-    """A dead meter is an error, whatever its values pass through."""
+    """A dead meter is an error, through every kind of source."""
     meter.house.meter.fault = "dead"
     url = f"http://{meter.address}"
     with pytest.raises(SourceError) as failed:

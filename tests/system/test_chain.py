@@ -47,6 +47,7 @@ from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.simulator import Box, Charger, Simulator
 from goe_exporter.simulator.responses import Response
 from goe_exporter.web.app import application
+from goe_exporter.web.content import Content
 from goe_exporter.web.history import History
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
@@ -307,7 +308,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         port = urlsplit(web.urls[0]).port
         built = Chain(simulator.add(Charger()), port, agent, influx)
         exposition = Exposition(lambda: _views(built))
-        app = application(lambda: _views(built), exposition, History())
+        app = application(Content(lambda: _views(built), exposition, History()))
         thread = threading.Thread(target=web.run, args=(app,))
         thread.start()
         wait_for(lambda: bool(Recorded.made) and Recorded.made[-1].started, "the web server")

@@ -22,6 +22,7 @@ from servers import PATIENCE_SECONDS, wait_for
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.simulator import Box, Car, Charger, Simulator
 from goe_exporter.web.app import application
+from goe_exporter.web.content import Content
 from goe_exporter.web.history import History
 
 WATCHED = """
@@ -183,7 +184,7 @@ class Watched:
 def routes() -> list[str]:
     """Return a path of every route of the application."""
     exposition = Exposition(list)
-    app = application(list, exposition, History())
+    app = application(Content(list, exposition, History()))
     named = [str(getattr(route, "path", "")) for route in app.routes]
     queries = {"/probe": "/probe?target=garage"}
     return [re.sub(r"\{name\}", _name(path), queries.get(path, path)) for path in named]

@@ -123,7 +123,7 @@ def test_end_of_a_charger_that_does_not_obey(launch: Launch, garage: Garage, way
     assert released.out == "garage: max-current is now 16 A\ngarage: phases is now auto\n"
     assert garage.settings == (16, 0, 0)
     again = launch("surplus", "--release", "--config.file", str(garage.config)).end()
-    assert again.out == "garage: the surplus has changed nothing that is left to give back\n"
+    assert again.out == "garage: nothing to give back\n"
 
 
 def test_a_pause_stays_until_it_is_released(launch: Launch, garage: Garage) -> None:
@@ -133,7 +133,7 @@ def test_a_pause_stays_until_it_is_released(launch: Launch, garage: Garage) -> N
     exporter.wait(STATE.format("waiting"), 1)
     wait_for(lambda: garage.settings[2] == 1, "a pause")
     _took, err = ended(exporter.command)
-    assert "surplus leaves the charger off" in err
+    assert "charger left off" in err
     assert garage.settings[2] == 1
     released = launch("surplus", "--release", "--config.file", str(garage.config)).end()
     assert "garage: force-state is now neutral" in released.out, released
@@ -202,7 +202,9 @@ def test_damaged_state(launch: Launch, garage: Garage) -> None:
     assert f"file={file} " in line[0]
     assert file.with_suffix(".damaged").read_text() == '{"version": 1, "bas'
     exporter.wait(STATE.format("handed_over"), 1)
-    assert "force-state is neutral" in exporter.command.line("somebody changed.*")[0]
+    assert (
+        "force-state is neutral" in exporter.command.line("setting changed by somebody else.*")[0]
+    )
     assert not json.loads(file.read_text())["owned"] if file.exists() else True
 
 

@@ -38,7 +38,9 @@ class World:
             f"house_grid_power_watts {shown.grid_w!r}\n{phases}"
             f"pushed_power_watts 1234.5 {self.pushed_at * 1000:.0f}\n"
         )
-        return Reply(200, text.encode()) if self.alive else Reply(503)
+        # Prometheus 3 reads no metrics without a content type.
+        kind = (("Content-Type", "text/plain; version=0.0.4"),)
+        return Reply(200, text.encode(), kind) if self.alive else Reply(503)
 
     def read(self, query: str, **keys: str) -> Reading:
         """Read the number that a query returns."""
@@ -109,7 +111,7 @@ def test_several_series(world: World) -> None:
     failed = world.failure("phase_power_watts")
     assert failed is not None
     assert failed.reason == "ambiguous"
-    assert str(failed) == "grid: the query found 3 values; make it one, as in sum(…)"
+    assert str(failed) == "grid: the query found 3 values; aggregate them, as in sum(…)"
 
 
 def test_parse_error(world: World) -> None:
@@ -119,7 +121,7 @@ def test_parse_error(world: World) -> None:
     assert failed.value.reason == "query_refused"
     assert (
         str(failed.value)
-        == "grid: Prometheus refuses the query: 1:22: parse error: unclosed left parenthesis"
+        == "grid: Prometheus rejects the query: 1:22: parse error: unclosed left parenthesis"
     )
 
 

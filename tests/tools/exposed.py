@@ -13,6 +13,7 @@ from goe_exporter.channels.controller import CONTROLLER
 from goe_exporter.channels.decode import decode
 from goe_exporter.channels.snapshot import Reading, Snapshot
 from goe_exporter.charger import api_v1
+from goe_exporter.control.vitals import SourceVitals, SurplusVitals
 from goe_exporter.influx.stats import DeliveryStats
 from goe_exporter.polling.view import ChargerView, PollStats
 
@@ -29,6 +30,27 @@ INFLUX = DeliveryStats(
     oldest=TIME,
     failing="timeout",
     failures={"timeout": 5},
+)
+SURPLUS = SurplusVitals(
+    charger="garage",
+    mode="control",
+    state="charging",
+    reason="current",
+    surplus_w=2900.4,
+    amps=12,
+    phases=1,
+    budget_wh=61.3,
+    sources=(
+        SourceVitals("grid", up=True, power_w=-140.0, age_s=4.5, failures={"timeout": 3}),
+        SourceVitals("battery", up=False),
+    ),
+    starts=3,
+    pauses=4,
+    phase_switches=2,
+    hand_overs=1,
+    writes={"max_current": 40, "phases": 2},
+    write_failures={"timeout": 1, "rejected": 2},
+    energy_wh={"sun": 1000.0, "battery": 0.0, "grid": 10.5},
 )
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

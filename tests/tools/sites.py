@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import uvicorn
@@ -13,28 +13,33 @@ from servers import PATIENCE_SECONDS, wait_for
 
 from goe_exporter.polling.view import ChargerView
 from goe_exporter.prometheus.exposition import Exposition
-from goe_exporter.web.app import application
+from goe_exporter.web.app import NO_FRAMES, application
+from goe_exporter.web.content import Content
 from goe_exporter.web.history import History
+from goe_exporter.web.paths import AT_ROOT, Paths
 
 
 class Site:
-    """A server of the web application on a free port of loopback, in a thread."""
+    """A server of the web application on a free port of loopback, in a thread.
+
+    `more` is what else its content has.
+    """
 
     def __init__(
         self,
         views: Callable[[], Sequence[ChargerView]],
         history: History | None = None,
         port: int = 0,
-        influx: Callable[[], Mapping[str, object]] | None = None,
-        fault: Callable[[], str] = lambda: "",
-        **options: Any,
+        paths: Paths = AT_ROOT,
+        frame_ancestors: Sequence[str] = NO_FRAMES,
+        **more: Any,
     ) -> None:
-        exposition = Exposition(views)
+        content = Content(views, Exposition(views), history or History(), **more)
         self._socket = socket.create_server(("127.0.0.1", port))
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
         config = uvicorn.Config(
-            application(views, exposition, history or History(), influx, fault, **options),
+            application(content, paths, frame_ancestors),
             log_config=None,
             lifespan="off",
             ws="none",

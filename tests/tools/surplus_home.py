@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import clocks
+
 from goe_exporter.charger.client import Client
 from goe_exporter.control.energy import Energy
 from goe_exporter.control.inputs import Inputs
@@ -24,15 +26,10 @@ WALL = 1_780_000_000.0
 """The Unix time at the moment 0."""
 
 
-class Clock:
-    """A clock that passes only when it is told to; `step_s` is how far the wall clock was set."""
+class Clock(clocks.Clock):
+    """A clock that stands still, with the Unix time, whose clock was set by `step_s`."""
 
-    def __init__(self, now: float = 1000.0) -> None:
-        self.now = now
-        self.step_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+    step_s = 0.0
 
     def wall(self) -> float:
         return WALL + self.now + self.step_s

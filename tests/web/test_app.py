@@ -29,6 +29,7 @@ from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.simulator import Charger, Simulator
 from goe_exporter.web.app import application
+from goe_exporter.web.content import Content
 from goe_exporter.web.history import History
 
 PATHS = (
@@ -412,7 +413,7 @@ def test_health_does_not_wait_for_a_rendering() -> None:
 def test_a_rendering_does_not_delay_the_stop() -> None:
     """The server and the process end without waiting for a rendering in progress."""
     held, server = Held(), Server([("127.0.0.1", 0)])
-    app = application(held, Exposition(held), History())
+    app = application(Content(held, Exposition(held), History()))
     serving = threading.Thread(target=server.run, args=(app,), daemon=True)
     serving.start()
     try:

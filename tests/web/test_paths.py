@@ -22,6 +22,7 @@ from goe_exporter.polling.poller import Poller
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.simulator import Simulator
 from goe_exporter.web.app import application
+from goe_exporter.web.content import Content
 from goe_exporter.web.history import History
 from goe_exporter.web.paths import RESERVED, Paths, chosen
 
@@ -191,7 +192,7 @@ def test_the_server_of_the_description(pollers: list[Poller], paths: Paths, url:
 
 def test_reserved_paths() -> None:
     """The metrics cannot be where the application serves something else."""
-    app = application(list, Exposition(list), History(), paths=Paths(metrics="/mine"))
+    app = application(Content(list, Exposition(list), History()), Paths(metrics="/mine"))
     for route in app.routes:
         path = getattr(route, "path", "")
         begin = f"/{path.split('/')[1]}"

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from exposed import SURPLUS
 from jsonschema import Draft202012Validator, ValidationError
 from shown import CHARGING, shown
 from sites import Site
@@ -20,28 +21,12 @@ from goe_exporter.web import json_api, pages
 from goe_exporter.web.locale import Locale, translations
 from goe_exporter.web.surplus import surplus_line
 
-CONTROLLED = SurplusVitals(
-    charger="garage",
-    mode="control",
-    state="charging",
-    reason="current",
-    surplus_w=2900.4,
-    amps=12,
-    phases=1,
-    budget_wh=61.3,
-    sources=(
-        SourceVitals("grid", up=True, power_w=-140.0, age_s=4.5, failures={"timeout": 3}),
-        SourceVitals("battery", up=False),
-    ),
-    starts=3,
-    energy_wh={"sun": 1000.0, "battery": 0.0, "grid": 10.5},
-)
 FOLLOWING = SurplusVitals("garage", "follow", state="following", amps=9)
 GERMAN, ENGLISH = Locale("de-DE"), Locale("en")
 
 
 def now(**changes: object) -> Callable[[], SurplusVitals]:
-    vitals = replace(CONTROLLED, **changes)  # type: ignore[arg-type]
+    vitals = replace(SURPLUS, **changes)  # type: ignore[arg-type]
     return lambda: vitals
 
 
@@ -53,17 +38,17 @@ def line(vitals: SurplusVitals, locale: Locale = ENGLISH) -> str:
     ("vitals", "english", "german"),
     [
         (
-            CONTROLLED,
+            SURPLUS,
             "2.90 kW, charging on 1 phase with 12 A, 61 Wh left before it pauses",
             "2,90 kW, lädt auf 1 Phase mit 12 A, noch 61 Wh bis zur Pause",
         ),
         (
-            replace(CONTROLLED, surplus_w=-350.0, phases=3, budget_wh=0.0),
+            replace(SURPLUS, surplus_w=-350.0, phases=3, budget_wh=0.0),
             "−350 W, charging on 3 phases with 12 A, 0 Wh left before it pauses",
             "−350 W, lädt auf 3 Phasen mit 12 A, noch 0 Wh bis zur Pause",
         ),
         (
-            replace(CONTROLLED, state="paused", amps=None, phases=None, budget_wh=None),
+            replace(SURPLUS, state="paused", amps=None, phases=None, budget_wh=None),
             "2.90 kW, paused until it is enough again",
             "2,90 kW, pausiert, bis er wieder reicht",
         ),
@@ -88,7 +73,7 @@ def line(vitals: SurplusVitals, locale: Locale = ENGLISH) -> str:
             "kleinster Strom (6 A), weil kein aktueller Wert vorliegt",
         ),
         (
-            replace(CONTROLLED, state="unconfirmed"),
+            replace(SURPLUS, state="unconfirmed"),
             "the charger does not do what was set; it is set again",
             "die Wallbox tut nicht, was eingestellt wurde; es wird wiederholt",
         ),
@@ -111,7 +96,7 @@ def test_every_state_has_a_text() -> None:
     parts = {"line", "budget", "blind_follow", "ended", "phases_1", "phases_3"}
     assert texts == {*STATES, *parts}
     for state in STATES:
-        assert "{" not in line(replace(CONTROLLED, state=state))
+        assert "{" not in line(replace(SURPLUS, state=state))
 
 
 def test_the_page_of_the_controlled_charger() -> None:
@@ -133,12 +118,12 @@ def test_a_page_without_the_section() -> None:
 
 def test_a_change_is_shown_between_polls() -> None:
     """The tag of the page changes with the line, and not with the ages of the sources."""
-    vitals = [CONTROLLED]
+    vitals = [SURPLUS]
     with Site(lambda: [shown("garage", CHARGING)], surplus=lambda: vitals[0]) as site:
         tag = site.ask("/").headers["ETag"]
-        vitals[0] = replace(CONTROLLED, sources=(SourceVitals("grid", up=True, age_s=9.0),))
+        vitals[0] = replace(SURPLUS, sources=(SourceVitals("grid", up=True, age_s=9.0),))
         assert site.ask("/", If_None_Match=tag).status == 304
-        vitals[0] = replace(CONTROLLED, amps=11)
+        vitals[0] = replace(SURPLUS, amps=11)
         assert site.ask("/", If_None_Match=tag).status == 200
 
 
@@ -194,6 +179,6 @@ def test_every_state_is_described(state: str) -> None:
 
 def test_the_check_can_fail() -> None:
     """An unknown state does not match the description."""
-    answer = json_api.as_json(shown("garage", None), replace(CONTROLLED, state="sunny"))
+    answer = json_api.as_json(shown("garage", None), replace(SURPLUS, state="sunny"))
     with pytest.raises(ValidationError):
         check(answer)
