@@ -146,8 +146,49 @@ def hours(window: str, *states: str) -> str:
     return f"sum by (state) ({spent}) / 60"
 
 
+class OfSession(NamedTuple):
+    """PromQL of what a session has, at the step after its end: energy (kWh), seconds, end (ms)."""
+
+    energy: str
+    plugged_in: str
+    charging: str
+    ended: str
+
+
+def of_session() -> OfSession:
+    """Return the PromQL of recorded sessions, and of derived ones of the chargers without.
+
+    A charger has recorded sessions while the exporter exports the energy that is in none of them.
+    """
+
+    def last(suffix: str) -> str:
+        return promql.once(promql.polled(f"goe_last_session_{suffix}"))
+
+    recorded = promql.once(promql.polled("goe_unassigned_energy_joules_total"))
+    end = last("end_timestamp_seconds")
+    # The session that is there when the recording is seen for the first time may be an old one.
+    closed = f"(({end} unless {end} == {_before(end)}) and {_before(recorded)})"
+
+    def either(of_recorded: str, derived: str) -> str:
+        return f"sum by (charger) ({of_recorded} and {closed} or (({derived}) unless {recorded}))"
+
+    seconds = f"{_plugged_in()} and {_ended()}"
+    joules = either(last("energy_joules"), session_energy())
+    return OfSession(
+        f"{joules} / {promql.JOULES_PER_KWH}",
+        either(last("duration_seconds"), seconds),
+        f"sum by (charger) ({last('charging_seconds')} and {closed})",
+        f"{either(end, f'timestamp({_ended()})')} * 1000",
+    )
+
+
+def _before(expression: str) -> str:
+    """Return the PromQL for the last value before a step, however long ago within two weeks."""
+    return f"last_over_time({expression}[{LONGEST_SESSION}:$__interval] offset $__interval)"
+
+
 def session_energy() -> str:
-    """Return the PromQL for the energy (kWh) of a session, at the step after its end.
+    """Return the PromQL for the energy (J) of a session without records, at the step after its end.
 
     With API v2 it is the difference of the meter, because the session counter restarts on a phase
     switch. The session counter is used if the difference is negative or more than the charger can
@@ -159,13 +200,7 @@ def session_energy() -> str:
     fine = f"(({metered} >= 0) <= {MAX_WATTS} * {_plugged_in()} and {device})"
     of_session = promql.once(promql.series("session_energy"))
     counted = f"({of_session} and {_when_last_idle(_idle())})"
-    ended = f"({fine} or {counted}) and {_ended()}"
-    return f"sum by (charger) ({ended}) / {promql.JOULES_PER_KWH}"
-
-
-def session_duration() -> str:
-    """Return the PromQL for the seconds of a session, at the step after its end."""
-    return f"sum by (charger) ({_plugged_in()} and {_ended()})"
+    return f"({fine} or {counted}) and {_ended()}"
 
 
 def _plugged_in() -> str:
@@ -188,7 +223,7 @@ def _ended() -> str:
 
 
 def _when_last_idle(expression: str) -> str:
-    return f"last_over_time(({expression})[{LONGEST_SESSION}:$__interval] offset $__interval)"
+    return _before(f"({expression})")
 
 
 def energy_stat(title: str, description: str, target: Json, since: str = "") -> Panel:
@@ -325,33 +360,39 @@ def energy_bars(title: str, description: str, target: Json, nothing: str, width:
 
 
 def _sessions() -> Panel:
-    energy = session_energy()
+    session = of_session()
     titles = {
-        "Time": "Ended",
+        "Value #D": "Ended",
         "charger": "Charger",
         "Value #A": "Energy",
         "Value #B": "Cost",
         "Value #C": "Plugged in for",
+        "Value #E": "Charging for",
     }
     return table(
         title="Sessions",
-        description="Sessions that ended in the selected time range, latest first, derived from "
-        "the state of the car: from no car to no car. The precision is a step of this panel (1 "
-        "minute for up to a week, 5 minutes for a month). Sessions of up to 14 days are found. A "
-        "car plugged in within a step of the previous one counts as the same session.",
+        description="Sessions that ended in the selected time range, latest first: those that the "
+        "exporter recorded, if its configuration has a section `sessions`, otherwise derived from "
+        "the state of the car, from no car to no car. A step of this panel is 1 minute for up to a "
+        "week, and 5 minutes for a month. Derived sessions are precise to a step, and last up to "
+        "14 days. Of the recorded sessions of a charger that end within one step, the last is "
+        "shown, and derived ones count as one.",
         targets=[
-            promql.past(energy, rows=True),
-            promql.past(f"{energy} * $price", rows=True),
-            promql.past(session_duration(), rows=True),
+            promql.past(session.energy, rows=True),
+            promql.past(f"{session.energy} * $price", rows=True),
+            promql.past(session.plugged_in, rows=True),
+            promql.past(session.ended, rows=True),
+            promql.past(session.charging, rows=True),
         ],
         width=24, height=9, interval=SESSION_STEP, points=10_000,
         transformations=[
             transformation("merge"),
-            columns(titles),
+            columns(titles, hidden=["Time"]),
             sorted_by("Ended", greatest_first=True),
         ],
         overrides=[
-            override("Ended", unit="dateTimeAsLocal"),
+            override("Ended", unit="dateTimeAsLocal", custom__align="left"),
+            override("Charging for", unit="dthms", noValue="–"),
             override("Energy", unit=looks.KWH, decimals=2),
             override("Cost", unit=CURRENCY, decimals=2),
             override("Plugged in for", unit="dthms"),

@@ -7,7 +7,7 @@ built. Metrics of polling and delivery are looked up in an exposition.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -22,7 +22,12 @@ from goe_exporter.polling.view import ChargerView, PollStats
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.prometheus.prepared import info_labels
 from goe_exporter.prometheus.process import process_metrics
+from goe_exporter.service import session_metrics
 from goe_exporter.service.self_metrics import Parts, Reload, providers
+from goe_exporter.sessions.bookkeeper import StoreStats
+from goe_exporter.sessions.memory import Open
+from goe_exporter.sessions.session import Session
+from goe_exporter.sessions.tally import Tally
 
 SOURCE = "prometheus"
 OF_JOB = 'job=~"$job"'
@@ -37,6 +42,10 @@ SURPLUS = SurplusVitals(
     energy_wh={"sun": 1.0, "battery": 1.0, "grid": 1.0},
 )  # fmt: skip
 """Charging with the surplus, of which everything is known."""
+
+STORE = StoreStats(size_bytes=0, failures=0, lost=0, damaged=0, waiting=0)
+SESSIONS = {"": Tally({"0": 1}, Session("", "", "", 2, 0, 0, 0, 0, 0), under_way=Open(2, 0.0, 0))}
+"""A charger with a session under way, and one before that."""
 
 _CHANNELS = {channel.name: channel for channel in CHANNELS}
 _OF_CONTROLLERS = {channel.name: channel for channel in CONTROLLER.channels}
@@ -192,8 +201,14 @@ def _exposed() -> dict[str, frozenset[str]]:
     )  # fmt: skip
     view = ChargerView("", "", stats, None, None, labels={"site": ""})
     reload = Reload(True, 0.0)
-    own = providers(Parts(Scheduler(()), lambda: reload, lambda: influx, surplus=lambda: SURPLUS))
-    exposition = Exposition(lambda: [view], [*own, process_metrics()])
+    own = providers(
+        Parts(
+            Scheduler(()), lambda: reload, lambda: influx,
+            store=lambda: STORE, surplus=lambda: SURPLUS,
+        )
+    )  # fmt: skip
+    sessions = partial(session_metrics.chargers, SESSIONS, SESSIONS)
+    exposition = Exposition(lambda: [view], [*own, sessions, process_metrics()])
     return {
         sample.name: frozenset(sample.labels)
         for family in text_string_to_metric_families(exposition.render()[0].decode())

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import itertools
 import resource
 import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
 from goe_exporter import logs, simulator
 from goe_exporter.charger.settings import ChargerConfig, ControllerConfig
-from goe_exporter.cli import options
+from goe_exporter.cli import demo_sessions, options
 from goe_exporter.cli.options import FiniteRange, option
 from goe_exporter.errors import UsageError
 from goe_exporter.http_server.server import Server
 from goe_exporter.service.config import RunConfig
 from goe_exporter.service.service import Service, set_limits
+from goe_exporter.sessions.settings import SessionSettings
 from goe_exporter.web.history import SPACING_SECONDS, History
 
 POLLS_PER_SECOND = 100
@@ -55,9 +62,9 @@ def command(
     """Run the exporter on simulated chargers.
 
     At first, one of the three charges, one is full and one has an error; then cars come and go. At
-    the default speed, the charts show a simulated hour after 12 minutes. With --house a car is at
-    the first charger from 7 to 20 o'clock, beginning at 10; a meter and a go-e Controller measure
-    the house.
+    the default speed, the charts show a simulated hour after 12 minutes. The first three chargers
+    have charging sessions since the month before this one. With --house a car is at the first
+    charger from 7 to 20 o'clock, beginning at 10; a meter and a go-e Controller measure the house.
     """
     if not all(_on_loopback(host) for host, _port in listen):
         raise UsageError("--web.listen-address: must be a loopback address")
@@ -69,11 +76,17 @@ def command(
     logs.configure(log_format, log_level)
     server = Server(listen)
     url = server.urls[0]
-    with simulator.Simulator(speed=speed) as network:
+    with simulator.Simulator(speed=speed) as network, contextlib.ExitStack() as opened:
         home = simulator.House(house, start_s=START_S) if house else None
-        config = RunConfig(_added(network, number, home), max(1.0, number / POLLS_PER_SECOND))
-        first = network.boxes[0]
-        assert isinstance(first, simulator.Box)
+        chargers, boxes = _added(network, number, home)
+        sessions = _sessions(opened, boxes)
+        config = RunConfig(
+            chargers,
+            max(1.0, number / POLLS_PER_SECOND),
+            cards=demo_sessions.CARDS,
+            sessions=sessions,
+        )
+        first = boxes[chargers[0].name]
         which = f" (the first of {number})" if number > 1 else ""
         click.echo(f"Simulated charger:  http://{first.address}/api/status?filter=car,nrg{which}")
         if home:
@@ -85,6 +98,8 @@ def command(
                 controllers=(ControllerConfig(name="demo-house", host=box.address),)
             )
         click.echo(f"Page:               {url}")
+        if sessions is not None:
+            click.echo(f"Charging sessions:  {url}sessions")
         click.echo(f"Metrics:            {url}metrics")
         click.echo("Press Ctrl-C to stop.")
         sys.stdout.flush()
@@ -96,16 +111,39 @@ def command(
 
 def _added(
     network: simulator.Simulator, number: int, home: simulator.House | None
-) -> tuple[ChargerConfig, ...]:
-    """Add chargers to the network, the first at `home`; return how the exporter reaches them."""
-    added = []
+) -> tuple[tuple[ChargerConfig, ...], dict[str, simulator.Box]]:
+    """Add chargers to the network, the first at `home`.
+
+    Returns how the exporter reaches them, and the boxes by name.
+    """
+    added, boxes = [], {}
     for place, member in enumerate(simulator.fleet(number), 1):
         story = home.live(member.charger) if home and place == 1 else member.story
         box = network.add(member.charger, story=story)
         box.fault = member.fault
         name = f"demo-{place}" if place > 1 else "demo"
         added.append(ChargerConfig(name=name, host=box.address))
-    return tuple(added)
+        boxes[name] = box
+    return tuple(added), boxes
+
+
+def _sessions(
+    opened: contextlib.ExitStack, boxes: Mapping[str, simulator.Box]
+) -> SessionSettings | None:
+    """Write a store with sessions of the first chargers; None if there is no place for it."""
+    try:
+        folder = opened.enter_context(
+            tempfile.TemporaryDirectory(prefix="goe-exporter-", ignore_cleanup_errors=True)
+        )
+    except OSError:
+        return None
+    chosen = demo_sessions.settings(Path(folder))
+    recorded = dict(itertools.islice(boxes.items(), len(demo_sessions.HABITS)))
+    for box in recorded.values():
+        box.catch_up()  # now its story has begun
+    chargers = {name: box.charger for name, box in recorded.items()}
+    demo_sessions.write(chosen, chargers, time.time())
+    return chosen
 
 
 def _check_files(number: int) -> None:

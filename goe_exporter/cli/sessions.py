@@ -185,18 +185,16 @@ def report(
     # Imported here: of the commands on sessions, only this one needs Jinja2.
     from goe_exporter.web import pages  # noqa: PLC0415
     from goe_exporter.web.locale import Locale  # noqa: PLC0415
-    from goe_exporter.web.report import Contents  # noqa: PLC0415
+    from goe_exporter.web.report import contents  # noqa: PLC0415
 
     loaded, settings = _settings(config_file)
     period = Period.month(month, settings.time_zone)
     with Records(settings.path) as records:
         serials = selection.serials(records, chargers)
-        accounts = books.accounts(records, period, serials)
-        wrong = {each.book.serial for each in accounts if books.difference_wh(records, each.book)}
-    if not accounts:
+        found = contents(records, period, serials, cards, loaded.cards, settings, time.time())
+    if not found.accounts:
         raise UsageError(f"--month: no charger was recorded in {month:%Y-%m}")
-    contents = Contents(period, accounts, wrong, cards, loaded.cards, settings, time.time())
-    page = pages.report(contents, Locale(language))
+    page = pages.report(found, Locale(language))
     if path is None:
         output.print_lines(page)
         return

@@ -63,7 +63,7 @@ def check_restart_only(old: RunConfig, new: RunConfig) -> None:
     """Raise `UsageError` for a change of the spool or of the session store, which are in use."""
     for section, keys in (
         ("influxdb", ("spool", "spool_limit")),
-        ("sessions", ("store", "time_zone")),
+        ("sessions", ("store", "time_zone", "web")),
     ):
         before, after = getattr(old, section), getattr(new, section)
         if (before is None) != (after is None):

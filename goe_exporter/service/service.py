@@ -135,7 +135,14 @@ class Service:
                 surplus=self._surplus.vitals if self._surplus is not None else None,
             )
             self._server.run(
-                application(parts, self._history, self.fault, self._paths, self._frame_ancestors)
+                application(
+                    parts,
+                    self._history,
+                    self.fault,
+                    self._paths,
+                    self._frame_ancestors,
+                    lambda: self._config.sessions,
+                )
             )
         self._stop(stops.get() + STOP_SECONDS)
 

@@ -11,8 +11,9 @@ from goe_exporter.polling.view import ChargerView
 from goe_exporter.prometheus.exposition import Exposition
 from goe_exporter.prometheus.process import process_metrics
 from goe_exporter.service.self_metrics import Parts, providers
+from goe_exporter.sessions.settings import SessionSettings
 from goe_exporter.web import app
-from goe_exporter.web.content import Content
+from goe_exporter.web.content import Content, SessionLog
 from goe_exporter.web.history import History
 from goe_exporter.web.paths import Paths
 
@@ -36,8 +37,13 @@ def application(
     fault: Callable[[], str],
     paths: Paths,
     frame_ancestors: Sequence[str],
+    sessions: Callable[[], SessionSettings | None],
 ) -> app.Application:
-    """Return the web application of a service's parts."""
+    """Return the web application of a service's parts.
+
+    `sessions` returns the settings of charging sessions, None without; it shows them if the
+    settings say so at the start.
+    """
     scheduler, delivery = parts.scheduler, parts.delivery
 
     def views() -> list[ChargerView]:
@@ -50,5 +56,15 @@ def application(
     own = [*providers(parts), process_metrics()]
     exposition = Exposition(views, own, scheduler.is_behind)
     influx = None if delivery is None else lambda: asdict(delivery())
-    content = Content(views, exposition, history, influx, fault, find, parts.surplus)
+    content = Content(
+        views, exposition, history, influx, fault, find, parts.surplus, _log(sessions, parts)
+    )
     return app.application(content, paths, frame_ancestors)
+
+
+def _log(sessions: Callable[[], SessionSettings | None], parts: Parts) -> SessionLog | None:
+    """Return the sessions to show, None if none are."""
+    first = sessions()
+    if first is None or not first.web:
+        return None
+    return SessionLog(lambda: sessions() or first, parts.card_names)

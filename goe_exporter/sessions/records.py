@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import time
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import fields, replace
@@ -22,20 +23,27 @@ R = TypeVar("R", bound=Unassigned | Correction | DayReading)
 Limit = int | str
 """A limit of a period: Unix seconds, or a day as in 2026-01-31."""
 
+CHECKED_STEPS = 10_000
+"""Steps of SQLite between two looks at the clock: about a millisecond."""
+
 
 class Records:
     """The records of the store at `path`: a context manager that reads one state of it.
 
-    Every method raises `UsageError` if the file cannot be read.
+    Every method raises `UsageError` if the file cannot be read, or not within `seconds`: the
+    process that writes it waits meanwhile.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seconds: float | None = None) -> None:
         """Open the file; raises `UsageError` if there is none, or a newer release wrote it."""
         self._path = path
         with self._errors():
             self._connection = schema.connect_to_store(path)
             self._connection.execute("PRAGMA query_only = ON")
             self._connection.execute("BEGIN")
+            if seconds is not None:
+                end = time.monotonic() + seconds
+                self._connection.set_progress_handler(lambda: time.monotonic() > end, CHECKED_STEPS)
 
     def __enter__(self) -> Self:
         """Return the records."""
@@ -64,10 +72,7 @@ class Records:
         `chargers` (names), `serials` and `cards` (numbers) select some; empty ones select all.
         `last` limits the result to the sessions that began last.
         """
-        where, values = _period("ended >= ?", "started < ?", since, until)
-        for column, wanted in (("charger", chargers), ("serial", serials), ("card", cards)):
-            where += _among(column, wanted)
-            values.extend(wanted)
+        where, values = _selected(since, until, charger=chargers, serial=serials, card=cards)
         if last is None:
             query = f"SELECT doc FROM session WHERE {where} ORDER BY started, id"  # noqa: S608
         else:
@@ -76,9 +81,32 @@ class Records:
                 f"SELECT doc FROM (SELECT * FROM session WHERE {where}"  # noqa: S608
                 " ORDER BY started DESC, id DESC LIMIT ?) ORDER BY started, id"
             )
-        with self._errors():
-            for (doc,) in self._rows(query, values):
-                yield Session.from_json(doc)
+        yield from self._sessions(query, values)
+
+    def latest(
+        self,
+        since: int | None = None,
+        until: int | None = None,
+        *,
+        chargers: Collection[str] = (),
+        cards: Collection[int] = (),
+        before: str = "",
+        limit: int,
+    ) -> list[Session]:
+        """Return at most `limit` of the closed sessions that `sessions` yields, by their end.
+
+        They are those that ended last, the latest first, or those before the session with the id
+        `before`; raises `LookupError` if there is none.
+        """
+        where, values = _selected(since, until, charger=chargers, card=cards)
+        if before:
+            known = list(self._rows("SELECT ended, id FROM session WHERE id = ?", [before]))
+            if not known:
+                raise LookupError(before)
+            where += " AND (ended, id) < (?, ?)"
+            values.extend(known[0])
+        query = f"SELECT doc FROM session WHERE {where} ORDER BY ended DESC, id DESC LIMIT ?"  # noqa: S608
+        return list(self._sessions(query, [*values, limit]))
 
     def metered_wh(self, serial: str, until: float = math.inf) -> int:
         """Return how far a meter rose (Wh) in the sessions that ended before a time."""
@@ -140,6 +168,11 @@ class Records:
         )
         yield from (kind(*row) for row in self._rows(query, [*values, *serials]))
 
+    def _sessions(self, query: str, values: list[object]) -> Iterator[Session]:
+        with self._errors():
+            for (doc,) in self._rows(query, values):
+                yield Session.from_json(doc)
+
     def _rows(self, query: str, values: list[object]) -> Iterator[tuple[Any, ...]]:
         with self._errors(), closing(self._connection.execute(query, values)) as rows:
             yield from rows
@@ -155,6 +188,17 @@ class Records:
 def _among(column: str, wanted: Collection[object]) -> str:
     """Return the condition that a column has one of the wanted values, if there are any."""
     return f" AND {column} IN ({', '.join('?' * len(wanted))})" if wanted else ""
+
+
+def _selected(
+    since: int | None, until: int | None, **wanted: Collection[object]
+) -> tuple[str, list[object]]:
+    """Return the condition of a period and of the wanted values by column, and its values."""
+    where, values = _period("ended >= ?", "started < ?", since, until)
+    for column, some in wanted.items():
+        where += _among(column, some)
+        values.extend(some)
+    return where, values
 
 
 def _period(

@@ -146,4 +146,6 @@ def reason(path: Path, error: Exception) -> str:
         return "there is no such file; serve and push create it"
     except OSError as failed:
         return failed.strerror or str(failed)
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+        return "reading it takes too long"
     return "it is a directory" if is_directory else str(error)

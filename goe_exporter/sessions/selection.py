@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 from goe_exporter.errors import UsageError
 from goe_exporter.sessions.ledger import Entry, Period, entry
@@ -23,15 +24,58 @@ def entries(
     result to the sessions that began last.
     """
     closed = records.sessions(period.since, period.until, chargers=chargers, cards=cards, last=last)
-    found = [entry(each, period) for each in closed]
-    for book in records.books():
-        session = book.under_way
-        if session is not None and _selected(session, period, chargers, cards):
-            found.append(entry(session, period, under_way=True))
-    known = sorted(
-        (each for each in found if each is not None), key=lambda each: each.session.started
-    )
+    found = [*_inside(closed, period), *_under_way(records, period, chargers, cards)]
+    known = sorted(found, key=lambda each: each.session.started)
     return known if last is None else known[-last:]
+
+
+class Part(NamedTuple):
+    """A part of a list of sessions, the latest first; `last` is the id to go on with, or ""."""
+
+    entries: list[Entry]
+    last: str
+
+
+def latest(
+    records: Records,
+    period: Period,
+    chargers: Collection[str] = (),
+    cards: Collection[int] = (),
+    *,
+    before: str = "",
+    limit: int,
+) -> Part:
+    """Return the sessions in a period that ended last, or before that with the id `before`.
+
+    There are at most `limit`, and at the beginning of the list those under way, which are at most
+    one for each charger. Raises `LookupError` if there is no session `before`.
+    """
+    closed = records.latest(
+        period.since, period.until,
+        chargers=chargers, cards=cards, before=before, limit=limit + 1,
+    )  # fmt: skip
+    last = closed[limit - 1].id if len(closed) > limit else ""
+    first = [] if before else _under_way(records, period, chargers, cards)
+    return Part([*first, *_inside(closed[:limit], period)], last)
+
+
+def _inside(sessions: Iterable[Session], period: Period) -> list[Entry]:
+    found = (entry(each, period) for each in sessions)
+    return [each for each in found if each is not None]
+
+
+def _under_way(
+    records: Records, period: Period, chargers: Collection[str], cards: Collection[int]
+) -> list[Entry]:
+    """Return the selected sessions under way, the latest first."""
+    sessions = [book.under_way for book in records.books() if book.under_way is not None]
+    found = (
+        entry(each, period, under_way=True)
+        for each in sessions
+        if _selected(each, period, chargers, cards)
+    )
+    known = [each for each in found if each is not None]
+    return sorted(known, key=lambda each: each.session.started, reverse=True)
 
 
 def _selected(

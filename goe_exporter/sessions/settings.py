@@ -181,7 +181,8 @@ class SessionSettings(Strict):
 
     Days, months and the windows of tariffs are those of `time_zone`. Of the `tariffs`, the one
     with the last `since` not after a quarter hour applies to it. `report` are lines for the head
-    of the report, such as the name of the employee.
+    of the report, such as the name of the employee. With `web`, the page and the JSON API show
+    sessions.
     """
 
     store: str = Field(default="/var/lib/goe-exporter/sessions.db", min_length=1)
@@ -189,6 +190,7 @@ class SessionSettings(Strict):
     tariffs: Annotated[tuple[TariffSettings, ...], AfterValidator(_one_a_day)] = ()
     currency: Annotated[str, BeforeValidator(_currency)] = "EUR"
     report: list[str] = Field(default_factory=list)
+    web: bool = False
 
     @property
     def path(self) -> Path:

@@ -1,6 +1,7 @@
 """The web application: `/metrics`, the live page, the JSON API and health checks.
 
-Everything is read-only and answered from memory: no request ever reaches a charger.
+Everything is read-only: no request ever reaches a charger. All but the charging sessions is
+answered from memory.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from goe_exporter.web.overview import ALL_CHARGERS, Selection, selection
 from goe_exporter.web.paths import AT_ROOT, DISCOVERY, HEALTH, PROBE, Paths
 from goe_exporter.web.renderer import Renderer
 from goe_exporter.web.representation import combined, is_current
+from goe_exporter.web.session_routes import SessionHandlers
 from goe_exporter.web.targets import Targets, asked
 
 Application = Starlette
@@ -76,6 +78,10 @@ def application(
             "/api/v1/controllers/{name}": shared(handlers.controller_json),
             "/api/v1/chargers/{name}/history": shared(handlers.history_json),
         }
+    if content.history is not None and content.sessions is not None:
+        apart = Renderer().shared
+        sessions = SessionHandlers(content.sessions, paths, frame_ancestors)
+        routes |= {path: apart(each, _edition) for path, each in sessions.routes().items()}
     routes = {f"{paths.prefix}{path}": handler for path, handler in routes.items()} | health
     if content.history is not None and paths.prefix:
         routes = dict.fromkeys({"/", paths.prefix} - {paths.home}, handlers.redirect) | routes
@@ -106,6 +112,11 @@ class _Handlers:
         """The path of the metrics relative to the root of the exporter."""
         return self.paths.metrics.lstrip("/")
 
+    @property
+    def _sessions(self) -> bool:
+        """Whether charging sessions are shown."""
+        return self.content.sessions is not None
+
     def _named(self, request: Request, table: Table = CHARGER) -> ChargerView | None:
         """Return the device of a table that the path names."""
         view = self.content.find(_name(request))
@@ -123,7 +134,9 @@ class _Handlers:
             return _page(
                 request,
                 [*views, *houses],
-                lambda locale: pages.overview(views, locale, selected, self._metrics, houses),
+                lambda locale: pages.overview(
+                    views, locale, selected, self._metrics, houses, sessions=self._sessions
+                ),
                 selected,
             )
         return self._charger_page(request, views[0], houses, root="", several=False)
@@ -156,6 +169,7 @@ class _Handlers:
                 metrics=metrics,
                 surplus=surplus,
                 houses=houses,
+                sessions=self._sessions,
             )
 
         return _page(request, [view, *houses], render, surplus=surplus)
@@ -172,7 +186,10 @@ class _Handlers:
     def openapi(self, _request: Request) -> Response:
         return JSONResponse(
             json_api.openapi(
-                CHARGER, CONTROLLER, self.paths.external_url or self.paths.prefix or "/"
+                CHARGER,
+                CONTROLLER,
+                self.paths.external_url or self.paths.prefix or "/",
+                sessions=self._sessions,
             )
         )
 

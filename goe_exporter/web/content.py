@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from goe_exporter.channels.controller import CONTROLLER
 from goe_exporter.channels.table import CHARGER
 from goe_exporter.control.vitals import SurplusVitals
 from goe_exporter.polling.view import ChargerView
 from goe_exporter.prometheus.exposition import Exposition
+from goe_exporter.sessions.settings import SessionSettings
 from goe_exporter.web.history import History
+
+
+class SessionLog(NamedTuple):
+    """Charging sessions: `settings` returns where they are stored, `cards` the names by number.
+
+    `wall` returns the Unix time.
+    """
+
+    settings: Callable[[], SessionSettings]
+    cards: Callable[[], Mapping[str, str]]
+    wall: Callable[[], float] = time.time
 
 
 @dataclass(frozen=True)
@@ -20,7 +34,8 @@ class Content:
     `history` has the last hour; without one there is no page and no API of the chargers. `influx`
     returns the state of the delivery to InfluxDB, and `surplus` that of charging with the surplus;
     both are None without. `fault` returns what is wrong with the exporter, "" if nothing is.
-    `finder` returns a device by its name; without it, `views` is searched.
+    `finder` returns a device by its name; without it, `views` is searched. `sessions` is None
+    unless charging sessions are shown.
     """
 
     views: Callable[[], Sequence[ChargerView]]
@@ -30,6 +45,7 @@ class Content:
     fault: Callable[[], str] = lambda: ""
     finder: Callable[[str], ChargerView | None] | None = None
     surplus: Callable[[], SurplusVitals] | None = None
+    sessions: SessionLog | None = None
 
     def find(self, name: str) -> ChargerView | None:
         """Return the device with a name, None if there is none."""

@@ -12,6 +12,7 @@ from goe_exporter.channels.snapshot import Reading
 from goe_exporter.control.vitals import SurplusVitals
 from goe_exporter.errors import REASONS
 from goe_exporter.polling.view import ChargerView
+from goe_exporter.web import session_api
 from goe_exporter.web.history import CHANNELS as KEPT
 from goe_exporter.web.history import MAX_MINUTES, Timeline
 from goe_exporter.web.schema import Json, mapping_of, nullable, object_of
@@ -73,19 +74,28 @@ def _put(readings: Json, reading: Reading) -> None:
 
 
 @cache
-def openapi(chargers: Table, controllers: Table, root: str = "/") -> Json:
-    """Return the OpenAPI 3.1 description of the JSON API; `root` is the URL of the exporter."""
+def openapi(
+    chargers: Table, controllers: Table, root: str = "/", *, sessions: bool = False
+) -> Json:
+    """Return the OpenAPI 3.1 description of the JSON API; `root` is the URL of the exporter.
+
+    With `sessions`, charging sessions are a part of it.
+    """
+    paths, schemas = _paths(), _schemas(chargers, controllers)
+    if sessions:
+        paths |= session_api.paths()
+        schemas |= session_api.schemas()
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "goe-exporter",
             "version": __version__,
-            "description": "Readings of go-eCharger wallboxes. Read-only, answered from memory.",
+            "description": "Readings of go-eCharger wallboxes. Read-only.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": root}],
-        "paths": _paths(),
-        "components": {"schemas": _schemas(chargers, controllers)},
+        "paths": paths,
+        "components": {"schemas": schemas},
     }
 
 

@@ -20,6 +20,9 @@ from goe_exporter.web.locale import Locale
 from goe_exporter.web.overview import ALL_CHARGERS, Selection
 from goe_exporter.web.overview import overview as overview_model
 from goe_exporter.web.report import Contents, Report
+from goe_exporter.web.session_page import SessionsPage
+from goe_exporter.web.session_selection import PATH
+from goe_exporter.web.session_selection import Selection as SelectedSessions
 from goe_exporter.web.surplus import surplus_line
 from goe_exporter.web.view_model import SENSORS, view_model
 
@@ -68,10 +71,13 @@ def overview(
     selection: Selection = ALL_CHARGERS,
     metrics: str = METRICS,
     houses: Sequence[ChargerView] = (),
+    *,
+    sessions: bool = False,
 ) -> str:
     """Return the page with a summary and one row per selected charger.
 
     `metrics` is the path of the metrics from the root of the exporter; `houses` are Controllers.
+    With `sessions`, the page links to that of charging sessions.
     """
     title = f"{locale.text('label.chargers')} – goe-exporter"
     shown = overview_model(views, locale, selection)
@@ -85,6 +91,7 @@ def overview(
         chargers=len(views),
         overview=shown,
         metrics=metrics,
+        sessions=PATH if sessions else "",
     )
 
 
@@ -97,10 +104,12 @@ def charger(
     metrics: str = METRICS,
     surplus: SurplusVitals | None = None,
     houses: Sequence[ChargerView] = (),
+    sessions: bool = False,
 ) -> str:
     """Return the page of one charger; `root` is the relative URL of the exporter's root.
 
-    `surplus` is what controls the charger, None if nothing does.
+    `surplus` is what controls the charger, None if nothing does. With `sessions`, the page links to
+    those of the charger.
     """
     shown = view_model(view, locale)
     state = f"{shown.state}, {shown.power.text}" if shown.power.unit else shown.state
@@ -117,12 +126,28 @@ def charger(
         charts=_charts(locale),
         surplus=surplus_line(surplus, locale) if surplus is not None else "",
         metrics=metrics,
+        sessions=SelectedSessions(charger=view.name if several else "").url if sessions else "",
     )
 
 
 def missing(locale: Locale, metrics: str = METRICS) -> str:
     """Return the page for a charger that does not exist."""
-    return _render("missing", locale, "../", locale.text("page.not_found"), [], metrics=metrics)
+    title = locale.text("page.not_found")
+    return _render("missing", locale, "../", title, [], metrics=metrics, sessions="")
+
+
+def sessions(page: SessionsPage, locale: Locale, metrics: str = METRICS) -> str:
+    """Return the page of charging sessions."""
+    title = f"{locale.text('sessions.title')} – goe-exporter"
+    return _render("sessions", locale, "", title, [], page=page, metrics=metrics, sessions=PATH)
+
+
+def no_sessions(reason: str, locale: Locale, root: str, metrics: str = METRICS) -> str:
+    """Return the page that says why sessions cannot be shown."""
+    title = locale.text("sessions.title")
+    return _render(
+        "no_sessions", locale, root, title, [], reason=reason, metrics=metrics, sessions=PATH
+    )
 
 
 def report(contents: Contents, locale: Locale) -> str:

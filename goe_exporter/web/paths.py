@@ -11,7 +11,7 @@ METRICS = "/metrics"
 HEALTH = ("/-/healthy", "/-/ready")
 PROBE = "/probe"
 DISCOVERY = "/sd"
-RESERVED = ("/-", "/api", "/assets", "/charger", PROBE, DISCOVERY)
+RESERVED = ("/-", "/api", "/assets", "/charger", PROBE, DISCOVERY, "/sessions")
 """Paths that the metrics cannot have, nor a path below them, nor `/`."""
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 from typing import NamedTuple
 
+from goe_exporter.sessions import books
 from goe_exporter.sessions.books import Account
 from goe_exporter.sessions.ledger import Entry, Line, Period, lines, summed
+from goe_exporter.sessions.records import Records
 from goe_exporter.sessions.settings import SessionSettings, clock_time
 from goe_exporter.sessions.tariff import DAYS, Priced, Rate
 from goe_exporter.web.locale import Locale, translations
+from goe_exporter.web.session_texts import SessionTexts
 from goe_exporter.web.units import ABSENT
 
 EVERY_DAY = frozenset(range(len(DAYS)))
@@ -36,6 +39,24 @@ class Contents:
     names: Mapping[str, str]
     settings: SessionSettings
     made: float
+
+
+def contents(
+    records: Records,
+    period: Period,
+    serials: Collection[str],
+    cards: Collection[int],
+    names: Mapping[str, str],
+    settings: SessionSettings,
+    made: float,
+) -> Contents:
+    """Return what a report of a month is made of, for the chargers with these serial numbers.
+
+    All chargers if there are none; raises `UsageError` if the store cannot be read.
+    """
+    accounts = books.accounts(records, period, serials)
+    wrong = {each.book.serial for each in accounts if books.difference_wh(records, each.book)}
+    return Contents(period, accounts, wrong, cards, names, settings, made)
 
 
 class Charger(NamedTuple):
@@ -81,7 +102,7 @@ class Report:
         self._contents = contents
         self._locale = locale
         self._text = locale.text
-        self._zone = contents.settings.time_zone
+        self._texts = SessionTexts(locale, contents.settings.time_zone, contents.names)
         entries = sorted(
             (each for account in contents.accounts for each in self._selected(account)),
             key=lambda each: (each.session.started, each.session.id),
@@ -97,8 +118,7 @@ class Report:
         """The title, with the month."""
         first = self._contents.period.first
         assert first is not None
-        month = self._text(f"month.{first:%m}")
-        return f"{self._text('report.title')} {month} {first.year}"
+        return f"{self._text('report.title')} {self._texts.month(first)}"
 
     @property
     def head(self) -> list[str]:
@@ -111,13 +131,13 @@ class Report:
         first, last = self._contents.period.first, self._contents.period.last
         assert first is not None
         assert last is not None
-        days = self._text("report.from_to").format(self._day(first), self._day(last))
+        days = self._text("report.from_to").format(self._texts.day(first), self._texts.day(last))
         return f"{days} ({self._contents.settings.time_zone.key})"
 
     @property
     def selected_cards(self) -> str:
         """The cards whose sessions are shown, "" for all."""
-        return ", ".join(self._card(each) for each in sorted(self._contents.cards))
+        return ", ".join(self._texts.card(each) for each in sorted(self._contents.cards))
 
     @property
     def chargers(self) -> list[Charger]:
@@ -139,12 +159,12 @@ class Report:
     @property
     def energy(self) -> str:
         """The energy of all sessions in kWh."""
-        return self._kwh(self._total.energy_wh)
+        return self._texts.kwh(self._total.energy_wh)
 
     @property
     def amount(self) -> str:
         """The sum of the amounts."""
-        return self._amount(self._total.amount)
+        return self._texts.amount(self._total.amount)
 
     @property
     def prices(self) -> list[PriceRow]:
@@ -163,7 +183,7 @@ class Report:
         if since is None or not self._total.unpriced_wh:
             return ""
         return self._text("report.unpriced").format(
-            self._kwh(self._total.unpriced_wh), self._day(since)
+            self._texts.kwh(self._total.unpriced_wh), self._texts.day(since)
         )
 
     @property
@@ -174,12 +194,14 @@ class Report:
         energy_wh = sum(each.unobserved_wh for each in entries)
         if not seconds:
             return self._text("report.all_observed")
-        return self._text("report.unobserved").format(self._kwh(energy_wh), self._span(seconds))
+        return self._text("report.unobserved").format(
+            self._texts.kwh(energy_wh), self._texts.span(seconds)
+        )
 
     @property
     def made(self) -> str:
         """When the report was made, and by which release."""
-        return self._text("report.made").format(self._time(self._contents.made), self.version)
+        return self._text("report.made").format(self._texts.time(self._contents.made), self.version)
 
     def _selected(self, account: Account) -> list[Entry]:
         cards = self._contents.cards
@@ -196,12 +218,14 @@ class Report:
         certification = latest.certification if latest else None
         facts.append((text("report.certification"), self._certification(certification)))
         if latest is not None and latest.mid_wh is not None:
-            label = text("report.mid_meter").format(self._day(datetime.fromisoformat(latest.day)))
-            facts.append((label, f"{self._kwh(latest.mid_wh)} kWh"))
+            label = text("report.mid_meter").format(
+                self._texts.day(datetime.fromisoformat(latest.day))
+            )
+            facts.append((label, f"{self._texts.kwh(latest.mid_wh)} kWh"))
         readings = [
             (
-                self._time(moment),
-                f"{self._kwh(reading)} kWh",
+                self._texts.time(moment),
+                f"{self._texts.kwh(reading)} kWh",
                 text("report.read" if looked else "report.calculated"),
             )
             for moment, reading, looked in (
@@ -225,14 +249,16 @@ class Report:
             ("report.corrections", account.corrections_wh, bool(account.corrections_wh)),
             ("report.counter", -account.counter_wh, bool(account.counter_wh)),
         ]
-        return [(text(key), f"{self._kwh(wh)} kWh") for key, wh, is_shown in items if is_shown]
+        return [
+            (text(key), f"{self._texts.kwh(wh)} kWh") for key, wh, is_shown in items if is_shown
+        ]
 
     def _warnings(self, account: Account) -> list[str]:
         period, found = self._contents.period, []
         assert period.since is not None
         assert period.until is not None
         if account.since > period.since or account.until < period.until:
-            times = self._time(account.since), self._time(account.until)
+            times = self._texts.time(account.since), self._texts.time(account.until)
             found.append(self._text("report.incomplete").format(*times))
         if account.book.serial in self._contents.open_books:
             found.append(self._text("report.open_books"))
@@ -251,13 +277,13 @@ class Report:
         return Row(
             number,
             session.charger,
-            self._time(session.started),
-            self._text("report.under_way") if found.under_way else self._time(session.ended),
-            self._kwh(found.meter_start_wh),
-            self._kwh(found.meter_end_wh),
-            self._card(session.card),
-            self._kwh(found.energy_wh),
-            self._amount(line.amount),
+            self._texts.time(session.started),
+            self._text("report.under_way") if found.under_way else self._texts.time(session.ended),
+            self._texts.kwh(found.meter_start_wh),
+            self._texts.kwh(found.meter_end_wh),
+            self._texts.card(session.card),
+            self._texts.kwh(found.energy_wh),
+            self._texts.amount(line.amount),
             self._remarks(found, line),
         )
 
@@ -265,17 +291,18 @@ class Report:
         text, session = self._text, found.session
         remarks = []
         if found.partial:
-            whole = self._kwh(session.energy_wh)
+            whole = self._texts.kwh(session.energy_wh)
             remarks.append(text("report.partial").format(whole))
         if session.unobserved_seconds:
             remarks.append(
                 text("report.not_observed").format(
-                    self._span(session.unobserved_seconds), self._kwh(session.unobserved_wh)
+                    self._texts.span(session.unobserved_seconds),
+                    self._texts.kwh(session.unobserved_wh),
                 )
             )
         remarks += (text(f"session_flag.{flag}") for flag in session.flags)
         if line.unpriced_wh and self.priced:
-            remarks.append(text("report.no_price").format(self._kwh(line.unpriced_wh)))
+            remarks.append(text("report.no_price").format(self._texts.kwh(line.unpriced_wh)))
         return remarks
 
     def _price(self, rate: Rate, energy_wh: int) -> PriceRow:
@@ -288,43 +315,14 @@ class Report:
                 days = " ".join(text(f"weekday.{DAYS[day]}") for day in sorted(window.days))
                 time = f"{time}, {days}"
         return PriceRow(
-            self._day(rate.tariff.since),
+            self._texts.day(rate.tariff.since),
             rate.tariff.basis or ABSENT,
             time,
             self._price_text(rate.price),
-            self._kwh(energy_wh),
+            self._texts.kwh(energy_wh),
         )
 
     def _price_text(self, price: Decimal) -> str:
         exponent = price.normalize().as_tuple().exponent
         decimals = max(2, -exponent if isinstance(exponent, int) else 0)
         return self._locale.number(float(price), decimals)
-
-    def _card(self, card: int | None) -> str:
-        if card is None:
-            return self._text("report.card_unknown")
-        if card == 0:
-            return self._text("report.no_card")
-        return self._contents.names.get(str(card)) or self._text("report.card").format(card)
-
-    def _kwh(self, energy_wh: int | None) -> str:
-        return ABSENT if energy_wh is None else self._locale.number(energy_wh / 1000, 3)
-
-    def _amount(self, amount: Decimal | None) -> str:
-        return ABSENT if amount is None else self._locale.number(float(amount), 2)
-
-    def _span(self, seconds: float) -> str:
-        minutes = max(round(seconds / 60), 1)
-        if minutes < 60:
-            return f"{minutes} min"
-        return f"{minutes // 60} h {minutes % 60} min"
-
-    def _day(self, day: date) -> str:
-        return f"{day:{self._text('report.day_format')}}"
-
-    def _time(self, moment: float) -> str:
-        """Return a local time, with the time zone in the hour that is there twice."""
-        local = datetime.fromtimestamp(moment, self._zone)
-        ambiguous = local.utcoffset() != local.replace(fold=1 - local.fold).utcoffset()
-        zone = f" {local:%Z}" if ambiguous else ""
-        return f"{self._day(local)} {local:%H:%M}{zone}"

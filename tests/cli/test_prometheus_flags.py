@@ -97,7 +97,8 @@ def test_an_option_that_a_command_does_not_have(goe: Goe) -> None:
 
 PATH_RULE = "must be a path such as /goe/metrics, of letters, digits, -, ., _ and ~, not"
 RESERVED = (
-    "must not be or begin with /-, /api, /assets, /charger, /probe, /sd, which are reserved, not"
+    "must not be or begin with /-, /api, /assets, /charger, /probe, /sd, /sessions, which are"
+    " reserved, not"
 )
 URL_RULE = "must be a URL such as https://example.org/goe"
 NOT_ALLOWED = "user, password and query are not allowed"
@@ -120,6 +121,7 @@ NOT_ALLOWED = "user, password and query are not allowed"
         ("--web.telemetry-path", "/charger/garage", f"{RESERVED} '/charger/garage'"),
         ("--web.telemetry-path", "/probe", f"{RESERVED} '/probe'"),
         ("--web.telemetry-path", "/sd/metrics", f"{RESERVED} '/sd/metrics'"),
+        ("--web.telemetry-path", "/sessions", f"{RESERVED} '/sessions'"),
         ("--web.telemetry-path", "/-/healthy", f"{RESERVED} '/-/healthy'"),
         ("--web.external-url", "/goe", f"{URL_RULE}, not '/goe'"),
         ("--web.external-url", "https://", f"{URL_RULE}, not 'https://'"),

@@ -17,11 +17,12 @@ from servers import InfluxDB, push_config, wait_for
 
 from goe_exporter.charger.client import Client
 from goe_exporter.charger.settings import ChargerConfig
-from goe_exporter.errors import ChargerError
+from goe_exporter.errors import ChargerError, UsageError
 from goe_exporter.polling.poller import Poller
 from goe_exporter.service import reload
 from goe_exporter.service.config import RunConfig
 from goe_exporter.service.service import Service
+from goe_exporter.sessions.settings import SessionSettings
 from goe_exporter.simulator import Box, Charger, Simulator
 
 SUCCESSFUL = "goe_config_last_reload_successful"
@@ -335,3 +336,12 @@ def test_stop_of_a_charger_that_flaps(records: list[logging.LogRecord]) -> None:
         "stopped",
     ]
     assert records[1].__dict__["values"] == {"charger": "garage", "failures": 3, "recoveries": 3}
+
+
+def test_showing_sessions_requires_a_restart() -> None:
+    """The paths of the web server are fixed when it starts."""
+    shown, hidden = SessionSettings(web=True), SessionSettings(web=False)
+    with pytest.raises(UsageError, match=r"^sessions\.web: a change requires a restart$"):
+        reload.check_restart_only(
+            RunConfig((), 5.0, sessions=hidden), RunConfig((), 5.0, sessions=shown)
+        )

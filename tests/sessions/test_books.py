@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sqlite3
 from datetime import date, datetime, timedelta
@@ -207,9 +208,10 @@ def test_backup_that_cannot_be_made(tmp_path: Path) -> None:
 def test_a_month_needs_no_earlier_session(tmp_path: Path) -> None:
     """The rise of the meter before a month is summed from an index, without reading sessions."""
     store = write(tmp_path / "sessions.db", autumn())
-    plan = sqlite3.connect(store).execute(
-        "EXPLAIN QUERY PLAN SELECT coalesce(sum(meter_wh), 0) FROM session"
-        " WHERE serial = ? AND ended < ?",
-        ("212234", 0),
-    )
-    assert "COVERING INDEX session_meter" in str(plan.fetchall())
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        plan = connection.execute(
+            "EXPLAIN QUERY PLAN SELECT coalesce(sum(meter_wh), 0) FROM session"
+            " WHERE serial = ? AND ended < ?",
+            ("212234", 0),
+        ).fetchall()
+    assert "COVERING INDEX session_meter" in str(plan)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from session_stores import created
 
 from goe_exporter.errors import UsageError
+from goe_exporter.sessions import records as records_module
+from goe_exporter.sessions import schema
 from goe_exporter.sessions.records import Records
 from goe_exporter.sessions.session import Book, Correction, DayReading, Session, Unassigned
 
@@ -151,3 +154,45 @@ def test_unreadable_stores(path: Path, tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(UsageError, match="version 3, and this release reads versions up to 2"):
         Records(path)
+
+
+def test_latest(path: Path) -> None:
+    """Sessions come by their end, the latest first, and the list goes on after any of them."""
+    with Records(path) as records:
+        assert records.latest(limit=9) == [SECOND, FIRST, OTHER]
+        assert records.latest(limit=2) == [SECOND, FIRST]
+        assert records.latest(limit=9, before=FIRST.id) == [OTHER]
+        assert records.latest(limit=9, before=OTHER.id) == []
+        assert records.latest(limit=9, cards=[1, 0]) == [FIRST, OTHER]
+        assert records.latest(limit=9, chargers=["yard"]) == [OTHER]
+        assert records.latest(1_767_225_700, 1_767_229_300, limit=9) == [FIRST, OTHER]
+        with pytest.raises(LookupError):
+            records.latest(limit=9, before="212234_1")
+
+
+def test_latest_of_the_same_second(path: Path) -> None:
+    """Sessions that end in the same second have an order, too, so that none is left out."""
+    connection = schema.connect(path)
+    for number in range(5):
+        connection.execute(
+            "INSERT INTO session VALUES (?, 'a', 'a', 1, 1767229400, 0, 0, NULL, ?)",
+            (f"a_{number}", replace(SECOND, id=f"a_{number}").to_json()),
+        )
+    connection.close()
+    seen, before = [], ""
+    with Records(path) as records:
+        while part := records.latest(limit=2, before=before):
+            seen += [each.id for each in part]
+            before = seen[-1]
+    rest = [SECOND.id, FIRST.id, OTHER.id]
+    assert sorted(seen) == sorted(["a_0", "a_1", "a_2", "a_3", "a_4", *rest])
+
+
+def test_reading_that_takes_too_long(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its time, reading ends with an error instead of keeping the writer waiting."""
+    monkeypatch.setattr(records_module, "CHECKED_STEPS", 1)
+    with (
+        pytest.raises(UsageError, match=r"sessions\.db: reading it takes too long$"),
+        Records(path, 0) as records,
+    ):
+        records.latest(limit=9)

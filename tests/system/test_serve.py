@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pytest
 from exporters import LISTEN, Exporter, charging
 from servers import PATIENCE_SECONDS, free_port, wait_for
 
+from goe_exporter.sessions.settings import local_time_zone
 from goe_exporter.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -251,6 +253,11 @@ def test_demo(launch: Launch) -> None:
     wait_for(grown, "energy that grows")
     with urllib.request.urlopen(page, timeout=PATIENCE_SECONDS) as response:
         assert b"demo" in response.read()
+    sessions = running.line(r"Charging sessions: +(\S+)$")[1]
+    assert sessions == f"{page}sessions"
+    assert "ABC-E 123 (company car)" in exporter.get("sessions")
+    month = dt.datetime.now(local_time_zone()).date().replace(day=1) - dt.timedelta(days=1)
+    assert "In no session" in exporter.get(f"sessions/report?month={month:%Y-%m}")
     outcome = running.end(signal.SIGINT)
     assert outcome.status == 0
     assert events(outcome.err) == ["started", "stopped"]

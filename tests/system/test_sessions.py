@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 
 from commands import Launch
-from exporters import LISTEN
+from exporters import LISTEN, Exporter
 from servers import wait_for
 
 from goe_exporter.errors import UsageError
@@ -21,7 +22,8 @@ def configuration(folder: Path, address: str) -> Path:
     file.write_text(
         "refresh_interval: 1s\n"
         f"chargers: [{{name: garage, host: '{address}'}}]\n"
-        f"sessions: {{store: {folder / 'sessions.db'}, time_zone: Europe/Berlin}}\n"
+        f"sessions: {{store: {folder / 'sessions.db'}, time_zone: Europe/Berlin, web: true}}\n"
+        "cards: {1: Anna}\n"
     )
     return file
 
@@ -41,7 +43,8 @@ def test_session_of_a_running_exporter(launch: Launch, tmp_path: Path) -> None:
     charger = Charger("V4", serial="218042")
     with Simulator(speed=20) as simulator:
         box = simulator.add(charger)
-        serve = launch("serve", "--config.file", str(configuration(tmp_path, box.address)), *LISTEN)
+        file = configuration(tmp_path, box.address)
+        exporter = Exporter(launch("serve", "--config.file", str(file), *LISTEN))
         wait_for(lambda: stored(path)[1], "the first poll")
         with box.lock:
             box.catch_up()
@@ -52,11 +55,14 @@ def test_session_of_a_running_exporter(launch: Launch, tmp_path: Path) -> None:
             box.catch_up()
             charger.unplug()
         wait_for(lambda: stored(path)[0], "the session")
-        assert serve.end(signal.SIGTERM).status == 0
+        shown = json.loads(exporter.get("api/v1/sessions"))["sessions"]
+        assert "Latest sessions" in exporter.get("sessions")
+        assert exporter.command.end(signal.SIGTERM).status == 0
     ((session,), (book,)) = stored(path)
     assert (session.charger, session.serial, session.api) == ("garage", "218042", 2)
     assert session.energy_wh == int(charger.energy_wh) == book.last_wh - book.first_wh
     assert book.under_way is None
+    assert [each["id"] for each in shown] == [session.id]
     assert set(session.flags) <= {"clock_unsure"}
 
 

@@ -20,9 +20,10 @@ from goe_exporter.charger.client import Client
 from goe_exporter.errors import UsageError
 from goe_exporter.polling.poller import Poller
 from goe_exporter.prometheus.exposition import Exposition
+from goe_exporter.sessions.settings import SessionSettings
 from goe_exporter.simulator import Simulator
 from goe_exporter.web.app import application
-from goe_exporter.web.content import Content
+from goe_exporter.web.content import Content, SessionLog
 from goe_exporter.web.history import History
 from goe_exporter.web.paths import RESERVED, Paths, chosen
 
@@ -192,7 +193,9 @@ def test_the_server_of_the_description(pollers: list[Poller], paths: Paths, url:
 
 def test_reserved_paths() -> None:
     """The metrics cannot be where the application serves something else."""
-    app = application(Content(list, Exposition(list), History()), Paths(metrics="/mine"))
+    sessions = SessionLog(SessionSettings, dict)
+    content = Content(list, Exposition(list), History(), sessions=sessions)
+    app = application(content, Paths(metrics="/mine"))
     for route in app.routes:
         path = getattr(route, "path", "")
         begin = f"/{path.split('/')[1]}"
