@@ -41,10 +41,10 @@ class Client:
     of a charger with another serial number is a failure, and nothing is written to that charger.
     With `api` "auto", the client requests v2, and v1 if the charger answers that it has no v2; only
     an answer decides. After a failure the API is detected again, and v2 is retried regularly while
-    v1 answers, because it may be enabled later. `deadline_seconds` limits a status, which
-    may take several requests, and each request of a write. `environment_proxies` uses the proxy set
-    in HTTP_PROXY, HTTPS_PROXY and NO_PROXY. `table` is that of the kind of device. Safe
-    to call from several threads.
+    v1 answers, because it may be enabled later. `deadline_seconds` limits a status, which may take
+    several requests, and each key of a write with the check of the serial number before it.
+    `environment_proxies` uses the proxy set in HTTP_PROXY, HTTPS_PROXY and NO_PROXY. `table` is
+    that of the kind of device. Safe to call from several threads.
     """
 
     def __init__(
@@ -120,8 +120,8 @@ class Client:
         for target in write_targets(api, key, value):
             with self._lock, self._transport.one_address():
                 try:
+                    self._until = time.monotonic() + self.deadline_seconds
                     if self.serial and not serial_checked:
-                        self._until = time.monotonic() + self.deadline_seconds
                         answered(self._request(api, self._with_identity(("typ",))), sent)
                     status, answer, text = self._get_any(target)
                     if api == 1:
@@ -240,8 +240,7 @@ class Client:
 
     def _get_any(self, target: str) -> tuple[int, object, str]:
         """Return the answer to a write: its status, its JSON (None if it is not JSON), its text."""
-        until = time.monotonic() + self.deadline_seconds
-        status, _headers, body = answered(self._get(target, until), sent)
+        status, _headers, body = answered(self._get(target, self._until), sent)
         text = body.decode("utf-8", "replace").strip()
         if status not in (200, 202, 400, 422, 500) or "api lock" in text:
             raise _failure(status, body)

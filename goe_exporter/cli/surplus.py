@@ -18,6 +18,7 @@ from goe_exporter.control import lease_file
 from goe_exporter.control import release as control_release
 from goe_exporter.control.charger_view import NEEDED, NEEDED_TO_FOLLOW, missing, view
 from goe_exporter.control.lease_file import LeaseFile
+from goe_exporter.durable.directory import InUseError
 from goe_exporter.errors import GoeExporterError, UsageError
 from goe_exporter.polling.poller import Poller
 from goe_exporter.service import config
@@ -79,8 +80,11 @@ def _release(loaded: Config, section: SurplusConfig, charger: ChargerConfig) -> 
     client = charger.connection(loaded.environment_proxies).client()
     try:
         opened = LeaseFile(Path(section.state), charger.serial)
-    except UsageError as error:
-        raise UsageError(f"{error}; stop the exporter first if it is running") from error
+    except InUseError as error:
+        raise UsageError(
+            f"the surplus state {section.state} is in use by another process;"
+            " stop the exporter first"
+        ) from error
     name, given = printable(charger.name), 0
     try:
         for written in control_release.release(client, opened):
@@ -91,6 +95,11 @@ def _release(loaded: Config, section: SurplusConfig, charger: ChargerConfig) -> 
         raise GoeExporterError(f"cannot save the state: {error.strerror}") from error
     finally:
         opened.close()
+    if opened.damaged:
+        raise GoeExporterError(
+            f"the state was damaged, and is now {opened.damaged}: what the surplus has changed"
+            " is unknown; check max-current, phases and force-state"
+        )
     if not given:
         click.echo(f"{name}: nothing to give back")
 

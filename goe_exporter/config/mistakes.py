@@ -159,6 +159,8 @@ def _rule(model: type[BaseModel], detail: ErrorDetails) -> str:
     if kind == "value_error":
         return str(context["error"])
     known = _RULES.get(kind)
+    if kind == "model_type" and "host" not in (keys := _keys(_model_at(model, detail["loc"]))):
+        known = f"must be a mapping with keys such as {keys[0]}"
     rule = known.format(**context) if known else detail["msg"].lower()
     if _is_secret(model, detail["loc"]):
         return rule

@@ -52,6 +52,10 @@ def view(snapshot: Snapshot) -> View:
     live = [volts for volts in voltages if volts is not None and volts > _DEAD_V]
     currents = (number("phase_current", label) for label in _LABELS)
     live_phases = count("phase_energized")
+    plugged_at, started_at = number("plug_in_timestamp"), snapshot.boot_time
+    if plugged_at is not None and started_at is not None:
+        # On the charger's clock, because this machine's may be set while a car is plugged in.
+        plugged_at -= started_at
     return View(
         polled_at=snapshot.taken - snapshot.age_seconds,
         car=str(values["car_state", ""]),
@@ -68,7 +72,7 @@ def view(snapshot: Snapshot) -> View:
         reason=str(values.get(("charging_reason", ""), "")),
         error=values.get(("error", ""), _NO_FAULT) != _NO_FAULT,
         uptime_s=number("uptime"),
-        plugged_at=number("plug_in_timestamp"),
+        plugged_at=plugged_at,
         energy_limit=("session_energy_limit", "") in values,
     )
 

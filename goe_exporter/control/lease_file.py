@@ -17,6 +17,7 @@ from goe_exporter.surplus.wear import Wear
 
 VERSION = 1
 MAX_BYTES = 64 * 1024
+CLOCK_STEP_SECONDS = 60.0
 
 _log = logger(__name__)
 
@@ -24,7 +25,8 @@ _log = logger(__name__)
 class LeaseFile:
     """The lease of the charger with a serial number, in `directory`, until `close`.
 
-    `clock` is that of the lease's times, `wall` returns the Unix time.
+    `clock` is that of the lease's times, `wall` returns the Unix time. `damaged` is the path of a
+    damaged file that `load` has set aside.
     """
 
     def __init__(
@@ -39,6 +41,13 @@ class LeaseFile:
         self._path = path(directory, serial)
         self._clock, self._wall = clock, wall
         self._saved: Lease | None = None
+        self.damaged = ""
+        self._offset = wall() - clock()
+
+    @property
+    def owned(self) -> frozenset[str]:
+        """The channels that are on loan according to the file."""
+        return frozenset() if self._saved is None else self._saved.owned
 
     def load(self) -> Lease:
         """Return the saved lease, an empty one if there is none.
@@ -54,7 +63,7 @@ class LeaseFile:
         except OSError as error:
             raise UsageError(f"cannot read {self._path}: {error.strerror}") from error
         except ValueError as error:
-            aside = self._set_aside()
+            aside = self.damaged = self._set_aside()
             _log.warning("lease file damaged", file=str(self._path), aside=aside, error=str(error))
             now = self._clock()
             return Lease(wear=Wear(paused_at=now, switched_at=now, pause_s=MAX_PAUSE_S))
@@ -62,12 +71,17 @@ class LeaseFile:
         return lease
 
     def save(self, lease: Lease) -> None:
-        """Write the lease to disk unless it is there already; raises `OSError`."""
-        if lease == self._saved:
+        """Write the lease to disk unless it is there already; raises `OSError`.
+
+        Its times are those of the wall clock, so a step of that clock writes them again.
+        """
+        now, wall = self._clock(), self._wall()
+        offset = wall - now
+        if lease == self._saved and abs(offset - self._offset) < CLOCK_STEP_SECONDS:
             return
-        document = lease.saved(self._clock(), self._wall())
+        document = lease.saved(now, wall)
         files.replace(self._path, json.dumps(document, indent=1).encode() + b"\n")
-        self._saved = lease
+        self._saved, self._offset = lease, offset
 
     def close(self) -> None:
         """Let another process use the directory."""

@@ -12,28 +12,31 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 
 from goe_exporter.channels.snapshot import Snapshot
-from goe_exporter.charger.client import Client
 from goe_exporter.control import sending
 from goe_exporter.control.charger_view import highest_a, missing, view
 from goe_exporter.control.energy import Energy
 from goe_exporter.control.inputs import Inputs
 from goe_exporter.control.lease_file import LeaseFile
 from goe_exporter.control.log_lines import Step, lines, written
+from goe_exporter.control.place import Place
 from goe_exporter.control.preconditions import unsuitable
 from goe_exporter.control.rules import NOTHING, Rule
 from goe_exporter.control.vitals import SurplusVitals
 from goe_exporter.errors import GoeExporterError
 from goe_exporter.logs import Incident, logger
 from goe_exporter.polling.view import Poll
-from goe_exporter.surplus.settings import STEP_S, UNREACHABLE_INTERVALS
-from goe_exporter.surplus.situation import FORCE, Decision, View, Write
+from goe_exporter.surplus.settings import MAX_OPERATIONS, STEP_S, UNREACHABLE_INTERVALS
+from goe_exporter.surplus.situation import FORCE, PHASES, Decision, View, Write
+from goe_exporter.surplus.wear import SWITCHES
 from goe_exporter.surplus.writes import raises
 
 STALL_SECONDS = 60.0
 """A step takes less: its sources, its writes and the disk have time limits."""
+
+FIRST_STEP_SECONDS = 10.0
+"""Time until the first decision; firmware 050 shows a write after 7 s (docs/protocol.md §5.2)."""
 
 STOP_WAIT_SECONDS = 1.0
 """Time for which the give-back waits for a write in progress."""
@@ -41,19 +44,9 @@ STOP_WAIT_SECONDS = 1.0
 GIVE_BACK_SECONDS = 4.0
 """Time limit for the give-back after an internal error."""
 
+WORN = f"the contactor is operated at most {MAX_OPERATIONS} times an hour"
+
 _log = logger(__name__)
-
-
-class Place(NamedTuple):
-    """The controlled charger: its name, its host, and its client, which a reload may replace.
-
-    `connect` returns a client of its own, for the give-back.
-    """
-
-    charger: str
-    host: str
-    client: Callable[[], Client]
-    connect: Callable[[], Client]
 
 
 class Control:
@@ -79,7 +72,8 @@ class Control:
         self._newest: Poll | None = None
         self._snapshot: Snapshot | None = None
         self._last = Step(clock(), Decision("unknown"), rule.lease.wear)
-        self._due = float("-inf")
+        # A charger may show only now what an earlier process wrote last.
+        self._due = clock() + FIRST_STEP_SECONDS
         self._beginning = True
         self._waiting = threading.Condition()
         self._sending = threading.Lock()
@@ -143,6 +137,7 @@ class Control:
 
     def _step(self, poll: Poll) -> None:
         now = self._clock()
+        self._snapshot = self._snapshot or poll.snapshot
         if now < self._due or self._ended:
             return
         snapshot, rule = poll.snapshot, self._rule
@@ -167,7 +162,8 @@ class Control:
                     return
         else:
             self._inputs.forget()
-        self._due = now + STEP_S - rule.refresh_s / 2
+        # Half an interval before the last poll of a step's time, so that no step takes longer.
+        self._due = now + (STEP_S // rule.refresh_s - 0.5) * rule.refresh_s
         expected, now = rule.expected, self._clock()
         decision = rule.decided(now, read, seen)
         self._energy.count(now, read, seen)
@@ -178,11 +174,8 @@ class Control:
             if self._stopping:
                 return
             saved = self._save()
-        writes = decision.writes
-        if not saved and seen is not None:
-            # After a crash, these values could not be told from a person's.
-            writes = tuple(each for each in writes if not raises(each, seen))
-        self._send(writes)
+        if seen is not None:
+            self._send(decision.writes, seen, now, saved=saved)
 
     def _seen(self, snapshot: Snapshot | None) -> View | None:
         if snapshot is None:
@@ -214,9 +207,14 @@ class Control:
         self._disk.ends()
         return True
 
-    def _send(self, writes: tuple[Write, ...]) -> None:
+    def _send(
+        self, writes: tuple[Write, ...], seen: View, decided_at: float, *, saved: bool
+    ) -> None:
         """Send writes through the charger's client; a failed one is left to the next step."""
         for write in writes:
+            if self._is_unsafe(write, seen, decided_at, saved=saved):
+                self._rule.unsent(write)
+                continue
             with self._sending:
                 if self._stopping:
                     return
@@ -232,6 +230,18 @@ class Control:
             self._failing.begins(reason, write=written(write), error=str(error))
             if reason != sending.REFUSED:
                 return
+
+    def _is_unsafe(self, write: Write, seen: View, decided_at: float, *, saved: bool) -> bool:
+        """Return whether a write must wait for another step.
+
+        What may raise the power is not sent late, when the disk was slow or the process was
+        stopped: the surplus may be gone. Without the lease on disk, only a pause is sent, and less
+        of what is on loan already: after a crash, nobody would know what was found.
+        """
+        rises = raises(write, seen)
+        if saved:
+            return rises and self._clock() - decided_at >= STEP_S
+        return rises or write.channel not in {FORCE, *self._lease_file.owned}
 
     def _failure(self, write: Write) -> GoeExporterError | None:
         """Send a write, and return its error if it fails."""
@@ -310,17 +320,18 @@ class Control:
             if writes:
                 _log.warning("charger never reached, settings not given back", **values)
             return
-        client = place.connect()
-        highest = highest_a(snapshot)
-        results = sending.give_back(client, snapshot.api, writes, highest, deadline, self._clock)
+        client, highest = place.connect(), highest_a(snapshot)
+        closed = self._last.view is None or self._last.view.closed_phases > 0
+        worn = closed and not rule.lease.wear.allows(self._clock(), SWITCHES)
+        due = [write for write in writes if not (worn and write.channel == PHASES)]
+        results = sending.give_back(client, snapshot.api, due, highest, deadline, self._clock)
+        results |= {write: WORN for write in writes if write not in due}
         given = [write for write, error in results.items() if not error]
-        closed = self._last.view is not None and self._last.view.closed_phases > 0
         channels = (write.channel for write in given)
         rule.lease = rule.lease.given_back(channels, self._clock(), closed=closed)
         self._save()
         if given:
-            settings = " ".join(map(written, given))
-            _log.info("settings given back", **values, given_back=settings)
+            _log.info("settings given back", **values, given_back=" ".join(map(written, given)))
         for write, error in results.items():
             if error:
                 command = sending.by_hand(place.host, write, snapshot.api)

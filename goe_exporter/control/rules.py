@@ -17,6 +17,7 @@ from goe_exporter.surplus.situation import (
     Sample,
     Situation,
     View,
+    Write,
 )
 
 
@@ -50,6 +51,9 @@ class Rule(Protocol):
 
     def decided(self, now: float, read: Input, view: View | None) -> Decision:
         """Decide once, and remember it."""
+
+    def unsent(self, write: Write) -> None:
+        """Remember that a decided write was not sent."""
 
 
 class ControlRule:
@@ -89,6 +93,14 @@ class ControlRule:
         self._memory, decision = decide(self._settings, self._memory, situation)
         return decision
 
+    def unsent(self, write: Write) -> None:
+        """Remember that a decided write was not sent: it is not the charger that ignores it."""
+        pending = (
+            each._replace(tries=each.tries - 1) if each.write == write else each
+            for each in self._memory.pending
+        )
+        self._memory = self._memory._replace(pending=tuple(pending))
+
 
 class FollowRule:
     """Mode `follow`: the current follows a number.
@@ -114,17 +126,25 @@ class FollowRule:
     def decided(self, now: float, read: Input, view: View | None) -> Decision:
         """Decide once, and remember it."""
         assert not isinstance(read.sample, Sample)
+        if view is not None and self.expected is None:
+            self._memory = FollowMemory(handed_over=bool(self.lease.still_handed_over(view)))
         self._memory, decision = follow(self._settings, self._memory, now, read.sample, view)
         if view is not None:
             self._borrow(view, decision)
         return decision
+
+    def unsent(self, _write: Write) -> None:
+        """Remember that a decided current was not sent: it is not the charger that lowers it."""
+        self._memory = self._memory._replace(written=None)
 
     def _borrow(self, view: View, decision: Decision) -> None:
         found, owned = Baseline.of(view), self.lease.owned
         # Without a car, nothing is written; another current than the last one is a person's.
         before = None if self.expected is None else self.expected.amps
         changed = decision.state == "no_car" and before not in (None, view.amps)
-        if decision.state == "handed_over" or changed:
+        handed_over = CURRENT if decision.state == "handed_over" else ""
+        self.lease = self.lease._replace(plugged_at=view.plugged_at, handed_over=handed_over)
+        if handed_over or changed:
             self.lease = self.lease._replace(owned=owned - {CURRENT})
         elif decision.writes and CURRENT not in owned:
             self.lease = self.lease._replace(baseline=found, owned=owned | {CURRENT})

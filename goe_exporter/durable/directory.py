@@ -15,6 +15,10 @@ from goe_exporter.durable import files
 from goe_exporter.errors import UsageError
 
 
+class InUseError(UsageError):
+    """Another process uses a directory or file."""
+
+
 class Directory:
     """The directory at `path`, which other processes cannot use until `close`.
 
@@ -81,7 +85,7 @@ class Directory:
 def lock(file: Path, name: str, noun: str) -> int:
     """Lock a file, which is created if it does not exist, and return its descriptor.
 
-    Closing the descriptor ends the lock. Raises `UsageError` if another process has the lock on
+    Closing the descriptor ends the lock. Raises `InUseError` if another process has the lock on
     what is called `name`, a `noun`.
     """
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, files.FILE_MODE)
@@ -89,7 +93,7 @@ def lock(file: Path, name: str, noun: str) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
-        raise UsageError(f"{name} is in use by another process; give each its own {noun}") from None
+        raise InUseError(f"{name} is in use by another process; give each its own {noun}") from None
     return descriptor
 
 

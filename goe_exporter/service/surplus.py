@@ -9,7 +9,8 @@ from goe_exporter.charger.client import Client
 from goe_exporter.control.energy import Energy
 from goe_exporter.control.inputs import Inputs
 from goe_exporter.control.lease_file import LeaseFile
-from goe_exporter.control.loop import Control, Place
+from goe_exporter.control.loop import Control
+from goe_exporter.control.place import Place
 from goe_exporter.control.rules import ControlRule, FollowRule, Rule
 from goe_exporter.logs import logger
 from goe_exporter.service.config import RunConfig, controlled

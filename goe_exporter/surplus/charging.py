@@ -23,14 +23,13 @@ from goe_exporter.surplus.settings import (
     Settings,
 )
 from goe_exporter.surplus.situation import OFF, SINGLE, THREE, View
+from goe_exporter.surplus.wear import SWITCHES
 
 MAX_STEP_S = 60.0
 REST_S = 30.0
 """The current is kept this long before a step that the meter must show."""
 DRAWN_SHARE = 0.95
 """A car draws a little less than it is offered."""
-SWITCHES = 2
-"""Contactor operations of a phase switch."""
 
 
 class Step:
@@ -53,6 +52,7 @@ class Step:
         """Return the memory with the new target, and the reason of a change, "" without one."""
         if not self.memory.target.charge:
             return self._start() or (self.memory, self._waiting())
+        self._limit()
         return (
             self._unproven()
             or self._fewer_phases()
@@ -61,6 +61,13 @@ class Step:
             or self._current()
             or (self.memory, "")
         )
+
+    def _limit(self) -> None:
+        """Lower a target that the limits no longer allow, so that it is not written again."""
+        target = self.memory.target
+        top_a = max(self.limits.top_a(target.phases), self.settings.min_current_a)
+        if target.amps > top_a:
+            self.memory = self.memory._replace(target=target._replace(amps=top_a))
 
     def _drained(self, memory: Memory) -> Memory:
         """Return the memory with the budgets as of now."""

@@ -21,7 +21,7 @@ from goe_exporter.config.strict_yaml import Strict, usable
 from goe_exporter.config.values import read_token
 from goe_exporter.surplus import quantities
 from goe_exporter.surplus.follow import FollowSettings
-from goe_exporter.surplus.settings import HIGHEST_A, LOWEST_A, Settings
+from goe_exporter.surplus.settings import HIGHEST_A, LOWEST_A, STALE_AFTER_S, Settings
 
 MAX_QUERY_CHARACTERS = 2000
 MAX_PATH_CHARACTERS = 200
@@ -194,7 +194,7 @@ class SurplusConfig(Strict):
     start_after: Annotated[float, BeforeValidator(quantities.start_after)] = 60.0
     pause_budget: Annotated[float, BeforeValidator(quantities.budget)] = 120.0
     min_pause: Annotated[float, BeforeValidator(quantities.min_pause)] = 180.0
-    stale_after: Annotated[float, BeforeValidator(quantities.stale_after)] = 60.0
+    stale_after: Annotated[float, BeforeValidator(quantities.stale_after)] = STALE_AFTER_S
     state: str = Field(default="/var/lib/goe-exporter/surplus", min_length=1)
 
     @field_validator(*_MODES, mode="before")

@@ -15,6 +15,7 @@ from goe_exporter.surplus.settings import (
     MAX_CURRENT_WRITES,
     POLLS_TO_CONFIRM,
     SETTLE_S,
+    STALE_AFTER_S,
     UNREACHABLE_INTERVALS,
 )
 from goe_exporter.surplus.situation import CURRENT, IDLE, Decision, View, Write
@@ -33,7 +34,7 @@ class FollowSettings:
     max_current_a: int
     unit: str = "A"
     min_current_a: int = LOWEST_A
-    stale_after_s: float = 60.0
+    stale_after_s: float = STALE_AFTER_S
     refresh_s: float = 5.0
 
 

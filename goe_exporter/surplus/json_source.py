@@ -41,6 +41,7 @@ class JsonSource(HttpSource):
         self._path = config.path
         self._time_path = config.time_path
         self._wall = wall
+        self._last: tuple[float | None, float] = None, 0.0
 
     def _read(self, until: float) -> Reading:
         started = self.clock()
@@ -51,9 +52,14 @@ class JsonSource(HttpSource):
         value = self._value(found(document, self._path))
         if self._time_path is None:
             return Reading(value, started, age_known=False)
-        measured = unix_time(found(document, self._time_path))
-        age_s = checked_age(self._wall() - measured)
-        return Reading(value, self.clock() - age_s, age_known=True)
+        stamp = unix_time(found(document, self._time_path))
+        measured_at = self.clock() - checked_age(self._wall() - stamp)
+        last_stamp, last_at = self._last
+        if stamp == last_stamp:
+            # A clock that is set back makes no old value younger.
+            measured_at = min(measured_at, last_at)
+        self._last = stamp, measured_at
+        return Reading(value, measured_at, age_known=True)
 
 
 def found(document: object, path: str) -> object:

@@ -10,6 +10,7 @@ from goe_exporter.surplus.situation import (
     AUTO,
     CURRENT,
     FORCE,
+    IDLE,
     NEUTRAL,
     OFF,
     ON,
@@ -24,6 +25,7 @@ from goe_exporter.surplus.wear import Wear, number
 VERSION = 1
 MODES = (AUTO, SINGLE, THREE)
 CHANNELS = (CURRENT, FORCE, PHASES)
+SAME_PLUG_S = 1.0
 
 
 class Baseline(NamedTuple):
@@ -44,7 +46,8 @@ class Lease(NamedTuple):
 
     `baseline` is what was found, None before the first poll. `owned` are the channels that were
     written, `force_state` only while it is off. `plugged_at` is when the present car was plugged
-    in, and `proven` whether the meter has proven itself since.
+    in, and `proven` whether the meter has proven itself since. `handed_over` is the channel that a
+    person has changed since, if that ends the control until the car leaves, else "".
     """
 
     baseline: Baseline | None = None
@@ -52,6 +55,22 @@ class Lease(NamedTuple):
     wear: Wear = Wear()
     plugged_at: float | None = None
     proven: bool = False
+    handed_over: str = ""
+
+    def is_of(self, view: View) -> bool:
+        """Return whether the car that a poll shows is the one that the lease is about."""
+        mark, plugged_at = self.plugged_at, view.plugged_at
+        if view.car == IDLE or mark is None or plugged_at is None:
+            return False
+        return abs(mark - plugged_at) <= SAME_PLUG_S
+
+    def still_handed_over(self, view: View) -> str:
+        """Return `handed_over` unless a poll shows no car, or another one.
+
+        Where the time of plugging in is unknown, it is taken for the same car.
+        """
+        may_be = None in (self.plugged_at, view.plugged_at) or self.is_of(view)
+        return self.handed_over if view.car != IDLE and may_be else ""
 
     def give_back(self, view: View | None, *, keep_off: bool = False) -> tuple[Write, ...]:
         """Return the writes that restore what was changed, a pause last.
@@ -94,6 +113,7 @@ class Lease(NamedTuple):
             "owned": sorted(self.owned),
             "plugged_at": self.plugged_at,
             "proven": self.proven,
+            "handed_over": self.handed_over,
             "wear": self.wear.saved(now, wall),
         }
 
@@ -105,12 +125,16 @@ class Lease(NamedTuple):
         owned, wear, plugged_at = (saved.get(key) for key in ("owned", "wear", "plugged_at"))
         if not (isinstance(owned, list) and all(each in CHANNELS for each in owned)):
             raise ValueError(f"owned: must be a list of channels, not {owned!r:.80}")
+        handed_over = saved.get("handed_over", "")
+        if handed_over not in ("", *CHANNELS):
+            raise ValueError(f"handed_over: must be a channel or empty, not {handed_over!r:.80}")
         return cls(
             _baseline(saved.get("baseline")),
             frozenset(owned),
             Wear.loaded(wear if isinstance(wear, dict) else {}, now, wall),
             None if plugged_at is None else number("plugged_at", plugged_at),
             saved.get("proven") is True,
+            handed_over,
         )
 
 

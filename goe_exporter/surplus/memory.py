@@ -26,11 +26,15 @@ class Target(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """A write that the charger does not show yet, sent `tries` times, last at `since`."""
+    """A write that the charger does not show yet, sent `tries` times, last at `since`.
+
+    `earlier` are the values that were written before it and were not shown either.
+    """
 
     write: Write
     since: float
     tries: int = 1
+    earlier: tuple[int | str, ...] = ()
 
 
 class Person(NamedTuple):

@@ -19,7 +19,6 @@ from goe_exporter.surplus.situation import (
 from goe_exporter.surplus.writes import adopted, shown
 
 RESTART_S = 1.0
-SAME_PLUG_S = 10.0
 FULL_WH = float("inf")
 """More than any budget."""
 
@@ -44,11 +43,14 @@ def _first(memory: Memory, view: View) -> Memory:
     """Begin: with a lease where it ended, without one with what is found."""
     found, lease = Baseline.of(view), memory.lease
     plugged = view.car != IDLE
-    same_car = lease.plugged_at is not None and _same(lease.plugged_at, view.plugged_at)
+    same_car = lease.is_of(view)
     lease = lease._replace(baseline=_found(lease, found))
+    handed_over = lease.still_handed_over(view)
     person = _forced(lease, view) if plugged else Person()
-    proven = lease.proven and plugged and same_car
-    lease = lease._replace(plugged_at=view.plugged_at, proven=proven)
+    if handed_over and not person.channel:
+        person = Person(channel=handed_over, give_back=lease.give_back(view))
+    proven = lease.proven and same_car
+    lease = lease._replace(plugged_at=view.plugged_at, proven=proven, handed_over=handed_over)
     # A charge whose meter is proven goes on after a crash; any other begins with a pause.
     charging = proven and view.car == CHARGING and view.force == NEUTRAL
     target = memory.target._replace(charge=charging, phases=view.phases, amps=view.amps)
@@ -82,10 +84,6 @@ def _found(lease: Lease, shown: Baseline) -> Baseline:
         return shown
     amps = before.amps if CURRENT in lease.owned else shown.amps
     return Baseline(amps, before.mode if PHASES in lease.owned else shown.mode, shown.force)
-
-
-def _same(first: float, second: float | None) -> bool:
-    return second is not None and abs(first - second) <= SAME_PLUG_S
 
 
 def _after_restart(memory: Memory, view: View) -> Memory:
@@ -130,7 +128,7 @@ def _plugged(memory: Memory, view: View, now: float) -> Memory:
         return memory._replace(plugged=False) if gone else memory
     memory = memory._replace(car=memory.car._replace(idle_since=None))
     mark = memory.lease.plugged_at
-    another = mark is not None and view.plugged_at is not None and not _same(mark, view.plugged_at)
+    another = None not in (mark, view.plugged_at) and not memory.lease.is_of(view)
     if memory.plugged and not (another and not switching):
         if mark != view.plugged_at:
             lease = memory.lease._replace(plugged_at=view.plugged_at)
@@ -142,6 +140,7 @@ def _plugged(memory: Memory, view: View, now: float) -> Memory:
 def _new_car(memory: Memory, view: View) -> Memory:
     """Return the memory for a car that was just plugged in: nothing is known about it."""
     lease = _as_left(memory, view)._replace(plugged_at=view.plugged_at, proven=False)
+    lease = lease._replace(wear=lease.wear._replace(started_at=None))
     fresh = Memory(lease)
     return memory._replace(
         lease=lease,
@@ -168,7 +167,7 @@ def _as_left(memory: Memory, view: View) -> Lease:
         if found is not None and _differs(memory, view, channel):
             found = adopted(found, view, channel)
     owned = lease.owned if view.force == OFF else lease.owned - {FORCE}
-    return lease._replace(baseline=found, owned=owned)
+    return lease._replace(baseline=found, owned=owned, handed_over="")
 
 
 def _changed(memory: Memory, view: View) -> Memory:
@@ -189,16 +188,17 @@ def _changed(memory: Memory, view: View) -> Memory:
 
 
 def _differs(memory: Memory, view: View, channel: str) -> bool:
-    """Return whether a channel has an unexpected value, and no write of it is pending."""
+    """Return whether a channel shows neither what it should nor what was written since."""
     assert memory.expected is not None
-    differs = shown(view, channel) != shown(memory.expected, channel)
-    return differs and memory.pending_write(channel) is None
+    value, pending = shown(view, channel), memory.pending_write(channel)
+    written = () if pending is None else (pending.write.value, *pending.earlier)
+    return value != shown(memory.expected, channel) and value not in written
 
 
 def _suspected(memory: Memory, view: View, channel: str) -> Memory:
     assert memory.expected is not None
     person = memory.person
-    if channel == CURRENT and _limited(memory.expected, view):
+    if channel == CURRENT and _limited(memory, view):
         return memory._replace(expected=adopted(memory.expected, view, channel))
     if channel == FORCE and _freed_itself(memory, view) and not person.repaused:
         expected = adopted(memory.expected, view, channel)
@@ -224,10 +224,13 @@ def _handed_over(memory: Memory, view: View, channel: str) -> Memory:
         channel,
         *(each for each in (FORCE, PHASES, CURRENT) if _touched(memory, view, each)),
     }
-    lease = memory.lease._replace(owned=memory.lease.owned - touched)
+    until_neutral = channel == FORCE and view.force != NEUTRAL
+    lease = memory.lease._replace(
+        owned=memory.lease.owned - touched, handed_over="" if until_neutral else channel
+    )
     person = Person(
         channel=channel,
-        until_neutral=channel == FORCE and view.force != NEUTRAL,
+        until_neutral=until_neutral,
         give_back=lease.give_back(view),
     )
     return memory._replace(lease=lease, person=person, pending=(), expected=Baseline.of(view))
@@ -235,12 +238,12 @@ def _handed_over(memory: Memory, view: View, channel: str) -> Memory:
 
 def _touched(memory: Memory, view: View, channel: str) -> bool:
     """Return whether a person has changed a channel."""
-    assert memory.expected is not None
-    if channel == CURRENT and _limited(memory.expected, view):
-        return False
-    return _differs(memory, view, channel)
+    return _differs(memory, view, channel) and not (channel == CURRENT and _limited(memory, view))
 
 
-def _limited(expected: Baseline, view: View) -> bool:
+def _limited(memory: Memory, view: View) -> bool:
     """Return whether the charger itself shows the current that it is limited to."""
-    return view.limit_a == view.amps < expected.amps
+    assert memory.expected is not None
+    pending = memory.pending_write(CURRENT)
+    written_a = 0 if pending is None else int(pending.write.value)
+    return view.limit_a == view.amps < max(memory.expected.amps, written_a)

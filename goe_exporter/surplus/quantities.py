@@ -9,13 +9,13 @@ import re
 
 from goe_exporter.config.quoting import shown
 from goe_exporter.config.values import seconds_between
-from goe_exporter.surplus.settings import HIGHEST_A, LOWEST_A, MAX_STALE_S
+from goe_exporter.surplus.settings import HIGHEST_A, LOWEST_A
 
 MIN_RESERVE_W, MAX_RESERVE_W = -5_000.0, 20_000.0
 MIN_BUDGET_WH, MAX_BUDGET_WH = 10.0, 2_000.0
 MIN_START_AFTER_S, MAX_START_AFTER_S = 10.0, 300.0
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 3600.0
-MIN_STALE_S = 20.0
+MIN_STALE_S, MAX_STALE_S = 20.0, 180.0
 
 _CURRENT = re.compile(r"([0-9]{1,2}) ?A?")
 _POWER = re.compile(r"(-?[0-9]{1,6}(?:\.[0-9]{1,3})?) ?(W|kW)")

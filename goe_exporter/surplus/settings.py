@@ -40,10 +40,9 @@ MAX_CURRENT_WRITES = 120
 SHORT_CHARGE_S = 900.0
 MAX_PAUSE_S = 900.0
 
-MAX_STALE_S = 180.0
-STALE_PERIODS = 2.5
+STALE_AFTER_S = 65.0
+"""A meter with a value every minute is not stale with this, and a pause comes within 75 s."""
 FROZEN_AFTER_S = 300.0
-FROZEN_W = 1000.0
 HISTORY_S = 400.0
 
 UNREACHABLE_INTERVALS = 3
@@ -79,7 +78,7 @@ class Settings:
     pause_budget_wh: float = 120.0
     min_pause_s: float = 180.0
     reserve_w: float = 0.0
-    stale_after_s: float = 60.0
+    stale_after_s: float = STALE_AFTER_S
     battery: str | None = None
     includes_charger: bool = True
     refresh_s: float = 5.0

@@ -6,12 +6,11 @@ from enum import Enum
 from typing import NamedTuple
 
 from goe_exporter.surplus.settings import (
+    DRAWING_W,
     FOOTHOLD_W,
     FROZEN_AFTER_S,
-    FROZEN_W,
     HISTORY_S,
-    MAX_STALE_S,
-    STALE_PERIODS,
+    PHASE_SWITCH_S,
     STEP_S,
     Settings,
 )
@@ -48,7 +47,7 @@ class Supply(NamedTuple):
     `points` are the samples of the last minutes, `powers` the charger's power by the time of the
     poll. `measured_at` and `changed_at` are when the last sample was measured and when its value
     last changed, `value` its value, `periods` the last times between two samples. `identical_since`
-    is since when the same value has been read while charging. `frozen` holds until it changes.
+    is since when the same grid power has been read while charging. `frozen` holds until it changes.
     """
 
     points: tuple[Point, ...] = ()
@@ -88,16 +87,11 @@ class Supply(NamedTuple):
             return STEP_S
         return max(STEP_S, sorted(self.periods)[len(self.periods) // 2])
 
-    def stale_after_s(self, settings: Settings) -> float:
-        """Return the age (s) from which a sample of this meter is stale."""
-        slow_s = min(STALE_PERIODS * self.period_s, MAX_STALE_S)
-        return max(settings.stale_after_s, slow_s)
-
     def quality(self, settings: Settings, now: float, sample: Sample | None) -> Quality:
         """Return how far the sample may be used."""
         if sample is None or self.frozen or _incomplete(settings, sample):
             return Quality.STALE
-        limit_s, age_s = self.stale_after_s(settings), now - sample.measured_at
+        limit_s, age_s = settings.stale_after_s, now - sample.measured_at
         if age_s > limit_s:
             return Quality.STALE
         return Quality.HELD if age_s > limit_s / 2 else Quality.GOOD
@@ -122,12 +116,14 @@ def observed(supply: Supply, settings: Settings, situation: Situation) -> Supply
     value = (sample.grid_w, sample.battery_w)
     same = value == supply.value
     changed_at = supply.changed_at if same else sample.measured_at
-    identical_since = _identical_since(supply, sample, same=same, powers=powers)
+    # A battery that works changes no dead meter; but it may keep a good one at 0 W.
+    repeated = same or (supply.value is not None and 0 != sample.grid_w == supply.value[0])
+    identical_since = _identical_since(supply, sample, repeated=repeated, powers=powers)
     frozen = (
         not sample.age_known
         and identical_since is not None
         and now - identical_since >= FROZEN_AFTER_S
-    ) or (supply.frozen and same)
+    ) or (supply.frozen and repeated)
     power_w = _power_at(powers, sample.measured_at if sample.age_known else changed_at)
     point = _point(settings, sample, power_w)
     periods = supply.periods
@@ -158,13 +154,17 @@ def _since(
 
 
 def _identical_since(
-    supply: Supply, sample: Sample, *, same: bool, powers: tuple[tuple[float, float], ...]
+    supply: Supply, sample: Sample, *, repeated: bool, powers: tuple[tuple[float, float], ...]
 ) -> float | None:
-    """Return since when the value has not changed while the car charged, None if it has."""
-    charging = bool(powers) and powers[-1][1] >= FROZEN_W
-    if supply.frozen and same:
+    """Return since when the value has not changed while the car charged, None if it has.
+
+    A phase switch, in which the car does not charge, does not begin anew.
+    """
+    since = sample.measured_at - PHASE_SWITCH_S
+    charging = any(at > since and power_w >= DRAWING_W for at, power_w in powers)
+    if supply.frozen and repeated:
         return supply.identical_since
-    if not same or not charging or sample.grid_w == 0:
+    if not repeated or not charging:
         return None
     return sample.measured_at if supply.identical_since is None else supply.identical_since
 

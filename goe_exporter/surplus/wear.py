@@ -16,6 +16,9 @@ from goe_exporter.surplus.settings import (
 RESERVED = 1
 """Operations that are kept for the pause that ends every charge."""
 
+SWITCHES = 2
+"""Contactor operations of a phase switch."""
+
 MAX_NUMBER = 1e15
 """More than any Unix time; Python's integers have no limit, and its floats do."""
 

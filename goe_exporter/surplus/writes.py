@@ -15,7 +15,7 @@ from goe_exporter.surplus.situation import (
     View,
     Write,
 )
-from goe_exporter.surplus.wear import last_hour
+from goe_exporter.surplus.wear import SWITCHES, last_hour
 
 RETRY_S = (10.0, 20.0, 40.0, 60.0)
 MAX_SWITCH_TRIES = 3
@@ -67,6 +67,15 @@ def raises(write: Write, view: View) -> bool:
     return write.value != 1
 
 
+def _renewed(pending: Pending | None, write: Write, now: float) -> Pending:
+    """Return what is pending after a write, with what was pending before."""
+    if pending is None:
+        return Pending(write, now)
+    if pending.write == write:
+        return pending._replace(since=now, tries=pending.tries + 1)
+    return Pending(write, now, earlier=(*pending.earlier, pending.write.value))
+
+
 class Desk:
     """Decides which wanted writes are due, and remembers them."""
 
@@ -85,8 +94,7 @@ class Desk:
             again = pending is not None and pending.write == write
             if again and pending is not None and self._given_up(pending):
                 continue
-            tries = pending.tries + 1 if again and pending is not None else 1
-            self._remember(Pending(write, self.now, tries), again=again)
+            self._remember(_renewed(pending, write, self.now), again=again)
             sent.append(write)
         return tuple(sent)
 
@@ -98,13 +106,13 @@ class Desk:
             return True
         if raises(write, self.view) and not may_rise:
             return True
-        if write.channel == CURRENT and self.memory.current_writes_left(self.now) <= 0:
+        if not self._has_room(write, pending):
             return True
         if pending is None:
             return False
         if pending.write != write and self._lowers(write, pending):
             return False
-        wait_s = RETRY_S[min(pending.tries, len(RETRY_S)) - 1]
+        wait_s = RETRY_S[min(max(pending.tries, 1), len(RETRY_S)) - 1]
         wait_s = max(wait_s, POLLS_TO_CONFIRM * self.settings.refresh_s)
         return self.now - pending.since < wait_s
 
@@ -112,6 +120,14 @@ class Desk:
         if write.channel == CURRENT:
             return int(write.value) < int(pending.write.value)
         return not raises(write, self.view)
+
+    def _has_room(self, write: Write, pending: Pending | None) -> bool:
+        """Return whether the limits of an hour allow a write."""
+        if write.channel == CURRENT:
+            return self.memory.current_writes_left(self.now) > 0
+        if write.channel != PHASES or pending is not None or not self.view.closed_phases:
+            return True
+        return self.memory.lease.wear.allows(self.now, SWITCHES)
 
     def _given_up(self, pending: Pending) -> bool:
         """Return whether the charger ignores its phases; they count as fixed from now on."""

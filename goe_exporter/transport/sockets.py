@@ -6,9 +6,11 @@ of bytes. A connection serves one request: the charger closes each one, often wi
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import http.client
 import os
+import queue
 import selectors
 import socket
 import ssl
@@ -24,6 +26,7 @@ from urllib3.util import parse_url
 
 from goe_exporter.errors import UsageError
 from goe_exporter.transport.answer import MAX_INTERIM_RESPONSES, MAX_RECEIVED_BYTES, too_large
+from goe_exporter.transport.workers import Workers
 
 HEAD_START_SECONDS = 0.25
 """Time that an address has alone before the next one is tried too."""
@@ -57,6 +60,8 @@ class _Deadline(threading.local):
 
 
 DEADLINE = _Deadline()
+
+_LOOKUPS = Workers("look-up", limit=16)
 
 
 class _EndsInTime:
@@ -158,10 +163,35 @@ class Race:
         attempt.close()
 
 
+def _looked_up(host: str, port: int) -> list[Address]:
+    """Return the addresses of a host within the deadline; raises `socket.gaierror`.
+
+    A lookup cannot be interrupted. Where no name server answers, it goes on in a thread of its own.
+    """
+    with contextlib.suppress(socket.gaierror):
+        return addresses(host, port, numeric=True)
+    answers: queue.SimpleQueue[list[Address] | socket.gaierror] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            answers.put(addresses(host, port))
+        except socket.gaierror as error:
+            answers.put(error)
+
+    _LOOKUPS.submit(look_up)
+    try:
+        found = answers.get(timeout=max(DEADLINE.at - time.monotonic(), 0))
+    except queue.Empty:
+        raise socket.gaierror("no answer of a name server") from None
+    if isinstance(found, socket.gaierror):
+        raise found
+    return found
+
+
 def _open(host: str, port: int, connection: HTTPConnection) -> socket.socket:
     """Connect to the first address of `host` that accepts, within the deadline."""
     try:
-        found = addresses(host, port)
+        found = _looked_up(host, port)
     except socket.gaierror as error:
         raise NameResolutionError(host, connection, error) from error
     race = Race([each for each in found if DEADLINE.address in (None, each[1])])

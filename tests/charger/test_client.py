@@ -389,6 +389,22 @@ def test_one_deadline_for_both_apis(simulator: Simulator) -> None:
     assert before <= first - PATIENCE_SECONDS <= time.monotonic()
 
 
+def test_one_deadline_for_a_write(simulator: Simulator) -> None:
+    """The deadline of a write includes the check of the serial number before it."""
+    asker = client(simulator.add(Charger("V4", serial="218042")), serial="218042")
+    get, moments = asker._transport.get, []
+
+    def noted(target: str, until: float | None = None) -> HttpAnswer:
+        moments.append((target, until))
+        return get(target, until)
+
+    asker._transport.get = noted  # type: ignore[method-assign]
+    asker.write(2, "amp", 10)
+    (check, first), (write, second) = moments
+    assert ("sse" in check, write) == (True, "/api/set?amp=10")
+    assert first == second
+
+
 def test_no_api_at_all_is_not_found_and_is_not_remembered(speak: Speak) -> None:
     """If both APIs are disabled, the reason is `not_found`, and each was requested once."""
     speaker = speak(answer(404, b"This URI does not exist"))

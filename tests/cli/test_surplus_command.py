@@ -186,7 +186,7 @@ def test_old_value(home: Home, once: Once) -> None:
     shown = once(home.write("phases: auto", home.battery.replace("query: battery", "query: grid")))
     assert shown.startswith("grid       exporting 3,210 W, 75 s old\n")
     assert "decision   pause charging because there is no recent value\n" in shown
-    assert "- The value of grid is older than stale_after, 60 s.\n" in shown
+    assert "- The value of grid is older than stale_after, 65 s.\n" in shown
 
 
 def test_failed_source(home: Home, once: Once) -> None:
@@ -299,3 +299,26 @@ def test_wrong_usage(home: Home, goe: Goe) -> None:
     outcome = goe("surplus", "--config.file", home.config, "--once")
     assert outcome.status == 2
     assert outcome.err == f"goe-exporter: {home.config} has no surplus section\n"
+
+
+def test_release_with_a_damaged_state(home: Home, goe: Goe) -> None:
+    """It does not claim that nothing is left to give back; the file is set aside."""
+    (home.folder / "state").mkdir()
+    file = home.folder / "state/012345.json"
+    file.write_text("{")
+    outcome = goe("surplus", "--config.file", home.write("phases: auto"), "--release")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err == (
+        f"goe-exporter: the state was damaged, and is now {file.with_suffix('.damaged')}: what the"
+        " surplus has changed is unknown; check max-current, phases and force-state\n"
+    )
+
+
+def test_release_without_a_usable_state(home: Home, goe: Goe) -> None:
+    """A directory that cannot be used is the error, not an exporter that runs."""
+    (home.folder / "state").write_text("")
+    outcome = goe("surplus", "--config.file", home.write("phases: auto"), "--release")
+    assert outcome.status == 2
+    assert outcome.err == (
+        f"goe-exporter: cannot use the surplus state {home.folder}/state: Not a directory\n"
+    )

@@ -12,7 +12,7 @@ from goe_exporter.config.mistakes import Mistake
 from goe_exporter.config.strict_yaml import Strict
 from goe_exporter.errors import ConfigError
 
-MAPPING = "must be a mapping such as {name: garage, host: 192.168.1.36}, not a single value"
+MAPPING = "must be a mapping with keys such as colour, not a single value"
 
 
 class Door(Strict):

@@ -33,11 +33,14 @@ def snapshot(api: int = 2, **changes: object) -> Snapshot:
     status = {key: value for key, value in (STATUS | changes).items() if value is not ...}
     readings, failed = decode(status, api, boot_time=1_000_000.0)
     assert not failed
-    return Snapshot("garage", api, 1_003_600.0, 100.0, readings)
+    return Snapshot("garage", api, 1_003_600.0, 100.0, readings, boot_time=1_000_000.0)
 
 
 def test_view() -> None:
-    """Every field of the view; the voltage is the mean of the live phases."""
+    """Every field of the view; the voltage is the mean of the live phases.
+
+    The car was plugged in 3000 s after the charger's start, whatever this machine's clock says.
+    """
     assert view(snapshot()) == View(
         polled_at=100.0,
         car="charging",
@@ -54,7 +57,7 @@ def test_view() -> None:
         reason="fallback_default",
         error=False,
         uptime_s=3600.0,
-        plugged_at=1_003_000.0,
+        plugged_at=3000.0,
         energy_limit=False,
     )
 

@@ -11,7 +11,8 @@ from log_records import recorded
 from surplus_home import Home, Street
 
 from goe_exporter.durable import files
-from goe_exporter.simulator import Charger
+from goe_exporter.simulator import Car, Charger, settings
+from goe_exporter.surplus.lease import Lease
 
 
 @pytest.fixture
@@ -60,6 +61,21 @@ def test_requests_are_polls_and_writes(noon: Street, tmp_path: Path) -> None:
     assert {names[key]: count for key, count in vitals.writes.items()} == dict(noon.charger.writes)
     assert noon.box.requests == polls + sum(vitals.writes.values())
     assert not vitals.write_failures
+
+
+@pytest.mark.parametrize(("refresh_s", "steps"), [(1.0, 6), (3.0, 19), (5.0, 30), (6.5, 59)])
+def test_a_step_takes_ten_seconds_at_most(
+    noon: Street, tmp_path: Path, refresh_s: float, steps: int
+) -> None:
+    """It decides after as many polls as fit into ten seconds, of 60 after each 10th, 3rd, 2nd.
+
+    The first decision waits for ten seconds.
+    """
+    home = noon.home(tmp_path / "state", refresh_s=refresh_s)
+    for _ in range(60):
+        noon.clock.now += refresh_s
+        home.poll()
+    assert noon.meter.requests == steps
 
 
 def test_a_car_waits_and_is_charged(noon: Street, tmp_path: Path) -> None:
@@ -164,6 +180,22 @@ def test_control_begins_again_with_the_next_car(noon: Street, tmp_path: Path) ->
     assert settings_of(noon.charger) == (6, 1, 0)
 
 
+@pytest.mark.parametrize("step_s", [-3600.0, 40.0, 86_400.0])
+def test_clock_that_is_set(noon: Street, tmp_path: Path, step_s: float) -> None:
+    """The wall clock may be set while a car charges: it is the same car, and it goes on."""
+    home = charging(noon, tmp_path)
+    operations = noon.charger.contactor_operations
+    noon.clock.step_s = step_s
+    home.run(120)
+    assert home.state == "charging"
+    assert noon.charger.contactor_operations == operations
+    noon.write("amp", 12 if noon.charger.amp != 12 else 13)
+    home.run(60, until="handed_over")
+    noon.clock.step_s = 0.0
+    home.run(120)
+    assert home.state == "handed_over"
+
+
 def test_another_charger_gets_no_write(noon: Street, tmp_path: Path) -> None:
     """If another charger answers at the address, nothing is written to it."""
     home = charging(noon, tmp_path)
@@ -259,6 +291,42 @@ def test_without_a_disk_only_less_is_written(
     assert lines[0]["error"] == "No space left on device"
 
 
+def test_without_a_disk_nothing_new_is_borrowed(
+    noon: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found would be lost in a crash; later the charger's phases can still be changed."""
+    noon.leave()
+    home = noon.home(tmp_path / "state")
+
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "replace", full)
+    home.run(600)
+    assert (home.state, settings_of(noon.charger)) == ("no_car", (16, 0, 0))
+    assert not noon.charger.writes
+    monkeypatch.undo()
+    home.run(40)
+    assert settings_of(noon.charger) == (6, 1, 0)
+
+
+def test_a_slow_disk(noon: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was decided longer than a step ago may only lower the power: the sun may be gone."""
+    home = noon.home(tmp_path / "state")
+    save = home.lease_file.save
+
+    def slow(lease: Lease) -> None:
+        save(lease)
+        noon.clock.now += 10
+
+    monkeypatch.setattr(home.lease_file, "save", slow)
+    home.run(900)
+    assert noon.charger.force == 1
+    assert noon.charger.writes["frc"] == 1
+    monkeypatch.undo()
+    home.run(300, until="charging")
+
+
 def test_an_internal_error_gives_the_charger_back(
     noon: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,6 +374,42 @@ def test_stop_leaves_a_pause(evening: Street, tmp_path: Path) -> None:
     assert evening.charger.force == 1
 
 
+def test_stop_before_the_first_decision(noon: Street, tmp_path: Path) -> None:
+    """What a killed process has left is given back, although nothing was decided yet."""
+    home = charging(noon, tmp_path)
+    home.lease_file.close()  # the lock of a killed process is gone
+    again = noon.home(tmp_path / "state")
+    noon.clock.now += 5
+    again.poll()
+    assert again.state == "unknown"
+    again.control.stop(noon.clock.now + 3)
+    noon.clock.now += 2
+    noon.box.catch_up()
+    assert settings_of(noon.charger) == (16, 0, 0)
+    assert again.rule.lease.owned == frozenset()
+
+
+def test_restart_beside_a_slow_charger(
+    evening: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A charger that shows what was given back after 7 s does not look like a person's change."""
+    monkeypatch.setattr(settings.accept, "__defaults__", (7.0,))
+    evening.leave()
+    home = evening.home(tmp_path / "state")
+    home.run(60)
+    with evening.box.lock:
+        evening.charger.plug(Car())
+    home.run(60)
+    assert settings_of(evening.charger) == (6, 1, 1)
+    home.control.stop(evening.clock.now + 3)
+    again = evening.home(tmp_path / "state", refresh_s=1.0)
+    for _ in range(60):
+        evening.clock.now += 1
+        again.poll()
+    assert settings_of(evening.charger) == (16, 0, 1)
+    assert again.control.vitals().hand_overs == 0
+
+
 def test_stop_of_a_charger_that_refuses(noon: Street, tmp_path: Path) -> None:
     """The log has the command that gives back by hand, and the lease keeps what is left."""
     home = charging(noon, tmp_path)
@@ -315,6 +419,24 @@ def test_stop_of_a_charger_that_refuses(noon: Street, tmp_path: Path) -> None:
     left = [line for line in events(kept) if line["event"] == "setting not given back"]
     host = noon.box.address
     assert [line["by_hand"] for line in left] == [f"goe-exporter set {host} phases auto"]
+    assert noon.home(tmp_path / "state").rule.lease.owned == {"phases"}
+
+
+def test_stop_keeps_the_limit_of_operations(noon: Street, tmp_path: Path) -> None:
+    """A contactor that was operated 18 times in an hour is not operated to give the phases back."""
+    home = charging(noon, tmp_path)
+    wear = home.rule.lease.wear._replace(operations=(noon.clock.now,) * 18)
+    home.rule.lease = home.rule.lease._replace(wear=wear)
+    mode = noon.charger.phase_mode
+    with recorded() as kept:
+        home.control.stop(noon.clock.now + 3)
+    noon.clock.now += 2
+    noon.box.catch_up()
+    assert settings_of(noon.charger) == (16, mode, 0)
+    left = [line for line in events(kept) if line["event"] == "setting not given back"]
+    assert [line["error"] for line in left] == [
+        "the contactor is operated at most 20 times an hour"
+    ]
     assert noon.home(tmp_path / "state").rule.lease.owned == {"phases"}
 
 

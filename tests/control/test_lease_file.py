@@ -48,6 +48,18 @@ def test_nothing_is_written_twice(tmp_path: Path) -> None:
     assert path.exists()
 
 
+def test_clock_that_is_set(tmp_path: Path) -> None:
+    """The times are written again when the wall clock is set, or a crash would lose the wear."""
+    wall = [1_780_000_000.0]
+    file = LeaseFile(tmp_path / "state", "218042", lambda: 1000.0, lambda: wall[0])
+    file.save(LEASE)
+    wall[0] += 7200
+    file.save(LEASE)
+    file.close()
+    again = opened(tmp_path / "state", now=50.0, wall=1_780_007_200.0)
+    assert again.load().wear == Wear((-70.0, -10.0), -70.0, -10.0, None, 360.0)
+
+
 def test_one_process(tmp_path: Path) -> None:
     """A second process cannot use the directory."""
     file = opened(tmp_path / "state")

@@ -210,7 +210,7 @@ def test_room_imports_only_rooms_below_it(name: str) -> None:
 
 VERSIONS = {
     (module, "__init__")
-    for module in ("service.self_metrics", "service.service", "web.json_api", "web.pages")
+    for module in ("service.self_metrics", "service.service", "web.openapi", "web.pages")
 }
 """Modules that import the package itself, for its version."""
 

@@ -370,14 +370,22 @@ def test_no_sample_at_all() -> None:
     assert (decision.state, decision.reason, decision.writes) == ("blind", "stale", (OFF,))
 
 
-def test_frozen_value_of_unknown_age() -> None:
-    """A value that is identical for 5 minutes while charging with 1 kW or more is frozen."""
+@pytest.mark.parametrize(("grid_w", "car_a"), [(None, 32), (0.0, 32), (None, 3)])
+def test_frozen_value_of_unknown_age(grid_w: float | None, car_a: float) -> None:
+    """A value that is identical for 5 minutes while charging is frozen.
+
+    That holds for 0 W too, and for a car that takes 3 A.
+    """
     loop = Loop()
     loop.age_known = False
+    loop.car_a = car_a
     for number in range(120):
         loop.run(10, 2300 + number)
     assert loop.charging
     loop.meter_fault = "repeating"
+    if grid_w is not None:
+        assert loop._sample is not None
+        loop._sample = loop._sample._replace(grid_w=grid_w)
     assert 290 <= seconds_until(loop, "blind") <= 320
     assert loop.decisions[-1].reason == "frozen"
     assert loop.run(1200).state == "blind"
@@ -443,7 +451,7 @@ def test_meter_that_answers_only_once() -> None:
 
 
 def test_slow_meter() -> None:
-    """A meter with a value a minute is stale after 150 s."""
+    """A value a minute is enough; the pause comes within 75 s of the last one."""
     loop = Loop()
 
     def measure(seconds: int) -> list[Decision]:
@@ -458,7 +466,10 @@ def test_slow_meter() -> None:
     measure(3600)
     assert loop.state() == (True, 1, 10)
     loop.meter_fault = "dead"
-    assert 90 <= seconds_until(loop, "blind") <= 160
+    assert loop._sample is not None
+    measured_at = loop._sample.measured_at
+    seconds_until(loop, "blind")
+    assert loop.now - measured_at == 70
 
 
 def test_house_battery_first() -> None:

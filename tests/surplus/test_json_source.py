@@ -209,6 +209,16 @@ def test_one_measurement_has_one_time(speak: Speak) -> None:
     assert [read(UNTIL).measured_at for _ in range(2)] == [98.0, 98.0]
 
 
+def test_clock_that_is_set_back(speak: Speak) -> None:
+    """A value of a dead meter gets no younger when this machine's clock is set back by 50 s."""
+    clock = iter([100.0, 100.0, 110.0, 110.0])
+    wall = iter([NOW, NOW - 40.0])
+    speaker = speak(raw(f'{{"w":1,"t":{NOW - 55}}}'))
+    config = GridConfig(json=f"http://{speaker.address}/", path="w", time_path="t")  # type: ignore[call-arg]
+    read = JsonSource("grid", config, lambda: next(clock), lambda: next(wall)).read
+    assert [read(UNTIL).measured_at for _ in range(2)] == [45.0, 45.0]
+
+
 def test_bearer_token(speak: Speak, tmp_path: Path) -> None:
     """The token in a file is sent as a bearer token, with the query of the URL."""
     (tmp_path / "token").write_text("abc.def\n")

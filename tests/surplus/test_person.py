@@ -57,6 +57,40 @@ def test_change_while_charging(
     assert getattr(loop, name) == value
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "surplus_w", "channel"),
+    [("amps", 9, 3000, "max_current"), ("force", "on", -5000, "force_state")],
+)
+def test_change_of_what_was_just_written(
+    name: str, value: object, surplus_w: float, channel: str
+) -> None:
+    """Before the charger has shown what was written, a third value is a person's, too."""
+    loop = controlled()
+    while Write(channel, getattr(loop, name)) not in written(loop)[-1:]:
+        loop.run(10, surplus_w)
+    setattr(loop, name, value)
+    decision = loop.run(40)
+    assert (decision.state, decision.reason) == ("handed_over", channel)
+    assert getattr(loop, name) == value
+
+
+def test_late_effect_of_an_earlier_write() -> None:
+    """A charger that still shows what was written before is no person."""
+    loop = controlled(3300)
+    assert loop.amps == 14
+    loop.ignored = {"max_current"}
+    loop.run(10, 2700)
+    earlier = written(loop)[-1].value
+    while written(loop)[-1].value == earlier:
+        loop.run(10, 1500)
+    assert isinstance(earlier, int)
+    loop.amps = earlier
+    loop.run(60)
+    assert loop.decisions[-1].state == "unconfirmed"
+    loop.ignored = set()
+    assert loop.run(120).state == "charging"
+
+
 @pytest.mark.parametrize("force", ["neutral", "on"])
 def test_several_changes_at_once(force: str) -> None:
     """Nothing that a person changed is overwritten or given back."""
@@ -254,6 +288,7 @@ def test_lease_is_saved_as_json() -> None:
         Wear((95.0, 99.5), started_at=95.0, paused_at=99.5, pause_s=360.0),
         plugged_at=1_779_999_000.0,
         proven=True,
+        handed_over="phases",
     )
     saved = lease.saved(now=100.0, wall=WALL)
     assert json.loads(json.dumps(saved)) == {
@@ -262,6 +297,7 @@ def test_lease_is_saved_as_json() -> None:
         "owned": ["force_state", "max_current"],
         "plugged_at": 1_779_999_000.0,
         "proven": True,
+        "handed_over": "phases",
         "wear": {
             "operations": [WALL - 5, WALL - 0.5],
             "started_at": WALL - 5,
@@ -273,6 +309,7 @@ def test_lease_is_saved_as_json() -> None:
     later = Lease.loaded(saved, now=7.0, wall=WALL + 60)
     assert later.wear == Wear((-58.0, -53.5), started_at=-58.0, paused_at=-53.5, pause_s=360.0)
     assert (later.baseline, later.owned, later.proven) == (lease.baseline, lease.owned, True)
+    assert later.handed_over == "phases"
 
 
 def test_clock_that_was_set_back() -> None:
@@ -295,6 +332,8 @@ GOOD = Lease(Baseline(16, 0, "neutral")).saved(0.0, WALL)
         ({"baseline": {"current": 16, "phase_mode": 0, "force_state": "maybe"}}, "baseline: "),
         ({"baseline": [16]}, "baseline: must be settings of a charger"),
         ({"plugged_at": "noon"}, "plugged_at: must be a number, not 'noon'"),
+        ({"handed_over": "name"}, "handed_over: must be a channel or empty, not 'name'"),
+        ({"handed_over": None}, "handed_over: must be a channel or empty, not None"),
         ({"wear": None}, "operations: must be a number, not None"),
         ({"wear": {"operations": [True], "pause_s": 0}}, "operations: must be a number, not True"),
         ({"wear": {"operations": [], "pause_s": float("nan")}}, "pause_s: must be a number"),
@@ -341,6 +380,71 @@ def test_baseline_survives_a_crash() -> None:
         Write("max_current", 16),
         Write("phases", "auto"),
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "channel", "plugged_at"),
+    [
+        ("amps", 12, "max_current", 940.0),
+        ("mode", 3, "phases", 940.0),
+        ("force", "neutral", "force_state", 940.0),
+        ("amps", 12, "max_current", None),
+    ],
+)
+def test_hand_over_survives_a_crash(
+    name: str, value: object, channel: str, plugged_at: float | None
+) -> None:
+    """The next process stays away from the same car, too, and is back for the next one.
+
+    Where the time of plugging in is unknown, it is taken for the same car.
+    """
+    loop = controlled(0 if channel == "force_state" else 2300, plugged_at=plugged_at)
+    setattr(loop, name, value)
+    assert loop.run(40).state == "handed_over"
+    loop.writes.clear()
+    loop.crash(60)
+    decision = loop.run(3600, 2300)
+    assert (decision.state, decision.reason) == ("handed_over", channel)
+    assert written(loop) == []
+    loop.unplug()
+    loop.run(60)
+    loop.plug()
+    assert loop.run(1200).state == "charging"
+
+
+def test_another_car_after_a_crash_ends_a_hand_over() -> None:
+    """A car that came while no process ran is not the person's."""
+    loop = controlled()
+    loop.amps = 12
+    loop.run(40)
+    loop.crash(600)
+    loop.plugged_at = loop.now - 60
+    assert loop.run(1200).state == "charging"
+
+
+def test_crash_during_a_give_back() -> None:
+    """What a hand-over has not given back yet is given back by the next process."""
+    loop = controlled()
+    loop.ignored = {"phases"}
+    loop.amps = 12
+    loop.run(40)
+    assert (loop.decisions[-1].state, loop.mode) == ("handed_over", 1)
+    loop.ignored = set()
+    loop.crash(60)
+    loop.run(40)
+    assert (loop.decisions[-1].state, loop.mode, loop.amps) == ("handed_over", 0, 12)
+
+
+def test_give_back_keeps_the_limit_of_operations() -> None:
+    """A hand-over does not switch the phases of a contactor that was operated 18 times."""
+    loop = controlled()
+    wear = loop.memory.lease.wear._replace(operations=(loop.now,) * 18)
+    loop.memory = loop.memory._replace(lease=loop.memory.lease._replace(wear=wear))
+    loop.amps = 12
+    assert loop.run(1800).state == "handed_over"
+    assert loop.mode == 1
+    assert loop.run(1900).state == "handed_over"
+    assert loop.mode == 0
 
 
 def test_crash_loop_keeps_the_pause() -> None:

@@ -67,26 +67,38 @@ def test_power_of_the_time_of_the_sample() -> None:
     ("age_s", "quality"),
     [
         (0, Quality.GOOD),
-        (30, Quality.GOOD),
-        (31, Quality.HELD),
-        (60, Quality.HELD),
-        (61, Quality.STALE),
+        (32, Quality.GOOD),
+        (33, Quality.HELD),
+        (65, Quality.HELD),
+        (66, Quality.STALE),
     ],
 )
 def test_age(age_s: float, quality: Quality) -> None:
-    """Up to 30 s it is good, up to 60 s nothing rises, beyond it is stale."""
+    """Up to 32 s it is good, up to 65 s nothing rises, beyond it is stale."""
     sample = Sample(0.0, 100.0)
     supply = supplied(settings(), (sample, None))
     assert supply.quality(settings(), 100.0 + age_s, sample) is quality
 
 
-@pytest.mark.parametrize(
-    ("period_s", "stale_s"), [(5, 60), (15, 60), (30, 75), (60, 150), (90, 180)]
-)
-def test_slow_meters(period_s: float, stale_s: float) -> None:
-    """A slow meter may be 2.5 times its period old, at most 3 minutes."""
-    steps = [(Sample(float(number), number * period_s), None) for number in range(6)]
-    assert supplied(settings(), *steps).stale_after_s(settings()) == stale_s
+@pytest.mark.parametrize(("open_s", "frozen"), [(30, True), (80, False)])
+def test_identical_values_during_a_phase_switch(open_s: int, frozen: bool) -> None:
+    """The half minute without power of a phase switch makes no dead meter trustworthy."""
+    steps = []
+    for number in range(32):
+        time = 10.0 * number
+        power_w = 0.0 if 150 <= time < 150 + open_s else 4000.0
+        steps.append((Sample(-500.0, time, None, False), polled(time, power_w)))
+    assert supplied(settings(), *steps).frozen is frozen
+
+
+@pytest.mark.parametrize(("grid_w", "frozen"), [(-500.0, True), (0.0, False)])
+def test_identical_values_beside_a_battery(grid_w: float, frozen: bool) -> None:
+    """A battery that works hides no dead meter; but it may keep a good one at 0 W."""
+    steps = [
+        (Sample(grid_w, 10.0 * number, 20.0 * number, False), polled(10.0 * number, 4000.0))
+        for number in range(32)
+    ]
+    assert supplied(settings(battery="car"), *steps).frozen is frozen
 
 
 def test_no_sample_and_no_battery_value() -> None:

@@ -11,7 +11,8 @@ from goe_exporter.charger.client import Client
 from goe_exporter.control.energy import Energy
 from goe_exporter.control.inputs import Inputs
 from goe_exporter.control.lease_file import LeaseFile
-from goe_exporter.control.loop import Control, Place
+from goe_exporter.control.loop import Control
+from goe_exporter.control.place import Place
 from goe_exporter.control.rules import ControlRule
 from goe_exporter.polling.poller import Poller
 from goe_exporter.simulator import Battery, Box, Charger, House, MeterBox, Simulator
@@ -27,10 +28,12 @@ WALL = 1_780_000_000.0
 
 
 class Clock(clocks.Clock):
-    """A clock that stands still, with the Unix time."""
+    """A clock that stands still, with the Unix time, whose clock was set by `step_s`."""
+
+    step_s = 0.0
 
     def wall(self) -> float:
-        return WALL + self.now
+        return WALL + self.now + self.step_s
 
 
 class ClockedSource:

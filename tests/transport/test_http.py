@@ -86,6 +86,25 @@ def test_one_address_for_several_requests(speak: Speak, monkeypatch: pytest.Monk
         assert sorted(grown) == [0, 4]
 
 
+def test_lookup_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that does not answer prolongs no request of a thread either."""
+    released = threading.Event()
+    real = socket.getaddrinfo
+
+    def resolve(host: str, port: int, *rest: int) -> object:
+        if rest[-1] == 0:
+            released.wait(PATIENCE_SECONDS)
+        return real(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    try:
+        started = time.monotonic()
+        assert failure("box.example", SHORT_SECONDS).reason == "dns"
+        assert time.monotonic() - started < PATIENCE_SECONDS / 2
+    finally:
+        released.set()
+
+
 # Proxies
 
 
