@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
-from goe_exporter.transport.answer import AnswerReader, HttpAnswer
+from goe_exporter.transport.answer import AnswerReader, HttpAnswer, whole
 from goe_exporter.transport.failures import FAILURES, translated
 from goe_exporter.transport.resolver import Found, Resolver
 from goe_exporter.transport.sockets import Race
@@ -204,6 +204,10 @@ class Loop:
                 self._selector.modify(ready, selectors.EVENT_READ, progress)
             return None
         data = ready.recv(RECEIVE_BYTES)
+        if progress.reader is None:
+            if (answer := whole(data)) is not None:
+                return answer
+            progress.reader = AnswerReader()
         return progress.reader.feed(data) if data else progress.reader.end()
 
     def _leave_race(self, progress: _Progress) -> None:
@@ -251,7 +255,7 @@ class _Progress:
         self.next_attempt = math.inf
         self.connection: socket.socket | None = None
         self.unsent = b""
-        self.reader = AnswerReader()
+        self.reader: AnswerReader | None = None
         self.ended = False
 
     def forget(self) -> None:
