@@ -1,8 +1,9 @@
-"""A process of simulated chargers: `python -m benchmarks.chargers COUNT DEAD`.
+"""A process of simulated chargers: `python -m benchmarks.chargers COUNT DEAD [SECONDS]`.
 
 Each charger listens on its own loopback address. Of the dead ones every other refuses connections;
-the rest accept the request and never answer. Prints "ready" when all listen, and ends when its
-standard input is closed.
+the rest accept the request and never answer. With SECONDS, that much time passes at each request:
+polls that follow each other at once find the values of a charging car 5 s later, as in operation.
+Prints "ready" when all listen, and ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import itertools
 import math
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -22,6 +24,9 @@ from goe_exporter.simulator import Car, Charger, Simulator
 from goe_exporter.transport.loop import Loop
 
 PORT = 18_080
+BATTERY_WH = 1e9
+"""The car charges to the end of any benchmark."""
+
 DECIMALS = 3
 """Chargers send most values with at most three decimals."""
 
@@ -34,7 +39,7 @@ def address(number: int) -> str:
 def charging(serial: str = "000000") -> Charger:
     """Return a charging V4."""
     charger = Charger("V4", serial=serial)
-    charger.plug(Car())
+    charger.plug(Car(battery_wh=BATTERY_WH))
     charger.advance(60)
     return charger
 
@@ -54,8 +59,8 @@ def process(*arguments: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def elsewhere() -> Iterator[str]:
-    """Yield the address of a charging V4 in a process of its own."""
-    with process("benchmarks.chargers", "1", "0"):
+    """Yield the address of a charging V4 in a process of its own, 5 s later at each request."""
+    with process("benchmarks.chargers", "1", "0", "5"):
         yield f"{address(0)}:{PORT}"
 
 
@@ -115,9 +120,11 @@ def _like(view: ChargerView, name: str, factor: float) -> ChargerView:
     return replace(view, name=name, snapshot=snapshot)
 
 
-def main(count: int, dead: int) -> None:
+def main(count: int, dead: int, seconds: int = 0) -> None:
     """Run `count` chargers, the first `dead` of them dead, until standard input ends."""
-    with Simulator() as simulator:
+    steps = itertools.count(0.0, seconds)
+    clock = (lambda: next(steps)) if seconds else time.monotonic
+    with Simulator(clock=clock) as simulator:
         for number in range(count):
             if number < dead and number % 2:
                 continue
@@ -128,4 +135,4 @@ def main(count: int, dead: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*itertools.islice(map(int, sys.argv[1:]), 2))
+    main(*map(int, sys.argv[1:]))

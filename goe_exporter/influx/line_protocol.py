@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 from goe_exporter.channels.model import Channel, Kind
-from goe_exporter.channels.snapshot import Reading
 from goe_exporter.polling.view import Poll
 
 MAX_TIMESTAMP_DIGITS = 19
 """Digits of the largest timestamp that a server accepts."""
+
+MAX_SERIES = 10_000
+"""Series whose text is kept: a point of a charger is of the series of its last point."""
 
 _TAG_ESCAPES = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ "})
 _ESCAPING_BACKSLASHES = re.compile(r"\\+(?=[\\ ,=]|$)")
@@ -34,15 +36,24 @@ def point(poll: Poll, tags: Mapping[str, str]) -> str:
     fields = ["up=true" if poll.snapshot else "up=false"]
     if tag_text(poll.charger) != poll.charger:
         fields.append(f"{device}_name={string(poll.charger)}")
-    for reading in poll.snapshot.readings if poll.snapshot else ():
-        fields += _fields(reading)
+    for channel, label, value, code in poll.snapshot.readings if poll.snapshot else ():
+        if name := _field_name(channel, label):
+            if type(value) is float:  # most values are
+                fields.append(f"{name}={value!r}")
+            else:
+                fields.append(_other_field(name, channel, value, code))
     return f"{series(poll.table.measurement, own, tags)} {','.join(fields)}"
 
 
 def series(measurement: str, own: Mapping[str, str], tags: Mapping[str, str]) -> str:
     """Return a measurement with tags, those of the device and those of the configuration."""
+    return _series(measurement, (*own.items(), *sorted(tags.items())))
+
+
+@lru_cache(MAX_SERIES)
+def _series(measurement: str, tags: tuple[tuple[str, str], ...]) -> str:
     all_tags: dict[str, str] = {}
-    for key, value in [*own.items(), *sorted(tags.items())]:
+    for key, value in tags:
         # Names may be equal once they are tags; the first one wins.
         all_tags.setdefault(tag_text(key), tag_text(value))
     pairs = (f"{_tag(key)}={_tag(text)}" for key, text in sorted(all_tags.items()) if key and text)
@@ -94,20 +105,16 @@ def _tag(text: str) -> str:
 
 
 @cache
-def _field_name(channel: Channel, part: str) -> str:
-    return channel.field(part)
+def _field_name(channel: Channel, label: str) -> str:
+    """Return the name of a reading's field, "" if it is none."""
+    return channel.field(label if channel.label else "") if channel.has_field else ""
 
 
-def _fields(reading: Reading) -> list[str]:
-    channel, value = reading.channel, reading.value
-    if not channel.has_field:
-        return []
-    name = _field_name(channel, reading.label if channel.label else "")
+def _other_field(name: str, channel: Channel, value: float | bool | str, code: int | None) -> str:
+    """Return the field of a text or a flag, or the two of a state."""
     if channel.kind is Kind.TEXT:
-        return [f"{name}={string(str(value))}"]
+        return f"{name}={string(str(value))}"
     if isinstance(value, bool):
-        return [f"{name}={'true' if value else 'false'}"]
-    if isinstance(value, float):
-        return [f"{name}={value!r}"]
-    assert reading.code is not None
-    return [f"{name}={string(value)}", f"{name}_code={float(reading.code)!r}"]
+        return f"{name}={'true' if value else 'false'}"
+    assert code is not None
+    return f"{name}={string(str(value))},{name}_code={float(code)!r}"

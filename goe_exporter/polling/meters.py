@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
-from goe_exporter.channels.decode import MAX_UPTIME_MS
 from goe_exporter.channels.model import Channel, Kind
+from goe_exporter.channels.readers import MAX_UPTIME_MS
 from goe_exporter.channels.snapshot import Answer
 
 MAX_WATTS = 45_000

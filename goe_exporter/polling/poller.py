@@ -16,8 +16,9 @@ from itertools import compress
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
-from goe_exporter.channels.decode import MAX_UPTIME_MS, Decoded, decode
+from goe_exporter.channels.decode import Decoded, Decoder
 from goe_exporter.channels.model import Channel, Kind, Table
+from goe_exporter.channels.readers import MAX_UPTIME_MS
 from goe_exporter.channels.snapshot import Answer, Reading, Snapshot, Status
 from goe_exporter.channels.table import CHARGER
 from goe_exporter.errors import ChargerError
@@ -121,7 +122,8 @@ class Poller:
         self._clock = clock
         self._wall = wall
         rows = _rows_of(table.channels)
-        self._live, self._live_keys, self._texts = rows.live, rows.live_keys, rows.texts
+        self._live_keys, self._texts = rows.live_keys, rows.texts
+        self._live, self._all = Decoder(rows.live), Decoder(table.channels)
         self._slow = SlowRows(rows.slow)
         self._meters = Meters(table.channels)
         self._boot_time: float | None = None
@@ -281,8 +283,8 @@ class Poller:
     def _decode(self, answer: Answer, slow_keys: tuple[str, ...], now: float) -> Decoded:
         """Decode the live rows of this answer, and the slow rows of the last minute's answers."""
         answer, implausible = self._meters.check(answer, now)
-        channels = self.table.channels if answer.complete else self._live
-        readings, failed = decode(answer.status, answer.api, channels, self._boot_time)
+        decoder = self._all if answer.complete else self._live
+        readings, failed = decoder.decode(answer.status, answer.api, self._boot_time)
         if answer.complete:
             return Decoded(readings, failed | implausible)
         if slow_keys:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache, lru_cache
-from itertools import chain, takewhile
+from functools import cache
+from itertools import takewhile
 
-from goe_exporter.channels.decode import decode
+from goe_exporter.channels.decode import Decoder
 from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.snapshot import Answer, Reading
 
@@ -28,14 +28,13 @@ class SlowRows:
     """Requests the `keys` of `channels` every 60 s, and keeps the readings in the meantime."""
 
     def __init__(self, channels: tuple[Channel, ...]) -> None:
-        self._channels = channels
+        self._decoder = Decoder(channels)
         self.keys = _keys_of_slow(channels)
         self.forget()
 
     def forget(self) -> None:
         """Drop the answers of another charger, or of this one before an outage."""
         self.readings: tuple[Reading, ...] = ()
-        self._by_channel: dict[Channel, list[Reading]] = {each: [] for each in self._channels}
         self._status: dict[str, object] = {}
         self._requested = dict.fromkeys(self.keys, float("-inf"))
 
@@ -54,16 +53,5 @@ class SlowRows:
             del self._requested[key]  # the dictionary is in the order of the requests
             self._requested[key] = now
             self._status[key] = answer.status.get(key)
-        channels = _with_keys(self._channels, keys)
-        readings, failed = decode(answer.status | self._status, answer.api, channels)
-        self._by_channel.update((channel, []) for channel in channels)
-        for reading in readings:
-            self._by_channel[reading.channel].append(reading)
-        self.readings = tuple(chain.from_iterable(self._by_channel.values()))
-        return failed & answer.status.keys()
-
-
-@lru_cache(256)
-def _with_keys(channels: tuple[Channel, ...], keys: tuple[str, ...]) -> tuple[Channel, ...]:
-    """Return the channels that have one of these keys."""
-    return tuple(channel for channel in channels if not set(keys).isdisjoint(channel.keys))
+        self.readings, failed = self._decoder.decode(answer.status | self._status, answer.api)
+        return failed.intersection(keys, answer.status)

@@ -95,6 +95,9 @@ _CHANNEL, _LABEL = itemgetter(0), itemgetter(1)
 """Return what the series of a reading depends on."""
 
 
+MAX_STATES = 64
+"""Maximum number of states of a charger whose lines are kept: unknown codes may be many."""
+
 _BETWEEN = ",\n"
 """Separates the parts of a template: no line ends in a comma."""
 
@@ -107,14 +110,16 @@ class _Plan(NamedTuple):
     """How readings of this layout are written.
 
     `template` has the text of all parts, with placeholders for the charger's name and `%s` for each
-    number. `parts` holds the family of each; a part is lines of numbers, or the line of the code of
-    the state at a place among the readings, up to the code. `numbers` holds the place and the
-    factor of each number, `texts` the places of the texts, which are labels of the device.
+    number. `families` holds the family of each; a part is lines of numbers, or empty for a state
+    and, in the next part, its code. `states` holds the first of these parts and the place of each
+    state among the readings. `numbers` holds the place and the factor of each number, `texts` the
+    places of the texts, which are labels of the device.
     """
 
     layout: _Layout
     template: str
-    parts: list[tuple[Head, int | None]]
+    families: list[Head]
+    states: list[tuple[int, int]]
     numbers: list[tuple[int, float]]
     texts: list[int]
 
@@ -129,7 +134,7 @@ class Prepared:
         self._single = [(head, self._line(head)) for head in self._heads[:5]]
         self._failures: tuple[Mapping[str, int] | None, str] = (None, "")
         self._plan = _planned(((), ())), ""
-        self._states: dict[tuple[Channel, object], tuple[Head, str]] = {}
+        self._states: dict[Reading, tuple[str, str]] = {}
         self._infos: tuple[object, list[tuple[Head, str]]] = (None, [])
 
     def add_stats(self, lines: Lines, stats: PollStats, age: float | None) -> None:
@@ -168,11 +173,12 @@ class Prepared:
             for place, factor in plan.numbers
         ]
         texts = (template % tuple(numbers)).split(_BETWEEN)
-        for text, (family, state) in zip(texts, plan.parts, strict=False):  # one text if no parts
-            if state is None:
-                lines[family].append(text)
-            else:
-                self._add_state(lines, readings[state], family, text)
+        known = self._states
+        for part, place in plan.states:
+            state = readings[place]
+            texts[part : part + 2] = known.get(state) or self._state(state)
+        for family, text in zip(plan.families, texts, strict=False):  # one text if no parts
+            lines[family].append(text)
         api = snapshot.api if snapshot else view.api
         if api is None:
             return
@@ -199,34 +205,36 @@ class Prepared:
         """Return a line of the charger up to its value."""
         return self._named(_line(family, label, text))
 
-    def _add_state(self, lines: Lines, state: Reading, code: Head, code_line: str) -> None:
+    def _state(self, state: Reading) -> tuple[str, str]:
+        """Return the lines of a state, and that of its code."""
         channel, _label, present, number_of_state = state
-        found = self._states.get((channel, present))
-        if found is None:
-            family, text = _state_set(channel, str(present))
-            found = self._states[channel, present] = family, self._named(text)
-        family, text = found
-        lines[family].append(text)
-        lines[code].append(f"{code_line}{number_of_state}.0\n")
+        if len(self._states) >= MAX_STATES:
+            self._states.clear()
+        code = f"{self._line(_code(channel))}{number_of_state}.0\n"
+        found = self._states[state] = self._named(_state_set(channel, str(present))), code
+        return found
 
 
 @lru_cache(64)
 def _planned(layout: _Layout) -> _Plan:
     """Return the plan of a layout, which most chargers of a model have in common."""
-    plan = _Plan(layout, "", [], [], [])
+    plan = _Plan(layout, "", [], [], [], [])
     texts: list[str] = []
+    follows: Head | None = None
     for place, (channel, label) in enumerate(zip(*layout, strict=True)):
         if channel.kind is Kind.TEXT:
             plan.texts.append(place)
         elif channel.states is not None:
-            code = _code(channel)
-            plan.parts.append((code, place))
-            texts.append(_line(code))
+            plan.states.append((len(texts), place))
+            plan.families.extend((_family(channel), _code(channel)))
+            texts.extend(("", ""))
+            follows = None
         else:
             family = _family(channel)
-            if not plan.parts or plan.parts[-1] != (family, None):
-                plan.parts.append((family, None))
+            if family is not follows:
+                plan.families.append(family)
                 texts.append("")
+                follows = family
             texts[-1] += f"{_line(family, channel.label, label)}%s\n"
             plan.numbers.append((place, channel.unit.factor))
     return plan._replace(template=_BETWEEN.join(texts))
@@ -270,16 +278,15 @@ def _code(channel: Channel) -> Head:
 
 
 @cache
-def _state_set(channel: Channel, present: str) -> tuple[Head, str]:
-    """Return a state's family and its lines, with placeholders for the charger's name.
+def _state_set(channel: Channel, present: str) -> str:
+    """Return a state's lines, with placeholders for the charger's name.
 
     A state has one sample per name, 1 for the present one and 0 for the others; a reason has only
     the sample of the present one.
     """
     assert channel.states is not None
-    family = _family(channel)
     states = (present,) if channel.kind is Kind.REASON else channel.states.names
-    text = "".join(
-        f"{_line(family, channel.label, state)}{float(state == present)}\n" for state in states
+    return "".join(
+        f"{_line(_family(channel), channel.label, state)}{float(state == present)}\n"
+        for state in states
     )
-    return family, text

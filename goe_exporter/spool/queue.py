@@ -2,10 +2,10 @@ r"""A durable, bounded queue of lines: no kill, power cut or damaged file loses 
 
 A spool is a directory of append-only segments `NNNNNNNNNNNN.log`, each record `crc32 line\n`. A
 line is accepted once it is written and `fdatasync`ed. The reader's position is in the file
-`cursor`; it is committed (temporary file, fsync, rename, fsync of the directory) before a delivered
-segment is deleted. Above `limit_bytes`, or on a full disk, the oldest whole segment is dropped and
-its lines are counted. While the directory is unusable (moved, unmounted, or on a disk that fails),
-segments are kept in memory. The spool knows nothing of what a line means.
+`cursor`; it is committed (appended and `fdatasync`ed) before a delivered segment is deleted. Above
+`limit_bytes`, or on a full disk, the oldest whole segment is dropped and its lines are counted.
+While the directory is unusable (moved, unmounted, or on a disk that fails), segments are kept in
+memory. The spool knows nothing of what a line means.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ HEADER_BYTES = 9
 FRAME_BYTES = HEADER_BYTES + 1
 """The size of a record without its line."""
 HEADER = re.compile(rb"(?=[0-9a-f]{8} )")
+CURSOR = "cursor"
+_POSITION = re.compile(rb"([0-9]{1,18}) ([0-9]{1,18})")
 SEGMENT_NAME = re.compile(r"([0-9]{12}|[1-9][0-9]{12,17})\.log")
 
 
@@ -175,10 +177,15 @@ def stored_dropped(directory: Path) -> Dropped:
 
 
 def stored_cursor(directory: Path) -> Position:
-    """Return the committed cursor; a damaged one means the start, so that lines are repeated."""
+    """Return the committed cursor; a damaged one means an earlier one, or the start.
+
+    Then lines are repeated.
+    """
     try:
-        stored = line_of((directory / "cursor").read_bytes().rstrip(b"\n"))
-        segment, offset = map(int, (stored or b"0 0").split())
-    except (OSError, ValueError):
+        records = (directory / CURSOR).read_bytes().split(b"\n")
+    except OSError:
         return Position(0, 0)
-    return Position(segment, offset) if segment >= 0 and offset >= 0 else Position(0, 0)
+    for record in reversed(records):
+        if found := _POSITION.fullmatch(line_of(record) or b""):
+            return Position(int(found[1]), int(found[2]))
+    return Position(0, 0)

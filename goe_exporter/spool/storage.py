@@ -17,6 +17,7 @@ from goe_exporter.durable import files
 from goe_exporter.durable.directory import Directory, leads_to
 from goe_exporter.errors import UsageError
 from goe_exporter.spool import recovery, segments
+from goe_exporter.spool.cursor import CursorFile
 from goe_exporter.spool.segment import Segment
 from goe_exporter.spool.segments import Position
 
@@ -62,6 +63,7 @@ class Storage:
         self._home: Directory | None = None
         self._mount_point: Path | None = None
         self._base = 0
+        self._cursor = CursorFile(directory)
         self._unsynced: list[bytes] = []
         self._unreadable_since: dict[Path, float] = {}
         self._saved_at: float | None = None
@@ -120,6 +122,7 @@ class Storage:
         self.segments, self.newest = found.segments, found.newest
         self.damaged += found.damaged
         self.opened += 1
+        self._cursor = CursorFile(self.directory)
         return found.cursor
 
     def in_place(self) -> bool:
@@ -262,9 +265,8 @@ class Storage:
         """Write the cursor to disk; raises `OSError` unless a repeat of the batch is harmless."""
         if self._home is None:
             return
-        line = b"%d %d" % (end.segment - self._base, end.offset)
         try:
-            files.replace(self.directory / "cursor", segments.record(line))
+            self._cursor.store(end.segment - self._base, end.offset)
         except OSError as error:
             # On a full or deleted disk the cursor stays: the batch is repeated after a restart.
             if error.errno not in (*DISK_FULL, *TRANSIENT, errno.ENOENT):

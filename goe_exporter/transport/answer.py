@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from goe_exporter.errors import TransportError
@@ -19,6 +20,9 @@ MAX_RECEIVED_BYTES = 2 * MAX_BODY_BYTES
 """Maximum bytes of a connection: chunks of one byte are six bytes each."""
 
 MAX_HEAD_BYTES = 64 * 1024
+MAX_SHORT_HEAD_BYTES = 1024
+"""Maximum size of a head that is remembered."""
+
 MAX_HEADERS = 99
 MAX_INTERIM_RESPONSES = 10
 """Maximum responses of status 1xx before the final one."""
@@ -77,12 +81,73 @@ def content_length(values: Iterable[str]) -> int | None:
     return int(length)
 
 
+class _Head(NamedTuple):
+    """Status and headers of a response, and its body's stated length, or that it is chunked."""
+
+    status: int
+    headers: Headers
+    length: int | None
+    chunked: bool
+
+
+def _is_interim(status: int) -> bool:
+    """Return whether another response follows (RFC 9110 §15.2); no request asks for a 101."""
+    return status < 200 and status != http.client.SWITCHING_PROTOCOLS
+
+
+def _head(raw: bytes) -> _Head | None:
+    """Read a complete head; None if it is that of an interim response. Raises `HTTPException`."""
+    found = _STATUS.match(raw)
+    if found is None:
+        raise http.client.BadStatusLine("")
+    status, headers, lengths = int(found[1]), Headers(), []
+    if _is_interim(status):
+        return None
+    lines = raw[found.end() :].decode("latin-1")
+    if "\n " in lines or "\n\t" in lines:
+        lines = _FOLD.sub(" ", lines)
+    for name, value in _HEADER.findall(lines):
+        key, text = name.lower(), value.strip(" \t")
+        headers.setdefault(key, text)
+        if key == "content-length":
+            lengths.append(text)
+    length = content_length(lengths)
+    chunked = headers.get("transfer-encoding", "").lower() == "chunked"
+    if status in _BODILESS:
+        length, chunked = 0, False
+    return _Head(status, headers, length, chunked)
+
+
+@lru_cache(256)
+def _short_head(raw: bytes) -> _Head | None:
+    """Return a head that states the length of the body; None for any other."""
+    if raw.count(b"\n") > MAX_HEADERS or (end := _HEAD_END.search(raw)) is None:
+        return None
+    try:
+        head = _head(raw) if end.end() == len(raw) else None
+    except http.client.HTTPException:
+        return None
+    return None if head is None or head.chunked or head.length is None else head
+
+
+def whole(data: bytes) -> HttpAnswer | None:
+    """Return the answer that `data` begins with, None unless it is complete and an ordinary one.
+
+    Nearly all are. An `AnswerReader` returns the same, and reads any other. The heads are those of
+    earlier answers, so that they need not be parsed again.
+    """
+    end = data.find(b"\r\n\r\n") + 4
+    head = _short_head(data[:end]) if 4 <= end <= MAX_SHORT_HEAD_BYTES else None
+    if head is None or head.length > min(len(data) - end, MAX_BODY_BYTES):  # type: ignore[operator]
+        return None
+    return HttpAnswer(head.status, head.headers, data[end : end + head.length])  # type: ignore[operator]
+
+
 class AnswerReader:
     """Reads one answer: pass what arrives to `feed`, and the end of the connection to `end`.
 
-    Interim responses (RFC 9110 §15.2) are skipped. "101 Switching Protocols" is final: no request
-    asks for another protocol. Both methods raise `HTTPException`, and `feed` the `TransportError`
-    of an answer above the limit.
+    Interim responses are skipped. Both methods raise `HTTPException`, and `feed` the
+    `TransportError` of an answer above the limit.
     """
 
     __slots__ = (
@@ -146,29 +211,13 @@ class AnswerReader:
 
     def _read_head(self, head: bytes) -> bool:
         """Read a complete head, and return whether it is the final one."""
-        found = _STATUS.match(head)
+        found = _head(head)
         if found is None:
-            raise http.client.BadStatusLine("")
-        status = int(found[1])
-        if status < 200 and status != http.client.SWITCHING_PROTOCOLS:
             self._interim += 1
             if self._interim > MAX_INTERIM_RESPONSES:
                 raise http.client.HTTPException("too many interim responses")
             return False
-        lengths = []
-        lines = head[found.end() :].decode("latin-1")
-        if "\n " in lines or "\n\t" in lines:
-            lines = _FOLD.sub(" ", lines)
-        for name, value in _HEADER.findall(lines):
-            key, text = name.lower(), value.strip(" \t")
-            self._headers.setdefault(key, text)
-            if key == "content-length":
-                lengths.append(text)
-        self._length = content_length(lengths)
-        self._chunked = self._headers.get("transfer-encoding", "").lower() == "chunked"
-        if status in _BODILESS:
-            self._length, self._chunked = 0, False
-        self._status = status
+        self._status, self._headers, self._length, self._chunked = found
         return True
 
     def _read_body(self) -> HttpAnswer | None:

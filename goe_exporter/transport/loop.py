@@ -10,16 +10,17 @@ import contextlib
 import heapq
 import itertools
 import math
-import selectors
+import select
 import socket
 import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
-from goe_exporter.transport.answer import AnswerReader, HttpAnswer
+from goe_exporter.transport.answer import AnswerReader, HttpAnswer, whole
 from goe_exporter.transport.failures import FAILURES, translated
+from goe_exporter.transport.readiness import Readiness
 from goe_exporter.transport.resolver import Found, Resolver
 from goe_exporter.transport.sockets import Race
 from goe_exporter.transport.steps import Exchange, Request
@@ -38,11 +39,12 @@ class Loop:
     """
 
     def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+        self._readiness = Readiness()
         self._woken, self._waker = socket.socketpair()
         for each in (self._woken, self._waker):
             each.setblocking(False)
-        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._readiness.register(self._woken.fileno(), select.POLLIN)
+        self._watched: dict[int, tuple[socket.socket, _Progress]] = {}
         self._calls: deque[Callable[[], None]] = deque()
         self._timers: list[tuple[float, int, _Progress]] = []
         self._numbers = itertools.count()
@@ -67,13 +69,15 @@ class Loop:
 
     def turn(self, seconds: float) -> None:
         """Wait up to `seconds` until something happens, and handle it."""
-        for key, _events in self._wait(seconds):
-            ready = cast("socket.socket", key.fileobj)
-            if key.data is None:
+        # A descriptor may be closed by what is handled first, and be another socket's then.
+        for watched in [self._watched.get(number) for number, _events in self._wait(seconds)]:
+            if watched is None:
                 with contextlib.suppress(BlockingIOError):
-                    ready.recv(RECEIVE_BYTES)
-            elif ready.fileno() >= 0:  # not closed since: it may have lost its race
-                self._handle(key.data, self._ready, ready)
+                    self._woken.recv(RECEIVE_BYTES)
+                continue
+            ready, progress = watched
+            if ready.fileno() >= 0:  # it may have lost its race
+                self._handle(progress, self._ready, ready)
         while self._calls:
             self._calls.popleft()()
         now = time.monotonic()
@@ -82,19 +86,19 @@ class Loop:
             self._handle(progress, self._expired, now)
 
     def close(self) -> None:
-        """Release the selector; no exchange is in progress."""
-        self._selector.close()
+        """Release the descriptors; no exchange is in progress."""
+        self._readiness.close()
         self._woken.close()
         self._waker.close()
 
-    def _wait(self, seconds: float) -> list[tuple[selectors.SelectorKey, int]]:
+    def _wait(self, seconds: float) -> list[tuple[int, int]]:
         now = time.monotonic()
         while self._timers and self._timers[0][2].ended:
             heapq.heappop(self._timers)
         end = min(now + seconds, self._timers[0][0] if self._timers else math.inf)
-        # A selector counts whole milliseconds and rounds up, which would make each poll late.
+        # The system counts whole milliseconds, rounded up, which would make each poll late.
         wait = None if end == math.inf else max(end - now - MILLISECOND, 0)
-        ready = self._selector.select(wait)
+        ready = self._readiness.poll(wait)
         if not ready and (left := end - time.monotonic()) > 0:
             time.sleep(min(left, MILLISECOND))
         return ready
@@ -135,7 +139,7 @@ class Loop:
         """Close the connection, and continue with the answer, or with the failure."""
         progress.ended = True
         if progress.connection is not None:
-            self._selector.unregister(progress.connection)
+            self._forget(progress.connection)
             progress.connection.close()
         self._leave_race(progress)
         if isinstance(answer, FAILURES):
@@ -167,7 +171,9 @@ class Loop:
         race = progress.race
         assert race is not None
         if attempt := race.begin():
-            self._selector.register(attempt, selectors.EVENT_WRITE, progress)
+            number = attempt.fileno()
+            self._readiness.register(number, select.POLLOUT)
+            self._watched[number] = attempt, progress
             now = time.monotonic()
             left = progress.request.until - now
             if (pause := race.head_start(left)) < left:
@@ -192,8 +198,11 @@ class Loop:
         """Connect, send or receive; return the answer once it is complete."""
         if progress.connection is None:
             assert progress.race is not None
+            number = ready.fileno()
             if not progress.race.accepted(ready):
-                self._selector.unregister(ready)
+                del self._watched[number]
+                with contextlib.suppress(OSError):  # epoll has removed it, because it is closed
+                    self._readiness.unregister(number)
                 self._try_next(progress)
                 return None
             progress.connection = ready
@@ -201,15 +210,24 @@ class Loop:
         if progress.unsent:
             progress.unsent = progress.unsent[ready.send(progress.unsent) :]
             if not progress.unsent:
-                self._selector.modify(ready, selectors.EVENT_READ, progress)
+                self._readiness.modify(ready.fileno(), select.POLLIN)
             return None
         data = ready.recv(RECEIVE_BYTES)
+        if progress.reader is None:
+            if (answer := whole(data)) is not None:
+                return answer
+            progress.reader = AnswerReader()
         return progress.reader.feed(data) if data else progress.reader.end()
+
+    def _forget(self, watched: socket.socket) -> None:
+        number = watched.fileno()
+        del self._watched[number]
+        self._readiness.unregister(number)
 
     def _leave_race(self, progress: _Progress) -> None:
         if progress.race is not None:
             for attempt in progress.race.attempts:
-                self._selector.unregister(attempt)
+                self._forget(attempt)
             progress.race.close()
 
 
@@ -251,7 +269,7 @@ class _Progress:
         self.next_attempt = math.inf
         self.connection: socket.socket | None = None
         self.unsent = b""
-        self.reader = AnswerReader()
+        self.reader: AnswerReader | None = None
         self.ended = False
 
     def forget(self) -> None:

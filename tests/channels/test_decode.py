@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from goe_exporter.channels.decode import Decoded, decode
+from goe_exporter.channels.decode import Decoded, Decoder, decode
 from goe_exporter.channels.model import Channel, Kind
 from goe_exporter.channels.snapshot import Reading, Snapshot
 from goe_exporter.channels.table import CHANNELS
@@ -168,17 +169,88 @@ def test_no_number(key: str, raw: object) -> None:
     assert decode({key: raw}, 2) == Decoded((), frozenset({key}))
 
 
+def following(*statuses: Mapping[str, object], api: int = 2) -> list[dict[str, object]]:
+    """Return what statuses of one charger decode to, one after another, as `values` does."""
+    decoder = Decoder(CHANNELS)
+    return [
+        {
+            f"{row.name}.{label}" if label else row.name: value
+            for row, label, value, _ in decoder.decode(status, api).readings
+        }
+        for status in statuses
+    ]
+
+
 def test_equal_values_of_different_types() -> None:
-    """1, 1.0 and true are told apart, although readings of repeated values are remembered."""
-    assert values({"amp": 1, "fup": True}) == {"max_current": 1.0, "pv_surplus_enabled": True}
-    assert decode({"amp": True, "fup": 1}, 2) == Decoded((), frozenset({"amp", "fup"}))
-    assert decode({"fup": 1.0, "car": True}, 2) == Decoded((), frozenset({"fup", "car"}))
+    """1, 1.0 and true are told apart, although a value that repeats is not read again."""
+    current, enabled = {"max_current": 1.0}, {"pv_surplus_enabled": True}
+    assert following({"amp": 1, "fup": True}, {"amp": True, "fup": 1}, {"amp": 1.0}) == [
+        {**current, **enabled},
+        {},
+        current,
+    ]
+    assert following({"fup": 1.0}, {"fup": True}, {"fup": 1}) == [{}, enabled, {}]
+    closed = dict.fromkeys(("L1", "L2", "L3"), True)
+    after = {f"phase_contactor_closed.{phase}": value for phase, value in closed.items()}
+    assert following({"pha": [1] * 3}, {"pha": [True] * 3}, {"pha": [1.0] * 3}) == [
+        {},
+        {"phases": 3.0, **after},
+        {},
+    ]
 
 
 def test_zeros_of_both_signs() -> None:
-    """A zero keeps its sign, although 0.0 and -0.0 are equal, and equal values are remembered."""
-    for raw in (0.0, -0.0, 0.0):
-        assert str(values({"pakku": raw})["pv_battery_power"]) == str(raw)
+    """A zero keeps its sign, although 0.0 and -0.0 are equal, and equal values are not read."""
+    found = following(*({"pakku": raw} for raw in (0.0, -0.0, 0.0)))
+    assert [str(each["pv_battery_power"]) for each in found] == ["0.0", "-0.0", "0.0"]
+
+
+def test_a_value_that_becomes_absent_and_returns() -> None:
+    """A key that a later status lacks has no reading then, whatever it was before."""
+    assert following({"amp": 6}, {}, {"amp": None}, {"amp": 6}) == [
+        {"max_current": 6.0},
+        {},
+        {},
+        {"max_current": 6.0},
+    ]
+
+
+def test_an_alternative_counts_when_the_first_key_becomes_absent() -> None:
+    """`pha` tells the phases as soon as `pnp` does not, although `pha` is the same array."""
+    pha = [True, True, False, True, True, True]
+    found = following({"pnp": 1, "pha": pha}, {"pnp": None, "pha": pha}, {"pnp": 1, "pha": pha})
+    assert [each["phases"] for each in found] == [1.0, 2.0, 1.0]
+
+
+def test_an_error_is_named_anew_by_other_firmware() -> None:
+    """The same number means another error to another firmware, and to another API."""
+    decoder = Decoder(CHANNELS)
+    names: list[object] = []
+    for firmware, api in [("055.7", 2), ("60.5", 2), ("60.5", 1)]:
+        readings = decoder.decode({"err": 14, "fwv": firmware}, api).readings
+        names += [each.value for each in readings if each.channel.name == "error"]
+    assert names == ["no_communication", "fi_unknown", "internal"]
+
+
+def test_a_time_of_plug_in_follows_the_start_and_the_uptime() -> None:
+    """The same `lccfi` is another moment after a restart, and none if it is in the future."""
+    decoder = Decoder((BY_NAME["plug_in_timestamp"],))
+    answers = [(9000, 1e9), (9000, 2e9), (4000, 2e9)]
+    found = [decoder.decode({"lccfi": 5000, "rbt": rbt}, 2, start) for rbt, start in answers]
+    assert [[each.value for each in decoded.readings] for decoded in found] == [
+        [1e9 + 5],
+        [2e9 + 5],
+        [],
+    ]
+    assert found[2].failed == {"lccfi"}
+
+
+def test_a_failure_lasts_as_long_as_the_value() -> None:
+    """A bad value that repeats fails in each status, and no longer once it is good."""
+    decoder = Decoder(CHANNELS)
+    statuses: list[dict[str, object]] = [{"amp": 9999}, {"amp": 9999}, {"amp": 6}, {}]
+    failures = [decoder.decode(status, 2).failed for status in statuses]
+    assert failures == [{"amp"}, {"amp"}, set(), set()]
 
 
 @pytest.mark.parametrize(
@@ -667,3 +739,17 @@ def test_decoding_leaves_the_status_alone(status: dict[str, object]) -> None:
     before = repr(status)
     assert decode(status, 2) == decode(status, 2)
     assert repr(status) == before
+
+
+@examples(300)
+@given(st.lists(st.tuples(statuses(V2_KEYS), st.sampled_from([1, 2]), st.booleans()), max_size=6))
+def test_what_came_before_does_not_matter(some: list[tuple[dict[str, object], int, bool]]) -> None:
+    """Each status decodes as it does by itself, also one that changes some values of the last."""
+    decoder = Decoder(CHANNELS)
+    status: dict[str, object] = {}
+    for new, api, changes in [each for pair in zip(some, some, strict=True) for each in pair]:
+        # A copy: an equal value is another object in the next answer.
+        status = json.loads(json.dumps(status | new)) if changes else new
+        decoded, by_itself = decoder.decode(status, api, 1e9), decode(status, api, CHANNELS, 1e9)
+        assert repr(decoded.readings) == repr(by_itself.readings)
+        assert decoded.failed == by_itself.failed

@@ -24,7 +24,7 @@ from goe_exporter.influx import write_api
 from goe_exporter.influx.write_api import Access, ServerV1, ServerV2, WriteResult
 from goe_exporter.transport import http as transport
 from goe_exporter.transport import sockets
-from goe_exporter.transport.answer import AnswerReader, HttpAnswer
+from goe_exporter.transport.answer import AnswerReader, HttpAnswer, whole
 from goe_exporter.transport.failures import translated
 from goe_exporter.transport.http import Transport
 from tests.fuzz.source import Source
@@ -105,6 +105,8 @@ def _check_reader(
     """
     read = _by_reader(data, len(data) or 1)
     assert _result(read) == _result(_by_reader(data, 7)), "the pieces matter"
+    at_once = whole(data)
+    assert at_once is None or len(at_once.body) > LIMIT or at_once == read, "whole, but not so"
     if isinstance(read, TransportError):
         one_line(read)
         assert read.reason in ("too_large", "truncated"), read.reason

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from servers import PATIENCE_SECONDS, returned, wait_for
 from tickers import Clock, Led, Ticker, running
 
+from goe_exporter.channels.decode import Decoder
 from goe_exporter.channels.snapshot import Answer
 from goe_exporter.charger.client import Client
-from goe_exporter.polling import poller as poller_module
 from goe_exporter.polling import scheduler as scheduler_module
 from goe_exporter.polling.poller import Keys, Poller
 from goe_exporter.polling.scheduler import Scheduler, next_tick
@@ -346,16 +346,16 @@ def test_internal_error_in_the_loop(
     boxes: list[Box], records: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug in one charger's poll is logged and counted; the loop goes on, and so does the poll."""
-    real = poller_module.decode
+    real = Decoder.decode
     broken = threading.Event()
     broken.set()
 
-    def decode(status: dict[str, object], *rest: Any) -> Any:
+    def decode(decoder: Decoder, status: dict[str, object], *rest: Any) -> Any:
         if broken.is_set() and status.get("sse") == "000000":
             raise ZeroDivisionError("a mistake")
-        return real(status, *rest)
+        return real(decoder, status, *rest)
 
-    monkeypatch.setattr(poller_module, "decode", decode)
+    monkeypatch.setattr(Decoder, "decode", decode)
     failing, sound = (polled(box) for box in boxes[:2])
     polling = running(failing, sound)
     wait_for(lambda: polling.internal_errors >= 3, "three errors")

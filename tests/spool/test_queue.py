@@ -486,6 +486,69 @@ def test_cursor_without_its_newline(opened: Open, folder: Path) -> None:
     assert drained(opened()) == lines(20, 50)
 
 
+def test_cursor_with_a_torn_end(opened: Open, folder: Path) -> None:
+    """A kill while a commit is appended leaves the one before valid; then lines are repeated."""
+    spool = opened()
+    fill(spool, 0, 50)
+    ends = spool.read(50).ends
+    for end in (ends[9], ends[19], ends[29]):
+        spool.commit(end)
+    spool.close()
+    path = folder / "cursor"
+    os.truncate(path, path.stat().st_size - 5)
+    assert survey(folder).pending == 30
+    spool = opened()
+    assert spool.read(1).lines == lines(20, 21)
+    spool.commit(spool.read(5).end)
+    spool.close()
+    assert drained(opened()) == lines(25, 50)
+
+
+def test_cursor_stays_small(opened: Open, folder: Path) -> None:
+    """A thousand commits leave a small file with the last position."""
+    spool = opened()
+    fill(spool, 0, 1100)
+    for end in spool.read(1000).ends:
+        assert spool.commit(end)
+        assert (folder / "cursor").stat().st_size <= 4096
+    spool.close()
+    assert drained(opened()) == lines(1000, 1100)
+
+
+def test_commit_is_one_sync(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit within a segment syncs the cursor's data once: that is most of its cost."""
+    spool = opened()
+    fill(spool, 0, 50)
+    ends = spool.read(50).ends
+    spool.commit(ends[0])
+    synced: list[str] = []
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, lambda _descriptor, name=name: synced.append(name))
+    spool.commit(ends[1])
+    assert synced == ["fdatasync"]
+
+
+def test_commit_after_one_that_was_cut_off(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit half of which found room on the disk does not damage the next one."""
+    spool = opened()
+    fill(spool, 0, 50)
+    ends = spool.read(50).ends
+    spool.commit(ends[0])
+    real = os.write
+
+    def full(descriptor: int, content: bytes) -> int:
+        real(descriptor, content[:12])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        spool.commit(ends[9])
+    spool.commit(ends[19])
+    spool.commit(ends[29])
+    spool.close()
+    assert drained(opened()) == lines(30, 50)
+
+
 def test_cursor_left_half_written(opened: Open, folder: Path) -> None:
     """A kill while the new cursor is written leaves the old one valid."""
     spool = opened()
@@ -1455,15 +1518,15 @@ def test_cursor_on_a_full_disk(opened: Open, monkeypatch: pytest.MonkeyPatch) ->
     fill(spool, 0, 100)
     ends = spool.read(100).ends
     spool.commit(ends[9])
-    real = os.fsync
 
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
-    spool.commit(ends[79])
-    assert spool.read(100).lines == lines(80, 100)
-    monkeypatch.setattr(os, "fsync", real)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        patch.setattr(os, "fdatasync", full)
+        spool.commit(ends[79])
+        assert spool.read(100).lines == lines(80, 100)
     found = drained(opened(SMALL))
     assert found == lines(100 - len(found), 100)
     assert len(found) >= 20

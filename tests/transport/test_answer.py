@@ -11,7 +11,7 @@ import pytest
 from raw_answers import BAD, CHUNKED, GOOD, MIB, OK
 
 from goe_exporter.errors import TransportError
-from goe_exporter.transport.answer import AnswerReader, HttpAnswer
+from goe_exporter.transport.answer import AnswerReader, HttpAnswer, whole
 from goe_exporter.transport.failures import translated
 
 LARGE = 10_000
@@ -41,6 +41,30 @@ def test_answer_however_it_is_cut(name: str) -> None:
     raw, status, body = GOOD[name]
     for pieces in cuts(raw):
         assert read(*pieces)[::2] == (status, body), pieces
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_whole_answer(name: str) -> None:
+    """What is read without a reader is what a reader returns, for an answer and what follows it."""
+    raw, status, body = GOOD[name]
+    for data in (raw, raw + b"HTTP/1.1 500 No\r\n\r\n", raw):
+        answer = whole(data)
+        assert answer is None or (answer[::2] == (status, body) and answer == read(data))
+
+
+def test_whole_answer_of_a_charger() -> None:
+    """An ordinary answer needs no reader, and is returned with its last byte."""
+    raw = OK + b'Content-Type: application/json\r\nContent-Length: 12\r\n\r\n{"amp":16}\r\n'
+    for _time in range(2):
+        assert whole(raw) == (200, {"content-type": "application/json", "content-length": "12"},
+                              b'{"amp":16}\r\n')  # fmt: skip
+        assert whole(raw[:-1]) is None
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_malformed_answer_is_not_whole(name: str) -> None:
+    """What is no answer is left to the reader, which fails with the reason."""
+    assert whole(BAD[name][0]) is None
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -15,10 +15,11 @@ from speaker import Speak
 from ways import OK, SHORT_SECONDS, TOKEN, looped, transport, waited
 
 from goe_exporter.errors import TransportError
-from goe_exporter.transport import resolver, sockets
+from goe_exporter.transport import loop, resolver, sockets
 from goe_exporter.transport.answer import AnswerReader, HttpAnswer
 from goe_exporter.transport.http import Transport
 from goe_exporter.transport.loop import Loop
+from goe_exporter.transport.readiness import Poll, Readiness
 from goe_exporter.transport.steps import Exchange, Request
 
 
@@ -55,8 +56,9 @@ def one(host: str, seconds: float) -> Exchange[HttpAnswer]:
     return (yield Request(transport(host), "/", time.monotonic() + seconds))
 
 
-@pytest.fixture
-def asker() -> Iterator[Asker]:
+@pytest.fixture(params=[Readiness, Poll], ids=["usual", "without-epoll"])
+def asker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asker]:
+    monkeypatch.setattr(loop, "Readiness", request.param)
     made = Asker()
     yield made
     made.loop.close()
