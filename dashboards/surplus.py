@@ -19,6 +19,7 @@ TEXTS = {
     "charging": ("Charging", looks.GREEN),
     "paused": ("Paused", looks.ORANGE),
     "following": ("Following", looks.GREEN),
+    "feeding": ("Powers passed on", looks.GREEN),
     "blind": ("No usable value", looks.RED),
     "handed_over": ("Handed over", looks.PURPLE),
     "not_allowed": ("Not allowed", looks.ORANGE),
@@ -26,6 +27,7 @@ TEXTS = {
     "charger_error": ("Error", looks.RED),
     "unreachable": ("Does not answer", looks.SILENT),
     "unconfirmed": ("Not confirmed", looks.RED),
+    "not_supported": ("Not supported", looks.RED),
     "unknown": ("Unknown", looks.DARK),
 }
 """State → its text and colour."""

@@ -29,6 +29,7 @@ from goe_exporter.transport.steps import Exchange, Request, answered, sent
 Api = Literal["auto", "1", "2"]
 
 OLD_FILTER_KEYS = 10
+_COMPACT = (",", ":")
 ANSWERS_BEFORE_V2_IS_TRIED = 100
 MAX_INTEGER_CHARACTERS = 300
 _NOT_FOUND = (b"Not found:", b"This URI does not exist")
@@ -257,7 +258,7 @@ def write_targets(api: int, key: str, value: object) -> list[str]:
     """
     if api == 1:
         return [f"/mqtt?payload={payload}" for payload in api_v1.writes(key, value)]
-    return [f"/api/set?{key}={quote(json.dumps(value), safe='')}"]
+    return [f"/api/set?{key}={quote(json.dumps(value, separators=_COMPACT), safe='')}"]
 
 
 def _no_constant(text: str) -> NoReturn:

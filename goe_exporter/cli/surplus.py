@@ -16,7 +16,7 @@ from goe_exporter.cli.read import INTERVAL_SECONDS, poll_all
 from goe_exporter.cli.surplus_report import Found
 from goe_exporter.control import lease_file
 from goe_exporter.control import release as control_release
-from goe_exporter.control.charger_view import NEEDED, NEEDED_TO_FOLLOW, missing, view
+from goe_exporter.control.charger_view import NEEDED, NEEDED_TO_FOLLOW, feed_view, missing, view
 from goe_exporter.control.lease_file import LeaseFile
 from goe_exporter.durable.directory import InUseError
 from goe_exporter.errors import GoeExporterError, UsageError
@@ -25,6 +25,7 @@ from goe_exporter.service import config
 from goe_exporter.service.config import Config
 from goe_exporter.surplus.config import SurplusConfig
 from goe_exporter.surplus.decision import decide
+from goe_exporter.surplus.feed import FeedRule
 from goe_exporter.surplus.follow import FollowMemory, Number, follow
 from goe_exporter.surplus.lease import Lease
 from goe_exporter.surplus.limits import Limits
@@ -62,6 +63,8 @@ def command(config_file: str, once: bool, release: bool, form: str) -> None:
     section, charger = loaded.surplus, config.controlled(loaded.surplus, loaded.chargers)
     if section is None or charger is None:
         raise UsageError(f"{config_file} has no surplus section")
+    if release and section.mode == "feed":
+        raise UsageError("mode: feed changes no setting, so there is nothing to give back")
     if release:
         _release(loaded, section, charger)
         return
@@ -126,6 +129,8 @@ def _found(loaded: Config, section: SurplusConfig, charger: ChargerConfig) -> Fo
     refresh_s = charger.refresh_interval or loaded.refresh_interval
     if section.mode == "follow":
         return _followed(found, refresh_s)
+    if section.mode == "feed":
+        return _fed(found, refresh_s)
     return _controlled(found, charger, section.settings(refresh_s))
 
 
@@ -134,6 +139,15 @@ def _followed(found: Found, refresh_s: float) -> Found:
     number, settings = Number(value, measured_at), found.section.follow_settings(refresh_s)
     _memory, decision = follow(settings, FollowMemory(), found.now, number, found.view)
     return found._replace(decision=decision)
+
+
+def _fed(found: Found, refresh_s: float) -> Found:
+    assert found.snapshot is not None
+    rule, seen = FeedRule(found.section.stale_after, refresh_s), feed_view(found.snapshot)
+    if seen is not None:
+        rule.polled(seen)
+    rule.read(found.now, found.readings)
+    return found._replace(decision=rule.decided(found.now))
 
 
 def _controlled(found: Found, charger: ChargerConfig, settings: Settings) -> Found:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from goe_exporter.channels.model import option_name
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.cli.printable import printable
-from goe_exporter.control.preconditions import unsuitable
+from goe_exporter.control.preconditions import unsuitable, unsuitable_to_feed
 from goe_exporter.surplus.config import SurplusConfig
 from goe_exporter.surplus.settings import MAX_OPERATIONS
 from goe_exporter.surplus.situation import CHARGING, FORCE, IDLE, Decision, View, Write
@@ -28,6 +28,8 @@ WAITING = {
 """Reason of the states `waiting` and `paused` → how long or why charging is off."""
 
 DECISIONS = {
+    "feeding": "pass the powers on; the charger decides",
+    "not_supported": "none: mode: feed requires API v2",
     "no_car": "wait for a car",
     "charger_error": "wait until the charger's error has cleared",
     "not_allowed": "wait until the charger allows charging",
@@ -35,6 +37,14 @@ DECISIONS = {
     "unreachable": "wait until the charger answers",
 }
 """Other states → decision."""
+
+
+DIRECTIONS = {
+    "grid": ("exporting", "importing"),
+    "battery": ("charging", "discharging"),
+    "pv": ("consuming", "producing"),
+}
+"""Source → what a negative and a positive power mean."""
 
 
 class Found(NamedTuple):
@@ -71,8 +81,9 @@ def text(found: Found) -> str:
     if found.surplus_w is not None:
         blocks.append(_row("surplus", _surplus(found)))
     if found.decision is not None:
-        writes = ", ".join(map(_written, found.decision.writes)) or "nothing"
-        blocks += [_row("decision", _decided(found)), _row("would set", writes)]
+        verb = "send" if found.section.mode == "feed" else "set"
+        writes = ", ".join(_sent(found.decision)) or "nothing"
+        blocks += [_row("decision", _decided(found)), _row(f"would {verb}", writes)]
     unsafe = [_filled("- ", each) for each in notes(found)]
     return "\n".join([*blocks, "", *unsafe] if unsafe else blocks)
 
@@ -92,7 +103,8 @@ def as_json(found: Found) -> dict[str, object]:
             "reason": decision.reason,
             "writes": [
                 {"channel": write.channel, "value": write.value} for write in decision.writes
-            ],
+            ]
+            + ([] if decision.ids is None else [{"channel": "ids", "value": dict(decision.ids)}]),
         },
         "notes": list(notes(found)),
     }
@@ -108,6 +120,11 @@ def notes(found: Found) -> Iterator[str]:
                 f"The age of {name} is unknown: if the meter fails and the device repeats its last"
                 " value, charging pauses only after 5 minutes. Set time_path if the device reports"
                 " a time."
+            )
+        elif not source.may_have_age and section.mode == "feed":
+            yield (
+                f"The age of {name} is unknown: if the meter fails and its last value is repeated,"
+                " it is passed on for 5 minutes. Give time_path if the device reports a time."
             )
         elif not source.may_have_age:
             yield (
@@ -127,7 +144,8 @@ def notes(found: Found) -> Iterator[str]:
     if found.lease_error:
         yield f"The saved state of the exporter could not be read: {found.lease_error}."
     if found.snapshot is not None:
-        yield from unsuitable(found.snapshot, printable(found.name))
+        check = unsuitable_to_feed if section.mode == "feed" else unsuitable
+        yield from check(found.snapshot, printable(found.name))
 
 
 def _row(label: str, content: str) -> str:
@@ -167,7 +185,7 @@ def _says(found: Found, name: str) -> str:
         unit = found.section.sources()[name].base_unit
         amount = f"{value:.1f} A" if unit == "A" else f"{value:,.0f} W"
         return f"{amount}, {age}"
-    falling, rising = ("exporting", "importing") if name == "grid" else ("charging", "discharging")
+    falling, rising = DIRECTIONS[name]
     flow = rising if value > 0 else falling if value < 0 else "idle"
     return f"{flow} {_watts(value)}, {age}"
 
@@ -195,13 +213,20 @@ def _decided(found: Found) -> str:
     if decision.state in ("waiting", "paused"):
         return f"{_off(found)} {WAITING[decision.reason]}".format(seconds=found.section.start_after)
     if decision.state == "blind":
-        return f"{_off(found)} because there is no recent value"
+        action = "pass nothing on" if found.section.mode == "feed" else _off(found)
+        return f"{action} because there is no recent value"
     return DECISIONS[decision.state]
 
 
 def _off(found: Found) -> str:
     charging = found.view is not None and found.view.car == CHARGING
     return "pause charging" if charging else "keep charging off"
+
+
+def _sent(decision: Decision) -> Iterator[str]:
+    yield from map(_written, decision.writes)
+    for name, power_w in (decision.ids or {}).items():
+        yield f"{name} {power_w} W"
 
 
 def _written(write: Write) -> str:

@@ -61,11 +61,13 @@ def found(model: type[BaseModel], document: object, error: ValidationError) -> l
         if place in unknown:
             rule = f": unknown key; {_instead(model, place, unknown[place])}"
             mistakes.append(Mistake(place, rule, is_key=True, is_unknown=True))
+        elif place in misspelt and (detail["type"] == "missing" or detail["input"] is None):
+            continue
         elif detail["type"] != "missing":
             is_key = place[-1:] == ("[key]",)
             place = place[:-1] if is_key else place
             mistakes.append(Mistake(place, f": {_rule(model, detail)}", is_key=is_key))
-        elif place not in misspelt:
+        else:
             mistakes.append(Mistake(place, " is required"))
     return mistakes
 

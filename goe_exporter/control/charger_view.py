@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from goe_exporter.channels.snapshot import Snapshot
+from goe_exporter.surplus.feed import FeedView
 from goe_exporter.surplus.settings import HIGHEST_A
 from goe_exporter.surplus.situation import AUTO, NEUTRAL, SINGLE, THREE, View
 
@@ -81,3 +82,17 @@ def highest_a(snapshot: Snapshot) -> float | None:
     """Return the highest current that can be configured on the charger, None if it is unknown."""
     found = (each for each in snapshot.readings if each.channel.name == _HIGHEST)
     return next((float(each.value) for each in found), None)
+
+
+def feed_view(snapshot: Snapshot) -> FeedView | None:
+    """Return what mode `feed` sees of the charger, None without the state of the car."""
+    values = {each.channel.name: each.value for each in snapshot.readings}
+    if "car_state" not in values:
+        return None
+    grid_w = values.get("pv_grid_power")
+    return FeedView(
+        polled_at=snapshot.taken - snapshot.age_seconds,
+        car=str(values["car_state"]),
+        api=snapshot.api,
+        grid_w=None if grid_w is None else float(grid_w),
+    )

@@ -13,13 +13,13 @@ from goe_exporter.logs import Incident, logger
 from goe_exporter.surplus.follow import Number
 from goe_exporter.surplus.meters import read_all, sample
 from goe_exporter.surplus.situation import Sample
-from goe_exporter.surplus.source import Reading, Source, SourceError
+from goe_exporter.surplus.source import READ_SECONDS, Reading, Source, SourceError
 
 _log = logger(__name__)
 
 
 class Inputs:
-    """The sources of a charger's surplus: `grid` and perhaps `battery`, or `available`.
+    """The sources of a charger's surplus: `grid`, perhaps `battery` and `pv`, or `available`.
 
     A failed read keeps the last sample, whose age then grows. `in_amperes` is whether the followed
     number is a current.
@@ -47,17 +47,25 @@ class Inputs:
 
     def read(self, *, quietly: bool = False) -> Input:
         """Read all sources; with `quietly` a failure is neither counted nor logged."""
-        self._readings, failures = read_all(self._sources, self._clock())
+        readings = self.readings(quietly=quietly)
+        complete = len(readings) == len(self._sources)
+        if complete:
+            available = readings.get("available")
+            self._sample = sample(readings) if available is None else _number(available)
+        return Input(self._sample, failed=not complete)
+
+    def readings(
+        self, seconds: float = READ_SECONDS, *, quietly: bool = False
+    ) -> Mapping[str, Reading]:
+        """Read all sources within a time (s), and return the readings of those that gave one."""
+        self._readings, failures = read_all(self._sources, self._clock(), seconds)
         for name in self._readings:
             self._vitals[name] = replace(self._vitals[name], up=True)
             self._outages[name].ends()
         for name, error in failures.items():
             if not quietly:
                 self._failed(name, error)
-        if not failures:
-            available = self._readings.get("available")
-            self._sample = sample(self._readings) if available is None else _number(available)
-        return Input(self._sample, failed=bool(failures))
+        return self._readings
 
     def forget(self) -> None:
         """Forget what was read: the sources are not needed now."""

@@ -36,6 +36,8 @@ BEGUN = {
     "unreachable": ("warning", "surplus charging suspended, charger unreachable"),
     "no_car": ("info", "no car for surplus charging"),
     "following": ("info", "current follows the available power"),
+    "feeding": ("info", "powers passed on to the charger"),
+    "not_supported": ("warning", "powers not accepted by the charger, mode feed not supported"),
 }
 """State → the level and the event of the line when it begins."""
 

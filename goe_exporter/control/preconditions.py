@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from goe_exporter.channels.snapshot import Snapshot
+from goe_exporter.surplus.situation import NEUTRAL
+
+ECO, ECO_IN_APP = "awattar", "Eco"
+"""The logic mode with which the charger uses the surplus (docs/protocol.md §5.4)."""
+
+MIN_USEFUL_A = 7
+"""The configured current limits what the charger's own logic chooses."""
 
 SCHEDULED = {"scheduler", "fallback_goe_scheduler"}
 """Charging reasons that are those of the charger's own schedule."""
@@ -25,3 +32,24 @@ def unsuitable(snapshot: Snapshot, name: str) -> Iterator[str]:
             f"access is {access}: after a pause, the charger may wait for a card."
             f" goe-exporter set {name} access open"
         )
+
+
+def unsuitable_to_feed(snapshot: Snapshot, name: str) -> Iterator[str]:
+    """Yield, as sentences, why the charger `name` does not use the powers that it is sent.
+
+    Settings that the charger has not reported yet are taken as suitable.
+    """
+    values = {each.channel.name: each.value for each in snapshot.readings}
+    logic, force = values.get("logic_mode", ECO), values.get("force_state", NEUTRAL)
+    if logic != ECO:
+        yield f"logic-mode is {logic}; set it to {ECO_IN_APP} in the app, which is {ECO} here."
+    if values.get("pv_surplus_enabled") is False:
+        yield "pv-surplus-enabled is off; switch it on in the app."
+    if force != NEUTRAL:
+        yield (
+            f"force-state is {force}, so the charger does not decide itself."
+            f" goe-exporter set {name} force-state {NEUTRAL}"
+        )
+    amps = values.get("max_current")
+    if amps is not None and float(amps) < MIN_USEFUL_A:
+        yield f"max-current is {float(amps):.0f} A, and the charger never exceeds it."

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 STATES = (
-    *("no_car", "waiting", "charging", "paused", "following", "blind", "handed_over"),
-    *("not_allowed", "car_full", "charger_error", "unreachable", "unconfirmed", "unknown"),
+    *("no_car", "waiting", "charging", "paused", "following", "feeding", "blind"),
+    *("handed_over", "not_allowed", "car_full", "charger_error", "unreachable", "unconfirmed"),
+    *("not_supported", "unknown"),
 )
 """The states; `unknown` is before the first step, and after an internal error."""
 

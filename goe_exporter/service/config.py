@@ -182,7 +182,7 @@ def surplus_mistakes(config: Config) -> Iterator[Mistake]:
         rule = "must be a charger in the local network; the cloud is too slow"
     elif not charger.serial:
         rule = "must be a charger with a serial in the configuration"
-    elif config.surplus.mode == "control" and charger.api == "1":
+    elif config.surplus.mode != "follow" and charger.api == "1":
         rule = "must be a charger with API v2; mode: follow supports API v1"
     elif (charger.refresh_interval or config.refresh_interval) > MAX_REFRESH_S:
         rule = f"must be a charger with a refresh_interval of {MAX_REFRESH_S:.0f}s or less"

@@ -51,7 +51,7 @@ def _sources(vitals: SurplusVitals) -> Iterator[Family]:
     sources = vitals.sources
     for name, help_text, values in (
         ("up", "Whether the last read of the source gave a value.", [each.up for each in sources]),
-        ("power_watts", "Power: import, discharging of the battery, or the followed number.",
+        ("power_watts", "Power: import, discharging, production, or the followed number.",
          [each.power_w for each in sources]),
         ("age_seconds", "Age of the source's value.", [each.age_s for each in sources]),
     ):  # fmt: skip

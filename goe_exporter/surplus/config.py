@@ -157,33 +157,48 @@ class BatteryConfig(SourceConfig):
         return self.positive == "charge"
 
 
+class PvConfig(SourceConfig):
+    """The power that the solar panels produce."""
+
+    unit: Literal["W", "kW"] = "W"
+
+
 class AvailableConfig(SourceConfig):
     """The number that mode `follow` follows: a power or a current."""
 
 
-_MODES = {
-    "available": "follow",
-    **dict.fromkeys(("grid", "battery", "phases", "one_phase_max", "car_phases"), "control"),
-    **dict.fromkeys(("reserve", "start_after", "pause_budget", "min_pause"), "control"),
+_MODES: dict[str, tuple[str, ...]] = {
+    "available": ("follow",),
+    "pv": ("feed",),
+    **dict.fromkeys(("grid", "battery"), ("control", "feed")),
+    **dict.fromkeys(("max_current", "min_current", "state"), ("control", "follow")),
+    **dict.fromkeys(("phases", "one_phase_max", "car_phases", "reserve"), ("control",)),
+    **dict.fromkeys(("start_after", "pause_budget", "min_pause"), ("control",)),
 }
-"""The mode that a key belongs to; the others belong to both."""
+"""The modes that a key belongs to; the others belong to all."""
 
-_REQUIRED = ("available", "grid", "phases")
+_REQUIRED = ("available", "grid", "max_current", "phases")
+_OF_CONTROL = {"first", "includes_charger"}
+"""Keys of sources that only mode `control` uses."""
 
 
 class SurplusConfig(Strict):
     """The charger that uses the surplus, how it does, and the sources of the numbers.
 
     Mode `control` decides on `grid` and `battery`, with the settings of `surplus.settings`; mode
-    `follow` sets the current to `available`. `state` is the directory of the lease.
+    `follow` sets the current to `available`; mode `feed` passes `grid`, `battery` and `pv` on.
+    `state` is the directory of the lease.
     """
 
-    mode: Literal["control", "follow"]
+    mode: Literal["control", "follow", "feed"]
     charger: str
-    max_current: Annotated[int, BeforeValidator(quantities.current)]
+    max_current: Annotated[int, BeforeValidator(quantities.current)] | None = Field(
+        default=None, validate_default=True
+    )
     min_current: Annotated[int, BeforeValidator(quantities.current)] = LOWEST_A
     grid: GridConfig | None = Field(default=None, validate_default=True)
     battery: BatteryConfig | None = None
+    pv: PvConfig | None = None
     available: AvailableConfig | None = Field(default=None, validate_default=True)
     phases: Annotated[int | None, BeforeValidator(quantities.phases)] = Field(
         default=None, validate_default=True
@@ -202,17 +217,28 @@ class SurplusConfig(Strict):
     def _in_mode(cls, value: object, info: ValidationInfo) -> object:
         """Reject a key that the mode does not use, and require one that it does."""
         name, mode = info.field_name or "", info.data.get("mode")
-        if value is not None and mode not in (None, _MODES[name]):
-            raise ValueError(f"allowed only with mode: {_MODES[name]}")
-        if value is None and mode == _MODES[name] and name in _REQUIRED:
+        modes = _MODES[name]
+        if value is not None and mode not in (None, *modes):
+            raise ValueError(f"allowed only with mode: {' or '.join(modes)}")
+        if value is None and mode in modes and name in _REQUIRED:
             raise ValueError(f"required with mode: {mode}")
+        return value
+
+    @field_validator("grid", "battery")
+    @classmethod
+    def _in_source(cls, value: SourceConfig | None, info: ValidationInfo) -> SourceConfig | None:
+        """Reject a key of a source that the mode does not use."""
+        given = set() if value is None else value.model_fields_set & _OF_CONTROL
+        if given and info.data.get("mode") == "feed":
+            raise ValueError(f"{min(given)} is allowed only with mode: control")
         return value
 
     @field_validator("min_current", "one_phase_max")
     @classmethod
     def _ordered(cls, value: int, info: ValidationInfo) -> int:
         """Reject limits between which there is no current."""
-        low, high = info.data.get("min_current", LOWEST_A), info.data.get("max_current", HIGHEST_A)
+        low = info.data.get("min_current", LOWEST_A)
+        high = info.data.get("max_current") or HIGHEST_A
         if info.field_name == "min_current" and value > high:
             raise ValueError(f"must not be above max_current, {high}A, but is {value}A")
         if info.field_name == "one_phase_max" and value < low:
@@ -220,13 +246,15 @@ class SurplusConfig(Strict):
         return value
 
     def sources(self) -> dict[str, SourceConfig]:
-        """Return where numbers are read: `grid` and perhaps `battery`, or `available`."""
-        named = {"grid": self.grid, "battery": self.battery, "available": self.available}
+        """Return where numbers are read: `grid`, perhaps `battery` and `pv`, or `available`."""
+        named: dict[str, SourceConfig | None] = {"grid": self.grid, "battery": self.battery}
+        named |= {"pv": self.pv, "available": self.available}
         return {name: each for name, each in named.items() if each is not None}
 
     def settings(self, refresh_s: float) -> Settings:
         """Return the settings of mode `control` for a charger polled at this interval (s)."""
         assert self.grid is not None
+        assert self.max_current is not None
         return Settings(
             max_current_a=self.max_current,
             phases=self.phases,
@@ -246,6 +274,7 @@ class SurplusConfig(Strict):
     def follow_settings(self, refresh_s: float) -> FollowSettings:
         """Return the settings of mode `follow` for a charger polled at this interval (s)."""
         assert self.available is not None
+        assert self.max_current is not None
         return FollowSettings(
             max_current_a=self.max_current,
             unit=self.available.base_unit,

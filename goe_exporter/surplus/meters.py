@@ -12,7 +12,7 @@ from goe_exporter.surplus.source import READ_SECONDS, Reading, Source, SourceErr
 
 
 def open_sources(section: SurplusConfig) -> dict[str, Source]:
-    """Return the sources by name: `grid` and perhaps `battery`, or `available`.
+    """Return the sources by name: `grid` and perhaps `battery` and `pv`, or `available`.
 
     Raises `ConfigError` for a token or password that cannot be read.
     """
@@ -20,17 +20,17 @@ def open_sources(section: SurplusConfig) -> dict[str, Source]:
 
 
 def read_all(
-    sources: Mapping[str, Source], now: float
+    sources: Mapping[str, Source], now: float, seconds: float = READ_SECONDS
 ) -> tuple[dict[str, Reading], dict[str, SourceError]]:
     """Read sources one after the other; return the readings, and the errors of the others.
 
-    `now` is the present time on the monotonic clock.
+    `now` is the present time on the monotonic clock; all sources together may take `seconds`.
     """
     readings: dict[str, Reading] = {}
     failures: dict[str, SourceError] = {}
     for name, source in sources.items():
         try:
-            readings[name] = source.read(now + READ_SECONDS)
+            readings[name] = source.read(now + seconds)
         except SourceError as error:
             failures[name] = error
     return readings, failures

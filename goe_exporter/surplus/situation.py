@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -94,7 +95,8 @@ class Decision:
 
     `state` is a name of docs/surplus.md, `reason` a name, "" if the state says it all. `surplus_w`
     is None if it is unknown. `phases` and `amps` are the target, None while nothing is offered.
-    `budget_wh` is the energy that may be drawn beyond the surplus before a pause.
+    `budget_wh` is the energy that may be drawn beyond the surplus before a pause. In mode `feed`,
+    `ids` are the powers (W) that are passed on, by the charger's names.
     """
 
     state: str
@@ -104,3 +106,4 @@ class Decision:
     phases: int | None = None
     amps: int | None = None
     budget_wh: float | None = None
+    ids: Mapping[str, float] | None = None

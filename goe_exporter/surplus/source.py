@@ -24,9 +24,10 @@ SOURCE_REASONS = (
 class Reading(NamedTuple):
     """One number of a source.
 
-    `value` is in W or A, positive for import (`grid`), discharging (`battery`) and a surplus
-    (`available`). `measured_at` is on the monotonic clock, and the same in all readings of one
-    measurement. Unless `age_known`, it is when the value was requested, and the value may be older.
+    `value` is in W or A, positive for import (`grid`), discharging (`battery`), production (`pv`)
+    and a surplus (`available`). `measured_at` is on the monotonic clock, and the same in all
+    readings of one measurement. Unless `age_known`, it is when the value was requested, and the
+    value may be older.
     """
 
     value: float
@@ -45,7 +46,7 @@ class SourceError(GoeExporterError):
 
 
 class Source(Protocol):
-    """Reads one number; `name` is `grid`, `battery` or `available`."""
+    """Reads one number; `name` is `grid`, `battery`, `pv` or `available`."""
 
     name: str
 

@@ -27,8 +27,8 @@ def surplus_line(vitals: SurplusVitals, locale: Locale) -> str:
 
 def _sentence(vitals: SurplusVitals, locale: Locale) -> str:
     sentence = locale.text(f"surplus.{vitals.state}")
-    if vitals.state == "blind" and vitals.mode == "follow":
-        sentence = locale.text("surplus.blind_follow")
+    if vitals.state == "blind" and vitals.mode != "control":
+        sentence = locale.text(f"surplus.blind_{vitals.mode}")
     amps = ABSENT if vitals.amps is None else f"{vitals.amps}{NO_BREAK_SPACE}A"
     phases = locale.text(f"surplus.phases_{vitals.phases}") if vitals.phases else ABSENT
     return sentence.format(amps=amps, phases=phases)
@@ -64,13 +64,13 @@ def surplus_schema() -> Json:
         "type": ["boolean", "null"],
         "description": "Whether the last read gave a number; null before the first one.",
     }
-    power_w = number | {"description": "Import, or discharging of the battery. In W."}
+    power_w = number | {"description": "Import, discharging of the battery, or production. In W."}
     source = object_of({"up": up}, {"power": power_w, "age_seconds": number})
     energies = object_of({}, dict.fromkeys(("sun", "battery", "grid"), number))
     energies["description"] = "Charged energy by origin since the start of the exporter. In Wh."
     surplus = object_of(
         {
-            "mode": {"enum": ["control", "follow"]},
+            "mode": {"enum": ["control", "follow", "feed"]},
             "state": {"enum": list(STATES)},
             "reason": {"type": ["string", "null"]},
             "available_power": nullable("Power that the charger may use. In W."),

@@ -45,8 +45,7 @@ class Home:
         section = [
             f"mode: {mode}",
             "charger: garage",
-            "max_current: 16A",
-            f"state: {self.folder}/state",
+            *([] if mode == "feed" else ["max_current: 16A", f"state: {self.folder}/state"]),
             sources or f"grid: {{prometheus: {url}, query: grid}}",
             *keys,
         ]
@@ -240,6 +239,75 @@ def test_follow(home: Home, goe: Goe) -> None:
         "\n"
         "- Mode follow never pauses charging: if the number is below min_current, the car\n"
         "  draws the rest from the grid.\n"
+    )
+
+
+def test_feed(home: Home, charger: Charger, once: Once) -> None:
+    """Mode `feed` shows the powers that would be sent, and why the charger does not use them."""
+    home.powers |= {"battery": "-500.26", "solar": "4100"}
+    pv = f"pv: {{prometheus: {home.server.url}, query: solar}}"
+    assert once(home.write(home.battery, pv, mode="feed")) == (
+        "grid       exporting 3,210 W, 4 s old\n"
+        "battery    charging 500 W, 4 s old\n"
+        "pv         producing 4,100 W, 4 s old\n"
+        "decision   pass the powers on; the charger decides\n"
+        "would send pGrid -3210.4 W, pPv 4100.0 W, pAkku -500.3 W\n"
+        "\n"
+        "- logic-mode is default; set it to Eco in the app, which is awattar here.\n"
+        "- pv-surplus-enabled is off; switch it on in the app.\n"
+    )
+    charger.write("lmo", 4)
+    charger.write("fup", True)
+    charger.advance(2)
+    assert once(home.write(mode="feed")) == (
+        "grid       exporting 3,210 W, 4 s old\n"
+        "decision   pass the powers on; the charger decides\n"
+        "would send pGrid -3210.4 W\n"
+        "\n"
+        "- If there is a house battery, configure it under surplus.battery.\n"
+    )
+
+
+def test_feed_of_a_dead_meter(home: Home, once: Once) -> None:
+    """A value that is missing is not sent as 0, and nothing is."""
+    del home.powers["grid"]
+    found = once(home.write(mode="feed"), 1, "goe-exporter: not usable: grid\n")
+    assert "would send" not in found
+    assert "decision" not in found
+
+
+def test_feed_without_api_v2(home: Home, once: Once) -> None:
+    """A charger without API v2 cannot be fed."""
+    home.box.charger = Charger("V2", serial="012345")
+    found = once(home.write(home.battery, mode="feed"))
+    assert "decision   none: mode: feed requires API v2\nwould send nothing\n" in found
+
+
+def test_feed_of_an_unknown_age(home: Home, once: Once) -> None:
+    """The age of a JSON document is unknown, which is said."""
+    grid = f'grid: {{json: "{home.server.url}/?query=grid", path: "data.result[0].value[1]"}}'
+    found = " ".join(once(home.write(home.battery, mode="feed", sources=grid)).split())
+    assert "exporting 3,210 W, age unknown" in found
+    assert "if the meter fails and its last value is repeated, it is passed on for 5" in found
+
+
+def test_feed_as_json(home: Home, goe: Goe) -> None:
+    """JSON has the powers as a write of `ids`."""
+    config = home.write(home.battery, mode="feed")
+    outcome = goe("surplus", "--config.file", config, "--once", "--format", "json")
+    assert json.loads(outcome.out)["decision"] == {
+        "state": "feeding",
+        "reason": "",
+        "writes": [{"channel": "ids", "value": {"pGrid": -3210.4, "pAkku": -500.0}}],
+    }
+
+
+def test_release_in_mode_feed(home: Home, goe: Goe) -> None:
+    """Nothing is on loan in this mode."""
+    outcome = goe("surplus", "--config.file", home.write(mode="feed"), "--release")
+    assert (outcome.status, outcome.err) == (
+        2,
+        "goe-exporter: mode: feed changes no setting, so there is nothing to give back\n",
     )
 
 

@@ -161,14 +161,16 @@ def _surplus(source: Source) -> object:
     section = _section(source, _SURPLUS_KEYS) if source.below(2) else {}
     if not isinstance(section, dict):
         return section
-    control = bool(source.below(2))
-    for name in ("grid", "battery")[: 1 + source.below(2)] if control else ("available",):
+    mode = source.pick(("control", "follow", "feed"))
+    names = ("available",) if mode == "follow" else ("grid", "battery", "pv")
+    for name in names[: 1 + source.below(2 if mode == "control" else 3)]:
         part = _section(source, _SOURCE_KEYS) if source.below(2) else {}
         section[name] = {**source.pick(_SOURCES), **part} if isinstance(part, dict) else part
-    if control:
+    if mode == "control":
         section["phases"] = source.pick(("auto", 1, 3))
-    mode = "control" if control else "follow"
-    return {**section, "mode": mode, "charger": "garage", "max_current": "16A"}
+    if mode != "feed":
+        section["max_current"] = "16A"
+    return {**section, "mode": mode, "charger": "garage"}
 
 
 def _usable(found: Config) -> None:
@@ -200,12 +202,13 @@ def _usable_surplus(section: SurplusConfig) -> None:
         config = config.model_copy(update={"ca_file": None, "verify_tls": False})  # noqa: PLW2901
         opened = (PrometheusSource if config.kind == "prometheus" else JsonSource)(name, config)
         opened._transport._prepare("/")
-    assert 6 <= section.min_current <= section.max_current <= 32
+    assert (section.max_current is None) is (section.mode == "feed")
+    assert 6 <= section.min_current <= (section.max_current or 32) <= 32
     if section.mode == "control":
         settings = section.settings(5.0)
         assert 6 <= settings.one_phase_max_a <= 32
         assert 20 <= settings.stale_after_s <= 180
-    else:
+    elif section.mode == "follow":
         assert section.follow_settings(5.0).unit in ("A", "W")
 
 

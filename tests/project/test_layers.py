@@ -110,7 +110,17 @@ PURE_MODULES = {
     *(
         f"surplus.{name}"
         for name in (
-            *("charging", "decision", "follow", "lease", "limits", "memory", "person", "proof"),
+            *(
+                "charging",
+                "decision",
+                "feed",
+                "follow",
+                "lease",
+                "limits",
+                "memory",
+                "person",
+                "proof",
+            ),
             *("settings", "situation", "supply", "wear", "writes"),
         )
     ),

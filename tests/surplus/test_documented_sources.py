@@ -65,10 +65,12 @@ def test_every_state_is_explained() -> None:
     assert tuple(re.findall(r"(?m)^\| `(\w+)` \|", table)) == STATES
 
 
-def test_mode_follow() -> None:
-    """The section of mode `follow` is valid."""
-    (block,) = re.findall(r"(?ms)^```yaml\n(surplus:.*?)^```", PAGE)
+@pytest.mark.parametrize("mode", ["follow", "feed"])
+def test_other_modes(mode: str) -> None:
+    """The sections of the other modes are valid."""
+    blocks = re.findall(r"(?ms)^```yaml\n(surplus:.*?)^```", PAGE)
+    (block,) = (each for each in blocks if f"mode: {mode}" in each)
     example = EXAMPLES["evcc"] | yaml.safe_load(block)
     found = config.parse(example, "goe.yaml").surplus
     assert found is not None
-    assert found.mode == "follow"
+    assert found.mode == mode

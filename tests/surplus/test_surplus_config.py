@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from goe_exporter.cli.run_config import run_config
-from goe_exporter.errors import UsageError
+from goe_exporter.errors import ConfigError, UsageError
 from goe_exporter.service import config
 from goe_exporter.service.config import Config
 from goe_exporter.service.sharding import Shard
@@ -65,6 +65,16 @@ surplus:
   available: {prometheus: http://localhost:9090, query: available_amperes, unit: A}
 """
 
+FEED = """
+surplus:
+  mode: feed
+  charger: garage
+  grid: {json: http://192.168.1.50/status, path: total_power, positive: export}
+  battery: {json: http://192.168.1.50/status, path: battery_power}
+  pv: {json: http://192.168.1.50/status, path: solar_power, unit: kW}
+  stale_after: 30s
+"""
+
 
 def section(tmp_path: Path, text: str) -> SurplusConfig:
     path = tmp_path / "goe.yaml"
@@ -114,6 +124,29 @@ def test_follow(tmp_path: Path) -> None:
     """Mode `follow` needs a number and the limits of the current."""
     found = section(tmp_path, FOLLOW)
     assert found.follow_settings(5.0) == FollowSettings(max_current_a=16, unit="A", refresh_s=5.0)
+
+
+def test_feed(tmp_path: Path) -> None:
+    """Mode `feed` needs the grid only, and may have two sources more; no limit of the current."""
+    found = section(tmp_path, FEED)
+    assert list(found.sources()) == ["grid", "battery", "pv"]
+    assert (found.mode, found.stale_after, found.max_current) == ("feed", 30.0, None)
+    assert [each.inverted for each in found.sources().values()] == [True, False, False]
+
+
+def test_feed_over_the_cloud(tmp_path: Path) -> None:
+    """A value every few seconds is too much for the cloud."""
+    (tmp_path / "token").write_text("abc.def-1")
+    charger = (
+        "chargers: [{name: garage, host: 'https://012345.api.v3.go-e.io', serial: '012345',"
+        f" token_file: {tmp_path}/token}}]\n"
+    )
+    path = tmp_path / "goe.yaml"
+    path.write_text(charger + FEED)
+    with pytest.raises(ConfigError) as refused:
+        config.load(str(path))
+    text = "must be a charger in the local network; the cloud is too slow, not 'garage'"
+    assert refused.value.lines == (f"{path}:5:12: surplus.charger: {text}",)
 
 
 @pytest.mark.parametrize(

@@ -90,10 +90,37 @@ def test_line(vitals: SurplusVitals, english: str, german: str) -> None:
     assert line(vitals, GERMAN) == f"PV-Überschuss: {german}"
 
 
+@pytest.mark.parametrize(
+    ("state", "english", "german"),
+    [
+        (
+            "feeding",
+            "the charger decides itself, based on the powers that it receives",
+            "die Wallbox entscheidet selbst nach den Leistungen, die sie bekommt",
+        ),
+        (
+            "blind",
+            "no powers are passed on, because the meter gives no usable value",
+            "es wird nichts weitergegeben, weil der Zähler keinen brauchbaren Wert liefert",
+        ),
+        (
+            "not_supported",
+            "the charger does not accept the powers of the meter",
+            "die Wallbox nimmt die Leistungen des Zählers nicht an",
+        ),
+    ],
+)
+def test_mode_feed(state: str, english: str, german: str) -> None:
+    """In mode `feed` the line says who decides, and that a charger without powers is not paused."""
+    vitals = SurplusVitals("garage", "feed", state=state)
+    assert line(vitals) == f"PV surplus: {english}"
+    assert line(vitals, GERMAN) == f"PV-Überschuss: {german}"
+
+
 def test_every_state_has_a_text() -> None:
     """Each state has a text, and nothing else has one but the parts of the line."""
     texts = {key.partition(".")[2] for key in translations("en") if key.startswith("surplus.")}
-    parts = {"line", "budget", "blind_follow", "ended", "phases_1", "phases_3"}
+    parts = {"line", "budget", "blind_feed", "blind_follow", "ended", "phases_1", "phases_3"}
     assert texts == {*STATES, *parts}
     for state in STATES:
         assert "{" not in line(replace(SURPLUS, state=state))
