@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # Processes that the tests run in.
-WORKERS ?= 2
+WORKERS ?= 3
 POLLS ?= 500000
 SEED ?= 1
 RUNS ?= 100000
