@@ -38,7 +38,7 @@ class Records:
         """Open the file; raises `UsageError` if there is none, or a newer release wrote it."""
         self._path = path
         with self._errors():
-            self._connection = schema.connect_to_store(path)
+            self._connection = schema.connect_to_store(path, seconds)
             self._connection.execute("PRAGMA query_only = ON")
             self._connection.execute("BEGIN")
             if seconds is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,3 +198,14 @@ def test_reading_that_takes_too_long(path: Path, monkeypatch: pytest.MonkeyPatch
         Records(path, 0) as records,
     ):
         records.latest(limit=9)
+
+
+def test_time_limit_includes_waiting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for another process ends after the time limit, too."""
+    monkeypatch.setattr(schema, "BUSY_SECONDS", 120.0)
+    began = time.monotonic()
+    with closing(schema.connect(path)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(UsageError, match=r"sessions\.db: database is locked$"):
+            Records(path, 0.1)
+    assert time.monotonic() - began < 60

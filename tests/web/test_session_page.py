@@ -342,7 +342,7 @@ def test_an_unknown_session(tmp_path: Path) -> None:
 def test_a_scrape_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a page of sessions waits for the store, metrics and other pages are served."""
     store = write(tmp_path / "sessions.db", autumn())
-    monkeypatch.setattr(schema, "BUSY_SECONDS", 60.0)
+    monkeypatch.setattr(session_routes, "READ_SECONDS", 60.0)
     with closing(schema.connect(store)) as writer, site(store) as running:
         writer.execute("BEGIN EXCLUSIVE")
         with ThreadPoolExecutor(1) as others:
