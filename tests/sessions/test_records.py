@@ -96,7 +96,7 @@ def test_sessions(path: Path) -> None:
         assert list(records.sessions(1_767_229_200)) == [FIRST, SECOND]
         assert list(records.sessions(1_767_229_201)) == [SECOND]
         assert list(records.sessions(until=1_767_225_601)) == [FIRST]
-        assert list(records.sessions(chargers=["yard", "x"])) == [OTHER]
+        assert list(records.sessions(serials=["9", "x"])) == [OTHER]
         assert list(records.sessions(cards=[0, 1], until=1_767_225_601)) == [FIRST]
 
 
@@ -166,7 +166,7 @@ def test_latest(path: Path) -> None:
         assert records.latest(limit=9, before=FIRST.id) == [OTHER]
         assert records.latest(limit=9, before=OTHER.id) == []
         assert records.latest(limit=9, cards=[1, 0]) == [FIRST, OTHER]
-        assert records.latest(limit=9, chargers=["yard"]) == [OTHER]
+        assert records.latest(limit=9, serials=["9"]) == [OTHER]
         assert records.latest(1_767_225_700, 1_767_229_300, limit=9) == [FIRST, OTHER]
         with pytest.raises(LookupError):
             records.latest(limit=9, before="212234_1")
