@@ -70,7 +70,8 @@ def line(
         texts["charger_name"] = session.charger
     fields += [f"{name}={line_protocol.string(text)}" for name, text in texts.items()]
     labels, tags = (
-        {key: text for key, text in each.items() if key not in FIELDS} for each in (labels, tags)
+        {key: text for key, text in each.items() if line_protocol.tag_text(key) not in FIELDS}
+        for each in (labels, tags)
     )
     series = line_protocol.series(MEASUREMENT, {**labels, **own}, tags)
     return f"{series} {','.join(fields)} {line_protocol.milliseconds(session.ended)}"

@@ -38,7 +38,7 @@ class Records:
         """Open the file; raises `UsageError` if there is none, or a newer release wrote it."""
         self._path = path
         with self._errors():
-            self._connection = schema.connect_to_store(path)
+            self._connection = schema.connect_to_store(path, seconds)
             self._connection.execute("PRAGMA query_only = ON")
             self._connection.execute("BEGIN")
             if seconds is not None:
@@ -62,17 +62,16 @@ class Records:
         since: int | None = None,
         until: int | None = None,
         *,
-        chargers: Collection[str] = (),
         serials: Collection[str] = (),
         cards: Collection[int] = (),
         last: int | None = None,
     ) -> Iterator[Session]:
         """Yield the closed sessions with a part in the period, in the order of their beginning.
 
-        `chargers` (names), `serials` and `cards` (numbers) select some; empty ones select all.
+        `serials` and `cards` (numbers) select some; empty ones select all.
         `last` limits the result to the sessions that began last.
         """
-        where, values = _selected(since, until, charger=chargers, serial=serials, card=cards)
+        where, values = _selected(since, until, serial=serials, card=cards)
         if last is None:
             query = f"SELECT doc FROM session WHERE {where} ORDER BY started, id"  # noqa: S608
         else:
@@ -88,7 +87,7 @@ class Records:
         since: int | None = None,
         until: int | None = None,
         *,
-        chargers: Collection[str] = (),
+        serials: Collection[str] = (),
         cards: Collection[int] = (),
         before: str = "",
         limit: int,
@@ -98,7 +97,7 @@ class Records:
         They are those that ended last, the latest first, or those before the session with the id
         `before`; raises `LookupError` if there is none.
         """
-        where, values = _selected(since, until, charger=chargers, card=cards)
+        where, values = _selected(since, until, serial=serials, card=cards)
         if before:
             known = list(self._rows("SELECT ended, id FROM session WHERE id = ?", [before]))
             if not known:

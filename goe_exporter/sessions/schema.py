@@ -66,20 +66,23 @@ lines about closed sessions that another sink has not accepted yet.
 """
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open the file, which must exist; raises `sqlite3.Error`."""
+def connect(path: Path, wait_seconds: float | None = None) -> sqlite3.Connection:
+    """Open the file, which must exist; raises `sqlite3.Error`.
+
+    `wait_seconds` is how long it waits for other processes instead of `BUSY_SECONDS`.
+    """
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
-        timeout=BUSY_SECONDS,
+        timeout=BUSY_SECONDS if wait_seconds is None else wait_seconds,
         isolation_level=None,
         check_same_thread=False,
         uri=True,
     )
 
 
-def connect_to_store(path: Path) -> sqlite3.Connection:
+def connect_to_store(path: Path, wait_seconds: float | None = None) -> sqlite3.Connection:
     """Open a store; raises `sqlite3.Error` if it is none, `UsageError` for a newer release's."""
-    connection = connect(path)
+    connection = connect(path, wait_seconds)
     try:
         _check(connection, path)
     except BaseException:

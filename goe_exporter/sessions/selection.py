@@ -1,4 +1,7 @@
-"""Sessions selected by period, charger and card, and the energy that is in no session."""
+"""Sessions selected by period, charger and card, and the energy that is in no session.
+
+A charger is selected by its present name, and with it the sessions from before it was renamed.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import NamedTuple
 from goe_exporter.errors import UsageError
 from goe_exporter.sessions.ledger import Entry, Period, entry
 from goe_exporter.sessions.records import Records
-from goe_exporter.sessions.session import Session
+from goe_exporter.sessions.session import Book, Session
 
 
 def entries(
@@ -23,8 +26,13 @@ def entries(
     `chargers` (names) and `cards` (numbers) select some; empty ones select all. `last` limits the
     result to the sessions that began last.
     """
-    closed = records.sessions(period.since, period.until, chargers=chargers, cards=cards, last=last)
-    found = [*_inside(closed, period), *_under_way(records, period, chargers, cards)]
+    books = books_of(records, chargers)
+    if chargers and not books:
+        return []
+    closed = records.sessions(
+        period.since, period.until, serials=_serials(books, chargers), cards=cards, last=last
+    )
+    found = [*_inside(closed, period), *_under_way(books, period, cards)]
     known = sorted(found, key=lambda each: each.session.started)
     return known if last is None else known[-last:]
 
@@ -50,12 +58,15 @@ def latest(
     There are at most `limit`, and at the beginning of the list those under way, which are at most
     one for each charger. Raises `LookupError` if there is no session `before`.
     """
+    books = books_of(records, chargers)
+    if chargers and not books:
+        return Part([], "")
     closed = records.latest(
         period.since, period.until,
-        chargers=chargers, cards=cards, before=before, limit=limit + 1,
+        serials=_serials(books, chargers), cards=cards, before=before, limit=limit + 1,
     )  # fmt: skip
     last = closed[limit - 1].id if len(closed) > limit else ""
-    first = [] if before else _under_way(records, period, chargers, cards)
+    first = [] if before else _under_way(books, period, cards)
     return Part([*first, *_inside(closed[:limit], period)], last)
 
 
@@ -64,26 +75,29 @@ def _inside(sessions: Iterable[Session], period: Period) -> list[Entry]:
     return [each for each in found if each is not None]
 
 
-def _under_way(
-    records: Records, period: Period, chargers: Collection[str], cards: Collection[int]
-) -> list[Entry]:
+def books_of(records: Records, chargers: Collection[str]) -> list[Book]:
+    """Return the books of chargers, by their present names; of all if there are no `chargers`."""
+    return [each for each in records.books() if not chargers or each.charger in chargers]
+
+
+def _serials(books: Sequence[Book], chargers: Collection[str]) -> list[str]:
+    """Return the serial numbers of the selected `books`; none select all."""
+    return [each.serial for each in books] if chargers else []
+
+
+def _under_way(books: Sequence[Book], period: Period, cards: Collection[int]) -> list[Entry]:
     """Return the selected sessions under way, the latest first."""
-    sessions = [book.under_way for book in records.books() if book.under_way is not None]
+    sessions = [book.under_way for book in books if book.under_way is not None]
     found = (
-        entry(each, period, under_way=True)
-        for each in sessions
-        if _selected(each, period, chargers, cards)
+        entry(each, period, under_way=True) for each in sessions if _selected(each, period, cards)
     )
     known = [each for each in found if each is not None]
     return sorted(known, key=lambda each: each.session.started, reverse=True)
 
 
-def _selected(
-    session: Session, period: Period, chargers: Collection[str], cards: Collection[int]
-) -> bool:
+def _selected(session: Session, period: Period, cards: Collection[int]) -> bool:
     return (
-        (not chargers or session.charger in chargers)
-        and (not cards or session.card in cards)
+        (not cards or session.card in cards)
         and (period.since is None or session.ended >= period.since)
         and (period.until is None or session.started < period.until)
     )

@@ -33,8 +33,9 @@ class Found:
     `listed` are the sessions of the page, `more` is the id after which others follow, "" if there
     are none. `months` and `cards` are lines of a ledger. They cover the days from `since` on; None
     if there are too many sessions to sum them. `earlier` is the month before these months, None if
-    nothing was recorded then. `several` is whether there are several chargers. `rest` is the energy
-    in no session and the corrections of meters (Wh) in the selected month, None without one.
+    nothing was recorded then. `chargers` are the present names of chargers by serial number. `rest`
+    is the energy in no session and the corrections of meters (Wh) in the selected month, None
+    without one.
     """
 
     selected: Selection
@@ -44,7 +45,7 @@ class Found:
     cards: Sequence[Line]
     since: date | None
     earlier: date | None
-    several: bool
+    chargers: Mapping[str, str]
     rest: tuple[int, int] | None
     settings: SessionSettings
     names: Mapping[str, str]
@@ -71,7 +72,7 @@ def find(
     period = Period(None, None, zone)
     if chosen.month is not None:
         period = Period.month(chosen.month, zone)
-    books = [each for each in records.books() if chosen.charger in ("", each.charger)]
+    books = selection.books_of(records, chosen.chargers)
     part = selection.latest(
         records, period, chosen.chargers, chosen.cards, before=chosen.before, limit=ROWS
     )
@@ -95,7 +96,7 @@ def find(
         ledger.lines("card", of_month, rates),
         since,
         _back(last, MONTHS) if any(each.first_time < first for each in books) else None,
-        not chosen.charger and len({each.charger for each in books}) > 1,
+        {each.serial: each.charger for each in books},
         rest,
         settings,
         names,
@@ -175,7 +176,8 @@ class SessionsPage:
         self._texts = SessionTexts(locale, found.settings.time_zone, found.names)
         self.priced = bool(found.settings.tariffs)
         self.currency = found.settings.currency
-        self.several = found.several
+        names = set(found.chargers.values())
+        self.several = not found.selected.charger and len(names) > 1
 
     @property
     def charger(self) -> str:
@@ -265,13 +267,14 @@ class SessionsPage:
         assert isinstance(found, Entry)
         session = found.session
         chosen = self._found.selected
+        name = self._found.chargers.get(session.serial, session.charger)
         return Row(
             session.id,
             self._texts.time(session.started),
             self._text("report.under_way") if found.under_way else self._texts.time(session.ended),
             self._texts.span(session.seconds),
             session.charger,
-            chosen._replace(charger=session.charger, before="").url,
+            chosen._replace(charger=name, before="").url,
             self._texts.card(session.card),
             self._texts.kwh(found.energy_wh),
             self._texts.amount(line.amount),

@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from goe_exporter.errors import UsageError
 from goe_exporter.sessions.ledger import Period
 from goe_exporter.sessions.records import Records
+from goe_exporter.sessions.selection import books_of
 from goe_exporter.sessions.settings import SessionSettings
 from goe_exporter.web import pages, session_api, session_page
 from goe_exporter.web.content import SessionLog
@@ -81,12 +82,12 @@ class SessionHandlers:
         period = Period.month(chosen.month, settings.time_zone)
         try:
             with Records(settings.path, READ_SECONDS) as records:
-                books = [each for each in records.books() if chosen.charger in ("", each.charger)]
-                serials = [each.serial for each in books]
+                serials = [each.serial for each in books_of(records, chosen.chargers)]
                 listed = records.latest(
-                    period.since, period.until, chargers=chosen.chargers, limit=MAX_REPORTED + 1
-                )
-                if len(listed) > MAX_REPORTED:
+                    period.since, period.until,
+                    serials=serials if chosen.charger else (), limit=MAX_REPORTED + 1,
+                )  # fmt: skip
+                if serials and len(listed) > MAX_REPORTED:
                     return self._failed(locale, 400, locale.text("sessions.too_many"), root="../")
                 found = None
                 if serials:

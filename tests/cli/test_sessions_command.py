@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from paths import GOLDEN
-from session_stores import autumn, unix, write
+from session_stores import autumn, renamed, unix, write
 
 from goe_exporter.sessions.records import Records
 from goe_exporter.sessions.session import Book, Session, Unassigned
@@ -113,6 +113,18 @@ def test_selection(goe: Goe, config: str) -> None:
     found = json.loads(goe(*arguments, "--month", "2026-11").out)
     assert found["total"]["unassigned_kwh"] == 0.31
     assert found["total"]["corrections_kwh"] == -1000.0
+
+
+def test_renamed_charger(goe: Goe, tmp_path: Path, config: str) -> None:
+    """A charger that was renamed has its former sessions, in lists, sums and the report."""
+    (tmp_path / "sessions.db").unlink()
+    write(tmp_path / "sessions.db", renamed())
+    chosen = ("--config.file", config, "--month", "2026-11", "--charger", "home")
+    found = json.loads(goe("sessions", *chosen, "--format", "json").out)
+    assert [each["energy_kwh"] for each in found["sessions"]] == [4.0, 5.6, 3.0]
+    assert found["total"]["energy_kwh"] == 12.6
+    assert found["total"]["unassigned_kwh"] == 0.31
+    assert "12.600 kWh" in goe("sessions", "report", *chosen).out
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,12 @@ def test_labels_never_replace_tags_and_fields() -> None:
     assert set(point.fields) == set(FIELDS) - {"card_name", "charger_name"}
 
 
+@pytest.mark.parametrize("name", ["energy_wh ", "\tid", "flags\0", "card_name\n"])
+def test_tag_that_becomes_a_field(name: str) -> None:
+    """Tags are left out if they get the name of a field once they are cleaned."""
+    assert parsed(line(SESSION, {}, {name: "x"}, {})).tags.keys() == {"charger", "serial", "card"}
+
+
 @pytest.mark.parametrize("name", ["two\nlines", "ends in \\", 'x up=true 1\ngoe_session "'])
 def test_names(name: str) -> None:
     """Whatever a charger or card is called, it is one line, with the name in a field."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,7 +96,7 @@ def test_sessions(path: Path) -> None:
         assert list(records.sessions(1_767_229_200)) == [FIRST, SECOND]
         assert list(records.sessions(1_767_229_201)) == [SECOND]
         assert list(records.sessions(until=1_767_225_601)) == [FIRST]
-        assert list(records.sessions(chargers=["yard", "x"])) == [OTHER]
+        assert list(records.sessions(serials=["9", "x"])) == [OTHER]
         assert list(records.sessions(cards=[0, 1], until=1_767_225_601)) == [FIRST]
 
 
@@ -164,7 +166,7 @@ def test_latest(path: Path) -> None:
         assert records.latest(limit=9, before=FIRST.id) == [OTHER]
         assert records.latest(limit=9, before=OTHER.id) == []
         assert records.latest(limit=9, cards=[1, 0]) == [FIRST, OTHER]
-        assert records.latest(limit=9, chargers=["yard"]) == [OTHER]
+        assert records.latest(limit=9, serials=["9"]) == [OTHER]
         assert records.latest(1_767_225_700, 1_767_229_300, limit=9) == [FIRST, OTHER]
         with pytest.raises(LookupError):
             records.latest(limit=9, before="212234_1")
@@ -196,3 +198,14 @@ def test_reading_that_takes_too_long(path: Path, monkeypatch: pytest.MonkeyPatch
         Records(path, 0) as records,
     ):
         records.latest(limit=9)
+
+
+def test_time_limit_includes_waiting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for another process ends after the time limit, too."""
+    monkeypatch.setattr(schema, "BUSY_SECONDS", 120.0)
+    began = time.monotonic()
+    with closing(schema.connect(path)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(UsageError, match=r"sessions\.db: database is locked$"):
+            Records(path, 0.1)
+    assert time.monotonic() - began < 60

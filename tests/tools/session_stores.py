@@ -116,6 +116,16 @@ def session(
     return dataclasses.replace(found, **more)
 
 
+def renamed() -> list[Record]:
+    """Return the records of `autumn` after `garage` was renamed to `home`."""
+    return [
+        dataclasses.replace(each, charger="home")
+        if isinstance(each, Book) and each.charger == "garage"
+        else each
+        for each in autumn()
+    ]
+
+
 def autumn() -> list[Record]:
     """Return the records of two chargers in autumn 2026.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from urllib.parse import urljoin
 
 import pytest
 from servers import wait_for
-from session_stores import Record, autumn, session, slots, unix, write
+from session_stores import Record, autumn, renamed, session, slots, unix, write
 from sites import Reply, Site
 
 from goe_exporter.config.strict_yaml import validated
@@ -148,6 +149,26 @@ def test_a_charger_and_a_card(tmp_path: Path) -> None:
     ]
     assert page.months[0].report == "sessions/report?month=2026-11&charger=garage&card=1"
     assert page.all_chargers_url == "sessions?card=1"
+
+
+def test_a_renamed_charger(tmp_path: Path) -> None:
+    """A charger that was renamed has its former sessions, whose links and reports still work."""
+    page = shown(tmp_path, renamed(), charger="home", month=date(2026, 11, 1))
+    assert [row.energy for row in page.rows] == ["3.000", "5.600", "4.000"]
+    assert {(row.charger, row.charger_url) for row in page.rows} == {
+        ("garage", "sessions?month=2026-11&charger=home")
+    }
+    assert [(each.label, each.energy) for each in page.months] == [
+        ("December 2026", "4.000"),
+        ("November 2026", "12.600"),
+        ("October 2026", "4.000"),
+    ]
+    with site(tmp_path / "sessions.db") as running:
+        report = running.ask("/sessions/report?month=2026-11&charger=home")
+        document = running.ask("/api/v1/sessions?month=2026-11&charger=home").body
+        assert running.ask("/sessions/report?month=2026-11&charger=garage").status == 404
+    assert "12.600 kWh" in report.body.decode()
+    assert [each["energy_kwh"] for each in json.loads(document)["sessions"]] == [3.0, 5.6, 4.0]
 
 
 def test_a_month_long_ago(tmp_path: Path) -> None:
@@ -342,7 +363,7 @@ def test_an_unknown_session(tmp_path: Path) -> None:
 def test_a_scrape_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a page of sessions waits for the store, metrics and other pages are served."""
     store = write(tmp_path / "sessions.db", autumn())
-    monkeypatch.setattr(schema, "BUSY_SECONDS", 60.0)
+    monkeypatch.setattr(session_routes, "READ_SECONDS", 60.0)
     with closing(schema.connect(store)) as writer, site(store) as running:
         writer.execute("BEGIN EXCLUSIVE")
         with ThreadPoolExecutor(1) as others:
