@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import select
-import sys
 
 
 class Poll:
@@ -27,7 +26,5 @@ class Poll:
         """Do nothing: no descriptor is open."""
 
 
-if sys.platform == "linux":
-    Readiness = select.epoll
-else:
-    Readiness = Poll
+Readiness: type[Poll] = getattr(select, "epoll", Poll)
+"""What the system has: the loop uses both alike."""

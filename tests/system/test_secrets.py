@@ -526,7 +526,7 @@ def test_a_mistake_in_the_arguments(goe: Goe, arguments: tuple[str, ...]) -> Non
 # Crashes
 
 BROKEN = """
-import goe_exporter.polling.poller, goe_exporter.influx.line_protocol, sys
+import goe_exporter.channels.decode, goe_exporter.influx.line_protocol, sys
 
 def broken(*arguments, **options):
     raise ZeroDivisionError("a defect")
@@ -546,7 +546,9 @@ def crashing(place: str, *arguments: str) -> list[str]:
 @pytest.mark.parametrize("debug", ["", "1"])
 def test_a_crash(fakes: Fakes, token: str, debug: str) -> None:
     """The report of an internal error, and its traceback for debugging, contain no values."""
-    command = crashing("polling.poller.decode", "read", fakes(good).host, "--token-file", token)
+    command = crashing(
+        "channels.decode.Decoder.decode", "read", fakes(good).host, "--token-file", token
+    )
     environment = os.environ | {"GOE_EXPORTER_DEBUG": debug}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stdout) == (1, "")
@@ -555,7 +557,7 @@ def test_a_crash(fakes: Fakes, token: str, debug: str) -> None:
     nothing_in([done.stderr])
 
 
-@pytest.mark.parametrize("place", ["polling.poller.decode", "influx.line_protocol.point"])
+@pytest.mark.parametrize("place", ["channels.decode.Decoder.decode", "influx.line_protocol.point"])
 def test_a_defect_while_serving(
     everything: Callable[[str], Set], tmp_path: Path, place: str
 ) -> None:
