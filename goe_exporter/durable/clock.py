@@ -166,6 +166,10 @@ class TrustedClock:
         """Return the present moment, whether the clock is trusted or not."""
         return Moment(self._wall(), self._since_boot())
 
+    def uptime(self) -> float:
+        """Return the seconds since the machine booted."""
+        return self._since_boot()
+
     def compare(self, server_time: float | None) -> None:
         """Compare the clock with the time of a server's answer (None if it had none)."""
         with self._lock:

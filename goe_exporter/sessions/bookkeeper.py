@@ -105,7 +105,7 @@ class Bookkeeper:
         if snapshot is None or not serial:
             return
         age, trusted = snapshot.age_seconds, self._trusted
-        uptime = self._clock.now()[1] - age
+        uptime = self._clock.uptime() - age
         moment = Moment(uptime, snapshot.time, self._clock.boot, trusted)
         with self._lock:
             former = self._serials.get(poll.charger, serial)

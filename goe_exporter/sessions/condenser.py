@@ -7,7 +7,6 @@ one at the end of each quarter hour.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import NamedTuple
 
 from goe_exporter.channels.snapshot import Reading, Snapshot
@@ -66,8 +65,7 @@ class Condenser:
             return ()
         self._pending = False
         snapshot, moment, power = self._last
-        seen = observation(snapshot, moment, math.inf)
-        return (replace(seen, power_w=power),)
+        return (observation(snapshot, moment, math.inf, power),)
 
     def _keep(self, snapshot: Snapshot, moment: Moment) -> None:
         """Remember where the values are: the next poll usually has them in the same places."""

@@ -84,8 +84,13 @@ METERS = ("energy", "session_energy", "uptime", "power")
 _WANTED = STATES | set(METERS)
 
 
-def observation(snapshot: Snapshot, moment: Moment, interval_seconds: float) -> Observation:
-    """Return the observation of a charger that is polled every `interval_seconds`."""
+def observation(
+    snapshot: Snapshot, moment: Moment, interval_seconds: float, power_w: float | None = None
+) -> Observation:
+    """Return the observation of a charger that is polled every `interval_seconds`.
+
+    `power_w` is the highest power (W) since the last observation, if that is not the present one.
+    """
     found: dict[str, Reading] = {}
     sources: dict[str, int] = {}
     for reading in snapshot.readings:
@@ -114,7 +119,7 @@ def observation(snapshot: Snapshot, moment: Moment, interval_seconds: float) -> 
         interrupted=_text(found, "charging_reason") in INTERRUPTIONS,
         phase_mode=_text(found, "phase_mode"),
         phases=round(_number(found, "phases") or 0),
-        power_w=_number(found, "power"),
+        power_w=_number(found, "power") if power_w is None else power_w,
         sources=sources,
     )
 

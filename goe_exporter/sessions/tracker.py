@@ -72,29 +72,36 @@ class _Turn:
 
     def memory(self) -> Memory:
         """Return the memory for the next observation."""
-        seen, last, step_ = self._seen, self._last, self._step
-        uptime = seen.uptime
-        if uptime is None and last.uptime is not None and not math.isinf(step_.seconds):
-            uptime = last.uptime + step_.seconds
+        seen = self._seen
         metered = seen.meter_wh is not None
-        kept = replace(
-            seen,
-            meter_wh=self._meter,
-            counter_wh=last.counter_wh if seen.counter_wh is None else seen.counter_wh,
-            uptime=uptime,
-            phase_mode=seen.phase_mode or last.phase_mode,
-            phases=seen.phases or last.phases,
-        )
-        mark = None if step_.restarted else self._before.mark
+        mark = None if self._step.restarted else self._before.mark
         return replace(
             self._before,
-            last=kept,
+            last=self._kept(),
             mark=mark if seen.mark is None else seen.mark,
             unmetered_seconds=0.0 if metered else self._unmetered,
             unmetered_wh=0.0 if metered else self._before.unmetered_wh + self._rise.counter_wh,
             session=self._session,
             idle_since=self._idle_since,
             switched_at=switched_at(self._before, seen, self._rise) if self._session else None,
+        )
+
+    def _kept(self) -> Observation:
+        """Return the observation, with the latest known value of what it lacks."""
+        seen, last, seconds = self._seen, self._last, self._step.seconds
+        values = (seen.meter_wh, seen.counter_wh, seen.uptime)
+        if None not in values and seen.phase_mode and seen.phases:
+            return seen
+        uptime = seen.uptime
+        if uptime is None and last.uptime is not None and not math.isinf(seconds):
+            uptime = last.uptime + seconds
+        return replace(
+            seen,
+            meter_wh=self._meter,
+            counter_wh=last.counter_wh if seen.counter_wh is None else seen.counter_wh,
+            uptime=uptime,
+            phase_mode=seen.phase_mode or last.phase_mode,
+            phases=seen.phases or last.phases,
         )
 
     def _take(self) -> None:
