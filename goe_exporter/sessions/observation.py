@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from goe_exporter.channels.snapshot import Reading, Snapshot
 
@@ -121,6 +122,27 @@ def observation(
         phases=round(_number(found, "phases") or 0),
         power_w=_number(found, "power") if power_w is None else power_w,
         sources=sources,
+    )
+
+
+def completed(seen: Observation, last: Observation, meter_wh: int, seconds: float) -> Observation:
+    """Return an observation with what it lacks, from the last one, `seconds` before it (or inf).
+
+    `meter_wh` is the latest reading of the charger's meter.
+    """
+    values = (seen.meter_wh, seen.counter_wh, seen.uptime)
+    if None not in values and seen.phase_mode and seen.phases:
+        return seen
+    uptime = seen.uptime
+    if uptime is None and last.uptime is not None and not math.isinf(seconds):
+        uptime = last.uptime + seconds
+    return replace(
+        seen,
+        meter_wh=meter_wh,
+        counter_wh=last.counter_wh if seen.counter_wh is None else seen.counter_wh,
+        uptime=uptime,
+        phase_mode=seen.phase_mode or last.phase_mode,
+        phases=seen.phases or last.phases,
     )
 
 

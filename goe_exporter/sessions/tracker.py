@@ -20,7 +20,7 @@ from goe_exporter.sessions.energy import (
     v1_step_wh,
 )
 from goe_exporter.sessions.memory import Memory, Open
-from goe_exporter.sessions.observation import Observation
+from goe_exporter.sessions.observation import Observation, completed
 from goe_exporter.sessions.opening import first_memory, is_plug_in
 from goe_exporter.sessions.session import Correction, Session, Unassigned
 from goe_exporter.sessions.step import MARK_SECONDS, restarted_counting, step, switched_at
@@ -77,31 +77,13 @@ class _Turn:
         mark = None if self._step.restarted else self._before.mark
         return replace(
             self._before,
-            last=self._kept(),
+            last=completed(seen, self._last, self._meter, self._step.seconds),
             mark=mark if seen.mark is None else seen.mark,
             unmetered_seconds=0.0 if metered else self._unmetered,
             unmetered_wh=0.0 if metered else self._before.unmetered_wh + self._rise.counter_wh,
             session=self._session,
             idle_since=self._idle_since,
             switched_at=switched_at(self._before, seen, self._rise) if self._session else None,
-        )
-
-    def _kept(self) -> Observation:
-        """Return the observation, with the latest known value of what it lacks."""
-        seen, last, seconds = self._seen, self._last, self._step.seconds
-        values = (seen.meter_wh, seen.counter_wh, seen.uptime)
-        if None not in values and seen.phase_mode and seen.phases:
-            return seen
-        uptime = seen.uptime
-        if uptime is None and last.uptime is not None and not math.isinf(seconds):
-            uptime = last.uptime + seconds
-        return replace(
-            seen,
-            meter_wh=self._meter,
-            counter_wh=last.counter_wh if seen.counter_wh is None else seen.counter_wh,
-            uptime=uptime,
-            phase_mode=seen.phase_mode or last.phase_mode,
-            phases=seen.phases or last.phases,
         )
 
     def _take(self) -> None:
