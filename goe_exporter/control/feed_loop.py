@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from goe_exporter.control import sending
 from goe_exporter.control.charger_view import feed_view
 from goe_exporter.control.inputs import Inputs
-from goe_exporter.control.log_lines import Step, lines
-from goe_exporter.control.loop import STALL_SECONDS
+from goe_exporter.control.log_lines import Step
 from goe_exporter.control.place import Place
 from goe_exporter.control.preconditions import unsuitable_to_feed
+from goe_exporter.control.report import Report
 from goe_exporter.control.vitals import SurplusVitals
-from goe_exporter.errors import ChargerError, GoeExporterError, RefusedError
-from goe_exporter.logs import Incident, logger
+from goe_exporter.errors import ChargerError, RefusedError
 from goe_exporter.polling.view import Poll
 from goe_exporter.surplus.feed import PERIOD_S, FeedRule
 from goe_exporter.surplus.situation import Decision
@@ -34,8 +31,6 @@ READ_SECONDS = 2.0
 
 RETRY_SECONDS = 0.8
 """Time until a failed request is repeated, so that one failure does not leave a gap of 5 s."""
-
-_log = logger(__name__)
 
 
 class Feed:
@@ -56,15 +51,11 @@ class Feed:
         self._clock = clock
         self._end = threading.Event()
         self._wait = wait or self._end.wait
-        self._vitals = SurplusVitals(place.charger, rule.mode)
         self._newest: Poll | None = None
         self._polled = False
-        self._last = Step(clock(), Decision("unknown"))
         self._hints: tuple[str, ...] = ()
-        self._in_step_since: float | None = None
-        self._failing = Incident(
-            _log, "surplus write failed", "surplus write succeeded again", charger=place.charger
-        )
+        first = Step(clock(), Decision("unknown"))
+        self._report = Report(place.charger, rule.mode, inputs, first, clock)
 
     def take(self, poll: Poll) -> None:
         """Take a poll of any charger; returns at once."""
@@ -73,12 +64,11 @@ class Feed:
 
     def vitals(self) -> SurplusVitals:
         """Return what the loop does now."""
-        return replace(self._vitals, sources=self._inputs.vitals())
+        return self._report.vitals()
 
     def is_stalled(self) -> bool:
         """Return whether a step takes too long."""
-        since = self._in_step_since
-        return since is not None and self._clock() - since > STALL_SECONDS
+        return self._report.is_stalled()
 
     def start(self) -> None:
         """Begin to feed."""
@@ -92,25 +82,18 @@ class Feed:
         try:
             self.run()
         except Exception:  # noqa: BLE001, the top of a thread
-            _log.exception(
-                "surplus control ended by an internal error; restart the exporter to begin again",
-                charger=self._place.charger,
-            )
-            self._vitals = SurplusVitals(self._place.charger, self._rule.mode, internal_errors=1)
-            self._in_step_since = None
+            self._report.ended()
 
     def run(self) -> None:
         """Feed until the end."""
         due = self._clock()
         while not self._waited(due - READ_SECONDS):
-            self._in_step_since = self._clock()
-            self._read()
-            self._in_step_since = None
+            with self._report.step():
+                self._read()
             if self._waited(due):
                 return
-            self._in_step_since = self._clock()
-            failed = not self._step()
-            self._in_step_since = None
+            with self._report.step():
+                failed = not self._step()
             now = self._clock()
             due = now + RETRY_SECONDS if failed else max(due + PERIOD_S, now)
 
@@ -132,11 +115,7 @@ class Feed:
             return True
         now = self._clock()
         decision = self._rule.decided(now)
-        after = Step(now, decision)
-        self._vitals = replace(self._vitals, state=decision.state, reason=decision.reason)
-        for level, event, values in lines(self._last, after):
-            getattr(_log, level)(event, charger=self._place.charger, **values)
-        self._last = after
+        self._report.decided(Step(now, decision))
         return decision.ids is None or self._sent(decision.ids)
 
     def _look(self) -> None:
@@ -152,33 +131,20 @@ class Feed:
         hints = tuple(unsuitable_to_feed(poll.snapshot, self._place.charger))
         for text in hints:
             if text not in self._hints:
-                _log.warning(
-                    "charger not prepared for surplus charging",
-                    charger=self._place.charger,
-                    hint=text,
-                )
+                self._report.unprepared(text)
         self._hints = hints
 
     def _sent(self, powers: Mapping[str, float]) -> bool:
-        """Send powers; return False if the request failed."""
+        """Send powers; return False if the request failed and is to be repeated soon."""
         try:
             # The polls check the serial number.
             self._place.client().write(API, KEY, powers, serial_checked=True)
         except (ChargerError, RefusedError) as error:
-            return self._failed(error)
-        self._failing.ends()
-        self._rule.sent(self._clock(), powers)
-        writes = Counter(self._vitals.writes) + Counter([KEY])
-        self._vitals = replace(self._vitals, writes=writes)
-        _log.debug("surplus write sent", charger=self._place.charger, **powers)
-        return True
-
-    def _failed(self, error: GoeExporterError) -> bool:
-        """Take note of a failure; return whether it makes no sense to repeat the request soon."""
-        reason = sending.reason(error)
-        failures = Counter(self._vitals.write_failures) + Counter([reason])
-        self._vitals = replace(self._vitals, write_failures=failures)
-        self._failing.begins(reason, write=KEY, error=str(error))
-        if reason == sending.REFUSED:
+            if self._report.failed(error, KEY) != sending.REFUSED:
+                return False
+            # There is no point in repeating it soon.
             self._rule.rejected(self._clock())
-        return reason == sending.REFUSED
+            return True
+        self._rule.sent(self._clock(), powers)
+        self._report.sent(KEY, **powers)
+        return True

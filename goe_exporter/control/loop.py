@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.control import sending
@@ -19,9 +17,10 @@ from goe_exporter.control.charger_view import highest_a, missing, view
 from goe_exporter.control.energy import Energy
 from goe_exporter.control.inputs import Inputs
 from goe_exporter.control.lease_file import LeaseFile
-from goe_exporter.control.log_lines import Step, lines, written
+from goe_exporter.control.log_lines import Step, written
 from goe_exporter.control.place import Place
 from goe_exporter.control.preconditions import unsuitable
+from goe_exporter.control.report import Report
 from goe_exporter.control.rules import NOTHING, Rule
 from goe_exporter.control.vitals import SurplusVitals
 from goe_exporter.errors import GoeExporterError
@@ -31,9 +30,6 @@ from goe_exporter.surplus.settings import MAX_OPERATIONS, STEP_S, UNREACHABLE_IN
 from goe_exporter.surplus.situation import FORCE, PHASES, Decision, View, Write
 from goe_exporter.surplus.wear import SWITCHES
 from goe_exporter.surplus.writes import raises
-
-STALL_SECONDS = 60.0
-"""A step takes less: its sources, its writes and the disk have time limits."""
 
 FIRST_STEP_SECONDS = 10.0
 """Time until the first decision; firmware 050 shows a write after 7 s (docs/protocol.md §5.2)."""
@@ -68,22 +64,18 @@ class Control:
         self._lease_file = lease_file
         self._clock = clock
         self._energy = energy
-        self._vitals = SurplusVitals(place.charger, rule.mode)
         self._newest: Poll | None = None
         self._snapshot: Snapshot | None = None
-        self._last = Step(clock(), Decision("unknown"), rule.lease.wear)
+        first = Step(clock(), Decision("unknown"), rule.lease.wear)
+        self._report = Report(place.charger, rule.mode, inputs, first, clock)
         # A charger may show only now what an earlier process wrote last.
         self._due = clock() + FIRST_STEP_SECONDS
         self._beginning = True
         self._waiting = threading.Condition()
         self._sending = threading.Lock()
         self._stopping = False
-        self._in_step_since: float | None = None
         self._ended = False
         self._checked = rule.mode != "control"
-        self._failing = Incident(
-            _log, "surplus write failed", "surplus write succeeded again", charger=place.charger
-        )
         self._lacking = Incident(
             _log,
             "values for surplus charging missing",
@@ -101,12 +93,11 @@ class Control:
 
     def vitals(self) -> SurplusVitals:
         """Return what the loop does now."""
-        return replace(self._vitals, sources=self._inputs.vitals())
+        return self._report.vitals()
 
     def is_stalled(self) -> bool:
         """Return whether a step takes too long."""
-        since = self._in_step_since
-        return since is not None and self._clock() - since > STALL_SECONDS
+        return self._report.is_stalled()
 
     def start(self) -> None:
         """Begin to control."""
@@ -123,17 +114,11 @@ class Control:
 
     def step(self, poll: Poll) -> None:
         """Decide with a poll if a step is due; an internal error ends the control."""
-        self._in_step_since = self._clock()
-        try:
-            self._step(poll)
-        except Exception:  # noqa: BLE001, the top of a thread
-            _log.exception(
-                "surplus control ended by an internal error; restart the exporter to begin again",
-                charger=self._place.charger,
-            )
-            self._end()
-        finally:
-            self._in_step_since = None
+        with self._report.step():
+            try:
+                self._step(poll)
+            except Exception:  # noqa: BLE001, the top of a thread
+                self._end()
 
     def _step(self, poll: Poll) -> None:
         now = self._clock()
@@ -168,7 +153,6 @@ class Control:
         decision = rule.decided(now, read, seen)
         self._energy.count(now, read, seen)
         after = Step(now, decision, rule.lease.wear, seen, expected)
-        self._count(after)
         self._tell(after)
         with self._sending:
             if self._stopping:
@@ -190,11 +174,7 @@ class Control:
         if not self._checked and not missing(snapshot, ("pv_surplus_enabled",)):
             self._checked = True
             for text in unsuitable(snapshot, self._place.charger):
-                _log.warning(
-                    "charger not prepared for surplus charging",
-                    charger=self._place.charger,
-                    hint=text,
-                )
+                self._report.unprepared(text)
         return view(snapshot)
 
     def _save(self) -> bool:
@@ -220,15 +200,8 @@ class Control:
                     return
                 error = self._failure(write)
             if error is None:
-                self._failing.ends()
-                continue
-            reason = sending.reason(error)
-            self._vitals = replace(
-                self._vitals,
-                write_failures=Counter(self._vitals.write_failures) + Counter([reason]),
-            )
-            self._failing.begins(reason, write=written(write), error=str(error))
-            if reason != sending.REFUSED:
+                self._report.sent(write.channel, write=written(write))
+            elif self._report.failed(error, written(write)) != sending.REFUSED:
                 return
 
     def _is_unsafe(self, write: Write, seen: View, decided_at: float, *, saved: bool) -> bool:
@@ -253,20 +226,15 @@ class Control:
             self._place.client().write(api, each.key, each.value, serial_checked=True)
         except GoeExporterError as error:
             return error
-        writes = Counter(self._vitals.writes) + Counter([write.channel])
-        self._vitals = replace(self._vitals, writes=writes)
-        _log.debug("surplus write sent", charger=self._place.charger, write=written(write))
         return None
 
-    def _count(self, after: Step) -> None:
-        """Keep what is reported about this step."""
-        before, decision, counts = self._last, after.decision, self._vitals
+    def _tell(self, after: Step) -> None:
+        """Report this step."""
+        before, decision, counts = self._report.last, after.decision, self._report.counts
         new, old = after.wear, before.wear
         handed_over = before.decision.state != decision.state == "handed_over"
-        self._vitals = replace(
-            counts,
-            state=decision.state,
-            reason=decision.reason,
+        self._report.decided(
+            after,
             surplus_w=decision.surplus_w,
             amps=decision.amps,
             phases=decision.phases,
@@ -278,15 +246,10 @@ class Control:
             energy_wh=self._energy.totals(),
         )
 
-    def _tell(self, after: Step) -> None:
-        for level, event, values in lines(self._last, after):
-            getattr(_log, level)(event, charger=self._place.charger, **values)
-        self._last = after
-
     def _end(self) -> None:
         """Give the settings back after an internal error; nothing is decided any more."""
         self._ended = True
-        self._vitals = SurplusVitals(self._place.charger, self._rule.mode, internal_errors=1)
+        self._report.ended()
         try:
             with self._sending:
                 self._give_back(self._clock() + GIVE_BACK_SECONDS, keep_off=False)
@@ -321,7 +284,8 @@ class Control:
                 _log.warning("charger never reached, settings not given back", **values)
             return
         client, highest = place.connect(), highest_a(snapshot)
-        closed = self._last.view is None or self._last.view.closed_phases > 0
+        seen = self._report.last.view
+        closed = seen is None or seen.closed_phases > 0
         worn = closed and not rule.lease.wear.allows(self._clock(), SWITCHES)
         due = [write for write in writes if not (worn and write.channel == PHASES)]
         results = sending.give_back(client, snapshot.api, due, highest, deadline, self._clock)
