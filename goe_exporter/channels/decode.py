@@ -73,7 +73,7 @@ class Decoder:
         known, found, groups = self._known, self._found, self._groups
         # Lazy: reading one place may make another one unknown.
         for place in compress(range(len(values)), map(ne, values, known)):
-            value, (_key, read, repeats, earlier, later) = values[place], groups[place]
+            value, (read, repeats, earlier, later) = values[place], groups[place]
             if value is None or (earlier and any(found[each] for each in earlier)):
                 now, complete = _NOTHING
             else:
@@ -142,7 +142,6 @@ class _Group(NamedTuple):
     readings for the same value.
     """
 
-    key: str
     read: Read
     repeats: bool
     earlier: Sequence[int]
@@ -151,19 +150,19 @@ class _Group(NamedTuple):
 
 @cache
 def _plan(channels: tuple[Channel, ...]) -> tuple[list[str], list[_Group]]:
-    """Return every part of every row, in table order, by key, and the keys."""
+    """Return the key of each group, and the groups, which hold every part in table order."""
     groups: list[tuple[str, list[Part], range, range]] = []
     for channel in channels:
         for label, paths in channel.parts:
             first = len(groups)
-            chain = range(first, first + len(paths)) if len(paths) > 1 else range(0)
+            alternatives = range(first, first + len(paths)) if len(paths) > 1 else range(0)
             for number, (key, *steps) in enumerate(paths):
-                if chain or not groups or groups[-1][0] != key or groups[-1][2:] != (chain, chain):
-                    groups.append((str(key), [], chain[:number], chain[number + 1 :]))
+                if alternatives or not groups or groups[-1][0] != key or any(groups[-1][2:]):
+                    groups.append((str(key), [], alternatives[:number], alternatives[number + 1 :]))
                 groups[-1][1].append(part_of(channel, label, steps))
     return [key for key, *_ in groups], [
-        _Group(key, reader(parts), _repeats(parts), earlier, later)
-        for key, parts, earlier, later in groups
+        _Group(reader(parts), _repeats(parts), earlier, later)
+        for _key, parts, earlier, later in groups
     ]
 
 
