@@ -83,12 +83,12 @@ def yaml(found: Sequence[Device]) -> Iterator[str]:
     names: set[str] = set()
     rows: dict[tuple[str, str], str] = {}
     comments = []
-    for section in SECTIONS.values():
-        devices = [each for each in found if SECTIONS.get(each.kind) == section]
+    for kind, section in SECTIONS.items():
+        devices = [each for each in found if each.kind == kind]
         if devices:
             yield f"{section}:"
         for each in devices:
-            same = rows.setdefault((section, each.serial or each.address), each.address)
+            same = rows.setdefault((kind, each.serial or each.address), each.address)
             if same != each.address:
                 what = f"has the serial number of {same}, too: list a device once"
                 comments.append(f"# {_name(each)} at {each.address} {what}")
