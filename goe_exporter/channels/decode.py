@@ -45,7 +45,7 @@ def decode(
 
 
 class Decoder:
-    """Decodes one status of a charger after another: a value like the last one is not read again.
+    """Decodes the statuses of a charger in turn, without reading an unchanged value again.
 
     The results are those of `decode` with `channels`, whatever came before.
     """
@@ -97,7 +97,7 @@ class Decoder:
         self._failed = set()
 
     def _compare(self, types: tuple[type, ...]) -> None:
-        """Let no value of another type than the last one be known: True, 1 and 1.0 are equal."""
+        """Forget each value whose type has changed: True, 1 and 1.0 are equal."""
         if types != self._types:
             for place in compress(range(len(types)), map(is_not, types, self._types)):
                 self._known[place] = _UNKNOWN
@@ -137,8 +137,8 @@ def _equal_to(value: object) -> object:
 class _Group(NamedTuple):
     """Consecutive parts of one key.
 
-    A group counts only if those at the places `earlier` gave no reading, to which it is an
-    alternative; those at the places `later` are alternatives to it. One that `repeats` has the same
+    A group is read only if those at the places `earlier`, to which it is an alternative, gave no
+    reading; those at the places `later` are alternatives to it. One that `repeats` has the same
     readings for the same value.
     """
 

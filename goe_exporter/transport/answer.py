@@ -133,8 +133,8 @@ def _short_head(raw: bytes) -> _Head | None:
 def whole(data: bytes) -> HttpAnswer | None:
     """Return the answer that `data` begins with, None unless it is complete and an ordinary one.
 
-    Nearly all are. An `AnswerReader` returns the same, and reads any other. The heads are those of
-    earlier answers, so that they need not be parsed again.
+    Nearly all are. An `AnswerReader` would return the same, and is needed for any other. A head
+    that was seen before is not parsed again.
     """
     end = data.find(b"\r\n\r\n") + 4
     head = _short_head(data[:end]) if 4 <= end <= MAX_SHORT_HEAD_BYTES else None

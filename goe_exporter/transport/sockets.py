@@ -177,7 +177,8 @@ def lookup(host: str, port: int) -> list[Address] | socket.gaierror:
 def _looked_up(host: str, port: int) -> list[Address]:
     """Return the addresses of a host within the deadline; raises `socket.gaierror`.
 
-    A lookup cannot be interrupted. Where no name server answers, it goes on in a thread of its own.
+    A lookup cannot be interrupted, so it runs in another thread, and continues there after the
+    deadline if no name server answers.
     """
     with contextlib.suppress(socket.gaierror):
         return addresses(host, port, numeric=True)
