@@ -113,8 +113,8 @@ def _unique(device: Device, names: set[str]) -> str:
     name = _name(device)
     if not name.strip() or name in (".", ".."):
         name = device.serial or device.address
-    others = (f"{name} {each}" for each in chain((device.address,), count(2)))
-    choices = chain((name, f"{name} {device.serial}".rstrip()), others)
+    own = (name, f"{name} {device.serial}".rstrip(), f"{name} {device.address}")
+    choices = chain(own, (f"{name} {number}" for number in count(2)))
     chosen = next(choice for choice in choices if choice not in names)
     names.add(chosen)
     return chosen
