@@ -26,6 +26,7 @@ from pathlib import Path
 
 import bcrypt
 
+from benchmarks import chargers
 from goe_exporter.simulator import Car, Charger, Simulator
 
 SCRAPES = 60
@@ -49,14 +50,8 @@ def _measure(kind: str, scheme: str) -> tuple[str, str, str]:
     with _exporter(kind, scheme) as (pid, port):
         scrape = _scraper(port, scheme)
         normal, before = _median(scrape), _memory(pid)
-        command = [sys.executable, "-m", "benchmarks.abuse", kind, str(port), scheme]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as clients:
-            assert clients.stdout is not None
-            try:
-                clients.stdout.readline()
-                during, after = _median(scrape), _memory(pid)
-            finally:
-                clients.communicate()
+        with chargers.process("benchmarks.abuse", kind, str(port), scheme):
+            during, after = _median(scrape), _memory(pid)
         normal = (normal + _median(scrape)) / 2
     what = f"{KINDS[kind][1]} ({scheme}): scrape, memory"
     grown = f"{during / normal:.2f} × normal, {after - before:+.1f} MB"

@@ -1,8 +1,8 @@
 """A process of simulated chargers: `python -m benchmarks.chargers COUNT DEAD [SECONDS]`.
 
 Each charger listens on its own loopback address. Of the dead ones every other refuses connections;
-the rest accept the request and never answer. With SECONDS, that much time passes at each request:
-polls that follow each other at once find the values of a charging car 5 s later, as in operation.
+the rest accept the request and never answer. With SECONDS, that much time passes at each request,
+so that polls without a pause find the values of a car that charges on, as in operation.
 Prints "ready" when all listen, and ends when its standard input is closed.
 """
 

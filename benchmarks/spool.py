@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -91,11 +89,8 @@ def _outage(folder: Path, point: bytes) -> Iterator[tuple[str, str, str]]:
 def _end_to_end(folder: Path, poll: chargers.Steady) -> Iterator[tuple[str, str, str]]:
     """Push points from the poll to the socket, alone and ten at a time, against the poll."""
     spool = Spool(folder / "spool", LIMIT_BYTES)
-    command = [sys.executable, "-m", "benchmarks.sink"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        url = f"http://127.0.0.1:{int(process.stdout.readline())}"
-        target = ServerV2(url, "o", "b", "t", Access())
+    with chargers.process("benchmarks.sink") as port:
+        target = ServerV2(f"http://127.0.0.1:{port}", "o", "b", "t", Access())
         dead = DeadLetters(folder / "dead", LIMIT_BYTES // 16)
         parked = ParkedLines(folder / "parked", LIMIT_BYTES // 16)
         sender = Sender(spool, target, dead, parked)
@@ -111,7 +106,6 @@ def _end_to_end(folder: Path, poll: chargers.Steady) -> Iterator[tuple[str, str,
             "of ten": partial(push, BATCH),
         }
         costs = side_by_side(work, calls=CALLS)
-        process.communicate()
     parked.close()
     dead.close()
     spool.close()

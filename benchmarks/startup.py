@@ -22,14 +22,10 @@ PORT = 18_334
 
 def measure() -> Iterator[tuple[str, str, str]]:
     """Yield (what, figure, ratio) rows."""
-    simulator = [sys.executable, "-m", "benchmarks.chargers", "1", "0"]
-    with subprocess.Popen(simulator, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
+    with chargers.process("benchmarks.chargers", "1", "0"):
         host = f"{chargers.address(0)}:{chargers.PORT}"
         yield from _startup(host)
         yield _memory(host)
-        process.communicate()
 
 
 def _startup(host: str) -> Iterator[tuple[str, str, str]]:

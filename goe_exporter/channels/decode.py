@@ -45,7 +45,7 @@ def decode(
 
 
 class Decoder:
-    """Decodes one status of a charger after another: a value like the last one is not read again.
+    """Decodes the statuses of a charger in turn, without reading an unchanged value again.
 
     The results are those of `decode` with `channels`, whatever came before.
     """
@@ -73,7 +73,7 @@ class Decoder:
         known, found, groups = self._known, self._found, self._groups
         # Lazy: reading one place may make another one unknown.
         for place in compress(range(len(values)), map(ne, values, known)):
-            value, (_key, read, repeats, earlier, later) = values[place], groups[place]
+            value, (read, repeats, earlier, later) = values[place], groups[place]
             if value is None or (earlier and any(found[each] for each in earlier)):
                 now, complete = _NOTHING
             else:
@@ -97,7 +97,7 @@ class Decoder:
         self._failed = set()
 
     def _compare(self, types: tuple[type, ...]) -> None:
-        """Let no value of another type than the last one be known: True, 1 and 1.0 are equal."""
+        """Forget each value whose type has changed: True, 1 and 1.0 are equal."""
         if types != self._types:
             for place in compress(range(len(types)), map(is_not, types, self._types)):
                 self._known[place] = _UNKNOWN
@@ -137,12 +137,11 @@ def _equal_to(value: object) -> object:
 class _Group(NamedTuple):
     """Consecutive parts of one key.
 
-    A group counts only if those at the places `earlier` gave no reading, to which it is an
-    alternative; those at the places `later` are alternatives to it. One that `repeats` has the same
+    A group is read only if those at the places `earlier`, to which it is an alternative, gave no
+    reading; those at the places `later` are alternatives to it. One that `repeats` has the same
     readings for the same value.
     """
 
-    key: str
     read: Read
     repeats: bool
     earlier: Sequence[int]
@@ -151,19 +150,19 @@ class _Group(NamedTuple):
 
 @cache
 def _plan(channels: tuple[Channel, ...]) -> tuple[list[str], list[_Group]]:
-    """Return every part of every row, in table order, by key, and the keys."""
+    """Return the key of each group, and the groups, which hold every part in table order."""
     groups: list[tuple[str, list[Part], range, range]] = []
     for channel in channels:
         for label, paths in channel.parts:
             first = len(groups)
-            chain = range(first, first + len(paths)) if len(paths) > 1 else range(0)
+            alternatives = range(first, first + len(paths)) if len(paths) > 1 else range(0)
             for number, (key, *steps) in enumerate(paths):
-                if chain or not groups or groups[-1][0] != key or groups[-1][2:] != (chain, chain):
-                    groups.append((str(key), [], chain[:number], chain[number + 1 :]))
+                if alternatives or not groups or groups[-1][0] != key or any(groups[-1][2:]):
+                    groups.append((str(key), [], alternatives[:number], alternatives[number + 1 :]))
                 groups[-1][1].append(part_of(channel, label, steps))
     return [key for key, *_ in groups], [
-        _Group(key, reader(parts), _repeats(parts), earlier, later)
-        for key, parts, earlier, later in groups
+        _Group(reader(parts), _repeats(parts), earlier, later)
+        for _key, parts, earlier, later in groups
     ]
 
 

@@ -216,7 +216,7 @@ class Client:
     def _filtered_old(self, keys: Sequence[str]) -> Exchange[dict[str, object]]:
         merged: dict[str, object] = {}
         for start in range(0, len(keys), OLD_FILTER_KEYS):
-            some = json.dumps(keys[start : start + OLD_FILTER_KEYS], separators=(",", ":"))
+            some = json.dumps(keys[start : start + OLD_FILTER_KEYS], separators=_COMPACT)
             target = f"/api/status?filter={quote(some)}{self._age_limit}"
             merged |= yield from self._object(target)
         return merged

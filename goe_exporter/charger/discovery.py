@@ -130,8 +130,8 @@ def merged(devices: Iterable[Device]) -> list[Device]:
 def address(hosts: Iterable[str], port: int | None) -> str:
     """Return where a service is reached, with its port unless that is 80; "" if nowhere.
 
-    `hosts` are its IP addresses, also with a zone (`fe80::1%2`). An address that other networks
-    reach comes first, and IPv4 before IPv6. Port 0 counts as none.
+    `hosts` are its IP addresses, some with a zone (`fe80::1%2`). An address that other networks can
+    reach is preferred, and IPv4 to IPv6. Port 0 counts as none.
     """
     addresses = [each for each in map(ip_address, hosts) if _is_usable(each)]
     if not addresses:
@@ -146,12 +146,12 @@ def _is_usable(found: IPv4Address | IPv6Address) -> bool:
 
 
 def _in_order(text: str) -> list[str | int]:
-    """Return a key by which texts are sorted, the numbers in them by value."""
+    """Return a key that sorts texts with the numbers in them by value."""
     return [int(part) if part.isdecimal() else part for part in re.split("([0-9]+)", text)]
 
 
 def _network(interfaces: InterfaceChoice | list[str]) -> Zeroconf:
-    """Return the network by IPv4 and IPv6, or by IPv4 alone where IPv6 cannot be used.
+    """Open multicast DNS over IPv4 and IPv6, or over IPv4 alone where IPv6 cannot be used.
 
     Raises `GoeExporterError` if neither can be used.
     """

@@ -83,12 +83,12 @@ def yaml(found: Sequence[Device]) -> Iterator[str]:
     names: set[str] = set()
     rows: dict[tuple[str, str], str] = {}
     comments = []
-    for section in SECTIONS.values():
-        devices = [each for each in found if SECTIONS.get(each.kind) == section]
+    for kind, section in SECTIONS.items():
+        devices = [each for each in found if each.kind == kind]
         if devices:
             yield f"{section}:"
         for each in devices:
-            same = rows.setdefault((section, each.serial or each.address), each.address)
+            same = rows.setdefault((kind, each.serial or each.address), each.address)
             if same != each.address:
                 what = f"has the serial number of {same}, too: list a device once"
                 comments.append(f"# {_name(each)} at {each.address} {what}")
@@ -113,8 +113,8 @@ def _unique(device: Device, names: set[str]) -> str:
     name = _name(device)
     if not name.strip() or name in (".", ".."):
         name = device.serial or device.address
-    others = (f"{name} {each}" for each in chain((device.address,), count(2)))
-    choices = chain((name, f"{name} {device.serial}".rstrip()), others)
+    own = (name, f"{name} {device.serial}".rstrip(), f"{name} {device.address}")
+    choices = chain(own, (f"{name} {number}" for number in count(2)))
     chosen = next(choice for choice in choices if choice not in names)
     names.add(chosen)
     return chosen

@@ -175,7 +175,7 @@ class TlsServer(Strict):
         context.verify_mode = _VERIFY[self.client_auth_type]
         context.options |= ssl.OP_NO_RENEGOTIATION
         named = [_SUITES[name] for name in self.cipher_suites if name in _SUITES]
-        # Python's own list may have older suites: that is a choice of those who build Python.
+        # Python's default list may contain older suites, depending on how Python was built.
         context.set_ciphers(":".join(named or _DEFAULT_SUITES))
         if self.cipher_suites and not named:
             context.minimum_version = ssl.TLSVersion.TLSv1_3

@@ -19,7 +19,7 @@ MAX_TIMESTAMP_DIGITS = 19
 """Digits of the largest timestamp that a server accepts."""
 
 MAX_SERIES = 10_000
-"""Series whose text is kept: a point of a charger is of the series of its last point."""
+"""Maximum number of series whose text is kept: the points of a charger usually share one."""
 
 _TAG_ESCAPES = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ "})
 _ESCAPING_BACKSLASHES = re.compile(r"\\+(?=[\\ ,=]|$)")

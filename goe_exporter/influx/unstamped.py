@@ -58,9 +58,8 @@ class UnstampedPoints:
     def stamped(self, now: Moment) -> tuple[Stamped, tuple[int, int]]:
         """Return some of the oldest points with their time, and the position behind them.
 
-        `now` is the present moment of a clock that is trusted.
-
-        They are as many as have room beside their records, which are deleted by `done`.
+        They are as many as have room beside their records, which are deleted by `done`. `now` is
+        the present moment of a clock that is trusted.
         """
         batch = self.spool.read(MAX_BATCH_POINTS)
         self._stamped = batch.lines

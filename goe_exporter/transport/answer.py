@@ -120,27 +120,27 @@ def _head(raw: bytes) -> _Head | None:
 
 @lru_cache(256)
 def _short_head(raw: bytes) -> _Head | None:
-    """Return a head that states the length of the body; None for any other."""
+    """Return the head of an answer that is not chunked; None for any other."""
     if raw.count(b"\n") > MAX_HEADERS or (end := _HEAD_END.search(raw)) is None:
         return None
     try:
         head = _head(raw) if end.end() == len(raw) else None
     except http.client.HTTPException:
         return None
-    return None if head is None or head.chunked or head.length is None else head
+    return None if head is None or head.chunked else head
 
 
 def whole(data: bytes) -> HttpAnswer | None:
     """Return the answer that `data` begins with, None unless it is complete and an ordinary one.
 
-    Nearly all are. An `AnswerReader` returns the same, and reads any other. The heads are those of
-    earlier answers, so that they need not be parsed again.
+    Nearly all are. An `AnswerReader` would return the same, and is needed for any other. A head
+    that was seen before is not parsed again.
     """
     end = data.find(b"\r\n\r\n") + 4
     head = _short_head(data[:end]) if 4 <= end <= MAX_SHORT_HEAD_BYTES else None
-    if head is None or head.length > min(len(data) - end, MAX_BODY_BYTES):  # type: ignore[operator]
+    if head is None or head.length is None or head.length > min(len(data) - end, MAX_BODY_BYTES):
         return None
-    return HttpAnswer(head.status, head.headers, data[end : end + head.length])  # type: ignore[operator]
+    return HttpAnswer(head.status, head.headers, data[end : end + head.length])
 
 
 class AnswerReader:

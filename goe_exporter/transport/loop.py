@@ -69,7 +69,7 @@ class Loop:
 
     def turn(self, seconds: float) -> None:
         """Wait up to `seconds` until something happens, and handle it."""
-        # A descriptor may be closed by what is handled first, and be another socket's then.
+        # Handling one may close another's descriptor, which a new socket may then get.
         for watched in [self._watched.get(number) for number, _events in self._wait(seconds)]:
             if watched is None:
                 with contextlib.suppress(BlockingIOError):

@@ -1,6 +1,6 @@
 """Which sockets are ready: `select.epoll`, or the same with `select.poll` on other systems.
 
-The selectors of the standard library take three times as long as the system.
+The standard library's `selectors` take three times as long as the system calls.
 """
 
 from __future__ import annotations
@@ -27,4 +27,4 @@ class Poll:
 
 
 Readiness: type[Poll] = getattr(select, "epoll", Poll)
-"""What the system has: the loop uses both alike."""
+"""The class that the system has; the loop uses both in the same way."""

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from functools import partial
 
-from goe_exporter.transport.sockets import Address, addresses
+from goe_exporter.transport.sockets import MAX_LOOKUPS, Address, lookup
 from goe_exporter.transport.workers import Workers
-
-MAX_LOOKUPS = 16
-"""Lookups at a time; the system gives up each one after some seconds."""
 
 Found = list[Address] | OSError
 Take = Callable[[Found], object]
@@ -35,12 +31,7 @@ class Resolver:
             self._workers.submit(partial(self._look_up, place))
 
     def _look_up(self, place: tuple[str, int]) -> None:
-        found: Found
-        try:
-            found = addresses(*place)
-        except socket.gaierror as error:
-            found = error
-        self._call(partial(self._found, place, found))
+        self._call(partial(self._found, place, lookup(*place)))
 
     def _found(self, place: tuple[str, int], found: Found) -> None:
         for take in self._waiting.pop(place):

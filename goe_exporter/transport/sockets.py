@@ -61,7 +61,10 @@ class _Deadline(threading.local):
 
 DEADLINE = _Deadline()
 
-_LOOKUPS = Workers("look-up", limit=16)
+MAX_LOOKUPS = 16
+"""Lookups at a time; the system gives up each one after some seconds."""
+
+_LOOKUPS = Workers("look-up", MAX_LOOKUPS)
 
 
 class _EndsInTime:
@@ -163,22 +166,24 @@ class Race:
         attempt.close()
 
 
+def lookup(host: str, port: int) -> list[Address] | socket.gaierror:
+    """Return the addresses of a host, or the error."""
+    try:
+        return addresses(host, port)
+    except socket.gaierror as error:
+        return error
+
+
 def _looked_up(host: str, port: int) -> list[Address]:
     """Return the addresses of a host within the deadline; raises `socket.gaierror`.
 
-    A lookup cannot be interrupted. Where no name server answers, it goes on in a thread of its own.
+    A lookup cannot be interrupted, so it runs in another thread, and continues there after the
+    deadline if no name server answers.
     """
     with contextlib.suppress(socket.gaierror):
         return addresses(host, port, numeric=True)
     answers: queue.SimpleQueue[list[Address] | socket.gaierror] = queue.SimpleQueue()
-
-    def look_up() -> None:
-        try:
-            answers.put(addresses(host, port))
-        except socket.gaierror as error:
-            answers.put(error)
-
-    _LOOKUPS.submit(look_up)
+    _LOOKUPS.submit(lambda: answers.put(lookup(host, port)))
     try:
         found = answers.get(timeout=max(DEADLINE.at - time.monotonic(), 0))
     except queue.Empty:

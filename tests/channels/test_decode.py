@@ -216,7 +216,7 @@ def test_a_value_that_becomes_absent_and_returns() -> None:
 
 
 def test_an_alternative_counts_when_the_first_key_becomes_absent() -> None:
-    """`pha` tells the phases as soon as `pnp` does not, although `pha` is the same array."""
+    """`pha` gives the phases as soon as `pnp` does not, although `pha` is the same array."""
     pha = [True, True, False, True, True, True]
     found = following({"pnp": 1, "pha": pha}, {"pnp": None, "pha": pha}, {"pnp": 1, "pha": pha})
     assert [each["phases"] for each in found] == [1.0, 2.0, 1.0]
@@ -744,7 +744,7 @@ def test_decoding_leaves_the_status_alone(status: dict[str, object]) -> None:
 @examples(300)
 @given(st.lists(st.tuples(statuses(V2_KEYS), st.sampled_from([1, 2]), st.booleans()), max_size=6))
 def test_what_came_before_does_not_matter(some: list[tuple[dict[str, object], int, bool]]) -> None:
-    """Each status decodes as it does by itself, also one that changes some values of the last."""
+    """Each status decodes as it does by itself, even if it changes only some of the values."""
     decoder = Decoder(CHANNELS)
     status: dict[str, object] = {}
     for new, api, changes in [each for pair in zip(some, some, strict=True) for each in pair]:

@@ -23,6 +23,18 @@ CHARGER = Device("charger", "Garage", "123456", "go-eCharger_V4", "56.9", "192.0
 CONTROLLER = Device("controller", "House", "654321", "controller", "1.0.6", "192.0.2.8:8080")
 WATTPILOT = Device("wattpilot", "Watt\x1b[2Jpilot", "33", "wattpilot", "", "192.0.2.9")
 
+ROWS = """\
+chargers:
+  - name: "Garage"
+    host: "192.0.2.7"
+    serial: "123456"
+controllers:
+  - name: "House"
+    host: "192.0.2.8:8080"
+    serial: "654321"
+"""
+"""The configuration of `CHARGER` and `CONTROLLER`."""
+
 
 @pytest.fixture
 def finds(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[Device]], None]:
@@ -72,17 +84,7 @@ def test_yaml(goe: Goe, finds: Callable[[Sequence[Device]], None], tmp_path: Pat
     """The sections can be pasted into a configuration; a Wattpilot is a comment."""
     finds([CHARGER, CONTROLLER, WATTPILOT])
     text = goe("discover", "--format", "yaml").out
-    assert text == (
-        "chargers:\n"
-        '  - name: "Garage"\n'
-        '    host: "192.0.2.7"\n'
-        '    serial: "123456"\n'
-        "controllers:\n"
-        '  - name: "House"\n'
-        '    host: "192.0.2.8:8080"\n'
-        '    serial: "654321"\n'
-        "# Watt\\x1b[2Jpilot at 192.0.2.9 is a Wattpilot: not supported\n"
-    )
+    assert text == f"{ROWS}# Watt\\x1b[2Jpilot at 192.0.2.9 is a Wattpilot: not supported\n"
     path = tmp_path / "config.yaml"
     path.write_text(text, "utf-8")
     loaded = config.load(str(path))
@@ -148,7 +150,7 @@ def test_any_names_can_be_loaded(
     tmp_path: Path,
     names: tuple[str, ...],
 ) -> None:
-    """Long names and names of which each is another one's way out give a valid configuration."""
+    """Long names and names that equal the fallbacks of others give a valid configuration."""
     found = [
         Device("charger", name, str(number), "", "", f"192.0.2.{number}")
         for number, name in enumerate(names, 1)
@@ -176,17 +178,10 @@ def test_a_serial_number_with_two_addresses(
 ) -> None:
     """A charger with two addresses has one row: polled at both, its energy would count twice."""
     finds([CHARGER, CHARGER._replace(name="Garage LAN", address="192.0.2.17"), CONTROLLER])
-    assert goe("discover", "--format", "yaml").out == (
-        "chargers:\n"
-        '  - name: "Garage"\n'
-        '    host: "192.0.2.7"\n'
-        '    serial: "123456"\n'
-        "controllers:\n"
-        '  - name: "House"\n'
-        '    host: "192.0.2.8:8080"\n'
-        '    serial: "654321"\n'
-        "# Garage LAN at 192.0.2.17 has the serial number of 192.0.2.7, too: list a device once\n"
+    comment = (
+        "# Garage LAN at 192.0.2.17 has the serial number of 192.0.2.7, too: list a device once"
     )
+    assert goe("discover", "--format", "yaml").out == f"{ROWS}{comment}\n"
 
 
 def test_nothing_found(goe: Goe, finds: Callable[[Sequence[Device]], None]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import errno
 import logging
 import os
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from disks import Disk, mounted
 from hypothesis import given
 from hypothesis import strategies as st
 from servers import PATIENCE_SECONDS, wait_for
@@ -1535,16 +1534,8 @@ def test_cursor_on_a_full_disk(opened: Open, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Yield a file system of 256 KiB."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a tmpfs")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"tmpfs", str(disk).encode(), b"tmpfs", 0, b"size=256k") != 0:
-        pytest.skip(f"cannot mount a tmpfs: {os.strerror(ctypes.get_errno())}")
-    yield disk
-    lazily = 2
-    libc.umount2(str(disk).encode(), lazily)
+    with mounted(tmp_path / "disk", b"256k") as disk:
+        yield disk.folder
 
 
 def test_real_full_disk(small_disk: Path) -> None:
@@ -1572,13 +1563,12 @@ def test_real_full_disk_of_others(small_disk: Path) -> None:
     folder = small_disk / "spool"
     spool = Spool(folder, 8 * LIMIT)
     fill(spool, 0, 100)
-    with (small_disk / "others").open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
+    others = Disk(small_disk)
+    others.fill()
     assert os.statvfs(small_disk).f_bavail == 0
     taken = [spool.append(line(number)) for number in range(100, 1000)]
     assert all(taken) or spool.dropped > 0
-    (small_disk / "others").unlink()
+    others.free()
     fill(spool, 1000, 1100)
     found = drained(spool)
     assert found[-100:] == lines(1000, 1100)

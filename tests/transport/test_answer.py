@@ -45,7 +45,7 @@ def test_answer_however_it_is_cut(name: str) -> None:
 
 @pytest.mark.parametrize("name", GOOD)
 def test_whole_answer(name: str) -> None:
-    """What is read without a reader is what a reader returns, for an answer and what follows it."""
+    """`whole` returns what a reader does, also if more bytes follow the answer."""
     raw, status, body = GOOD[name]
     for data in (raw, raw + b"HTTP/1.1 500 No\r\n\r\n", raw):
         answer = whole(data)
@@ -63,13 +63,13 @@ def test_whole_answer_of_a_charger() -> None:
 
 @pytest.mark.parametrize("name", BAD)
 def test_malformed_answer_is_not_whole(name: str) -> None:
-    """What is no answer is left to the reader, which fails with the reason."""
+    """A malformed answer is left to the reader, which fails with the reason."""
     assert whole(BAD[name][0]) is None
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_malformed_answer_however_it_is_cut(name: str) -> None:
-    """Nor does the reason of a failure."""
+    """The reason of a failure does not depend on the pieces either."""
     raw, reason = BAD[name]
     for pieces in cuts(raw):
         with pytest.raises((http.client.HTTPException, TransportError)) as caught:

@@ -87,7 +87,7 @@ def test_one_address_for_several_requests(speak: Speak, monkeypatch: pytest.Monk
 
 
 def test_lookup_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name server that does not answer prolongs no request of a thread either."""
+    """A request in a waiting thread ends in time, too, if no name server answers."""
     released = threading.Event()
     real = socket.getaddrinfo
 

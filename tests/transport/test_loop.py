@@ -15,7 +15,7 @@ from speaker import Speak
 from ways import OK, SHORT_SECONDS, TOKEN, looped, transport, waited
 
 from goe_exporter.errors import TransportError
-from goe_exporter.transport import loop, resolver, sockets
+from goe_exporter.transport import loop, sockets
 from goe_exporter.transport.answer import AnswerReader, HttpAnswer
 from goe_exporter.transport.http import Transport
 from goe_exporter.transport.loop import Loop
@@ -200,7 +200,7 @@ def test_dead_name_server_delays_no_address(
     speak: Speak, asker: Asker, silent_names: threading.Event
 ) -> None:
     """While a hundred lookups hang, in a few threads, addresses are reached."""
-    assert resolver.MAX_LOOKUPS == 16
+    assert sockets.MAX_LOOKUPS == 16
     before = lookups()
     for number in range(100):
         asker.ask(f"name {number}", f"charger-{number}.test")
