@@ -10,6 +10,7 @@ from goe_exporter.channels.controller import CONTROLLER
 from goe_exporter.channels.table import CHANNELS
 from goe_exporter.cli import channel_table, tables
 from goe_exporter.cli.options import option
+from goe_exporter.cli.output import write_file
 from goe_exporter.config.quoting import os_reason
 from goe_exporter.errors import GoeExporterError, UsageError
 
@@ -45,7 +46,7 @@ def _table_in(path: str, *, write: bool) -> None:
     if current is None:
         raise UsageError(f"{path} does not contain {channel_table.BEGIN} … {channel_table.END}")
     if write:
-        Path(path).write_text(current, "utf-8")
+        write_file(path, current)
     elif current != text:
         raise GoeExporterError(
             f"the channel table in {path} is outdated; update it with --update {path}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 import pytest
@@ -168,6 +169,23 @@ def test_check_and_update(goe: Goe, tmp_path: Path) -> None:
     assert goe("channels", "--update", str(path)) == (0, "", "")
     assert path.read_text("utf-8") == f"Straße\n{channel_table.markdown()}\nafter\n"
     assert goe("channels", "--check", str(path)) == (0, "", "")
+
+
+def test_a_file_that_cannot_be_written(
+    goe: Goe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names the file and the reason."""
+    path = tmp_path / "channels.md"
+    path.write_text(f"{BEGIN}\nold\n{END}\n", "utf-8")
+
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(path), "write_text", full)
+        outcome = goe("channels", "--update", str(path))
+    words = f"goe-exporter: cannot write {path}: No space left on device\n"
+    assert outcome == (2, "", words)
 
 
 @pytest.mark.parametrize("option", ["--check", "--update"])
