@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from decimal import Decimal
 
+from goe_exporter.sessions.ledger import Entry
 from goe_exporter.web.locale import Locale
 from goe_exporter.web.units import ABSENT
 
@@ -56,3 +57,20 @@ class SessionTexts:
         ambiguous = local.utcoffset() != local.replace(fold=1 - local.fold).utcoffset()
         zone = f" {local:%Z}" if ambiguous else ""
         return f"{self.day(local)} {local:%H:%M}{zone}"
+
+    def end(self, found: Entry) -> str:
+        """Return the local time at which a session ended, or that it is under way."""
+        if found.under_way:
+            return self.locale.text("report.under_way")
+        return self.time(found.session.ended)
+
+    def remarks(self, found: Entry) -> Iterator[str]:
+        """Yield sentences on what is unusual about a session."""
+        text, session = self.locale.text, found.session
+        if found.partial:
+            yield text("report.partial").format(self.kwh(session.energy_wh))
+        if session.unobserved_seconds:
+            yield text("report.not_observed").format(
+                self.span(session.unobserved_seconds), self.kwh(session.unobserved_wh)
+            )
+        yield from (text(f"session_flag.{flag}") for flag in session.flags)
