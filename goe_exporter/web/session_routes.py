@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from goe_exporter.errors import UsageError
 from goe_exporter.sessions.ledger import Period
 from goe_exporter.sessions.records import Records
+from goe_exporter.sessions.rows import BYTE_ORDER_MARK
 from goe_exporter.sessions.selection import books_of
 from goe_exporter.sessions.settings import SessionSettings
 from goe_exporter.web import pages, session_api, session_page
@@ -35,8 +36,6 @@ READ_SECONDS = 3.0
 
 MAX_REPORTED = 5_000
 """Sessions in a report."""
-
-BYTE_ORDER_MARK = "\ufeff"
 
 Answer = Callable[[Records, session_api.Query, SessionSettings, Mapping[str, str]], Response]
 
@@ -123,7 +122,6 @@ class SessionHandlers:
         ) -> Response:
             text = session_api.as_csv(records, query, settings, cards)
             return Response(
-                # Without the mark, a spreadsheet takes the text for another encoding than UTF-8.
                 (BYTE_ORDER_MARK if query.german else "") + text,
                 media_type="text/csv",
                 headers={"Content-Disposition": 'attachment; filename="sessions.csv"'},
