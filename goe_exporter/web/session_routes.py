@@ -82,22 +82,19 @@ class SessionHandlers:
         try:
             with Records(settings.path, READ_SECONDS) as records:
                 serials = [each.serial for each in books_of(records, chosen.chargers)]
-                listed = records.latest(
-                    period.since, period.until,
-                    serials=serials if chosen.charger else (), limit=MAX_REPORTED + 1,
-                )  # fmt: skip
-                if serials and len(listed) > MAX_REPORTED:
+                if not serials:  # None would select all.
+                    return self._not_recorded(locale)
+                some = serials if chosen.charger else ()
+                if records.count(period.since, period.until, serials=some) > MAX_REPORTED:
                     return self._failed(locale, 400, locale.text("sessions.too_many"), root="../")
-                found = None
-                if serials:
-                    found = contents(
-                        records, period, serials, chosen.cards,
-                        self.log.cards(), settings, self.log.wall(),
-                    )  # fmt: skip
+                found = contents(
+                    records, period, serials, chosen.cards,
+                    self.log.cards(), settings, self.log.wall(),
+                )  # fmt: skip
         except UsageError as error:
             return self._failed(locale, 503, str(error), root="../")
-        if found is None or not found.accounts:
-            return self._failed(locale, 404, locale.text("sessions.not_recorded"), root="../")
+        if not found.accounts:
+            return self._not_recorded(locale)
         body = pages.report(found, locale)
         style = body.partition("<style>")[2].partition("</style>")[0]
         digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -145,6 +142,9 @@ class SessionHandlers:
             return JSONResponse({"error": rule}, 400)
         except ValueError as error:
             return JSONResponse({"error": str(error)}, 400)
+
+    def _not_recorded(self, locale: Locale) -> Response:
+        return self._failed(locale, 404, locale.text("sessions.not_recorded"), root="../")
 
     def _failed(self, locale: Locale, status: int, reason: str, root: str = "") -> Response:
         metrics = self.paths.metrics.lstrip("/")

@@ -100,6 +100,17 @@ def test_sessions(path: Path) -> None:
         assert list(records.sessions(cards=[0, 1], until=1_767_225_601)) == [FIRST]
 
 
+def test_count(path: Path) -> None:
+    """Sessions are counted by the same periods and serial numbers by which they are read."""
+    with Records(path) as records:
+        assert records.count() == 3
+        assert records.count(serials=["212234", "x"]) == 2
+        assert records.count(1_767_229_200) == 2
+        assert records.count(1_767_229_201, serials=["9"]) == 0
+        assert records.count(until=1_767_225_601) == 1
+        assert records.count(until=1_767_225_600) == 0
+
+
 def test_metered(path: Path) -> None:
     """The rise of a meter counts the sessions that ended before."""
     with Records(path) as records:
