@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from session_stores import created
+from session_stores import write
 
 from goe_exporter.errors import UsageError
 from goe_exporter.sessions import records as records_module
@@ -45,14 +45,8 @@ OTHER = Session("9_1767225601", "yard", "9", 1, 1_767_225_601, 1_767_225_700, 5,
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Return a store with three closed sessions, and one of everything else."""
-    path = tmp_path / "sessions.db"
-    connection = created(path)
-    for each in (SECOND, OTHER, FIRST):
-        row = (each.id, each.charger, each.serial, each.started, each.ended, each.energy_wh)
-        connection.execute(
-            "INSERT INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*row, each.meter_wh, each.card, each.to_json()),
-        )
+    path = write(tmp_path / "sessions.db", (SECOND, OTHER, FIRST))
+    connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("INSERT INTO unassigned VALUES ('9', 1767225600, 'yard', 12)")
     connection.execute(
         "INSERT INTO correction VALUES ('9', 'yard', 1767225650, 5000, 10, -4990, 'meter_reset')"
