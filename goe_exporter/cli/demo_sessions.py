@@ -38,10 +38,10 @@ SETTINGS = {
 
 QUARTER, HOUR = 900.0, 3600.0
 STAY_HOURS = 6
-"""How long the car has been plugged in that is full when the demo starts."""
+"""Hours for which a car that is full when the demo starts has been plugged in."""
 
 FULL_SHARE = 0.95
-"""A car leaves a little later than it is full."""
+"""A car charges for at most this share of its stay."""
 
 NEVER_SECONDS = 1e9
 OUTAGE_SECONDS = 60.0
@@ -87,7 +87,7 @@ def settings(folder: Path) -> SessionSettings:
 def write(chosen: SessionSettings, chargers: Mapping[str, Charger], now: float) -> None:
     """Write the store, with the history of the first of the chargers, by name, until `now`.
 
-    The clock is taken for right, so that the sessions that follow are, too.
+    The clock is saved as trusted, so that the sessions that follow are not flagged.
     """
     # The confirmed time is saved beside the store, where the exporter finds it.
     TrustedClock(Path(f"{chosen.store}.clock"), boot()).compare(time.time())
@@ -129,7 +129,7 @@ class _History:
         return self._memory
 
     def live(self, habit: Habit, chance: Random) -> None:
-        """Let cars come and go, since the day before the first of the last month."""
+        """Let cars come and go from the day before the first of the last month."""
         today = datetime.fromtimestamp(self._now, self._zone).date()
         last_month = (today.replace(day=1) - timedelta(days=1)).replace(day=1)
         first = last_month - timedelta(days=1)
@@ -219,7 +219,7 @@ class _History:
         self._note_days(moment)
 
     def _note_days(self, moment: float) -> None:
-        """Note the meter's reading at each midnight until `moment`; no car charged since then."""
+        """Record the meter's reading at each midnight until `moment`; no car charged in between."""
         hardware = self._charger.hardware
         while (midnight := self._midnight(self._day)) <= moment:
             self.records.append(

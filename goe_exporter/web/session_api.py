@@ -179,7 +179,7 @@ def _parts() -> list[Json]:
     limit: Json = {
         "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT,
     }  # fmt: skip
-    following = "Go on after the session with this id: `next` of the last response."
+    following = "Continue after the session with this id: `next` of the last response."
     return [
         parameter("limit", "Sessions in a response, besides those under way.", limit),
         parameter("before", following, {"type": "string"}),
@@ -216,7 +216,7 @@ def schemas() -> Json:
             of_column.setdefault(name, text)
     following: Json = {
         "type": ["string", "null"],
-        "description": "The id with which to go on, null if there are no more.",
+        "description": "The id to continue after, null if there are no more.",
     }
     return {
         "Session": object_of({name: of_column[name] for name in rows.SESSION_COLUMNS}),

@@ -17,7 +17,7 @@ PATH = "sessions"
 class Selection(NamedTuple):
     """What the reader selected: a month (its first day), a charger by name, and a card.
 
-    `before` is the id of the session after which the list goes on.
+    `before` is the id of the session after which the list continues.
     """
 
     month: date | None = None

@@ -1,4 +1,4 @@
-"""What a session has as texts in a language, on the page and in the report. Pure."""
+"""The values of a session as texts in a language, for the page and the report. Pure."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SessionTexts:
         return f"{self.locale.text(f'month.{day:%m}')} {day.year}"
 
     def time(self, moment: float) -> str:
-        """Return a local time, with the time zone in the hour that is there twice."""
+        """Return a local time, with the time zone in an hour that occurs twice."""
         local = datetime.fromtimestamp(moment, self.zone)
         ambiguous = local.utcoffset() != local.replace(fold=1 - local.fold).utcoffset()
         zone = f" {local:%Z}" if ambiguous else ""

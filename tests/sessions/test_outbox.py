@@ -159,7 +159,7 @@ def test_without_another_sink(path: Path) -> None:
 
 
 def test_store_of_version_1(path: Path) -> None:
-    """A store of the release before loses nothing; only sessions closed later get a line."""
+    """A store of the previous release loses nothing; only sessions closed later get a line."""
     session_stores.of_version_1(path)
     with Records(path) as records:  # commands that read do not upgrade it
         (first,) = records.sessions()

@@ -164,7 +164,7 @@ def test_unreadable_stores(path: Path, tmp_path: Path) -> None:
 
 
 def test_latest(path: Path) -> None:
-    """Sessions come by their end, the latest first, and the list goes on after any of them."""
+    """Sessions are listed by their end, the latest first; the list continues after any of them."""
     with Records(path) as records:
         assert records.latest(limit=9) == [SECOND, FIRST, OTHER]
         assert records.latest(limit=2) == [SECOND, FIRST]
