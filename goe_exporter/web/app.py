@@ -35,6 +35,7 @@ from goe_exporter.web.locale import Locale, preferred
 from goe_exporter.web.methods import METHODS, ReadOnlyRoute, options_of_server
 from goe_exporter.web.middleware import NO_STORE, security_headers, undecoded_path
 from goe_exporter.web.overview import ALL_CHARGERS, Selection, selection
+from goe_exporter.web.parameters import whole_number
 from goe_exporter.web.paths import AT_ROOT, DISCOVERY, HEALTH, PROBE, Paths
 from goe_exporter.web.renderer import Renderer
 from goe_exporter.web.representation import combined, is_current
@@ -224,10 +225,10 @@ class _Handlers:
         if view is None:
             return _unknown(request)
         text = request.query_params.get("minutes", str(MAX_MINUTES))
-        minutes = int(text) if text.isascii() and text.isdecimal() and len(text) <= 2 else 0
-        if not 1 <= minutes <= MAX_MINUTES:
-            rule = f"must be a whole number from 1 to {MAX_MINUTES}"
-            return JSONResponse({"error": f"minutes: {rule}, not {text!r:.80}"}, 400)
+        try:
+            minutes = whole_number("minutes", text, 1, MAX_MINUTES)
+        except ValueError as error:
+            return JSONResponse({"error": str(error)}, 400)
         assert self.content.history is not None
         timeline = self.content.history.timeline(view.name, minutes, view.interval_seconds)
         return JSONResponse(json_api.history_json(view, minutes, timeline))

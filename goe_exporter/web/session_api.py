@@ -14,6 +14,7 @@ from goe_exporter.sessions.records import Records
 from goe_exporter.sessions.session import FLAGS
 from goe_exporter.sessions.settings import SessionSettings, calendar_day, calendar_month
 from goe_exporter.sessions.tally import MAX_CARD
+from goe_exporter.web.parameters import whole_number
 from goe_exporter.web.schema import Json, answer, list_of, object_of, operation, parameter
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1_000
@@ -55,8 +56,8 @@ def parsed(parameters: QueryParams) -> Query:
         first,
         last,
         tuple(parameters.getlist("charger")),
-        tuple(_number("card", each, 0, MAX_CARD) for each in parameters.getlist("card")),
-        _number("limit", _once(parameters, "limit") or str(DEFAULT_LIMIT), 1, MAX_LIMIT),
+        tuple(whole_number("card", each, 0, MAX_CARD) for each in parameters.getlist("card")),
+        whole_number("limit", _once(parameters, "limit") or str(DEFAULT_LIMIT), 1, MAX_LIMIT),
         _once(parameters, "before"),
         style == "de",
     )
@@ -119,14 +120,6 @@ def _named(name: str, parse: Callable[[object], date], text: str) -> date:
         return parse(text)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-
-
-def _number(name: str, text: str, least: int, most: int) -> int:
-    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= 4 else -1
-    if not least <= number <= most:
-        rule = f"must be a whole number from {least} to {most}"
-        raise ValueError(f"{name}: {rule}, not {text!r:.80}")
-    return number
 
 
 def paths() -> Json:
