@@ -23,11 +23,11 @@ from goe_exporter.sessions.selection import books_of
 from goe_exporter.sessions.settings import SessionSettings
 from goe_exporter.web import pages, session_api, session_page
 from goe_exporter.web.content import SessionLog
-from goe_exporter.web.locale import Locale, preferred
+from goe_exporter.web.locale import Locale
 from goe_exporter.web.middleware import NO_STORE, policy
 from goe_exporter.web.paths import Paths
 from goe_exporter.web.report import contents
-from goe_exporter.web.representation import combined
+from goe_exporter.web.representation import reader_locale
 from goe_exporter.web.session_page import SessionsPage
 from goe_exporter.web.session_selection import PATH, selected
 
@@ -59,7 +59,7 @@ class SessionHandlers:
 
     def page(self, request: Request) -> Response:
         """Return the latest sessions, and sums by month and card."""
-        locale, settings = _locale(request), self.log.settings()
+        locale, settings = reader_locale(request.headers), self.log.settings()
         chosen = selected(request.query_params)
         today = datetime.fromtimestamp(self.log.wall(), settings.time_zone).date()
         try:
@@ -69,12 +69,12 @@ class SessionHandlers:
             return self._failed(locale, 503, str(error))
         except LookupError:
             return self._failed(locale, 404, locale.text("sessions.no_such_session"))
-        metrics = self.paths.metrics.lstrip("/")
-        return _html(pages.sessions(SessionsPage(found, locale), locale, metrics), locale)
+        body = pages.sessions(SessionsPage(found, locale), locale, self.paths.metrics_link)
+        return _html(body, locale)
 
     def report(self, request: Request) -> Response:
         """Return the report of a month, which is a page of its own."""
-        locale, settings = _locale(request), self.log.settings()
+        locale, settings = reader_locale(request.headers), self.log.settings()
         chosen = selected(request.query_params)
         if chosen.month is None:
             return self._failed(locale, 400, locale.text("sessions.no_month"), root="../")
@@ -147,8 +147,8 @@ class SessionHandlers:
         return self._failed(locale, 404, locale.text("sessions.not_recorded"), root="../")
 
     def _failed(self, locale: Locale, status: int, reason: str, root: str = "") -> Response:
-        metrics = self.paths.metrics.lstrip("/")
-        return _html(pages.no_sessions(reason, locale, root, metrics), locale, status)
+        body = pages.no_sessions(reason, locale, root, self.paths.metrics_link)
+        return _html(body, locale, status)
 
 
 def _html(body: str, locale: Locale, status: int = 200) -> Response:
@@ -158,7 +158,3 @@ def _html(body: str, locale: Locale, status: int = 200) -> Response:
         "Vary": "Accept-Language",
     }
     return HTMLResponse(body, status, headers)
-
-
-def _locale(request: Request) -> Locale:
-    return preferred(combined(request.headers, "accept-language"))
