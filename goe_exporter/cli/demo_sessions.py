@@ -14,6 +14,7 @@ from random import Random
 from typing import NamedTuple
 
 from goe_exporter.durable.clock import TrustedClock, boot, uptime
+from goe_exporter.sessions.ledger import midnight
 from goe_exporter.sessions.memory import Memory
 from goe_exporter.sessions.observation import Moment, Observation
 from goe_exporter.sessions.session import DayReading
@@ -136,15 +137,12 @@ class _History:
         stays = list(self._stays(habit, chance, first, today))
         self._meter -= sum(each.energy_wh for each in stays)
         self._day = first
-        self._see(self._midnight(first))
+        self._see(midnight(first, self._zone))
         for number, each in enumerate(stays):
             # Once, the exporter does not run for a while.
             self._stay(each, outage=number == len(stays) // 2)
         if self.memory.last.moment.time < self._now:
             self._see(self._now)
-
-    def _midnight(self, day: date) -> float:
-        return datetime(day.year, day.month, day.day, tzinfo=self._zone).timestamp()
 
     def _stays(self, habit: Habit, chance: Random, first: date, today: date) -> Iterator[Stay]:
         """Yield the cars in their order, and at last the one that is there."""
@@ -152,7 +150,7 @@ class _History:
         present = self._now - STAY_HOURS * HOUR
         day = first
         while day < today:
-            begins = self._midnight(day) + chance.uniform(*habit.comes) * HOUR
+            begins = midnight(day, self._zone) + chance.uniform(*habit.comes) * HOUR
             seconds = chance.uniform(*habit.stays) * HOUR
             ends, card = begins + seconds, chance.choice(habit.cards)
             possible_wh = habit.watts * seconds / HOUR
@@ -221,14 +219,14 @@ class _History:
     def _note_days(self, moment: float) -> None:
         """Record the meter's reading at each midnight until `moment`; no car charged in between."""
         hardware = self._charger.hardware
-        while (midnight := self._midnight(self._day)) <= moment:
+        while (begins := midnight(self._day, self._zone)) <= moment:
             self.records.append(
                 DayReading(
                     self._name,
                     self._charger.serial,
                     self._day.isoformat(),
-                    int(midnight),
-                    self._meter if midnight == moment else self._seen_wh,
+                    begins,
+                    self._meter if begins == moment else self._seen_wh,
                     certification="mid" if hardware.mid else None,
                     model=hardware.type_name,
                     firmware=self._charger.firmware,
