@@ -14,6 +14,7 @@ from random import Random
 from typing import NamedTuple
 
 from goe_exporter.durable.clock import TrustedClock, boot, uptime
+from goe_exporter.sessions.ledger import midnight
 from goe_exporter.sessions.memory import Memory
 from goe_exporter.sessions.observation import Moment, Observation
 from goe_exporter.sessions.session import DayReading
@@ -38,10 +39,10 @@ SETTINGS = {
 
 QUARTER, HOUR = 900.0, 3600.0
 STAY_HOURS = 6
-"""How long the car has been plugged in that is full when the demo starts."""
+"""Hours for which a car that is full when the demo starts has been plugged in."""
 
 FULL_SHARE = 0.95
-"""A car leaves a little later than it is full."""
+"""A car charges for at most this share of its stay."""
 
 NEVER_SECONDS = 1e9
 OUTAGE_SECONDS = 60.0
@@ -87,7 +88,7 @@ def settings(folder: Path) -> SessionSettings:
 def write(chosen: SessionSettings, chargers: Mapping[str, Charger], now: float) -> None:
     """Write the store, with the history of the first of the chargers, by name, until `now`.
 
-    The clock is taken for right, so that the sessions that follow are, too.
+    The clock is saved as trusted, so that the sessions that follow are not flagged.
     """
     # The confirmed time is saved beside the store, where the exporter finds it.
     TrustedClock(Path(f"{chosen.store}.clock"), boot()).compare(time.time())
@@ -129,22 +130,19 @@ class _History:
         return self._memory
 
     def live(self, habit: Habit, chance: Random) -> None:
-        """Let cars come and go, since the day before the first of the last month."""
+        """Let cars come and go from the day before the first of the last month."""
         today = datetime.fromtimestamp(self._now, self._zone).date()
         last_month = (today.replace(day=1) - timedelta(days=1)).replace(day=1)
         first = last_month - timedelta(days=1)
         stays = list(self._stays(habit, chance, first, today))
         self._meter -= sum(each.energy_wh for each in stays)
         self._day = first
-        self._see(self._midnight(first))
+        self._see(midnight(first, self._zone))
         for number, each in enumerate(stays):
             # Once, the exporter does not run for a while.
             self._stay(each, outage=number == len(stays) // 2)
         if self.memory.last.moment.time < self._now:
             self._see(self._now)
-
-    def _midnight(self, day: date) -> float:
-        return datetime(day.year, day.month, day.day, tzinfo=self._zone).timestamp()
 
     def _stays(self, habit: Habit, chance: Random, first: date, today: date) -> Iterator[Stay]:
         """Yield the cars in their order, and at last the one that is there."""
@@ -152,7 +150,7 @@ class _History:
         present = self._now - STAY_HOURS * HOUR
         day = first
         while day < today:
-            begins = self._midnight(day) + chance.uniform(*habit.comes) * HOUR
+            begins = midnight(day, self._zone) + chance.uniform(*habit.comes) * HOUR
             seconds = chance.uniform(*habit.stays) * HOUR
             ends, card = begins + seconds, chance.choice(habit.cards)
             possible_wh = habit.watts * seconds / HOUR
@@ -219,16 +217,16 @@ class _History:
         self._note_days(moment)
 
     def _note_days(self, moment: float) -> None:
-        """Note the meter's reading at each midnight until `moment`; no car charged since then."""
+        """Record the meter's reading at each midnight until `moment`; no car charged in between."""
         hardware = self._charger.hardware
-        while (midnight := self._midnight(self._day)) <= moment:
+        while (begins := midnight(self._day, self._zone)) <= moment:
             self.records.append(
                 DayReading(
                     self._name,
                     self._charger.serial,
                     self._day.isoformat(),
-                    int(midnight),
-                    self._meter if midnight == moment else self._seen_wh,
+                    begins,
+                    self._meter if begins == moment else self._seen_wh,
                     certification="mid" if hardware.mid else None,
                     model=hardware.type_name,
                     firmware=self._charger.firmware,

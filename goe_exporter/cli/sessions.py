@@ -19,7 +19,7 @@ from goe_exporter.config.quoting import shown
 from goe_exporter.errors import GoeExporterError, UsageError
 from goe_exporter.service import config
 from goe_exporter.service.config import Config
-from goe_exporter.sessions import books, ledger, selection
+from goe_exporter.sessions import books, ledger, rows, selection
 from goe_exporter.sessions.backup import backup as copy
 from goe_exporter.sessions.books import Account
 from goe_exporter.sessions.ledger import Period
@@ -29,8 +29,6 @@ from goe_exporter.sessions.tally import MAX_CARD
 
 LAST = 20
 """Number of sessions in the table if no period is given."""
-
-BYTE_ORDER_MARK = "\ufeff"
 
 
 class _ListByDefault(click.Group):
@@ -132,8 +130,7 @@ def list_sessions(
         output.print_json(found.document())
     else:
         german = form == "csv-de"
-        # Without the mark, a spreadsheet takes the text for another encoding than UTF-8.
-        mark = BYTE_ORDER_MARK if german and not sys.stdout.isatty() else ""
+        mark = rows.BYTE_ORDER_MARK if german and not sys.stdout.isatty() else ""
         output.print_lines(mark + found.csv(german=german))
 
 

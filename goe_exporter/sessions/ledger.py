@@ -37,15 +37,16 @@ class Period:
     @cached_property
     def since(self) -> int | None:
         """The beginning (Unix seconds)."""
-        return None if self.first is None else _midnight(self.first, self.zone)
+        return None if self.first is None else midnight(self.first, self.zone)
 
     @cached_property
     def until(self) -> int | None:
         """The end (Unix seconds), which is the beginning of the next day."""
-        return None if self.last is None else _midnight(self.last + timedelta(days=1), self.zone)
+        return None if self.last is None else midnight(self.last + timedelta(days=1), self.zone)
 
 
-def _midnight(day: date, zone: tzinfo) -> int:
+def midnight(day: date, zone: tzinfo) -> int:
+    """Return the Unix time at which a day begins in a time zone."""
     return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp())
 
 

@@ -21,7 +21,7 @@ class Outlet(Protocol):
     """Another sink of closed sessions."""
 
     def line(self, session: Session) -> str:
-        """Return what the sink is told about a session."""
+        """Return the line about a session."""
 
     def take(self, lines: Sequence[str]) -> int:
         """Accept lines for good; return how many of them, from the first on, were accepted."""

@@ -107,6 +107,14 @@ class Records:
         query = f"SELECT doc FROM session WHERE {where} ORDER BY ended DESC, id DESC LIMIT ?"  # noqa: S608
         return list(self._sessions(query, [*values, limit]))
 
+    def count(
+        self, since: int | None = None, until: int | None = None, *, serials: Collection[str] = ()
+    ) -> int:
+        """Return how many sessions `sessions` yields, without reading them."""
+        where, values = _selected(since, until, serial=serials)
+        ((found,),) = self._rows(f"SELECT count(*) FROM session WHERE {where}", values)  # noqa: S608
+        return int(found)
+
     def metered_wh(self, serial: str, until: float = math.inf) -> int:
         """Return how far a meter rose (Wh) in the sessions that ended before a time."""
         query = "SELECT coalesce(sum(meter_wh), 0) FROM session WHERE serial = ? AND ended < ?"

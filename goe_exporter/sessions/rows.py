@@ -14,6 +14,10 @@ Value = str | int | Decimal | datetime | None
 Row = dict[str, Value]
 
 SOURCES = ("solar", "grid", "battery", "other")
+
+BYTE_ORDER_MARK = "\ufeff"
+"""Without it, a spreadsheet takes CSV for another encoding than UTF-8."""
+
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Texts that begin with these are formulas to a spreadsheet."""
 

@@ -38,7 +38,7 @@ def entries(
 
 
 class Part(NamedTuple):
-    """A part of a list of sessions, the latest first; `last` is the id to go on with, or ""."""
+    """A part of a list of sessions, the latest first; `last` is the id to continue after, or ""."""
 
     entries: list[Entry]
     last: str

@@ -31,13 +31,14 @@ from goe_exporter.prometheus.text_format import Format
 from goe_exporter.web import json_api, openapi, pages
 from goe_exporter.web.content import Content
 from goe_exporter.web.history import MAX_MINUTES
-from goe_exporter.web.locale import Locale, preferred
+from goe_exporter.web.locale import Locale
 from goe_exporter.web.methods import METHODS, ReadOnlyRoute, options_of_server
 from goe_exporter.web.middleware import NO_STORE, security_headers, undecoded_path
 from goe_exporter.web.overview import ALL_CHARGERS, Selection, selection
+from goe_exporter.web.parameters import whole_number
 from goe_exporter.web.paths import AT_ROOT, DISCOVERY, HEALTH, PROBE, Paths
 from goe_exporter.web.renderer import Renderer
-from goe_exporter.web.representation import combined, is_current
+from goe_exporter.web.representation import combined, is_current, reader_locale
 from goe_exporter.web.session_routes import SessionHandlers
 from goe_exporter.web.targets import Targets, asked
 
@@ -108,11 +109,6 @@ class _Handlers:
     paths: Paths
 
     @property
-    def _metrics(self) -> str:
-        """The path of the metrics relative to the root of the exporter."""
-        return self.paths.metrics.lstrip("/")
-
-    @property
     def _sessions(self) -> bool:
         """Whether charging sessions are shown."""
         return self.content.sessions is not None
@@ -135,7 +131,12 @@ class _Handlers:
                 request,
                 [*views, *houses],
                 lambda locale: pages.overview(
-                    views, locale, selected, self._metrics, houses, sessions=self._sessions
+                    views,
+                    locale,
+                    selected,
+                    self.paths.metrics_link,
+                    houses,
+                    sessions=self._sessions,
                 ),
                 selected,
             )
@@ -146,7 +147,9 @@ class _Handlers:
         name = _name(request)
         view = next((view for view in views if view.name == name), None)
         if view is None:
-            return HTMLResponse(pages.missing(_locale(request), self._metrics), 404)
+            return HTMLResponse(
+                pages.missing(reader_locale(request.headers), self.paths.metrics_link), 404
+            )
         return self._charger_page(request, view, houses, root="../", several=len(views) > 1)
 
     def _charger_page(
@@ -158,7 +161,7 @@ class _Handlers:
         root: str,
         several: bool,
     ) -> Response:
-        surplus, metrics = self.content.control_of(view), self._metrics
+        surplus, metrics = self.content.control_of(view), self.paths.metrics_link
 
         def render(locale: Locale) -> str:
             return pages.charger(
@@ -224,10 +227,10 @@ class _Handlers:
         if view is None:
             return _unknown(request)
         text = request.query_params.get("minutes", str(MAX_MINUTES))
-        minutes = int(text) if text.isascii() and text.isdecimal() and len(text) <= 2 else 0
-        if not 1 <= minutes <= MAX_MINUTES:
-            rule = f"must be a whole number from 1 to {MAX_MINUTES}"
-            return JSONResponse({"error": f"minutes: {rule}, not {text!r:.80}"}, 400)
+        try:
+            minutes = whole_number("minutes", text, 1, MAX_MINUTES)
+        except ValueError as error:
+            return JSONResponse({"error": str(error)}, 400)
         assert self.content.history is not None
         timeline = self.content.history.timeline(view.name, minutes, view.interval_seconds)
         return JSONResponse(json_api.history_json(view, minutes, timeline))
@@ -262,7 +265,7 @@ def _page(
     Browsers must not cache pages: a page with the same tag can have other ages later. A client
     that sends the tag, such as the page's script, keeps counting the ages itself.
     """
-    locale = _locale(request)
+    locale = reader_locale(request.headers)
     tag = pages.fingerprint(views, locale, selected, surplus)
     headers = {
         "Cache-Control": NO_STORE,
@@ -282,11 +285,7 @@ def _format(request: Request) -> Format:
 
 def _edition(request: Request) -> tuple[Locale, str]:
     """Return what a page depends on in the headers of a request."""
-    return _locale(request), combined(request.headers, "if-none-match")
-
-
-def _locale(request: Request) -> Locale:
-    return preferred(combined(request.headers, "accept-language"))
+    return reader_locale(request.headers), combined(request.headers, "if-none-match")
 
 
 def _name(request: Request) -> str:

@@ -11,7 +11,16 @@ from goe_exporter.errors import REASONS
 from goe_exporter.web import session_api
 from goe_exporter.web.history import CHANNELS as KEPT
 from goe_exporter.web.history import MAX_MINUTES
-from goe_exporter.web.schema import Json, mapping_of, nullable, object_of
+from goe_exporter.web.schema import (
+    Json,
+    answer,
+    list_of,
+    mapping_of,
+    nullable,
+    object_of,
+    operation,
+    parameter,
+)
 from goe_exporter.web.surplus import surplus_schema
 
 
@@ -42,20 +51,17 @@ def openapi(
 
 
 def _paths() -> Json:
-    name: Json = {
-        "name": "name",
-        "in": "path",
-        "required": True,
-        "description": "Name of the charger, percent-encoded (a slash is %2F).",
-        "schema": {"type": "string"},
-    }
-    minutes: Json = {
-        "name": "minutes",
-        "in": "query",
-        "description": "Length of the history in minutes.",
-        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_MINUTES, "default": MAX_MINUTES},
-    }
-    unknown: Json = {"404": _answer("No charger has this name.", "Error")}
+    text: Json = {"type": "string"}
+    name = parameter(
+        "name", "Name of the charger, percent-encoded (a slash is %2F).", text,
+        place="path", required=True,
+    )  # fmt: skip
+    minutes = parameter(
+        "minutes",
+        "Length of the history in minutes.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_MINUTES, "default": MAX_MINUTES},
+    )
+    unknown: Json = {"404": answer("No charger has this name.", "Error")}
     return {
         "/api/v1/chargers": _get("All chargers.", "All chargers and their readings.", "Chargers"),
         "/api/v1/chargers/{name}": _get(
@@ -66,7 +72,7 @@ def _paths() -> Json:
             "Power, currents and temperatures; null marks a gap.",
             "History",
             [name, minutes],
-            {"400": _answer(f"`minutes` is not a whole number from 1 to {MAX_MINUTES}.", "Error")}
+            {"400": answer(f"`minutes` is not a whole number from 1 to {MAX_MINUTES}.", "Error")}
             | unknown,
         ),
         "/api/v1/controllers": _get(
@@ -77,7 +83,7 @@ def _paths() -> Json:
             "The Controller and its readings.",
             "Controller",
             [{**name, "description": "Name of the Controller, percent-encoded."}],
-            {"404": _answer("No Controller has this name.", "Error")},
+            {"404": answer("No Controller has this name.", "Error")},
         ),
         "/probe": _probe(),
         "/sd": _get("Prometheus' HTTP service discovery.", "A target for each device.", "Targets"),
@@ -88,22 +94,18 @@ def _paths() -> Json:
 
 
 def _probe() -> Json:
-    target: Json = {
-        "name": "target",
-        "in": "query",
-        "required": True,
-        "description": "Name of the charger or Controller.",
-        "schema": {"type": "string", "minLength": 1},
-    }
+    name: Json = {"type": "string", "minLength": 1}
+    target = parameter("target", "Name of the charger or Controller.", name, required=True)
     descriptions = {
         "200": "The metrics of the charger, as Prometheus text or OpenMetrics.",
         "400": "`target` is missing or repeated.",
         "404": "No charger has this name.",
     }
     text: Json = {"text/plain": {"schema": {"type": "string"}}}
-    answers = {each: {"description": of, "content": text} for each, of in descriptions.items()}
-    summary = "The metrics of one charger."
-    return {"get": {"summary": summary, "parameters": [target], "responses": answers}}
+    answers: Json = {
+        each: {"description": of, "content": text} for each, of in descriptions.items()
+    }
+    return operation("The metrics of one charger.", [target], answers)
 
 
 def _get(
@@ -113,13 +115,8 @@ def _get(
     parameters: Sequence[Json] = (),
     failures: Json | None = None,
 ) -> Json:
-    responses = {"200": _answer(description, schema)} | (failures or {})
-    return {"get": {"summary": summary, "parameters": list(parameters), "responses": responses}}
-
-
-def _answer(description: str, schema: str) -> Json:
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    return {"description": description, "content": content}
+    responses = {"200": answer(description, schema)} | (failures or {})
+    return operation(summary, parameters, responses)
 
 
 def _device(table: Table, more: Json | None = None) -> Json:
@@ -171,19 +168,14 @@ def _schemas(chargers: Table, controllers: Table) -> Json:
     }
     return {
         "Charger": _device(chargers, {"surplus": surplus_schema()}),
-        "Chargers": _list("chargers", "Charger"),
+        "Chargers": object_of({"chargers": list_of("Charger")}),
         "Controller": _device(controllers),
-        "Controllers": _list("controllers", "Controller"),
+        "Controllers": object_of({"controllers": list_of("Controller")}),
         "History": object_of(history),
         "Targets": {"type": "array", "items": object_of({"targets": addresses, "labels": target})},
         "Influx": {"anyOf": [object_of(influx), {"type": "null"}]},
         "Error": object_of({"error": text}),
     }
-
-
-def _list(name: str, schema: str) -> Json:
-    items = {"$ref": f"#/components/schemas/{schema}"}
-    return object_of({name: {"type": "array", "items": items}})
 
 
 def _reading(channel: Channel) -> Json:

@@ -32,6 +32,11 @@ class Paths(NamedTuple):
         return f"{urlsplit(self.external_url).path if self.external_url else self.prefix}/"
 
     @property
+    def metrics_link(self) -> str:
+        """The path of the metrics relative to the root of the exporter."""
+        return self.metrics.lstrip("/")
+
+    @property
     def health(self) -> frozenset[str]:
         """The paths of the health checks, which need not know the prefix."""
         return frozenset((*HEALTH, *(f"{self.prefix}{path}" for path in HEALTH)))

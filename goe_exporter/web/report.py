@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -278,32 +278,19 @@ class Report:
             number,
             session.charger,
             self._texts.time(session.started),
-            self._text("report.under_way") if found.under_way else self._texts.time(session.ended),
+            self._texts.end(found),
             self._texts.kwh(found.meter_start_wh),
             self._texts.kwh(found.meter_end_wh),
             self._texts.card(session.card),
             self._texts.kwh(found.energy_wh),
             self._texts.amount(line.amount),
-            self._remarks(found, line),
+            list(self._remarks(found, line)),
         )
 
-    def _remarks(self, found: Entry, line: Line) -> list[str]:
-        text, session = self._text, found.session
-        remarks = []
-        if found.partial:
-            whole = self._texts.kwh(session.energy_wh)
-            remarks.append(text("report.partial").format(whole))
-        if session.unobserved_seconds:
-            remarks.append(
-                text("report.not_observed").format(
-                    self._texts.span(session.unobserved_seconds),
-                    self._texts.kwh(session.unobserved_wh),
-                )
-            )
-        remarks += (text(f"session_flag.{flag}") for flag in session.flags)
+    def _remarks(self, found: Entry, line: Line) -> Iterator[str]:
+        yield from self._texts.remarks(found)
         if line.unpriced_wh and self.priced:
-            remarks.append(text("report.no_price").format(self._texts.kwh(line.unpriced_wh)))
-        return remarks
+            yield self._text("report.no_price").format(self._texts.kwh(line.unpriced_wh))
 
     def _price(self, rate: Rate, energy_wh: int) -> PriceRow:
         window, text = rate.window, self._text

@@ -1,4 +1,4 @@
-"""Which representation a client gets: its compression, and whether it has the page already."""
+"""Which representation a client gets: compression, language, and whether it has the page."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from starlette.datastructures import Headers
 
 from goe_exporter.prometheus.negotiation import choices
+from goe_exporter.web.locale import Locale, preferred
 
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
@@ -35,3 +36,8 @@ def is_current(if_none_match: str, tag: str) -> bool:
 def combined(headers: Headers, name: str) -> str:
     """Return a list header that may have been sent in several lines (RFC 9110 §5.3)."""
     return ", ".join(headers.getlist(name))
+
+
+def reader_locale(headers: Headers) -> Locale:
+    """Return the locale that the reader of a page prefers."""
+    return preferred(combined(headers, "accept-language"))

@@ -14,8 +14,8 @@ from goe_exporter.sessions.records import Records
 from goe_exporter.sessions.session import FLAGS
 from goe_exporter.sessions.settings import SessionSettings, calendar_day, calendar_month
 from goe_exporter.sessions.tally import MAX_CARD
-
-Json = dict[str, object]
+from goe_exporter.web.parameters import whole_number
+from goe_exporter.web.schema import Json, answer, list_of, object_of, operation, parameter
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1_000
 MAX_ROWS = 10_000
@@ -56,8 +56,8 @@ def parsed(parameters: QueryParams) -> Query:
         first,
         last,
         tuple(parameters.getlist("charger")),
-        tuple(_number("card", each, 0, MAX_CARD) for each in parameters.getlist("card")),
-        _number("limit", _once(parameters, "limit") or str(DEFAULT_LIMIT), 1, MAX_LIMIT),
+        tuple(whole_number("card", each, 0, MAX_CARD) for each in parameters.getlist("card")),
+        whole_number("limit", _once(parameters, "limit") or str(DEFAULT_LIMIT), 1, MAX_LIMIT),
         _once(parameters, "before"),
         style == "de",
     )
@@ -122,68 +122,49 @@ def _named(name: str, parse: Callable[[object], date], text: str) -> date:
         raise ValueError(f"{name}: {error}") from None
 
 
-def _number(name: str, text: str, least: int, most: int) -> int:
-    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= 4 else -1
-    if not least <= number <= most:
-        rule = f"must be a whole number from {least} to {most}"
-        raise ValueError(f"{name}: {rule}, not {text!r:.80}")
-    return number
-
-
 def paths() -> Json:
     """Return the OpenAPI description of the paths."""
-    unreadable = "The store cannot be read now."
-    parameters = [*_parameters(), *_parts()]
-    invalid = _errors({"400": "A parameter is invalid.", "503": unreadable})
-    table: Json = {"text/csv": {"schema": {"type": "string"}}}
-    style: Json = {
-        "name": "style",
-        "in": "query",
-        "description": "`de`: semicolons, decimal commas and local times.",
-        "schema": {"enum": ["de", "en"], "default": "en"},
+    failures = {
+        "400": answer("A parameter is invalid.", "Error"),
+        "503": answer("The store cannot be read now.", "Error"),
     }
-    part: Json = {"200": _answer("A part of the sessions.", "Sessions")}
-    lines: Json = {"200": {"description": "A line for each session.", "content": table}}
+    style = parameter(
+        "style",
+        "`de`: semicolons, decimal commas and local times.",
+        {"enum": ["de", "en"], "default": "en"},
+    )
+    part = answer("A part of the sessions.", "Sessions")
+    table: Json = {
+        "description": "A line for each session.",
+        "content": {"text/csv": {"schema": {"type": "string"}}},
+    }
     return {
-        "/api/v1/sessions": {
-            "get": {
-                "summary": "Charging sessions, the latest first.",
-                "parameters": parameters,
-                "responses": part | invalid,
-            }
-        },
-        "/api/v1/sessions.csv": {
-            "get": {
-                "summary": f"All charging sessions of a period, at most {MAX_ROWS}, as CSV.",
-                "parameters": [*_parameters(), style],
-                "responses": lines | invalid,
-            }
-        },
+        "/api/v1/sessions": operation(
+            "Charging sessions, the latest first.",
+            [*_selection(), *_parts()],
+            {"200": part, **failures},
+        ),
+        "/api/v1/sessions.csv": operation(
+            f"All charging sessions of a period, at most {MAX_ROWS}, as CSV.",
+            [*_selection(), style],
+            {"200": table, **failures},
+        ),
     }
 
 
-def _parameters() -> list[Json]:
+def _selection() -> list[Json]:
     day: Json = {"type": "string", "format": "date"}
+    month: Json = {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}$"}
+    charger: Json = {"type": "array", "items": {"type": "string"}}
     card: Json = {"type": "integer", "minimum": 0, "maximum": MAX_CARD}
-    described: dict[str, tuple[str, Json]] = {
-        "from": ("First day to include.", day),
-        "to": ("Last day to include.", day),
-        "month": (
-            "Month to include, instead of `from` and `to`.",
-            {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}$"},
-        ),
-        "charger": (
-            "Only sessions of this charger; repeatable.",
-            {"type": "array", "items": {"type": "string"}},
-        ),
-        "card": (
-            "Only sessions of this card, 0 for those without a card; repeatable.",
-            {"type": "array", "items": card},
-        ),
-    }
+    cards: Json = {"type": "array", "items": card}
+    of_card = "Only sessions of this card, 0 for those without a card; repeatable."
     return [
-        {"name": name, "in": "query", "description": description, "schema": schema}
-        for name, (description, schema) in described.items()
+        parameter("from", "First day to include.", day),
+        parameter("to", "Last day to include.", day),
+        parameter("month", "Month to include, instead of `from` and `to`.", month),
+        parameter("charger", "Only sessions of this charger; repeatable.", charger),
+        parameter("card", of_card, cards),
     ]
 
 
@@ -191,29 +172,11 @@ def _parts() -> list[Json]:
     limit: Json = {
         "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT,
     }  # fmt: skip
+    following = "Continue after the session with this id: `next` of the last response."
     return [
-        {
-            "name": "limit",
-            "in": "query",
-            "description": "Sessions in a response, besides those under way.",
-            "schema": limit,
-        },
-        {
-            "name": "before",
-            "in": "query",
-            "description": "Go on after the session with this id: `next` of the last response.",
-            "schema": {"type": "string"},
-        },
+        parameter("limit", "Sessions in a response, besides those under way.", limit),
+        parameter("before", following, {"type": "string"}),
     ]
-
-
-def _errors(descriptions: Mapping[str, str]) -> Json:
-    return {status: _answer(text, "Error") for status, text in descriptions.items()}
-
-
-def _answer(description: str, schema: str) -> Json:
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    return {"description": description, "content": content}
 
 
 def schemas() -> Json:
@@ -244,21 +207,11 @@ def schemas() -> Json:
             of_column.setdefault(name, number)
         else:
             of_column.setdefault(name, text)
-    session = {
-        "type": "object",
-        "properties": {name: of_column[name] for name in rows.SESSION_COLUMNS},
-        "required": list(rows.SESSION_COLUMNS),
-        "additionalProperties": False,
-    }
-    items = {"$ref": "#/components/schemas/Session"}
-    following = {
+    following: Json = {
         "type": ["string", "null"],
-        "description": "The id with which to go on, null if there are no more.",
+        "description": "The id to continue after, null if there are no more.",
     }
-    part = {
-        "type": "object",
-        "properties": {"sessions": {"type": "array", "items": items}, "next": following},
-        "required": ["sessions", "next"],
-        "additionalProperties": False,
+    return {
+        "Session": object_of({name: of_column[name] for name in rows.SESSION_COLUMNS}),
+        "Sessions": object_of({"sessions": list_of("Session"), "next": following}),
     }
-    return {"Session": session, "Sessions": part}

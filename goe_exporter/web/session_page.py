@@ -271,27 +271,16 @@ class SessionsPage:
         return Row(
             session.id,
             self._texts.time(session.started),
-            self._text("report.under_way") if found.under_way else self._texts.time(session.ended),
+            self._texts.end(found),
             self._texts.span(session.seconds),
             session.charger,
             chosen._replace(charger=name, before="").url,
             self._texts.card(session.card),
             self._texts.kwh(found.energy_wh),
             self._texts.amount(line.amount),
-            " ".join(self._notes(found)),
+            " ".join(self._texts.remarks(found)),
             found.under_way,
         )
-
-    def _notes(self, found: Entry) -> Iterator[str]:
-        session = found.session
-        if found.partial:
-            yield self._text("report.partial").format(self._texts.kwh(session.energy_wh))
-        if session.unobserved_seconds:
-            yield self._text("report.not_observed").format(
-                self._texts.span(session.unobserved_seconds),
-                self._texts.kwh(session.unobserved_wh),
-            )
-        yield from (self._text(f"session_flag.{flag}") for flag in session.flags)
 
     def _month(self, line: Line) -> Sum:
         assert isinstance(line.key, date)

@@ -18,15 +18,16 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from goe_exporter.errors import UsageError
 from goe_exporter.sessions.ledger import Period
 from goe_exporter.sessions.records import Records
+from goe_exporter.sessions.rows import BYTE_ORDER_MARK
 from goe_exporter.sessions.selection import books_of
 from goe_exporter.sessions.settings import SessionSettings
 from goe_exporter.web import pages, session_api, session_page
 from goe_exporter.web.content import SessionLog
-from goe_exporter.web.locale import Locale, preferred
+from goe_exporter.web.locale import Locale
 from goe_exporter.web.middleware import NO_STORE, policy
 from goe_exporter.web.paths import Paths
 from goe_exporter.web.report import contents
-from goe_exporter.web.representation import combined
+from goe_exporter.web.representation import reader_locale
 from goe_exporter.web.session_page import SessionsPage
 from goe_exporter.web.session_selection import PATH, selected
 
@@ -35,8 +36,6 @@ READ_SECONDS = 3.0
 
 MAX_REPORTED = 5_000
 """Sessions in a report."""
-
-BYTE_ORDER_MARK = "\ufeff"
 
 Answer = Callable[[Records, session_api.Query, SessionSettings, Mapping[str, str]], Response]
 
@@ -60,7 +59,7 @@ class SessionHandlers:
 
     def page(self, request: Request) -> Response:
         """Return the latest sessions, and sums by month and card."""
-        locale, settings = _locale(request), self.log.settings()
+        locale, settings = reader_locale(request.headers), self.log.settings()
         chosen = selected(request.query_params)
         today = datetime.fromtimestamp(self.log.wall(), settings.time_zone).date()
         try:
@@ -70,12 +69,12 @@ class SessionHandlers:
             return self._failed(locale, 503, str(error))
         except LookupError:
             return self._failed(locale, 404, locale.text("sessions.no_such_session"))
-        metrics = self.paths.metrics.lstrip("/")
-        return _html(pages.sessions(SessionsPage(found, locale), locale, metrics), locale)
+        body = pages.sessions(SessionsPage(found, locale), locale, self.paths.metrics_link)
+        return _html(body, locale)
 
     def report(self, request: Request) -> Response:
         """Return the report of a month, which is a page of its own."""
-        locale, settings = _locale(request), self.log.settings()
+        locale, settings = reader_locale(request.headers), self.log.settings()
         chosen = selected(request.query_params)
         if chosen.month is None:
             return self._failed(locale, 400, locale.text("sessions.no_month"), root="../")
@@ -83,22 +82,19 @@ class SessionHandlers:
         try:
             with Records(settings.path, READ_SECONDS) as records:
                 serials = [each.serial for each in books_of(records, chosen.chargers)]
-                listed = records.latest(
-                    period.since, period.until,
-                    serials=serials if chosen.charger else (), limit=MAX_REPORTED + 1,
-                )  # fmt: skip
-                if serials and len(listed) > MAX_REPORTED:
+                if not serials:  # None would select all.
+                    return self._not_recorded(locale)
+                some = serials if chosen.charger else ()
+                if records.count(period.since, period.until, serials=some) > MAX_REPORTED:
                     return self._failed(locale, 400, locale.text("sessions.too_many"), root="../")
-                found = None
-                if serials:
-                    found = contents(
-                        records, period, serials, chosen.cards,
-                        self.log.cards(), settings, self.log.wall(),
-                    )  # fmt: skip
+                found = contents(
+                    records, period, serials, chosen.cards,
+                    self.log.cards(), settings, self.log.wall(),
+                )  # fmt: skip
         except UsageError as error:
             return self._failed(locale, 503, str(error), root="../")
-        if found is None or not found.accounts:
-            return self._failed(locale, 404, locale.text("sessions.not_recorded"), root="../")
+        if not found.accounts:
+            return self._not_recorded(locale)
         body = pages.report(found, locale)
         style = body.partition("<style>")[2].partition("</style>")[0]
         digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -123,7 +119,6 @@ class SessionHandlers:
         ) -> Response:
             text = session_api.as_csv(records, query, settings, cards)
             return Response(
-                # Without the mark, a spreadsheet takes the text for another encoding than UTF-8.
                 (BYTE_ORDER_MARK if query.german else "") + text,
                 media_type="text/csv",
                 headers={"Content-Disposition": 'attachment; filename="sessions.csv"'},
@@ -148,9 +143,12 @@ class SessionHandlers:
         except ValueError as error:
             return JSONResponse({"error": str(error)}, 400)
 
+    def _not_recorded(self, locale: Locale) -> Response:
+        return self._failed(locale, 404, locale.text("sessions.not_recorded"), root="../")
+
     def _failed(self, locale: Locale, status: int, reason: str, root: str = "") -> Response:
-        metrics = self.paths.metrics.lstrip("/")
-        return _html(pages.no_sessions(reason, locale, root, metrics), locale, status)
+        body = pages.no_sessions(reason, locale, root, self.paths.metrics_link)
+        return _html(body, locale, status)
 
 
 def _html(body: str, locale: Locale, status: int = 200) -> Response:
@@ -160,7 +158,3 @@ def _html(body: str, locale: Locale, status: int = 200) -> Response:
         "Vary": "Accept-Language",
     }
     return HTMLResponse(body, status, headers)
-
-
-def _locale(request: Request) -> Locale:
-    return preferred(combined(request.headers, "accept-language"))

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 from goe_exporter.sessions.settings import calendar_month
 from goe_exporter.sessions.tally import MAX_CARD
+from goe_exporter.web.parameters import whole_number
 
 PATH = "sessions"
 """The page's path from the root of the exporter."""
@@ -17,7 +18,7 @@ PATH = "sessions"
 class Selection(NamedTuple):
     """What the reader selected: a month (its first day), a charger by name, and a card.
 
-    `before` is the id of the session after which the list goes on.
+    `before` is the id of the session after which the list continues.
     """
 
     month: date | None = None
@@ -59,11 +60,8 @@ def selected(parameters: Mapping[str, str]) -> Selection:
         month = calendar_month(parameters.get("month", ""))
     except ValueError:
         month = None
-    card = parameters.get("card", "")
-    known = len(card) <= 2 and card.isascii() and card.isdecimal() and int(card) <= MAX_CARD
-    return Selection(
-        month,
-        parameters.get("charger", ""),
-        int(card) if known else None,
-        parameters.get("before", ""),
-    )
+    try:
+        card = whole_number("card", parameters.get("card", ""), 0, MAX_CARD)
+    except ValueError:
+        card = None
+    return Selection(month, parameters.get("charger", ""), card, parameters.get("before", ""))

@@ -1,12 +1,13 @@
-"""What a session has as texts in a language, on the page and in the report. Pure."""
+"""The values of a session as texts in a language, for the page and the report. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from decimal import Decimal
 
+from goe_exporter.sessions.ledger import Entry
 from goe_exporter.web.locale import Locale
 from goe_exporter.web.units import ABSENT
 
@@ -51,8 +52,25 @@ class SessionTexts:
         return f"{self.locale.text(f'month.{day:%m}')} {day.year}"
 
     def time(self, moment: float) -> str:
-        """Return a local time, with the time zone in the hour that is there twice."""
+        """Return a local time, with the time zone in an hour that occurs twice."""
         local = datetime.fromtimestamp(moment, self.zone)
         ambiguous = local.utcoffset() != local.replace(fold=1 - local.fold).utcoffset()
         zone = f" {local:%Z}" if ambiguous else ""
         return f"{self.day(local)} {local:%H:%M}{zone}"
+
+    def end(self, found: Entry) -> str:
+        """Return the local time at which a session ended, or that it is under way."""
+        if found.under_way:
+            return self.locale.text("report.under_way")
+        return self.time(found.session.ended)
+
+    def remarks(self, found: Entry) -> Iterator[str]:
+        """Yield sentences on what is unusual about a session."""
+        text, session = self.locale.text, found.session
+        if found.partial:
+            yield text("report.partial").format(self.kwh(session.energy_wh))
+        if session.unobserved_seconds:
+            yield text("report.not_observed").format(
+                self.span(session.unobserved_seconds), self.kwh(session.unobserved_wh)
+            )
+        yield from (text(f"session_flag.{flag}") for flag in session.flags)

@@ -51,6 +51,11 @@ def sqlite(store: Store, statement: str) -> None:
     store._connection.execute(statement)
 
 
+def fail(store: Store, when: str) -> None:
+    """Let changes of the outbox fail until the trigger `x` is dropped."""
+    sqlite(store, f"CREATE TEMP TRIGGER x {when} ON outbox BEGIN SELECT RAISE(ABORT, 'x'); END")
+
+
 def test_line_waits_until_it_is_accepted(path: Path) -> None:
     """Lines wait in the store while the other sink has no room, also over a restart."""
     store = Store(path, outlet=Shelf(0))
@@ -76,9 +81,7 @@ def test_line_is_not_made_twice(path: Path) -> None:
     shelf = Shelf()
     store = Store(path, outlet=shelf)
     store.write([SESSION], {})
-    sqlite(
-        store, "CREATE TEMP TRIGGER x BEFORE DELETE ON outbox BEGIN SELECT RAISE(ABORT, 'x'); END"
-    )
+    fail(store, "BEFORE DELETE")
     with pytest.raises(StoreError):
         store.hand_over()
     store.close()
@@ -95,9 +98,7 @@ def test_line_that_cannot_be_deleted(path: Path) -> None:
     shelf = Shelf()
     store = Store(path, outlet=shelf)
     store.write([SESSION], {})
-    sqlite(
-        store, "CREATE TEMP TRIGGER x BEFORE DELETE ON outbox BEGIN SELECT RAISE(ABORT, 'x'); END"
-    )
+    fail(store, "BEFORE DELETE")
     for _ in range(3):
         with pytest.raises(StoreError, match="x"):
             store.hand_over()
@@ -113,9 +114,7 @@ def test_session_and_line_are_one_transaction(path: Path) -> None:
     """If a session cannot be written, its line is not written either."""
     shelf = Shelf()
     store = Store(path, outlet=shelf)
-    sqlite(
-        store, "CREATE TEMP TRIGGER x AFTER INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'x'); END"
-    )
+    fail(store, "AFTER INSERT")
     with pytest.raises(StoreError):
         store.write([SESSION], {})
     store.hand_over()
@@ -160,7 +159,7 @@ def test_without_another_sink(path: Path) -> None:
 
 
 def test_store_of_version_1(path: Path) -> None:
-    """A store of the release before loses nothing; only sessions closed later get a line."""
+    """A store of the previous release loses nothing; only sessions closed later get a line."""
     session_stores.of_version_1(path)
     with Records(path) as records:  # commands that read do not upgrade it
         (first,) = records.sessions()

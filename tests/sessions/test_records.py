@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from session_stores import created
+from session_stores import write
 
 from goe_exporter.errors import UsageError
 from goe_exporter.sessions import records as records_module
@@ -45,14 +45,8 @@ OTHER = Session("9_1767225601", "yard", "9", 1, 1_767_225_601, 1_767_225_700, 5,
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Return a store with three closed sessions, and one of everything else."""
-    path = tmp_path / "sessions.db"
-    connection = created(path)
-    for each in (SECOND, OTHER, FIRST):
-        row = (each.id, each.charger, each.serial, each.started, each.ended, each.energy_wh)
-        connection.execute(
-            "INSERT INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*row, each.meter_wh, each.card, each.to_json()),
-        )
+    path = write(tmp_path / "sessions.db", (SECOND, OTHER, FIRST))
+    connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("INSERT INTO unassigned VALUES ('9', 1767225600, 'yard', 12)")
     connection.execute(
         "INSERT INTO correction VALUES ('9', 'yard', 1767225650, 5000, 10, -4990, 'meter_reset')"
@@ -98,6 +92,17 @@ def test_sessions(path: Path) -> None:
         assert list(records.sessions(until=1_767_225_601)) == [FIRST]
         assert list(records.sessions(serials=["9", "x"])) == [OTHER]
         assert list(records.sessions(cards=[0, 1], until=1_767_225_601)) == [FIRST]
+
+
+def test_count(path: Path) -> None:
+    """Sessions are counted by the same periods and serial numbers by which they are read."""
+    with Records(path) as records:
+        assert records.count() == 3
+        assert records.count(serials=["212234", "x"]) == 2
+        assert records.count(1_767_229_200) == 2
+        assert records.count(1_767_229_201, serials=["9"]) == 0
+        assert records.count(until=1_767_225_601) == 1
+        assert records.count(until=1_767_225_600) == 0
 
 
 def test_metered(path: Path) -> None:
@@ -159,7 +164,7 @@ def test_unreadable_stores(path: Path, tmp_path: Path) -> None:
 
 
 def test_latest(path: Path) -> None:
-    """Sessions come by their end, the latest first, and the list goes on after any of them."""
+    """Sessions are listed by their end, the latest first; the list continues after any of them."""
     with Records(path) as records:
         assert records.latest(limit=9) == [SECOND, FIRST, OTHER]
         assert records.latest(limit=2) == [SECOND, FIRST]

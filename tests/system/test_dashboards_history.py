@@ -18,7 +18,7 @@ from itertools import pairwise
 
 import pytest
 from by_library import families
-from dashboard_queries import DAY, Moment, Query, midnight, queries, unix
+from dashboard_queries import DAY, Moment, ask, midnight, queries, query_of, unix
 from prometheus_server import Found, Prometheus, Sample
 from servers import InfluxDB
 
@@ -148,20 +148,9 @@ def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDB]:
         yield server
 
 
-def ask(server: Prometheus, query: Query, moment: Moment) -> list[Found]:
-    """Return Prometheus' result of a dashboard's query."""
-    text = moment.fill(query.text)
-    if query.past:
-        return server.past(text, moment.start, moment.end, moment.step)
-    return server.now(text, moment.end)
-
-
 def panel(server: Prometheus, title: str, moment: Moment, letter: str = "A") -> list[Found]:
     """Return the result of a panel of the energy dashboard."""
-    (query,) = [
-        each for each in queries("prometheus/energy.json", title) if each.letter == letter
-    ]  # fmt: skip
-    return ask(server, query, moment)
+    return ask(server, query_of("prometheus/energy.json", title, letter), moment)
 
 
 def by(label: str, found: list[Found]) -> dict[str, dict[float, float]]:
@@ -283,10 +272,7 @@ def rows(
     server: InfluxDB, title: str, moment: Moment, letter: str = "A"
 ) -> list[dict[str, object]]:
     """Return the rows of a panel of the energy dashboard."""
-    (query,) = [
-        each for each in queries("influxdb/energy.json", title) if each.letter == letter
-    ]  # fmt: skip
-    return server.query(moment.fill(query.text))
+    return server.query(moment.fill(query_of("influxdb/energy.json", title, letter).text))
 
 
 def value(server: InfluxDB, title: str, moment: Moment) -> object:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from dashboard_queries import DAY, Moment, queries, unix
+from dashboard_queries import DAY, Moment, ask, queries, query_of, unix
 from prometheus_server import Found, Prometheus, Sample
 from servers import InfluxDB
 
@@ -93,14 +93,7 @@ def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDB]:
 
 def shown(server: Prometheus, title: str, moment: Moment, letter: str = "A") -> Found:
     """Return the only series of a panel of the energy dashboard."""
-    (query,) = [
-        each for each in queries("prometheus/energy.json", title) if each.letter == letter
-    ]  # fmt: skip
-    text = moment.fill(query.text)
-    if query.past:
-        (found,) = server.past(text, moment.start, moment.end, moment.step)
-    else:
-        (found,) = server.now(text, moment.end)
+    (found,) = ask(server, query_of("prometheus/energy.json", title, letter), moment)
     return found
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from dashboard_queries import DAY, Moment, Query, board, midnight, queries
+from dashboard_queries import DAY, Moment, Query, ask, board, midnight, queries, query_of
 from prometheus_server import Found, Prometheus, Sample
 from servers import InfluxDB, free_port, push_config, running, wait_for
 
@@ -185,14 +185,6 @@ def moment(world: World, query: Query, **chosen: str) -> Moment:
     return Moment(now - steps * step, now, step, chosen)
 
 
-def ask(server: Prometheus, query: Query, at: Moment) -> list[Found]:
-    """Return what Prometheus answers to a query of a dashboard."""
-    text = at.fill(query.text)
-    if query.past:
-        return server.past(text, at.start, at.end, at.step)
-    return server.now(text, at.end)
-
-
 def texts(name: str) -> list[str]:
     """Return all queries of a dashboard, those of its variables too, grouped by `site`."""
     made = board(name)
@@ -312,10 +304,8 @@ def test_only_the_exporter_is_shown(world: World) -> None:
 
 def shown(world: World, panel: str, charger: str, letter: str = "A") -> list[Found]:
     """Return what a panel of the charger's dashboard shows of one charger."""
-    (query,) = [
-        each for each in queries("prometheus/charger.json", panel) if each.letter == letter
-    ]  # fmt: skip
-    return ask(world.prometheus, query, moment(world, query, charger=charger))
+    found = query_of("prometheus/charger.json", panel, letter)
+    return ask(world.prometheus, found, moment(world, found, charger=charger))
 
 
 def values(found: list[Found]) -> list[float]:
@@ -400,9 +390,7 @@ def test_fleet_groups_by_label(world: World) -> None:
         return {each.labels.pop("site"): each for each in found} == expected
 
     wait_for(sums_are_right, "the power by site")
-    (column,) = [
-        query for query in queries("prometheus/fleet.json", "All chargers") if query.letter == "H"
-    ]
+    column = query_of("prometheus/fleet.json", "All chargers", "H")
     rows = ask(world.prometheus, column, moment(world, column))
     assert {each.labels["charger"]: each.labels.get("site") for each in rows} == {
         "new": "depot", "pro": "depot", "old": "home", "broken": None, "dead": None,

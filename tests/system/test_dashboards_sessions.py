@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from dashboard_queries import Moment, queries, unix
+from dashboard_queries import Moment, ask, query_of, unix
 from prometheus_server import Prometheus, Sample
 
 FIRST = unix(2026, 6, 1)
@@ -85,10 +85,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 
 def column(server: Prometheus, letter: str) -> dict[str, dict[float, float]]:
     """Return a column of the table of sessions: values by time, by charger."""
-    (query,) = [
-        each for each in queries("prometheus/energy.json", "Sessions") if each.letter == letter
-    ]
-    found = server.past(DAY.fill(query.text), DAY.start, DAY.end, DAY.step)
+    found = ask(server, query_of("prometheus/energy.json", "Sessions", letter), DAY)
     return {each.labels["charger"]: each.values for each in found}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from dashboard_queries import Moment, queries
+from dashboard_queries import Moment, ask, queries
 from prometheus_server import Found, Prometheus, Sample
 
 from dashboards.surplus import STATE, TEXTS
@@ -65,12 +65,7 @@ def shown(prometheus: Prometheus, panel: str, charger: str = "garage") -> list[l
     """Return what each query of a panel finds in the hour."""
     end = START + 60 * MINUTES
     at = Moment(START, end, 60, {"charger": charger})
-    found = []
-    for query in queries("prometheus/charger.json", panel):
-        text = at.fill(query.text)
-        past = query.past
-        found.append(prometheus.past(text, START, end, 60) if past else prometheus.now(text, end))
-    return found
+    return [ask(prometheus, each, at) for each in queries("prometheus/charger.json", panel)]
 
 
 def at_minute(found: list[Found], minute: int) -> float | None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from paths import ROOT
+from prometheus_server import Found, Prometheus
 
 FOLDER = ROOT / "dashboards"
 DAY = 86_400.0
@@ -83,6 +84,20 @@ def queries(name: str, panel: str = "") -> list[Query]:
         if each["type"] != "row" and panel in ("", each["title"])
         for target in each["targets"]
     ]
+
+
+def query_of(name: str, panel: str, letter: str = "A") -> Query:
+    """Return the only query of a panel with this letter."""
+    (found,) = [each for each in queries(name, panel) if each.letter == letter]
+    return found
+
+
+def ask(server: Prometheus, query: Query, moment: Moment) -> list[Found]:
+    """Return Prometheus' result of a dashboard's query."""
+    text = moment.fill(query.text)
+    if query.past:
+        return server.past(text, moment.start, moment.end, moment.step)
+    return server.now(text, moment.end)
 
 
 def midnight(unix: float, hours_east: float = 1) -> float:

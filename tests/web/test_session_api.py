@@ -45,7 +45,7 @@ def description(site: Site) -> dict[str, Any]:
 
 
 def sessions(site: Site, description: dict[str, Any], query: str = "") -> tuple[list[Any], Any]:
-    """Return the sessions of a query, which match the description, and what to go on with."""
+    """Return the sessions of a query, which match the description, and the id to continue after."""
     reply = site.ask(f"/api/v1/sessions{query}")
     assert reply.status == 200, reply.body
     found = json.loads(reply.body)
@@ -209,7 +209,7 @@ def test_german_csv(site: Site) -> None:
 
 
 def test_csv_of_too_many(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file is never a part of what was asked for."""
+    """A file has all requested sessions, or there is none."""
     monkeypatch.setattr(session_api, "MAX_ROWS", 2)
     reply = site.ask("/api/v1/sessions.csv")
     assert reply.status == 400

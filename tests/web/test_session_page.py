@@ -186,7 +186,7 @@ def test_a_month_long_ago(tmp_path: Path) -> None:
 
 
 def test_several_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long list goes on at a link, and nothing is listed twice or left out."""
+    """A long list continues at a link, and nothing is listed twice or left out."""
     monkeypatch.setattr(session_page, "ROWS", 2)
     page, seen = shown(tmp_path, autumn()), []
     store = tmp_path / "sessions.db"
@@ -277,8 +277,8 @@ def test_policy_of_the_report(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("query", "status", "text"),
     [
-        ("", 400, "A report is about a month; choose one on the page."),
-        ("?month=2026-13", 400, "A report is about a month; choose one on the page."),
+        ("", 400, "A report covers one month; choose one on the page."),
+        ("?month=2026-13", 400, "A report covers one month; choose one on the page."),
         ("?month=2019-01", 404, "No charger was recorded in this month."),
         ("?month=2026-11&charger=nobody", 404, "No charger was recorded in this month."),
     ],
