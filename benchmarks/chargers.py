@@ -116,7 +116,7 @@ def _like(view: ChargerView, name: str, factor: float) -> ChargerView:
         else reading
         for reading in view.snapshot.readings
     )
-    snapshot = replace(view.snapshot, charger=name, readings=readings)
+    snapshot = view.snapshot._replace(charger=name, readings=readings)
     return replace(view, name=name, snapshot=snapshot)
 
 

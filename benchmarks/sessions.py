@@ -35,7 +35,7 @@ def _measure(host: str, folder: Path) -> Iterator[tuple[str, str, str]]:
     assert last.snapshot is not None
     now[0] = last.time
     polls = [
-        replace(last, snapshot=replace(last.snapshot, time=last.time + 5 * number))
+        replace(last, snapshot=last.snapshot._replace(time=last.time + 5 * number))
         for number in range(1, ROUNDS * CALLS + 1)
     ]
     waiting = iter(polls)

@@ -6,7 +6,6 @@ Numbers are in the unit of their row (V, A, W, Wh, °C, Hz, s). Every sink takes
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from goe_exporter.channels.model import Channel
@@ -41,8 +40,7 @@ class Reading(NamedTuple):
     code: int | None = None
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """The readings of one poll.
 
     `time` is the Unix time in seconds at which the values were measured, `age_seconds` before the

@@ -10,7 +10,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import replace
 from functools import cache
 from itertools import compress
 from operator import itemgetter
@@ -177,13 +176,14 @@ class Poller:
 
         With a long interval, further requests fetch the slow keys that do not fit into the first.
         """
-        due, fitting = self._slow.due(started), MAX_FILTER_KEYS - len(self._live_keys)
+        fitting = MAX_FILTER_KEYS - len(self._live_keys)
+        fits = math.ceil(len(self._slow.keys) / fitting) * self.interval_seconds <= MAX_SLOW_SECONDS
+        due = self._slow.due(started, fitting if fits else len(self._slow.keys))
         answer, rest = (yield self._live_keys + due[:fitting]), due[fitting:]
         before = None if self._device is None else self._device[1]
         if before not in (None, self._device_of(answer)[1]) and "typ" not in answer.status:
             yield ("typ",)  # another serial; raises if it is no charger
-        polls = math.ceil(len(self._slow.keys) / fitting)
-        if answer.complete or polls * self.interval_seconds <= MAX_SLOW_SECONDS:
+        if answer.complete:
             return answer, due[:fitting]
         for start in range(0, len(rest), MAX_FILTER_KEYS):
             try:
@@ -202,7 +202,7 @@ class Poller:
         """Whether the last snapshot holds every channel of the charger."""
         if self._state.snapshot is None:
             return False
-        return self._complete_answer or not self._slow.due(self._clock())
+        return self._complete_answer or not self._slow.due(self._clock(), 1)
 
     @property
     def wait_seconds(self) -> float:
@@ -326,8 +326,7 @@ class Poller:
         if error.reason == "wrong_device":
             # The next poll requests the device's type again, which is a slow row.
             self._slow.forget()
-        stats = replace(
-            before,
+        stats = before._replace(
             up=False,
             reason=error.reason,
             message=str(error),

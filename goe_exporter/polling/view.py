@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from goe_exporter.channels.model import Table
 from goe_exporter.channels.snapshot import Reading, Snapshot
 from goe_exporter.channels.table import CHARGER
+
+_NO_COUNTS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,7 @@ class Poll:
     table: Table = CHARGER
 
 
-@dataclass(frozen=True)
-class PollStats:
+class PollStats(NamedTuple):
     """Statistics of polling one charger: counts since the start, and the last poll.
 
     `up` is None until the first poll has ended. Times are Unix seconds, durations seconds.
@@ -40,9 +43,9 @@ class PollStats:
     reason: str = ""
     message: str = ""
     polls: int = 0
-    failures: Mapping[str, int] = field(default_factory=dict)
+    failures: Mapping[str, int] = _NO_COUNTS
     failures_in_row: int = 0
-    decode_failures: Mapping[str, int] = field(default_factory=dict)
+    decode_failures: Mapping[str, int] = _NO_COUNTS
     last_success: float | None = None
     last_duration: float | None = None
 

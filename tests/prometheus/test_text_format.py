@@ -148,7 +148,8 @@ def test_scrapes_in_parallel() -> None:
 def test_nothing_of_a_charger_is_kept() -> None:
     """A new answer replaces the old one completely."""
     first, second = view("v2_v4_one_phase_noise"), view("v2_evil")
-    snapshot = replace(second.snapshot, charger="garage")  # type: ignore[type-var]
+    assert second.snapshot is not None
+    snapshot = second.snapshot._replace(charger="garage")
     shown = [render_readings([each]) for each in (first, replace(second, snapshot=snapshot), first)]
     assert shown[0] == shown[2] != shown[1]
 

@@ -57,7 +57,7 @@ def test_the_direction_of_the_grid(watts: float, share: Share) -> None:
         each._replace(value=watts) if (each.channel.name, each.label) == ("power", "grid") else each
         for each in HOUSE.snapshot.readings
     )
-    snapshot = replace(HOUSE.snapshot, readings=readings)
+    snapshot = HOUSE.snapshot._replace(readings=readings)
     assert house(replace(HOUSE, snapshot=snapshot), ENGLISH).shares[0] == share
 
 
@@ -142,5 +142,5 @@ def test_the_page_changes_with_the_house() -> None:
     with Site(lambda: views) as site:
         tag = site.ask("/").headers["ETag"]
         assert site.ask("/", If_None_Match=tag).status == 304
-        views[1] = replace(HOUSE, stats=replace(HOUSE.stats, polls=61))
+        views[1] = replace(HOUSE, stats=HOUSE.stats._replace(polls=61))
         assert site.ask("/", If_None_Match=tag).status == 200
