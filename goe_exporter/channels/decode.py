@@ -68,27 +68,34 @@ class Decoder:
             self._meaning = api, firmware
             self._forget(len(self._keys))
         values = tuple(map(status.get, self._keys))
-        self._compare(tuple(map(type, values)))
+        types = tuple(map(type, values))
+        if types != self._types:
+            self._compare(types)
         context = Context(api, firmware, boot_time, status.get("rbt"))
-        known, found, groups = self._known, self._found, self._groups
+        known, found, failing = self._known, self._found, self._failed
         # Lazy: reading one place may make another one unknown.
-        for place in compress(range(len(values)), map(ne, values, known)):
-            value, (read, repeats, earlier, later) = values[place], groups[place]
-            if value is None or (earlier and any(found[each] for each in earlier)):
+        changed = compress(zip(self._groups, values, types), map(ne, values, known))  # noqa: B905
+        for (place, read, comparable, alternatives), value, kind in changed:
+            if value is None or (
+                alternatives and any(found[each] for each in alternatives.earlier)
+            ):
                 now, complete = _NOTHING
             else:
                 now, complete = read(value, context)
-            if later and bool(now) != bool(found[place]):
-                for each in later:
+            if alternatives and bool(now) != bool(found[place]):
+                for each in alternatives.later:
                     known[each] = _UNKNOWN
             found[place] = now
-            known[place] = _equal_to(value) if repeats else _UNKNOWN
+            # 0.0 and -0.0 are equal, but not the same text in an export.
+            known[place] = (
+                value if kind in comparable and (value or kind is not float) else _UNKNOWN
+            )
             if not complete:
-                self._failed.add(place)
-            elif self._failed:
-                self._failed.discard(place)
-        if self._failed:
-            failed |= {self._keys[place] for place in self._failed}
+                failing.add(place)
+            elif failing:
+                failing.discard(place)
+        if failing:
+            failed |= {self._keys[place] for place in failing}
         return Decoded(tuple(chain.from_iterable(found)), failed)
 
     def _forget(self, places: int) -> None:
@@ -98,10 +105,9 @@ class Decoder:
 
     def _compare(self, types: tuple[type, ...]) -> None:
         """Forget each value whose type has changed: True, 1 and 1.0 are equal."""
-        if types != self._types:
-            for place in compress(range(len(types)), map(is_not, types, self._types)):
-                self._known[place] = _UNKNOWN
-            self._types = types
+        for place in compress(range(len(types)), map(is_not, types, self._types)):
+            self._known[place] = _UNKNOWN
+        self._types = types
 
 
 _NOTHING: Found = (), True
@@ -110,61 +116,51 @@ _UNKNOWN = object()
 """Equal to no value."""
 
 
-class _Same:
-    """Equal to an array or object only if it is the same one.
+class _Alternatives(NamedTuple):
+    """The places of the groups that are alternatives to a group, and come before and after it."""
 
-    Elements of equal ones may have different types.
-    """
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: object) -> None:
-        self._value = value
-
-    def __ne__(self, other: object) -> bool:
-        return other is not self._value
-
-
-def _equal_to(value: object) -> object:
-    """Return what is equal only to values of the same type with the same readings."""
-    kind = type(value)
-    if kind is list or kind is dict:
-        return _Same(value)
-    # 0.0 and -0.0 are equal, but not the same text in an export.
-    return value if value or kind is not float else _UNKNOWN
+    earlier: Sequence[int]
+    later: Sequence[int]
 
 
 class _Group(NamedTuple):
-    """Consecutive parts of one key.
+    """Consecutive parts of one key, at a place among all groups.
 
-    A group is read only if those at the places `earlier`, to which it is an alternative, gave no
-    reading; those at the places `later` are alternatives to it. One that `repeats` has the same
-    readings for the same value.
+    Equal values of a `comparable` type have the same readings. A group with alternatives is read
+    only if the earlier ones gave no reading.
     """
 
+    place: int
     read: Read
-    repeats: bool
-    earlier: Sequence[int]
-    later: Sequence[int]
+    comparable: frozenset[type]
+    alternatives: _Alternatives | None
+
+
+_SCALARS: frozenset[type] = frozenset((bool, int, float, str, type(None)))
+"""An array is not compared, because elements of equal ones may have different types."""
 
 
 @cache
 def _plan(channels: tuple[Channel, ...]) -> tuple[list[str], list[_Group]]:
     """Return the key of each group, and the groups, which hold every part in table order."""
-    groups: list[tuple[str, list[Part], range, range]] = []
+    groups: list[tuple[str, list[Part], _Alternatives | None]] = []
     for channel in channels:
         for label, paths in channel.parts:
-            first = len(groups)
-            alternatives = range(first, first + len(paths)) if len(paths) > 1 else range(0)
+            places = range(len(groups), len(groups) + len(paths))
             for number, (key, *steps) in enumerate(paths):
-                if alternatives or not groups or groups[-1][0] != key or any(groups[-1][2:]):
-                    groups.append((str(key), [], alternatives[:number], alternatives[number + 1 :]))
+                if len(paths) > 1:
+                    others = _Alternatives(places[:number], places[number + 1 :])
+                    groups.append((str(key), [], others))
+                elif not groups or groups[-1][0] != key or groups[-1][2]:
+                    groups.append((str(key), [], None))
                 groups[-1][1].append(part_of(channel, label, steps))
     return [key for key, *_ in groups], [
-        _Group(reader(parts), _repeats(parts), earlier, later)
-        for _key, parts, earlier, later in groups
+        _Group(place, reader(parts), _comparable(parts), alternatives)
+        for place, (_key, parts, alternatives) in enumerate(groups)
     ]
 
 
-def _repeats(parts: list[Part]) -> bool:
-    return all(part.channel.kind is not Kind.MOMENT for part in parts)
+def _comparable(parts: list[Part]) -> frozenset[type]:
+    if any(part.channel.kind is Kind.MOMENT for part in parts):
+        return frozenset((type(None),))
+    return _SCALARS

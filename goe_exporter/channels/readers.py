@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import repeat
 from operator import itemgetter, le, truediv
 from typing import Any, NamedTuple, TypeGuard
 
@@ -47,8 +46,8 @@ Read = Callable[[object, Context], Found]
 def reader(parts: list[Part]) -> Read:
     """Return the reader of parts of one key: a faster one for a number, and for an array."""
     kinds = {part.decoder for part in parts}
-    if len(parts) == 1 and kinds == {None} and not parts[0].steps:
-        return _number_reader(parts[0])
+    if len(parts) == 1 and not parts[0].steps:
+        return _value_reader(parts[0])
     if all(part.element >= 0 and part.absent is None for part in parts):
         if kinds == {None}:
             return _array_reader(parts, _NUMBERS)
@@ -57,66 +56,74 @@ def reader(parts: list[Part]) -> Read:
     return partial(_found, parts)
 
 
-def _number_reader(part: Part) -> Read:
-    channel, label, _element, _steps, low, high, absent, divide, _decoder = part
+def _value_reader(part: Part) -> Read:
+    """Return the reader of a key's value that has no parts."""
+    channel, label, _element, _steps, low, high, absent, divide, decoder = part
 
-    def read(raw: object, _context: Context) -> Found:
-        if (type(raw) is float or type(raw) is int) and low <= raw <= high:
-            return (
-                () if raw == absent else (_reading((channel, label, raw / divide, None)),)
-            ), True
+    def read_number(raw: Any, _context: Context) -> Found:
+        if type(raw) in _NUMBERS and low <= raw <= high:
+            if raw == absent:
+                return (), True
+            return (_reading((channel, label, raw / divide, None)),), True
         return (), False
 
-    return read
+    def read_other(raw: object, context: Context) -> Found:
+        assert decoder is not None
+        try:
+            reading = decoder(channel, label, raw, context)
+        except UnreadableError:
+            return (), False
+        return (() if reading is None else (reading,)), True
+
+    return read_number if decoder is None else read_other
 
 
 def _array_reader(parts: list[Part], types: frozenset[type]) -> Read:
-    """Return a reader of an array: together if all of its elements are valid, else one by one."""
+    """Return a reader of an array, whose elements have these types."""
     longest = max(part.element for part in parts) + 1
-    plans = [_elements([part for part in parts if part.element < n]) for n in range(longest + 1)]
+    readers = [
+        _elements_reader([part for part in parts if part.element < length], types)
+        for length in range(longest + 1)
+    ]
 
     def read(value: object, context: Context) -> Found:
         if type(value) is not list:
             return _found(parts, value, context)
-        present, picked, channels, labels, lows, highs, divisors = plans[min(len(value), longest)]
-        raws = picked(value)
-        if types.issuperset(map(type, raws)):
-            if types is _FLAGS:
-                found = zip(channels, labels, raws, repeat(None), strict=False)
-                return tuple(map(_reading, found)), True
-            if all(map(le, lows, raws)) and all(map(le, raws, highs)):
-                numbers = map(truediv, raws, divisors)
-                found = zip(channels, labels, numbers, repeat(None), strict=False)
-                return tuple(map(_reading, found)), True
-        return _found(present, value, context)
+        return readers[min(len(value), longest)](value, context)
 
     return read
 
 
-class _Elements(NamedTuple):
-    """The parts that an array of some length has, and their columns; `picked` returns them."""
-
-    parts: list[Part]
-    picked: Callable[[list[object]], Sequence[Any]]
-    channels: Sequence[Channel]
-    labels: Sequence[str]
-    lows: Sequence[float]
-    highs: Sequence[float]
-    divisors: Sequence[float]
-
-
-def _elements(parts: list[Part]) -> _Elements:
+def _elements_reader(parts: list[Part], types: frozenset[type]) -> Read:
+    """Return a reader of elements: together if all of them are valid, else one by one."""
     elements = [part.element for part in parts]
+    some: Callable[[Any], Sequence[Any]]
     some = itemgetter(*elements) if len(parts) > 1 else lambda value: [value[n] for n in elements]
-    return _Elements(
-        parts,
-        some,
-        [part.channel for part in parts],
-        [part.label for part in parts],
-        [part.low for part in parts],
-        [part.high for part in parts],
-        [part.divide for part in parts],
-    )
+    channels, labels = [part.channel for part in parts], [part.label for part in parts]
+    lows, highs = [part.low for part in parts], [part.high for part in parts]
+    divisors = [part.divide for part in parts]
+    nothing = [None] * len(parts)
+
+    def read_numbers(value: Any, context: Context) -> Found:
+        raws = some(value)
+        if (
+            types.issuperset(map(type, raws))
+            and all(map(le, lows, raws))
+            and all(map(le, raws, highs))
+        ):
+            numbers = map(truediv, raws, divisors)
+            found = zip(channels, labels, numbers, nothing)  # noqa: B905, all have the same length
+            return tuple(map(_reading, found)), True
+        return _found(parts, value, context)
+
+    def read_flags(value: Any, context: Context) -> Found:
+        raws = some(value)
+        if types.issuperset(map(type, raws)):
+            found = zip(channels, labels, raws, nothing)  # noqa: B905, all have the same length
+            return tuple(map(_reading, found)), True
+        return _found(parts, value, context)
+
+    return read_flags if types is _FLAGS else read_numbers
 
 
 def _found(parts: list[Part], value: object, context: Context) -> Found:

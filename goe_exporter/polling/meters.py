@@ -63,7 +63,6 @@ class Meters:
                 self.forget()
             self._uptime = uptime
         rejected: dict[str, object] = {}
-        new: set[str] = set()
         for key in self._bounds.keys() & answer.status.keys():
             value, (low, high) = answer.status[key], self._bounds[key]
             if type(value) not in (int, float) or not low <= value <= high:  # type: ignore[operator]
@@ -74,11 +73,10 @@ class Meters:
                 self._doubtful.pop(key, None)
             else:
                 rejected[key] = None
-                if len(self._doubtful[key]) == 1:
-                    new.add(key)
-        if rejected:
-            answer = answer._replace(status={**answer.status, **rejected})
-        return answer, frozenset(new)
+        if not rejected:
+            return answer, frozenset()
+        answer = answer._replace(status={**answer.status, **rejected})
+        return answer, frozenset(key for key in rejected if len(self._doubtful[key]) == 1)
 
     def _accepts(self, key: str, seen: _Seen, api: int) -> bool:
         """Return whether the value is plausible, or else remember it as doubtful."""
