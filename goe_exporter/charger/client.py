@@ -22,7 +22,6 @@ from goe_exporter.charger import api_v1, cloud, device
 from goe_exporter.charger.acceptance import accepted
 from goe_exporter.charger.cloud import MAX_AGE_SECONDS
 from goe_exporter.errors import ChargerError, RefusedError, TransportError
-from goe_exporter.transport.answer import HttpAnswer
 from goe_exporter.transport.http import Transport
 from goe_exporter.transport.steps import Exchange, Request, answered, sent
 
@@ -96,9 +95,8 @@ class Client:
         The answer also holds the keys that tell whose it is. The cloud is asked for values of at
         most `max_age_seconds`. Raises `ChargerError`, also for values that are too old.
         """
-        with self._lock:
-            self._max_age_seconds = max_age_seconds
-            return answered(self._status(keys), sent)
+        self._lock.acquire()
+        return answered(self._status_and_release(keys, max_age_seconds), sent)
 
     def begin(self, keys: Sequence[str]) -> Exchange[Answer] | None:
         """Return what `status` does for a `Loop`, to be run at once; None if a thread must wait.
@@ -107,8 +105,7 @@ class Client:
         """
         if not self._transport.direct or not self._lock.acquire(blocking=False):
             return None
-        self._max_age_seconds = MAX_AGE_SECONDS
-        return self._status_and_release(keys)
+        return self._status_and_release(keys, MAX_AGE_SECONDS)
 
     def write(self, api: int, key: str, value: object, *, serial_checked: bool = False) -> None:
         """Write `value` to `key`, both in v2's terms, through `api`.
@@ -135,21 +132,28 @@ class Client:
                 message = _refusal(answer, text, key, self._without_token)
                 raise RefusedError(f"{self.host} refused {key}={json.dumps(value)}: {message}")
 
-    def _status_and_release(self, keys: Sequence[str]) -> Exchange[Answer]:
+    def _status_and_release(self, keys: Sequence[str], max_age_seconds: int) -> Exchange[Answer]:
+        """Request a status by the API that answered last, first v2; if it is lacking, the other."""
         try:
-            return (yield from self._status(keys))
-        finally:
-            self._lock.release()
-
-    def _status(self, keys: Sequence[str]) -> Exchange[Answer]:
-        keys = self._with_identity(keys)
-        self._until = time.monotonic() + self.deadline_seconds
-        try:
-            if self._fixed:
-                return (yield from self._request(self._fixed, keys))
-            return (yield from self._detect(keys))
+            keys = self._with_identity(keys)
+            self._until = time.monotonic() + self.deadline_seconds
+            self._max_age_seconds = max_age_seconds
+            api = self._fixed or self._next_api()
+            try:
+                return (yield from self._request(api, keys))
+            except ChargerError as error:
+                if self._fixed:
+                    raise
+                if self._found == 1:
+                    self._found = None  # the next answer may be of another charger, which has v2
+                if error.reason != "not_found":
+                    raise
+            self._first = 3 - api  # if the deadline leaves no time for it now
+            return (yield from self._request(3 - api, keys))
         except ChargerError as error:
             raise self._named(error) from error
+        finally:
+            self._lock.release()
 
     def _with_identity(self, keys: Sequence[str]) -> tuple[str, ...]:
         """Return `keys` with those that tell whose status the answer is."""
@@ -167,50 +171,40 @@ class Client:
         """Return a text without the token, which a proxy or the cloud may echo."""
         return text.replace(self._token, "[token]") if self._token else text
 
-    def _detect(self, keys: Sequence[str]) -> Exchange[Answer]:
-        """Request the API that answered last, first v2; if the charger lacks it, the other one."""
-        api = self._found or self._first
-        self._first = 2
+    def _next_api(self) -> int:
+        """Return the API that answered last, or v2 if it is time to retry it."""
+        api, self._first = self._found or self._first, 2
         if self._v1_answers >= ANSWERS_BEFORE_V2_IS_TRIED:
             api, self._v1_answers = 2, 0
-        try:
-            return (yield from self._request(api, keys))
-        except ChargerError as error:
-            if self._found == 1:
-                self._found = None  # the next answer may be of another charger, which has v2
-            if error.reason != "not_found":
-                raise
-            self._first = 3 - api  # if the deadline leaves no time for it now
-            return (yield from self._request(3 - api, keys))
+        return api
 
     def _request(self, api: int, keys: Sequence[str]) -> Exchange[Answer]:
         self._age_seconds = 0.0
-        raw = yield from self._object("/status") if api == 1 else self._status_v2(keys)
+        if api == 1:
+            raw = yield from self._object("/status")
+        else:
+            # `filter=a,b`, or `filter=["a","b"]` of ten keys with firmware before 051.4. Each
+            # firmware answers {} to the form of the other.
+            raw = yield from self._filtered(keys, self._old_filter)
+            if not raw and keys:
+                raw = yield from self._filtered(keys, not self._old_filter)
+                self._old_filter ^= bool(raw)
         device.check(raw, self.serial, self._without_token, self._table)
         status = api_v1.status(raw) if api == 1 else raw
         self._found = api
         self._v1_answers = self._v1_answers + 1 if api == 1 else 0
         if self._age_seconds > MAX_AGE_SECONDS:
             raise ChargerError("outdated", f"the values are {self._age_seconds:.0f} s old")
-        return Answer(api, status, complete=api == 1, age_seconds=self._age_seconds)
-
-    def _status_v2(self, keys: Sequence[str]) -> Exchange[dict[str, object]]:
-        """Request `filter=a,b`, or `filter=["a","b"]` of ten keys with firmware before 051.4."""
-        request, other = self._filtered, self._filtered_old
-        if self._old_filter:
-            request, other = other, request
-        # Each firmware answers {} to the form of the other.
-        status = yield from request(keys)
-        if not status and keys and (status := (yield from other(keys))):
-            self._old_filter = not self._old_filter
-        return status
+        return Answer(api, status, api == 1, self._age_seconds)
 
     @property
     def _age_limit(self) -> str:
         """The parameter with which the cloud returns values of this age, in seconds."""
         return f"&age={self._max_age_seconds}" if self.cloud else ""
 
-    def _filtered(self, keys: Sequence[str]) -> Exchange[dict[str, object]]:
+    def _filtered(self, keys: Sequence[str], old_form: bool) -> Exchange[dict[str, object]]:
+        if old_form:
+            return self._filtered_old(keys)
         return self._object(f"/api/status?filter={','.join(keys)}{self._age_limit}")
 
     def _filtered_old(self, keys: Sequence[str]) -> Exchange[dict[str, object]]:
@@ -221,16 +215,12 @@ class Client:
             merged |= yield from self._object(target)
         return merged
 
-    def _get(self, target: str, until: float) -> Exchange[HttpAnswer]:
-        """Make a GET request; a failure of the network is a `ChargerError` of the same reason."""
-        try:
-            return (yield Request(self._transport, target, until))
-        except TransportError as error:
-            raise ChargerError(error.reason, str(error)) from error
-
     def _object(self, target: str) -> Exchange[dict[str, object]]:
         """Return the JSON object of a 200, or of a 400, the status of PRO for an unknown key."""
-        status, headers, body = yield from self._get(target, self._until)
+        try:
+            status, headers, body = yield Request(self._transport, target, self._until)
+        except TransportError as error:
+            raise ChargerError(error.reason, str(error)) from error
         self._age_seconds = max(self._age_seconds, cloud.age_seconds(headers))
         if status == 200:
             return _as_object(_parse(body))
@@ -241,7 +231,10 @@ class Client:
 
     def _get_any(self, target: str) -> tuple[int, object, str]:
         """Return the answer to a write: its status, its JSON (None if it is not JSON), its text."""
-        status, _headers, body = answered(self._get(target, self._until), sent)
+        try:
+            status, _headers, body = sent(Request(self._transport, target, self._until))
+        except TransportError as error:
+            raise ChargerError(error.reason, str(error)) from error
         text = body.decode("utf-8", "replace").strip()
         if status not in (200, 202, 400, 422, 500) or "api lock" in text:
             raise _failure(status, body)
@@ -269,7 +262,8 @@ def _integer(text: str) -> float:
     return int(text) if len(text) <= MAX_INTEGER_CHARACTERS else float(text)
 
 
-_DECODE: Callable[[str], object] = json.JSONDecoder(parse_constant=_no_constant).decode
+_WHITE_SPACE = " \t\n\r"
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
 _DECODE_LONG: Callable[[str], object]
 _DECODE_LONG = json.JSONDecoder(parse_constant=_no_constant, parse_int=_integer).decode
 """Also reads integers that are too long for Python's `int`, but is slower."""
@@ -289,7 +283,12 @@ def _parse(body: bytes) -> object:
 
 def _decoded(text: str) -> object:
     try:
-        return _DECODE(text)
+        if text.startswith("{"):
+            # Unlike `decode`, this searches for white space only if something is there.
+            value, end = _DECODER.raw_decode(text)
+            if not text[end:].strip(_WHITE_SPACE):
+                return value
+        return _DECODER.decode(text)
     except json.JSONDecodeError:
         raise
     except ValueError:

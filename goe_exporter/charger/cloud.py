@@ -18,6 +18,8 @@ def age_seconds(headers: Mapping[str, str]) -> float:
 
     That is 0 unless both `Date` and `Last-Modified` are dates.
     """
+    if "Last-Modified" not in headers:  # which only the cloud sends
+        return 0.0
     now, measured = _unix_time(headers.get("Date")), _unix_time(headers.get("Last-Modified"))
     return 0.0 if now is None or measured is None else max(now - measured, 0.0)
 

@@ -44,7 +44,7 @@ class Loop:
         for each in (self._woken, self._waker):
             each.setblocking(False)
         self._readiness.register(self._woken.fileno(), select.POLLIN)
-        self._watched: dict[int, tuple[socket.socket, _Progress]] = {}
+        self._watched: dict[int, tuple[socket.SocketType, _Progress]] = {}
         self._calls: deque[Callable[[], None]] = deque()
         self._timers: list[tuple[float, int, _Progress]] = []
         self._numbers = itertools.count()
@@ -92,13 +92,15 @@ class Loop:
         self._waker.close()
 
     def _wait(self, seconds: float) -> list[tuple[int, int]]:
+        timers = self._timers
+        while timers and timers[0][2].ended:
+            heapq.heappop(timers)
         now = time.monotonic()
-        while self._timers and self._timers[0][2].ended:
-            heapq.heappop(self._timers)
-        end = min(now + seconds, self._timers[0][0] if self._timers else math.inf)
+        end = now + seconds
+        if timers and timers[0][0] < end:
+            end = timers[0][0]
         # The system counts whole milliseconds, rounded up, which would make each poll late.
-        wait = None if end == math.inf else max(end - now - MILLISECOND, 0)
-        ready = self._readiness.poll(wait)
+        ready = self._readiness.poll(None if end == math.inf else max(end - now - MILLISECOND, 0))
         if not ready and (left := end - time.monotonic()) > 0:
             time.sleep(min(left, MILLISECOND))
         return ready
@@ -142,7 +144,7 @@ class Loop:
             self._forget(progress.connection)
             progress.connection.close()
         self._leave_race(progress)
-        if isinstance(answer, FAILURES):
+        if isinstance(answer, Exception) and isinstance(answer, FAILURES):
             request = progress.request
             answer = translated(answer, request.transport.host, request.until)
         exchange, done = progress.exchange, progress.done
@@ -174,10 +176,9 @@ class Loop:
             number = attempt.fileno()
             self._readiness.register(number, select.POLLOUT)
             self._watched[number] = attempt, progress
-            now = time.monotonic()
-            left = progress.request.until - now
-            if (pause := race.head_start(left)) < left:
-                progress.next_attempt = now + pause
+            if race.addresses:
+                now = time.monotonic()
+                progress.next_attempt = now + race.head_start(progress.request.until - now)
                 self._at(progress.next_attempt, progress)
         elif not race.attempts:
             raise race.failure
@@ -194,7 +195,7 @@ class Loop:
         else:
             raise TimeoutError("deadline passed")
 
-    def _ready(self, progress: _Progress, ready: socket.socket) -> HttpAnswer | None:
+    def _ready(self, progress: _Progress, ready: socket.SocketType) -> HttpAnswer | None:
         """Connect, send or receive; return the answer once it is complete."""
         if progress.connection is None:
             assert progress.race is not None
@@ -219,13 +220,13 @@ class Loop:
             progress.reader = AnswerReader()
         return progress.reader.feed(data) if data else progress.reader.end()
 
-    def _forget(self, watched: socket.socket) -> None:
+    def _forget(self, watched: socket.SocketType) -> None:
         number = watched.fileno()
         del self._watched[number]
         self._readiness.unregister(number)
 
     def _leave_race(self, progress: _Progress) -> None:
-        if progress.race is not None:
+        if progress.race is not None and progress.race.attempts:
             for attempt in progress.race.attempts:
                 self._forget(attempt)
             progress.race.close()
@@ -267,7 +268,7 @@ class _Progress:
         self.request = request
         self.race: Race | None = None
         self.next_attempt = math.inf
-        self.connection: socket.socket | None = None
+        self.connection: socket.SocketType | None = None
         self.unsent = b""
         self.reader: AnswerReader | None = None
         self.ended = False

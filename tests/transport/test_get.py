@@ -9,7 +9,8 @@ import contextlib
 import socket
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from raw_answers import BAD, GOOD
@@ -191,12 +192,15 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
     """Return the sockets of all attempts to connect."""
     found: list[socket.socket] = []
 
-    class Noted(sockets._Socket):
-        def __init__(self, *arguments: int) -> None:
-            super().__init__(*arguments)
-            found.append(self)
+    def noted(kind: Any) -> Callable[..., Any]:
+        def open_one(*arguments: int) -> Any:
+            found.append(kind(*arguments))
+            return found[-1]
 
-    monkeypatch.setattr(sockets, "_Socket", Noted)
+        return open_one
+
+    for name in ("_Socket", "_PlainSocket"):
+        monkeypatch.setattr(sockets, name, noted(getattr(sockets, name)))
     return found
 
 

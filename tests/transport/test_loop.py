@@ -169,7 +169,7 @@ def test_request_and_answer_in_small_parts(
 ) -> None:
     """A socket that takes and gives a few bytes at a time, or none, makes no difference."""
 
-    class Narrow(sockets._Socket):
+    class Narrow(sockets._PlainSocket):  # type: ignore[name-defined, misc]
         turn = 0
 
         def send(self, data: bytes, *_flags: int) -> int:  # type: ignore[override]
@@ -185,7 +185,7 @@ def test_request_and_answer_in_small_parts(
             if self.turn % 3 == 1:
                 raise BlockingIOError
 
-    monkeypatch.setattr(sockets, "_Socket", Narrow)
+    monkeypatch.setattr(sockets, "_PlainSocket", Narrow)
     speaker = speak(OK)
     asker.ask("one", speaker.address)
     asker.until("one")
