@@ -124,6 +124,8 @@ class Incident:
 
     def ends(self) -> None:
         """Log the end of the fault, if there was one, with the number of occurrences."""
+        if self._reason is None and not self._untold:
+            return
         with self._lock:
             self._recoveries += self.count > 0
             self.count = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from itertools import zip_longest
-from typing import NamedTuple
 
 from goe_exporter.channels.snapshot import Status
 
@@ -14,16 +13,10 @@ PRO_SENSORS = 6
 _PRO_TYPE = re.compile(r"phoenix|[ _](pro|core)", re.IGNORECASE)
 
 
-class Corrected(NamedTuple):
-    """A status without such values, and the keys of those that count as failures."""
-
-    status: Status
-    failed: frozenset[str]
-
-
-def corrected(status: Status) -> Corrected:
+def corrected(status: Status) -> tuple[Status, frozenset[str]]:
     """Return `status`, in v2's terms, without values that the charger did not measure.
 
+    The keys of those that count as failures are returned, too.
     Zeros of `nrg` beside three voltages of 0 are none: L1 supplies the charger itself. While the
     car is not charging, zero currents and powers are right nevertheless. `adi` has no meaning on
     PRO and CORE. The energies of a Controller's category are none where it measures no power either
@@ -44,7 +37,7 @@ def corrected(status: Status) -> Corrected:
         changes["adi"] = None
     if "cec" in status:
         changes["cec"] = _used(status["cec"], status.get("ccp"))
-    return Corrected({**status, **changes} if changes else status, failed)
+    return {**status, **changes} if changes else status, failed
 
 
 def _used(energies: object, powers: object) -> object:

@@ -160,7 +160,7 @@ class Client:
         witnesses = self._table.witnesses
         own = sorted(witnesses) if witnesses.isdisjoint(keys) else ()
         serial = ("sse",) if self.serial and "sse" not in keys else ()
-        return (*keys, *own, *serial)
+        return (*keys, *own, *serial) if own or serial else tuple(keys)
 
     def _named(self, error: ChargerError) -> ChargerError:
         """Add the host to an error about an answer; network errors have it already."""

@@ -21,6 +21,8 @@ STEP_WH = {1: 1000.0, 2: 0.0}
 
 CONSISTENT_POLLS = 3
 
+_NUMBERS = frozenset((int, float))
+
 
 class _Seen(NamedTuple):
     """A meter's value (Wh), when it was received, and for how long the charger has run (s).
@@ -65,13 +67,9 @@ class Meters:
         rejected: dict[str, object] = {}
         for key in self._bounds.keys() & answer.status.keys():
             value, (low, high) = answer.status[key], self._bounds[key]
-            if type(value) not in (int, float) or not low <= value <= high:  # type: ignore[operator]
+            if type(value) not in _NUMBERS or not low <= value <= high:  # type: ignore[operator]
                 continue
-            seen = _Seen(float(value), now, uptime)  # type: ignore[arg-type]
-            if self._accepts(key, seen, answer.api):
-                self._accepted[key] = seen
-                self._doubtful.pop(key, None)
-            else:
+            if not self._accepts(key, _Seen(value, now, uptime), answer.api):  # type: ignore[arg-type]
                 rejected[key] = None
         if not rejected:
             return answer, frozenset()
@@ -79,18 +77,21 @@ class Meters:
         return answer, frozenset(key for key in rejected if len(self._doubtful[key]) == 1)
 
     def _accepts(self, key: str, seen: _Seen, api: int) -> bool:
-        """Return whether the value is plausible, or else remember it as doubtful."""
-        accepted = self._accepted.get(key)
-        fallen_to_zero = accepted is not None and seen.value == 0 < accepted.value
-        if accepted is None or (not fallen_to_zero and seen.value <= _highest(accepted, seen, api)):
-            return True
-        doubtful = self._doubtful.get(key, [])
-        if doubtful:
-            last = doubtful[-1]
-            if not last.value <= seen.value <= _highest(last, seen, api):
+        """Accept the value if it is plausible, or else remember it as doubtful."""
+        accepted, value = self._accepted.get(key), seen.value
+        if accepted is not None and (
+            value > _highest(accepted, seen, api) or value == 0 < accepted.value
+        ):
+            doubtful = self._doubtful.get(key, [])
+            if doubtful and not doubtful[-1].value <= value <= _highest(doubtful[-1], seen, api):
                 doubtful = []
-        self._doubtful[key] = [*doubtful, seen]
-        return len(self._doubtful[key]) >= CONSISTENT_POLLS
+            self._doubtful[key] = [*doubtful, seen]
+            if len(doubtful) + 1 < CONSISTENT_POLLS:
+                return False
+        self._accepted[key] = seen
+        if self._doubtful:
+            self._doubtful.pop(key, None)
+        return True
 
 
 @cache
@@ -119,6 +120,6 @@ def _restarted(before: float, now: float) -> bool:
 
 
 def _uptime_seconds(rbt: object) -> float | None:
-    if type(rbt) not in (int, float) or not 0 <= rbt <= MAX_UPTIME_MS:  # type: ignore[operator]
+    if type(rbt) not in _NUMBERS or not 0 <= rbt <= MAX_UPTIME_MS:  # type: ignore[operator]
         return None
     return rbt / 1000  # type: ignore[operator]

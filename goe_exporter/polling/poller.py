@@ -15,7 +15,7 @@ from itertools import compress
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
-from goe_exporter.channels.decode import Decoded, Decoder
+from goe_exporter.channels.decode import Decoder
 from goe_exporter.channels.model import Channel, Kind, Table
 from goe_exporter.channels.readers import MAX_UPTIME_MS
 from goe_exporter.channels.snapshot import Answer, Reading, Snapshot, Status
@@ -65,12 +65,13 @@ class _State(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """The rows of every poll with their keys, the slow rows, and the rows of texts."""
+    """The rows of every poll, the slow rows, and the rows of texts, some with their keys."""
 
     live: tuple[Channel, ...]
     live_keys: Keys
     slow: tuple[Channel, ...]
     texts: frozenset[Channel]
+    text_keys: Keys
 
 
 @cache
@@ -79,7 +80,7 @@ def _rows_of(channels: tuple[Channel, ...]) -> _Rows:
     live = tuple(channel for channel in channels if not channel.slow)
     slow = tuple(channel for channel in channels if channel.slow)
     texts = frozenset(channel for channel in channels if channel.kind is Kind.TEXT)
-    return _Rows(live, keys_of(live), slow, texts)
+    return _Rows(live, keys_of(live), slow, texts, keys_of(texts))
 
 
 class Poller:
@@ -121,7 +122,8 @@ class Poller:
         self._clock = clock
         self._wall = wall
         rows = _rows_of(table.channels)
-        self._live_keys, self._texts = rows.live_keys, rows.texts
+        self._live_keys, self._texts, self._text_keys = rows.live_keys, rows.texts, rows.text_keys
+        self._identified: tuple[object, ...] = ()
         self._live, self._all = Decoder(rows.live), Decoder(table.channels)
         self._slow = SlowRows(rows.slow)
         self._meters = Meters(table.channels)
@@ -277,19 +279,21 @@ class Poller:
             last_success=received,
             last_duration=now - started,
         )
-        self._state = _State(stats, snapshot, self._identity(readings))
+        self._state = _State(stats, snapshot, self._identity(readings, answer.status))
         self.log.succeeded(failed - failures.keys())
 
-    def _decode(self, answer: Answer, slow_keys: tuple[str, ...], now: float) -> Decoded:
+    def _decode(
+        self, answer: Answer, slow_keys: tuple[str, ...], now: float
+    ) -> tuple[tuple[Reading, ...], frozenset[str]]:
         """Decode the live rows of this answer, and the slow rows of the last minute's answers."""
         answer, implausible = self._meters.check(answer, now)
         decoder = self._all if answer.complete else self._live
         readings, failed = decoder.decode(answer.status, answer.api, self._boot_time)
         if answer.complete:
-            return Decoded(readings, failed | implausible)
+            return readings, failed | implausible
         if slow_keys:
             failed |= self._slow.take(slow_keys, answer, now)
-        return Decoded(readings + self._slow.readings, failed | implausible)
+        return readings + self._slow.readings, failed | implausible
 
     def _note_boot_time(self, status: Status, measured: float) -> None:
         """Note when the charger started; the jitter of the answers is ignored."""
@@ -307,15 +311,17 @@ class Poller:
             serial = self._device[1]
         return answer.api, serial
 
-    def _identity(self, readings: tuple[Reading, ...]) -> tuple[Reading, ...]:
+    def _identity(self, readings: tuple[Reading, ...], status: Status) -> tuple[Reading, ...]:
         """Return the texts that name the device that answered.
 
         Those that an answer of the same device lacks, such as slow rows, are the earlier ones.
         """
         earlier = self._state.identity
-        texts = tuple(compress(readings, map(self._texts.__contains__, map(_CHANNEL, readings))))
-        if texts == earlier:
+        source = self._slow.readings, *map(status.get, self._text_keys)
+        if source == self._identified:
             return earlier
+        self._identified = source
+        texts = tuple(compress(readings, map(self._texts.__contains__, map(_CHANNEL, readings))))
         if _serial(texts) not in ("", _serial(earlier)):
             return texts
         found = {each.channel for each in texts}

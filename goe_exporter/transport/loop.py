@@ -20,7 +20,7 @@ from typing import Any
 
 from goe_exporter.transport.answer import AnswerReader, HttpAnswer, whole
 from goe_exporter.transport.failures import FAILURES, translated
-from goe_exporter.transport.readiness import Readiness
+from goe_exporter.transport.readiness import Poll, Readiness
 from goe_exporter.transport.resolver import Found, Resolver
 from goe_exporter.transport.sockets import Race
 from goe_exporter.transport.steps import Exchange, Request
@@ -40,6 +40,7 @@ class Loop:
 
     def __init__(self) -> None:
         self._readiness = Readiness()
+        self._unregisters = isinstance(self._readiness, Poll)
         self._woken, self._waker = socket.socketpair()
         for each in (self._woken, self._waker):
             each.setblocking(False)
@@ -141,7 +142,7 @@ class Loop:
         """Close the connection, and continue with the answer, or with the failure."""
         progress.ended = True
         if progress.connection is not None:
-            self._forget(progress.connection)
+            self._forget(progress.connection.fileno())
             progress.connection.close()
         self._leave_race(progress)
         if isinstance(answer, Exception) and isinstance(answer, FAILURES):
@@ -201,9 +202,7 @@ class Loop:
             assert progress.race is not None
             number = ready.fileno()
             if not progress.race.accepted(ready):
-                del self._watched[number]
-                with contextlib.suppress(OSError):  # epoll has removed it, because it is closed
-                    self._readiness.unregister(number)
+                self._forget(number)
                 self._try_next(progress)
                 return None
             progress.connection = ready
@@ -220,15 +219,16 @@ class Loop:
             progress.reader = AnswerReader()
         return progress.reader.feed(data) if data else progress.reader.end()
 
-    def _forget(self, watched: socket.SocketType) -> None:
-        number = watched.fileno()
+    def _forget(self, number: int) -> None:
+        """Watch a socket no more that is closed, or is about to be; `epoll` notices by itself."""
         del self._watched[number]
-        self._readiness.unregister(number)
+        if self._unregisters:
+            self._readiness.unregister(number)
 
     def _leave_race(self, progress: _Progress) -> None:
         if progress.race is not None and progress.race.attempts:
             for attempt in progress.race.attempts:
-                self._forget(attempt)
+                self._forget(attempt.fileno())
             progress.race.close()
 
 
