@@ -68,7 +68,7 @@ def bar_gauge(**panel: Any) -> Panel:
         "reduceOptions": LAST_VALUE,
         "showUnfilled": True,
         "sizing": "auto",
-        "text": {"titleSize": 14, "valueSize": 16},
+        "text": {"titleSize": 12, "valueSize": 16},
         "valueMode": "color",
     }
     return Panel(kind="bargauge", options=options, **panel)

@@ -320,6 +320,17 @@ def test_numbers_have_units(made: Json) -> None:
 
 
 @every_dashboard
+def test_names_beside_bars_are_not_cut(made: Json) -> None:
+    """Grafana reserves the width of the longest name at 12 px, or more beside bars above 30 px.
+
+    It writes the name in the size of the panel's option, so that 14 px would cut "apartment 1" to
+    "apartme…" when there are many bars.
+    """
+    bars = [panel for panel in panels(made) if panel["type"] == "bargauge"]
+    assert [panel["title"] for panel in bars if panel["options"]["text"]["titleSize"] > 12] == []
+
+
+@every_dashboard
 def test_panels_are_numbered_and_do_not_overlap(made: Json) -> None:
     """Ids are unique, and no two panels share a cell of the grid's 24 columns."""
     numbers = [panel["id"] for panel in made["panels"]]
