@@ -123,7 +123,8 @@ class FeedRule:
             self._sent, self._misses = (), 0
             return Decision("blind", fault)
         powers = {
-            POWERS[name]: round(self._values[name].reading.value, 1)
+            # Adding 0.0 turns -0.0 into 0.0.
+            POWERS[name]: round(self._values[name].reading.value, 1) + 0.0
             for name in POWERS
             if faults.get(name) == ""
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 
 import pytest
@@ -97,6 +98,14 @@ def test_an_unknown_number_is_never_zero() -> None:
         for name, power_w in (("pGrid", grid), ("pAkku", battery), ("pPv", pv)):
             assert ids.get(name, power_w) == power_w
             assert power_w is not None or name not in ids
+
+
+@pytest.mark.parametrize("value", [-0.0, -0.04])
+def test_no_negative_zero(value: float) -> None:
+    """A power that is nearly 0 is sent as 0.0, without a sign that means export."""
+    meters = Meters()
+    meters.powers = {"grid": value, "battery": value, "pv": value}
+    assert json.dumps(meters.step()) == '{"pGrid": 0.0, "pPv": 0.0, "pAkku": 0.0}'
 
 
 @pytest.mark.parametrize(
