@@ -24,6 +24,8 @@ IDLE_AFTER_S = 30.0
 REJECTED_S = 60.0
 """Time between two attempts while the charger rejects the powers."""
 POLLS_TO_CONFIRM = 3
+"""Polls in a row that must show other powers until the state is `unconfirmed`, and the powers that
+were sent until it ends: with two programs that feed the charger, polls differ."""
 SHOWN_AFTER_S, SHOWN_FOR_S = 1.0, 6.0
 """A poll shows what was sent this long before it (docs/protocol.md §5.4)."""
 TOLERANCE_W = 1.0
@@ -73,7 +75,8 @@ class FeedRule:
         self._view: FeedView | None = None
         self._values: dict[str, Value] = {}
         self._sent: tuple[tuple[float, float], ...] = ()
-        self._misses = 0
+        self._confirmed = True
+        self._contrary = 0
         self._rejected_at: float | None = None
         self._stopped_by = ""
         self._plugged_until = float("-inf")
@@ -90,7 +93,9 @@ class FeedRule:
             shown = view.grid_w is not None and any(
                 abs(view.grid_w - power_w) <= TOLERANCE_W for _, power_w in self._sent
             )
-            self._misses = 0 if shown else self._misses + 1
+            self._contrary = 0 if shown is self._confirmed else self._contrary + 1
+            if self._contrary == POLLS_TO_CONFIRM:
+                self._confirmed, self._contrary = shown, 0
 
     def read(self, now: float, readings: Mapping[str, Reading]) -> None:
         """Take the readings of the sources that gave one now."""
@@ -116,11 +121,12 @@ class FeedRule:
     def decided(self, now: float) -> Decision:
         """Return what to send now: `ids` is None if nothing may be sent."""
         if stopped := self._stopped_by or self._stopped(now):
-            self._values, self._sent, self._misses = {}, (), 0
+            self._values = {}
+            self._forget_sent()
             return Decision(stopped)
         faults = {name: each.fault(now, self._stale_after_s) for name, each in self._values.items()}
         if fault := faults.get("grid", "stale"):
-            self._sent, self._misses = (), 0
+            self._forget_sent()
             return Decision("blind", fault)
         powers = {
             # Adding 0.0 turns -0.0 into 0.0.
@@ -130,7 +136,11 @@ class FeedRule:
         }
         if self._rejected_at is not None:
             return Decision("not_supported", ids=powers)
-        return Decision("feeding" if self._misses < POLLS_TO_CONFIRM else "unconfirmed", ids=powers)
+        return Decision("feeding" if self._confirmed else "unconfirmed", ids=powers)
+
+    def _forget_sent(self) -> None:
+        """Begin anew with what the polls confirm: nothing is sent now."""
+        self._sent, self._confirmed, self._contrary = (), True, 0
 
     def _stopped(self, now: float) -> str:
         """Return the state in which nothing is sent, whatever the meters show, "" if none is."""

@@ -258,9 +258,20 @@ def test_confirmation(shows: float | str | None, state: str) -> None:
     sent += meters.run(4)
     assert meters.state == state
     assert None not in sent
-    meters.shows = "sent"
-    meters.step()
-    assert meters.state == "feeding"
+
+
+def test_three_polls_end_the_state_unconfirmed() -> None:
+    """The state does not change with each poll while two programs feed the charger in turn."""
+    meters = Meters()
+    meters.shows = None
+    meters.run(16)
+    assert meters.state == "unconfirmed"
+    states = []
+    for shows in ("sent", 900.0, "sent", "sent", 900.0, "sent", "sent", "sent"):
+        meters.shows = shows
+        meters.step()
+        states.append(meters.state)
+    assert states == [*["unconfirmed"] * 7, "feeding"]
 
 
 def test_a_poll_long_after_the_powers_confirms_nothing() -> None:
