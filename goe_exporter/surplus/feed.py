@@ -28,6 +28,8 @@ POLLS_TO_CONFIRM = 3
 were sent until it ends: with two programs that feed the charger, polls differ."""
 SHOWN_AFTER_S, SHOWN_FOR_S = 1.0, 6.0
 """A poll shows what was sent this long before it (docs/protocol.md §5.4)."""
+FORGOTTEN_S = 10.0
+"""The charger has forgotten powers that were sent this long ago (docs/protocol.md §5.4)."""
 TOLERANCE_W = 1.0
 REMEMBERED = 3
 """Number of sent powers among which a poll may show any."""
@@ -77,6 +79,7 @@ class FeedRule:
         self._sent: tuple[tuple[float, float], ...] = ()
         self._confirmed = True
         self._contrary = 0
+        self._arrived_at: float | None = None
         self._rejected_at: float | None = None
         self._stopped_by = ""
         self._plugged_until = float("-inf")
@@ -107,6 +110,7 @@ class FeedRule:
     def sent(self, now: float, powers: Mapping[str, float]) -> None:
         """Take note that the charger has accepted powers."""
         self._rejected_at = None
+        self._arrived_at = now
         self._sent = (*self._sent[-REMEMBERED + 1 :], (now, powers[POWERS["grid"]]))
 
     def rejected(self, now: float) -> None:
@@ -136,11 +140,16 @@ class FeedRule:
         }
         if self._rejected_at is not None:
             return Decision("not_supported", ids=powers)
+        if self._arrived_at is None:
+            self._arrived_at = now  # they may arrive now for the first time
+        if now - self._arrived_at > FORGOTTEN_S:
+            self._confirmed, self._contrary = False, 0
         return Decision("feeding" if self._confirmed else "unconfirmed", ids=powers)
 
     def _forget_sent(self) -> None:
         """Begin anew with what the polls confirm: nothing is sent now."""
-        self._sent, self._confirmed, self._contrary = (), True, 0
+        self._sent, self._arrived_at = (), None
+        self._confirmed, self._contrary = True, 0
 
     def _stopped(self, now: float) -> str:
         """Return the state in which nothing is sent, whatever the meters show, "" if none is."""

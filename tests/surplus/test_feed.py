@@ -29,6 +29,7 @@ class Meters:
         self.car, self.api, self.reachable = "charging", 2, True
         self.shows: float | str | None = "sent"
         self.rejects = False
+        self.fails = False
         self.last: float | None = None
         self.state, self.reason = "", ""
 
@@ -55,6 +56,8 @@ class Meters:
             return None
         if self.rejects:
             self.rule.rejected(self.now)
+        elif self.fails:
+            self.last = None
         else:
             self.rule.sent(self.now, decision.ids)
             self.last = decision.ids["pGrid"]
@@ -272,6 +275,31 @@ def test_three_polls_end_the_state_unconfirmed() -> None:
         meters.step()
         states.append(meters.state)
     assert states == [*["unconfirmed"] * 7, "feeding"]
+
+
+def test_powers_that_do_not_arrive() -> None:
+    """After 10 s without a request that succeeds, the charger has forgotten the powers."""
+    meters = Meters()
+    meters.fails = True
+    states = []
+    for _ in range(5):
+        assert meters.step() == {"pGrid": -3210.0}
+        states.append(meters.state)
+    assert states == [*["feeding"] * 3, *["unconfirmed"] * 2]
+    meters.fails = False
+    meters.run(12)
+    assert meters.state == "unconfirmed"
+    meters.step()
+    assert meters.state == "feeding"
+
+
+def test_one_request_that_fails() -> None:
+    """The charger still has the powers before."""
+    meters = Meters()
+    meters.run(40)
+    meters.fails = True
+    meters.run(8)
+    assert meters.state == "feeding"
 
 
 def test_a_poll_long_after_the_powers_confirms_nothing() -> None:
