@@ -135,16 +135,14 @@ class Feed:
         self._hints = hints
 
     def _sent(self, powers: Mapping[str, float]) -> bool:
-        """Send powers; return False if the request failed and is to be repeated soon."""
+        """Send powers; return False if the request failed."""
         try:
             # The polls check the serial number.
             self._place.client().write(API, KEY, powers, serial_checked=True)
         except (ChargerError, RefusedError) as error:
-            if self._report.failed(error, KEY) != sending.REFUSED:
-                return False
-            # There is no point in repeating it soon.
-            self._rule.rejected(self._clock())
-            return True
+            if self._report.failed(error, KEY) == sending.REFUSED:
+                self._rule.rejected(self._clock())
+            return False
         self._rule.sent(self._clock(), powers)
         self._report.sent(KEY, **powers)
         return True

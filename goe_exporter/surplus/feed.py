@@ -21,8 +21,11 @@ UNREACHABLE_AFTER_S = 15.0
 """The shortest time without a poll after which nothing is sent: a step takes 4 s itself."""
 IDLE_AFTER_S = 30.0
 """During a phase switch `car` may show idle for some seconds (docs/protocol.md §5.3)."""
+REJECTIONS = 3
+"""Rejected requests in a row after which the charger does not support the powers. Any wrong answer
+is a rejection, and a charger gives some now and then (docs/protocol.md §1)."""
 REJECTED_S = 60.0
-"""Time between two attempts while the charger rejects the powers."""
+"""Time between two attempts while the charger does not support the powers."""
 POLLS_TO_CONFIRM = 3
 """Polls in a row that must show other powers until the state is `unconfirmed`, and the powers that
 were sent until it ends: with two programs that feed the charger, polls differ."""
@@ -80,7 +83,8 @@ class FeedRule:
         self._confirmed = True
         self._contrary = 0
         self._arrived_at: float | None = None
-        self._rejected_at: float | None = None
+        self._rejections = 0
+        self._rejected_at = float("-inf")
         self._stopped_by = ""
         self._plugged_until = float("-inf")
 
@@ -109,13 +113,18 @@ class FeedRule:
 
     def sent(self, now: float, powers: Mapping[str, float]) -> None:
         """Take note that the charger has accepted powers."""
-        self._rejected_at = None
+        self._rejections = 0
         self._arrived_at = now
         self._sent = (*self._sent[-REMEMBERED + 1 :], (now, powers[POWERS["grid"]]))
 
     def rejected(self, now: float) -> None:
         """Take note that the charger has rejected the powers, as firmware without the key does."""
+        self._rejections += 1
         self._rejected_at = now
+
+    @property
+    def _supported(self) -> bool:
+        return self._rejections < REJECTIONS
 
     def begins(self, now: float) -> bool:
         """Begin a step: return whether the sources are needed for it."""
@@ -138,7 +147,7 @@ class FeedRule:
             for name in POWERS
             if faults.get(name) == ""
         }
-        if self._rejected_at is not None:
+        if not self._supported:
             return Decision("not_supported", ids=powers)
         if self._arrived_at is None:
             self._arrived_at = now  # they may arrive now for the first time
@@ -156,7 +165,6 @@ class FeedRule:
         view = self._view
         if view is None or now - view.polled_at > self._unreachable_after_s:
             return "unreachable"
-        rejected_at = self._rejected_at
-        if view.api == 1 or (rejected_at is not None and now - rejected_at < REJECTED_S):
+        if view.api == 1 or (not self._supported and now - self._rejected_at < REJECTED_S):
             return "not_supported"
         return "no_car" if now > self._plugged_until else ""

@@ -235,10 +235,11 @@ def test_api_v1() -> None:
 
 
 def test_a_firmware_that_rejects() -> None:
-    """It is tried again once a minute, until the charger accepts the powers."""
+    """After three rejected requests it is tried once a minute, until it accepts the powers."""
     meters = Meters()
     meters.rejects = True
-    assert [ids is not None for ids in meters.run(128)] == [
+    assert [ids is not None for ids in meters.run(136)] == [
+        *(True, True),
         *([True, *[False] * 14] * 2),
         *(True, False),
     ]
@@ -246,6 +247,15 @@ def test_a_firmware_that_rejects() -> None:
     meters.rejects = False
     meters.run(60)
     assert meters.state == "feeding"
+
+
+def test_a_rejected_request_now_and_then() -> None:
+    """It is repeated as a failed one: a charger that accepts powers in between supports them."""
+    meters = Meters()
+    for rejects in (False, True, True, False, True, True, False):
+        meters.rejects = rejects
+        assert meters.step() == {"pGrid": -3210.0}
+        assert meters.state != "not_supported"
 
 
 @pytest.mark.parametrize(
