@@ -30,7 +30,8 @@ READ_SECONDS = 2.0
 """Time limit for reading all sources, which ends when the powers are due: no meter delays them."""
 
 RETRY_SECONDS = 0.8
-"""Time until a failed request is repeated, so that one failure does not leave a gap of 5 s."""
+"""Time until a failed request is repeated, so that one failure does not leave a gap of 5 s. If the
+repetition fails too, the next request is the usual one."""
 
 
 class Feed:
@@ -92,10 +93,12 @@ class Feed:
                 self._read()
             if self._waited(due):
                 return
-            with self._report.step():
-                failed = not self._step()
-            now = self._clock()
-            due = now + RETRY_SECONDS if failed else max(due + PERIOD_S, now)
+            if not self._step():
+                due = self._clock() + RETRY_SECONDS
+                if self._waited(due):
+                    return
+                self._step()
+            due = max(due + PERIOD_S, self._clock())
 
     def _waited(self, until: float) -> bool:
         return self._wait(max(until - self._clock(), 0.0))
@@ -110,13 +113,14 @@ class Feed:
             self._inputs.forget()
 
     def _step(self) -> bool:
-        """Send what is decided; return False if that failed and is to be repeated soon."""
-        if not self._polled:
-            return True
-        now = self._clock()
-        decision = self._rule.decided(now)
-        self._report.decided(Step(now, decision))
-        return decision.ids is None or self._sent(decision.ids)
+        """Send what is decided; return False if the request failed."""
+        with self._report.step():
+            if not self._polled:
+                return True
+            now = self._clock()
+            decision = self._rule.decided(now)
+            self._report.decided(Step(now, decision))
+            return decision.ids is None or self._sent(decision.ids)
 
     def _look(self) -> None:
         """Take note of the newest poll."""

@@ -32,7 +32,7 @@ class Busy(Client):
     """A client of a charger that is busy with a poll until `busy_until`, and may hang.
 
     `accepted` are the times at which the charger has accepted powers, `hanging` the times between
-    which a request to it takes 4 s and fails.
+    which a request to it takes 4 s and fails, `failing` whether each fails at once.
     """
 
     def __init__(self, clock: Clock, host: str) -> None:
@@ -41,6 +41,8 @@ class Busy(Client):
         self.busy_until = 0.0
         self.hanging = (0.0, 0.0)
         self.hung = 0
+        self.failing = False
+        self.failures = 0
         self.accepted: list[float] = []
 
     def write(self, api: int, key: str, value: object, *, serial_checked: bool = False) -> None:
@@ -49,6 +51,9 @@ class Busy(Client):
             self.clock.now += 4
             self.hung += 1
             raise ChargerError("timeout", "no answer within 4 s")
+        if self.failing:
+            self.failures += 1
+            raise ChargerError("http_status", "HTTP 403")
         super().write(api, key, value, serial_checked=serial_checked)
         self.accepted.append(self.clock.now)
 
@@ -196,6 +201,28 @@ def test_gap_with_a_fault(street: Street, fault: str) -> None:
     vitals = fed.feed.vitals()
     assert dict(vitals.writes) == {"ids": len(fed.client.accepted)}
     assert sum(vitals.write_failures.values()) == fed.sent() - len(fed.client.accepted) > 10
+
+
+def test_a_fault_that_lasts(street: Street) -> None:
+    """Each 4 s the powers are read once, and sent twice: the repetition has had its chance.
+
+    The polls succeed, as they do when the charger or something before it refuses only writes.
+    """
+    fed = Fed(street)
+    fed.run(60)
+    fed.client.failing = True
+    read, failed_at = street.meter.requests, fed.clock.now
+    fed.run(300)
+    assert fed.client.failures == pytest.approx(2 * 300 / 4.8, abs=4)
+    assert street.meter.requests - read <= 3 * (300 / 4 + 1)
+    assert (fed.state, fed.feed.vitals().write_failures["http_status"]) == (
+        "unconfirmed",
+        fed.client.failures,
+    )
+    fed.client.failing = False
+    fed.run(60)
+    assert fed.state == "feeding"
+    assert fed.client.accepted[-1] > failed_at + 340
 
 
 def test_a_charger_that_hangs(street: Street) -> None:
