@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.control import sending
 from goe_exporter.control.charger_view import feed_view
 from goe_exporter.control.inputs import Inputs
@@ -52,7 +53,8 @@ class Feed:
         self._clock = clock
         self._end = threading.Event()
         self._wait = wait or self._end.wait
-        self._newest: Poll | None = None
+        self._snapshot: Snapshot | None = None
+        self._seen: Snapshot | None = None
         self._polled = False
         self._hints: tuple[str, ...] = ()
         first = Step(clock(), Decision("unknown"))
@@ -61,7 +63,9 @@ class Feed:
     def take(self, poll: Poll) -> None:
         """Take a poll of any charger; returns at once."""
         if poll.charger == self._place.charger:
-            self._newest = poll
+            # A failed poll does not replace a good one that the loop has not seen yet.
+            self._snapshot = poll.snapshot or self._snapshot
+            self._polled = True
 
     def vitals(self) -> SurplusVitals:
         """Return what the loop does now."""
@@ -123,16 +127,15 @@ class Feed:
             return decision.ids is None or self._sent(decision.ids)
 
     def _look(self) -> None:
-        """Take note of the newest poll."""
-        poll, self._newest = self._newest, None
-        if poll is None:
+        """Take note of the newest poll that succeeded."""
+        snapshot = self._snapshot
+        if snapshot is None or snapshot is self._seen:
             return
-        self._polled = True
-        view = None if poll.snapshot is None else feed_view(poll.snapshot)
-        if poll.snapshot is None or view is None:
+        self._seen = snapshot
+        if (view := feed_view(snapshot)) is None:
             return
         self._rule.polled(view)
-        hints = tuple(unsuitable_to_feed(poll.snapshot, self._place.charger))
+        hints = tuple(unsuitable_to_feed(snapshot, self._place.charger))
         for text in hints:
             if text not in self._hints:
                 self._report.unprepared(text)

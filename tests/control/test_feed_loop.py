@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +18,7 @@ from goe_exporter.control.inputs import Inputs
 from goe_exporter.control.place import Place
 from goe_exporter.errors import ChargerError
 from goe_exporter.polling.poller import Poller
+from goe_exporter.polling.view import Poll
 from goe_exporter.surplus.config import GridConfig, SourceConfig
 from goe_exporter.surplus.feed import FeedRule
 from goe_exporter.surplus.json_source import JsonSource
@@ -344,6 +346,24 @@ def test_another_charger_at_the_address(street: Street) -> None:
     fed.run(60)
     assert fed.state == "unreachable"
     assert fed.sent() == 0
+
+
+def test_polls_that_fail_now_and_then(street: Street) -> None:
+    """A failed poll right after a good one hides nothing from the loop."""
+    fed = Fed(street)
+    fed.run(60)
+    take, failed = fed.feed.take, replace(fed.poller.last_poll(), snapshot=None)
+
+    def twice(poll: Poll) -> None:
+        take(poll)
+        take(failed)
+
+    fed.poller._sink = twice
+    with recorded() as kept:
+        fed.run(120)
+    assert fed.state == "feeding"
+    assert not events(kept, "surplus charging suspended, charger unreachable")
+    assert fed.gap() <= MAX_GAP_S
 
 
 def test_a_charger_that_accepts_and_ignores(street: Street) -> None:
