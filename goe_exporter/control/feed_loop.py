@@ -34,6 +34,9 @@ RETRY_SECONDS = 0.8
 """Time until a failed request is repeated, so that one failure does not leave a gap of 5 s. If the
 repetition fails too, the next request is the usual one."""
 
+ANSWER_SECONDS = 1.0
+"""Time that the charger usually needs to answer a poll."""
+
 
 class Feed:
     """Feeds one charger from `start` to `stop`, with the polls that `take` receives."""
@@ -56,6 +59,7 @@ class Feed:
         self._snapshot: Snapshot | None = None
         self._seen: Snapshot | None = None
         self._polled = False
+        self._answered = False
         self._hints: tuple[str, ...] = ()
         first = Step(clock(), Decision("unknown"))
         self._report = Report(place.charger, rule.mode, inputs, first, clock)
@@ -65,6 +69,7 @@ class Feed:
         if poll.charger == self._place.charger:
             # A failed poll does not replace a good one that the loop has not seen yet.
             self._snapshot = poll.snapshot or self._snapshot
+            self._answered = poll.snapshot is not None
             self._polled = True
 
     def vitals(self) -> SurplusVitals:
@@ -141,11 +146,22 @@ class Feed:
                 self._report.unprepared(text)
         self._hints = hints
 
+    @property
+    def _serial_checked(self) -> bool:
+        """Whether the last poll succeeded, and not too long ago: it has checked the serial number.
+
+        Otherwise another charger may have taken the address.
+        """
+        snapshot = self._snapshot
+        if snapshot is None or not self._answered:
+            return False
+        return self._clock() - snapshot.taken <= self._rule.refresh_s + ANSWER_SECONDS
+
     def _sent(self, powers: Mapping[str, float]) -> bool:
         """Send powers; return False if the request failed."""
         try:
-            # The polls check the serial number.
-            self._place.client().write(API, KEY, powers, serial_checked=True)
+            checked = self._serial_checked
+            self._place.client().write(API, KEY, powers, serial_checked=checked)
         except (ChargerError, RefusedError) as error:
             if self._report.failed(error, KEY) == sending.REFUSED:
                 self._rule.rejected(self._clock())

@@ -76,6 +76,7 @@ class FeedRule:
 
     def __init__(self, stale_after_s: float = 60.0, refresh_s: float = 5.0) -> None:
         self._stale_after_s = stale_after_s
+        self.refresh_s = refresh_s
         self._unreachable_after_s = max(UNREACHABLE_INTERVALS * refresh_s, UNREACHABLE_AFTER_S)
         self._view: FeedView | None = None
         self._values: dict[str, Value] = {}
