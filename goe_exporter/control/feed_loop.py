@@ -19,6 +19,7 @@ from goe_exporter.control.place import Place
 from goe_exporter.control.preconditions import unsuitable_to_feed
 from goe_exporter.control.report import Report
 from goe_exporter.control.vitals import SurplusVitals
+from goe_exporter.durable.clock import asleep
 from goe_exporter.errors import ChargerError, RefusedError
 from goe_exporter.polling.view import Poll
 from goe_exporter.surplus.feed import PERIOD_S, FeedRule
@@ -37,6 +38,9 @@ repetition fails too, the next request is the usual one."""
 ANSWER_SECONDS = 1.0
 """Time that the charger usually needs to answer a poll."""
 
+MIN_SLEEP_SECONDS = 4.0
+"""A shorter sleep of the machine makes no value older than a request that hangs does."""
+
 
 class Feed:
     """Feeds one charger from `start` to `stop`, with the polls that `take` receives."""
@@ -48,14 +52,20 @@ class Feed:
         inputs: Inputs,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], bool] | None = None,
+        asleep: Callable[[], float] = asleep,
     ) -> None:
-        """Take a `wait` that waits for a time (s) and returns whether the loop must end."""
+        """Take a `wait` that waits for a time (s) and returns whether the loop must end.
+
+        `clock` does not run while the machine sleeps, and `asleep` grows by the time asleep (s).
+        """
         self._place = place
         self._rule = rule
         self._inputs = inputs
         self._clock = clock
         self._end = threading.Event()
         self._wait = wait or self._end.wait
+        self._asleep = asleep
+        self._slept_s = asleep()
         self._snapshot: Snapshot | None = None
         self._seen: Snapshot | None = None
         self._polled = False
@@ -114,6 +124,7 @@ class Feed:
 
     def _read(self) -> None:
         """Take the newest poll, and read the sources if they are needed."""
+        self._wake_up()
         self._look()
         if self._rule.begins(self._clock()):
             readings = self._inputs.readings(READ_SECONDS)
@@ -124,12 +135,20 @@ class Feed:
     def _step(self) -> bool:
         """Send what is decided; return False if the request failed."""
         with self._report.step():
+            self._wake_up()
             if not self._polled:
                 return True
             now = self._clock()
             decision = self._rule.decided(now)
             self._report.decided(Step(now, decision))
             return decision.ids is None or self._sent(decision.ids)
+
+    def _wake_up(self) -> None:
+        """If the machine has slept, forget what was read and polled before."""
+        slept_s, self._slept_s = self._slept_s, self._asleep()
+        if self._slept_s - slept_s >= MIN_SLEEP_SECONDS:
+            self._rule.forget()
+            self._seen, self._polled = self._snapshot, False
 
     def _look(self) -> None:
         """Take note of the newest poll that succeeded."""

@@ -49,6 +49,13 @@ def uptime() -> float:
     return time.clock_gettime(_UPTIME)
 
 
+def asleep() -> float:
+    """Return a number of seconds that grows by those that the machine sleeps, which
+    `time.monotonic` does not count. It varies a little: the two clocks are read one by one.
+    """
+    return uptime() - time.monotonic()
+
+
 def boot() -> str:
     """Return the identifier of this boot of the machine; without /proc, one of this start."""
     try:

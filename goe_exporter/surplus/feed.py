@@ -127,6 +127,11 @@ class FeedRule:
     def _supported(self) -> bool:
         return self._rejections < REJECTIONS
 
+    def forget(self) -> None:
+        """Forget what was polled, read and sent: the machine has slept."""
+        self._view, self._values = None, {}
+        self._forget_sent()
+
     def begins(self, now: float) -> bool:
         """Begin a step: return whether the sources are needed for it."""
         self._stopped_by = self._stopped(now)

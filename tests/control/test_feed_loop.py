@@ -65,12 +65,13 @@ class Fed:
 
     def __init__(self, street: Street, *, known_age: bool = True, poll_s: float = 0.0) -> None:
         self.street, self.clock, self.poll_s = street, street.clock, poll_s
+        self.slept_s = 0.0
         host, meter = street.box.address, f"http://{street.meter.address}"
         self.client = Busy(self.clock, host)
         self.inputs = Inputs(self._sources(meter, known_age=known_age), self.clock)
         self.rule = FeedRule(60.0, REFRESH_S)
         place = Place("garage", host, lambda: self.client, lambda: self.client)
-        self.feed = Feed(place, self.rule, self.inputs, self.clock, self._wait)
+        self.feed = Feed(place, self.rule, self.inputs, self.clock, self._wait, lambda: self.slept_s)
         self.poller = Poller(
             "garage",
             host,
@@ -393,6 +394,47 @@ def test_polls_that_fail_now_and_then(street: Street) -> None:
     assert fed.state == "feeding"
     assert not events(kept, "surplus charging suspended, charger unreachable")
     assert fed.gap() <= MAX_GAP_S
+
+
+def test_sleep(street: Street) -> None:
+    """What was read before the machine slept is not sent afterwards, also if no source answers.
+
+    The clock of the loop does not count the time asleep, so every value seems to be fresh.
+    """
+    fed = Fed(street)
+    fed.run(60)
+    street.house.meter.fault = "dead"
+    fed.slept_s = 3600.0
+    sent = fed.sent()
+    fed.run(60)
+    assert fed.sent() == sent
+    assert fed.state == "blind"
+    street.house.meter.fault = None
+    fed.run(60)
+    assert fed.state == "feeding"
+
+
+def test_sleep_between_read_and_request(street: Street) -> None:
+    """Powers that were read before are not sent, and the charger is polled before any are."""
+    fed = Fed(street)
+    fed.run(60)
+    sent, polls = fed.sent(), fed.poller.view().stats.polls
+    inner = fed.inputs._sources["grid"]
+
+    class Last(Late):
+        def read(self, until: float) -> Reading:
+            reading = inner.read(until)
+            if self._clock.now >= self._since and not fed.slept_s:
+                fed.slept_s = 3600.0
+            return reading
+
+    fed.inputs._sources["grid"] = Last(inner, fed.clock, fed.clock.now)
+    fed.run(3.5)
+    assert (fed.sent(), fed.poller.view().stats.polls) == (sent, polls)
+    assert fed.state == "feeding"
+    fed.run(30)
+    assert fed.sent() > sent
+    assert fed.poller.view().stats.polls > polls
 
 
 def test_a_charger_that_accepts_and_ignores(street: Street) -> None:
