@@ -59,6 +59,9 @@ class Inputs:
     ) -> Mapping[str, Reading]:
         """Read all sources within a time (s), and return the readings of those that gave one."""
         self._readings, failures = read_all(self._sources, self._clock(), seconds)
+        # The first that failed may hang, which takes the time of those after it: it is read last.
+        first, rest = list(failures)[:1], list(failures)[1:]
+        self._sources = {name: self._sources[name] for name in (*self._readings, *rest, *first)}
         for name in self._readings:
             self._vitals[name] = replace(self._vitals[name], up=True)
             self._outages[name].ends()
