@@ -16,7 +16,7 @@ from goe_exporter.control.charger_view import feed_view
 from goe_exporter.control.inputs import Inputs
 from goe_exporter.control.log_lines import Step
 from goe_exporter.control.place import Place
-from goe_exporter.control.preconditions import unsuitable_to_feed
+from goe_exporter.control.preconditions import unsuitable_to_feed, values_of
 from goe_exporter.control.report import Report
 from goe_exporter.control.vitals import SurplusVitals
 from goe_exporter.durable.clock import asleep
@@ -70,6 +70,7 @@ class Feed:
         self._seen: Snapshot | None = None
         self._polled = False
         self._answered = False
+        self._values: dict[str, object] = {}
         self._hints: tuple[str, ...] = ()
         first = Step(clock(), Decision("unknown"))
         self._report = Report(place.charger, rule.mode, inputs, first, clock)
@@ -159,7 +160,9 @@ class Feed:
         if (view := feed_view(snapshot)) is None:
             return
         self._rule.polled(view)
-        hints = tuple(unsuitable_to_feed(snapshot, self._place.charger))
+        # The first polls after an outage lack slow rows, whose last values count until then.
+        self._values |= values_of(snapshot)
+        hints = tuple(unsuitable_to_feed(self._values, self._place.charger))
         for text in hints:
             if text not in self._hints:
                 self._report.unprepared(text)

@@ -19,7 +19,7 @@ from goe_exporter.control.inputs import Inputs
 from goe_exporter.control.lease_file import LeaseFile
 from goe_exporter.control.log_lines import Step, written
 from goe_exporter.control.place import Place
-from goe_exporter.control.preconditions import unsuitable
+from goe_exporter.control.preconditions import unsuitable, values_of
 from goe_exporter.control.report import Report
 from goe_exporter.control.rules import NOTHING, Rule
 from goe_exporter.control.vitals import SurplusVitals
@@ -173,7 +173,7 @@ class Control:
         # The row is a slow one, which the first poll may lack.
         if not self._checked and not missing(snapshot, ("pv_surplus_enabled",)):
             self._checked = True
-            for text in unsuitable(snapshot, self._place.charger):
+            for text in unsuitable(values_of(snapshot), self._place.charger):
                 self._report.unprepared(text)
         return view(snapshot)
 

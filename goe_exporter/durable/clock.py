@@ -50,8 +50,9 @@ def uptime() -> float:
 
 
 def asleep() -> float:
-    """Return a number of seconds that grows by those that the machine sleeps, which
-    `time.monotonic` does not count. It varies a little: the two clocks are read one by one.
+    """Return seconds that grow only while the machine sleeps, which `time.monotonic` omits.
+
+    They vary a little, because the two clocks are read one after the other.
     """
     return uptime() - time.monotonic()
 

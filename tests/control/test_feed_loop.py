@@ -71,7 +71,9 @@ class Fed:
         self.inputs = Inputs(self._sources(meter, known_age=known_age), self.clock)
         self.rule = FeedRule(60.0, REFRESH_S)
         place = Place("garage", host, lambda: self.client, lambda: self.client)
-        self.feed = Feed(place, self.rule, self.inputs, self.clock, self._wait, lambda: self.slept_s)
+        self.feed = Feed(
+            place, self.rule, self.inputs, self.clock, self._wait, lambda: self.slept_s
+        )
         self.poller = Poller(
             "garage",
             host,
@@ -472,6 +474,21 @@ def test_preconditions(street: Street) -> None:
     hints = [line["hint"] for line in events(kept, "charger not prepared for surplus charging")]
     assert len(hints) == 1
     assert hints[0].startswith("force-state is off")
+
+
+def test_preconditions_after_an_outage(street: Street) -> None:
+    """They are not named again, although the first polls after it lack some settings."""
+    fed = Fed(street)
+    with recorded() as kept:
+        fed.run(240)
+        for fault in ("reset", None, "reset", None):
+            street.box.fault = fault
+            fed.run(240)
+    hints = [line["hint"] for line in events(kept, "charger not prepared for surplus charging")]
+    assert sorted(hints) == [
+        "logic-mode is default; set it to Eco in the app, which is awattar here.",
+        "pv-surplus-enabled is off; switch it on in the app.",
+    ]
 
 
 def test_end(street: Street) -> None:
