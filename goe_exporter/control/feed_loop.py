@@ -24,6 +24,7 @@ from goe_exporter.errors import ChargerError, RefusedError
 from goe_exporter.polling.view import Poll
 from goe_exporter.surplus.feed import PERIOD_S, FeedRule
 from goe_exporter.surplus.situation import Decision
+from goe_exporter.surplus.source import Source
 
 KEY = "ids"
 API = 2
@@ -82,6 +83,10 @@ class Feed:
             self._snapshot = poll.snapshot or self._snapshot
             self._answered = poll.snapshot is not None
             self._polled = True
+
+    def reconnect(self, sources: Mapping[str, Source]) -> None:
+        """Read these sources from now on: a reload may have changed their secrets."""
+        self._inputs.reconnect(sources)
 
     def vitals(self) -> SurplusVitals:
         """Return what the loop does now."""

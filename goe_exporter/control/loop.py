@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.control import sending
@@ -28,6 +28,7 @@ from goe_exporter.logs import Incident, logger
 from goe_exporter.polling.view import Poll
 from goe_exporter.surplus.settings import MAX_OPERATIONS, STEP_S, UNREACHABLE_INTERVALS
 from goe_exporter.surplus.situation import FORCE, PHASES, Decision, View, Write
+from goe_exporter.surplus.source import Source
 from goe_exporter.surplus.wear import SWITCHES
 from goe_exporter.surplus.writes import raises
 
@@ -90,6 +91,10 @@ class Control:
             with self._waiting:
                 self._newest = poll
                 self._waiting.notify()
+
+    def reconnect(self, sources: Mapping[str, Source]) -> None:
+        """Read these sources from now on: a reload may have changed their secrets."""
+        self._inputs.reconnect(sources)
 
     def vitals(self) -> SurplusVitals:
         """Return what the loop does now."""
