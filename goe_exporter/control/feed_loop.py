@@ -36,9 +36,6 @@ RETRY_SECONDS = 0.8
 """Time until a failed request is repeated, so that one failure does not leave a gap of 5 s. If the
 repetition fails too, the next request is the usual one."""
 
-ANSWER_SECONDS = 1.0
-"""Time that the charger usually needs to answer a poll."""
-
 MIN_SLEEP_SECONDS = 4.0
 """A shorter sleep of the machine makes no value older than a request that hangs does."""
 
@@ -173,21 +170,11 @@ class Feed:
                 self._report.unprepared(text)
         self._hints = hints
 
-    @property
-    def _serial_checked(self) -> bool:
-        """Whether the last poll succeeded, and not too long ago: it has checked the serial number.
-
-        Otherwise another charger may have taken the address.
-        """
-        snapshot = self._snapshot
-        if snapshot is None or not self._answered:
-            return False
-        return self._clock() - snapshot.taken <= self._rule.refresh_s + ANSWER_SECONDS
-
     def _sent(self, powers: Mapping[str, float]) -> bool:
         """Send powers; return False if the request failed."""
         try:
-            checked = self._serial_checked
+            # Each poll checks the serial number; after one that failed, nobody knows who is there.
+            checked = self._answered
             self._place.client().write(API, KEY, powers, serial_checked=checked)
         except (ChargerError, RefusedError) as error:
             if self._report.failed(error, KEY) == sending.REFUSED:

@@ -76,7 +76,6 @@ class FeedRule:
 
     def __init__(self, stale_after_s: float = 60.0, refresh_s: float = 5.0) -> None:
         self._stale_after_s = stale_after_s
-        self.refresh_s = refresh_s
         self._unreachable_after_s = max(UNREACHABLE_INTERVALS * refresh_s, UNREACHABLE_AFTER_S)
         self._view: FeedView | None = None
         self._values: dict[str, Value] = {}
@@ -96,6 +95,8 @@ class FeedRule:
             self._plugged_until = min(self._plugged_until, view.polled_at + IDLE_AFTER_S)
         else:
             self._plugged_until = float("inf")
+        if self._arrived_at is not None and view.polled_at - self._arrived_at > FORGOTTEN_S:
+            self._confirmed, self._contrary = False, 0
         ages_s = [view.polled_at - at for at, _ in self._sent]
         if any(SHOWN_AFTER_S <= age_s <= SHOWN_FOR_S for age_s in ages_s):
             shown = view.grid_w is not None and any(
@@ -157,8 +158,6 @@ class FeedRule:
             return Decision("not_supported", ids=powers)
         if self._arrived_at is None:
             self._arrived_at = now  # they may arrive now for the first time
-        if now - self._arrived_at > FORGOTTEN_S:
-            self._confirmed, self._contrary = False, 0
         return Decision("feeding" if self._confirmed else "unconfirmed", ids=powers)
 
     def _forget_sent(self) -> None:

@@ -209,6 +209,17 @@ def test_gap_with_a_fault(street: Street, fault: str) -> None:
     assert sum(vitals.write_failures.values()) >= fed.sent() - len(fed.client.accepted) > 10
 
 
+def test_an_outage_is_not_named_twice(street: Street) -> None:
+    """A charger that does not answer at all is unreachable; nothing is missing in its polls."""
+    fed = Fed(street)
+    fed.run(60)
+    street.box.fault = "reset"
+    with recorded() as kept:
+        fed.run(60)
+    assert fed.state == "unreachable"
+    assert not events(kept, "surplus write not confirmed, repeated")
+
+
 def test_a_fault_that_lasts(street: Street) -> None:
     """Each 4 s the powers are read once, and sent twice: the repetition has had its chance.
 
@@ -366,18 +377,6 @@ def test_another_charger_takes_the_address(street: Street) -> None:
     street.charger.serial = SERIAL
     fed.run(60)
     assert fed.state == "feeding"
-
-
-def test_another_charger_before_a_poll_fails(street: Street) -> None:
-    """It gets nothing either if no poll has succeeded for longer than the interval between two."""
-    fed = Fed(street)
-    fed.run(60)
-    street.charger.serial = "999999"
-    sent = fed.sent()
-    fed.polled_at = fed.clock.now + 60
-    fed.clock.now += REFRESH_S + 2
-    fed.run(40)
-    assert fed.sent() == sent
 
 
 def test_polls_that_fail_now_and_then(street: Street) -> None:
