@@ -67,6 +67,8 @@ class Feed:
         self._snapshot: Snapshot | None = None
         self._seen: Snapshot | None = None
         self._polled = False
+        self._beginning = True
+        self._waiting = False
         self._answered = False
         self._values: dict[str, object] = {}
         self._hints: tuple[str, ...] = ()
@@ -129,9 +131,13 @@ class Feed:
         """Take the newest poll, and read the sources if they are needed."""
         self._wake_up()
         self._look()
+        self._waiting = False
         if self._rule.begins(self._clock()):
-            readings = self._inputs.readings(READ_SECONDS)
+            beginning, self._beginning = self._beginning, False
+            readings = self._inputs.readings(READ_SECONDS, quietly=beginning)
             self._rule.read(self._clock(), readings)
+            # A source may be this process, whose Controller has not answered yet.
+            self._waiting = beginning and "grid" not in readings
         else:
             self._inputs.forget()
 
@@ -139,7 +145,7 @@ class Feed:
         """Send what is decided; return False if the request failed."""
         with self._report.step():
             self._wake_up()
-            if not self._polled:
+            if not self._polled or self._waiting:
                 return True
             now = self._clock()
             decision = self._rule.decided(now)

@@ -306,6 +306,29 @@ def test_a_meter_that_hangs_delays_nothing(street: Street) -> None:
     assert fed.state == "blind"
 
 
+def test_a_source_that_is_late_at_the_start(street: Street) -> None:
+    """It is no fault: a source may be this process, whose Controller has not answered yet."""
+    fed = Fed(street)
+    inner, reads = fed.inputs._sources["grid"], 0
+
+    class Starting(Late):
+        def read(self, until: float) -> Reading:
+            nonlocal reads
+            reads += 1
+            if reads == 1:
+                raise SourceError("no_value", "grid: the answer has no value")
+            return inner.read(until)
+
+    fed.inputs._sources["grid"] = Starting(inner, fed.clock, 0.0)
+    with recorded() as kept:
+        fed.run(20)
+    assert fed.state == "feeding"
+    assert not [
+        event for event in ("surplus source failed", "surplus unknown") if events(kept, event)
+    ]
+    assert [dict(each.failures) for each in fed.feed.vitals().sources] == [{}, {}, {}]
+
+
 def test_a_battery_that_fails(street: Street) -> None:
     """It is left out, and is no 0."""
     fed = Fed(street)
