@@ -33,8 +33,8 @@ READ_SECONDS = 2.0
 """Time limit for reading all sources, which ends when the powers are due: no meter delays them."""
 
 RETRY_SECONDS = 0.8
-"""Time until a failed request is repeated, so that one failure does not leave a gap of 5 s. If the
-repetition fails too, the next request is the usual one."""
+"""Time from a request until it is repeated if it fails at once, so that one failure does not leave
+a gap of 5 s. After one that fails late, or twice, the next one follows in the usual time."""
 
 MIN_SLEEP_SECONDS = 4.0
 """A shorter sleep of the machine makes no value older than a request that hangs does."""
@@ -117,9 +117,9 @@ class Feed:
                 self._read()
             if self._waited(due):
                 return
-            if not self._step():
-                due = self._clock() + RETRY_SECONDS
-                if self._waited(due):
+            again = self._clock() + RETRY_SECONDS
+            if not self._step() and self._clock() < again:
+                if self._waited(again):
                     return
                 self._step()
             due = max(due + PERIOD_S, self._clock())
