@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.control import sending
-from goe_exporter.control.charger_view import feed_view
+from goe_exporter.control.charger_view import NEEDED_TO_FEED, feed_view, missing
 from goe_exporter.control.inputs import Inputs
 from goe_exporter.control.log_lines import Step
 from goe_exporter.control.place import Place
@@ -165,9 +165,9 @@ class Feed:
         if snapshot is None or snapshot is self._seen:
             return
         self._seen = snapshot
-        if (view := feed_view(snapshot)) is None:
+        if self._report.lacks(missing(snapshot, NEEDED_TO_FEED)):
             return
-        self._rule.polled(view)
+        self._rule.polled(feed_view(snapshot))
         # The first polls after an outage lack slow rows, whose last values count until then.
         self._values |= values_of(snapshot)
         hints = tuple(unsuitable_to_feed(self._values, self._place.charger))

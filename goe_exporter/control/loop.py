@@ -77,12 +77,6 @@ class Control:
         self._stopping = False
         self._ended = False
         self._checked = rule.mode != "control"
-        self._lacking = Incident(
-            _log,
-            "values for surplus charging missing",
-            "values for surplus charging present again",
-            charger=place.charger,
-        )
         self._disk = Incident(_log, "surplus state not saved", "surplus state saved again")
 
     def take(self, poll: Poll) -> None:
@@ -170,11 +164,8 @@ class Control:
         if snapshot is None:
             return None
         self._snapshot = snapshot
-        lacking = missing(snapshot, self._rule.needed)
-        if lacking:
-            self._lacking.begins(",".join(lacking), error="the charger does not report them")
+        if self._report.lacks(missing(snapshot, self._rule.needed)):
             return None
-        self._lacking.ends()
         # The row is a slow one, which the first poll may lack.
         if not self._checked and not missing(snapshot, ("pv_surplus_enabled",)):
             self._checked = True

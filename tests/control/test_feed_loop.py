@@ -395,6 +395,24 @@ def test_a_charger_without_api_v2(street: Street) -> None:
     assert fed.sent() == 0
 
 
+def test_a_charger_without_the_state_of_the_car(street: Street) -> None:
+    """The log says why nothing is sent, although the charger answers every poll."""
+    fed = Fed(street)
+
+    def without(poll: Poll) -> None:
+        snapshot = poll.snapshot
+        assert snapshot is not None
+        readings = (each for each in snapshot.readings if each.channel.name != "car_state")
+        fed.feed.take(replace(poll, snapshot=snapshot._replace(readings=tuple(readings))))
+
+    fed.poller._sink = without
+    with recorded() as kept:
+        fed.run(60)
+    assert fed.sent() == 0
+    (line,) = events(kept, "values for surplus charging missing")
+    assert (line["charger"], line["reason"]) == ("garage", "car_state")
+
+
 def test_another_charger_at_the_address(street: Street) -> None:
     """It gets nothing: no poll succeeds."""
     street.charger.serial = "999999"
