@@ -27,8 +27,8 @@ is a rejection, and a charger gives some now and then (docs/protocol.md §1)."""
 REJECTED_S = 60.0
 """Time between two attempts while the charger does not support the powers."""
 POLLS_TO_CONFIRM = 3
-"""Polls in a row that must show other powers until the state is `unconfirmed`, and the powers that
-were sent until it ends: with two programs that feed the charger, polls differ."""
+"""Polls in a row after which the state `unconfirmed` begins, if none shows what was sent, or ends,
+if each does. With two programs that feed the charger, polls show the powers of either."""
 SHOWN_AFTER_S, SHOWN_FOR_S = 1.0, 6.0
 """A poll shows what was sent this long before it (docs/protocol.md §5.4)."""
 FORGOTTEN_S = 10.0
