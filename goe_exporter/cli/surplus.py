@@ -143,9 +143,8 @@ def _followed(found: Found, refresh_s: float) -> Found:
 
 def _fed(found: Found, refresh_s: float) -> Found:
     assert found.snapshot is not None
-    rule, seen = FeedRule(found.section.stale_after, refresh_s), feed_view(found.snapshot)
-    if seen is not None:
-        rule.polled(seen)
+    rule = FeedRule(found.section.stale_after, refresh_s)
+    rule.polled(feed_view(found.snapshot))
     rule.read(found.now, found.readings)
     return found._replace(decision=rule.decided(found.now))
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from goe_exporter.channels.model import option_name
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.cli.printable import printable
-from goe_exporter.control.preconditions import unsuitable, unsuitable_to_feed
+from goe_exporter.control.preconditions import unsuitable, unsuitable_to_feed, values_of
 from goe_exporter.surplus.config import SurplusConfig
 from goe_exporter.surplus.settings import MAX_OPERATIONS
 from goe_exporter.surplus.situation import CHARGING, FORCE, IDLE, Decision, View, Write
@@ -145,7 +145,7 @@ def notes(found: Found) -> Iterator[str]:
         yield f"The saved state of the exporter could not be read: {found.lease_error}."
     if found.snapshot is not None:
         check = unsuitable_to_feed if section.mode == "feed" else unsuitable
-        yield from check(found.snapshot, printable(found.name))
+        yield from check(values_of(found.snapshot), printable(found.name))
 
 
 def _row(label: str, content: str) -> str:

@@ -16,6 +16,9 @@ NEEDED = ("car_state", "force_state", "phase_mode", "max_current", "power")
 NEEDED_TO_FOLLOW = ("car_state", "max_current", "power")
 """The channels that the simple rule requires, which API v1 has too."""
 
+NEEDED_TO_FEED = ("car_state",)
+"""The channels that mode `feed` requires."""
+
 _MODES = {"auto": AUTO, "single": SINGLE, "three": THREE}
 _HIGHEST = "absolute_max_current"
 _LIMITS = (_HIGHEST, "cable_current", "temperature_current_limit", "load_balancing_current")
@@ -84,11 +87,9 @@ def highest_a(snapshot: Snapshot) -> float | None:
     return next((float(each.value) for each in found), None)
 
 
-def feed_view(snapshot: Snapshot) -> FeedView | None:
-    """Return what mode `feed` sees of the charger, None without the state of the car."""
+def feed_view(snapshot: Snapshot) -> FeedView:
+    """Return what mode `feed` sees of the charger; the snapshot must have `NEEDED_TO_FEED`."""
     values = {each.channel.name: each.value for each in snapshot.readings}
-    if "car_state" not in values:
-        return None
     grid_w = values.get("pv_grid_power")
     return FeedView(
         polled_at=snapshot.taken - snapshot.age_seconds,

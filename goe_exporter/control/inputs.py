@@ -33,6 +33,7 @@ class Inputs:
         in_amperes: bool = False,
     ) -> None:
         self._sources = dict(sources)
+        self._last: list[str] = []
         self._clock = clock
         self._in_amperes = in_amperes
         self._sample: Sample | Number | None = None
@@ -58,7 +59,13 @@ class Inputs:
         self, seconds: float = READ_SECONDS, *, quietly: bool = False
     ) -> Mapping[str, Reading]:
         """Read all sources within a time (s), and return the readings of those that gave one."""
-        self._readings, failures = read_all(self._sources, self._clock(), seconds)
+        sources = self._sources
+        ranks = {name: rank for rank, name in enumerate(self._last, 1)}
+        names = sorted(sources, key=lambda name: ranks.get(name, 0))
+        ordered = {name: sources[name] for name in names}
+        self._readings, failures = read_all(ordered, self._clock(), seconds)
+        # The first that failed may hang, which takes the time of those after it: it is read last.
+        self._last = [*list(failures)[1:], *list(failures)[:1]]
         for name in self._readings:
             self._vitals[name] = replace(self._vitals[name], up=True)
             self._outages[name].ends()
@@ -66,6 +73,10 @@ class Inputs:
             if not quietly:
                 self._failed(name, error)
         return self._readings
+
+    def reconnect(self, sources: Mapping[str, Source]) -> None:
+        """Read these sources from now on, which have the same names, but perhaps other secrets."""
+        self._sources = dict(sources)
 
     def forget(self) -> None:
         """Forget what was read: the sources are not needed now."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.control import sending
@@ -19,7 +19,7 @@ from goe_exporter.control.inputs import Inputs
 from goe_exporter.control.lease_file import LeaseFile
 from goe_exporter.control.log_lines import Step, written
 from goe_exporter.control.place import Place
-from goe_exporter.control.preconditions import unsuitable
+from goe_exporter.control.preconditions import unsuitable, values_of
 from goe_exporter.control.report import Report
 from goe_exporter.control.rules import NOTHING, Rule
 from goe_exporter.control.vitals import SurplusVitals
@@ -28,6 +28,7 @@ from goe_exporter.logs import Incident, logger
 from goe_exporter.polling.view import Poll
 from goe_exporter.surplus.settings import MAX_OPERATIONS, STEP_S, UNREACHABLE_INTERVALS
 from goe_exporter.surplus.situation import FORCE, PHASES, Decision, View, Write
+from goe_exporter.surplus.source import Source
 from goe_exporter.surplus.wear import SWITCHES
 from goe_exporter.surplus.writes import raises
 
@@ -76,12 +77,6 @@ class Control:
         self._stopping = False
         self._ended = False
         self._checked = rule.mode != "control"
-        self._lacking = Incident(
-            _log,
-            "values for surplus charging missing",
-            "values for surplus charging present again",
-            charger=place.charger,
-        )
         self._disk = Incident(_log, "surplus state not saved", "surplus state saved again")
 
     def take(self, poll: Poll) -> None:
@@ -90,6 +85,10 @@ class Control:
             with self._waiting:
                 self._newest = poll
                 self._waiting.notify()
+
+    def reconnect(self, sources: Mapping[str, Source]) -> None:
+        """Read these sources from now on: a reload may have changed their secrets."""
+        self._inputs.reconnect(sources)
 
     def vitals(self) -> SurplusVitals:
         """Return what the loop does now."""
@@ -165,15 +164,12 @@ class Control:
         if snapshot is None:
             return None
         self._snapshot = snapshot
-        lacking = missing(snapshot, self._rule.needed)
-        if lacking:
-            self._lacking.begins(",".join(lacking), error="the charger does not report them")
+        if self._report.lacks(missing(snapshot, self._rule.needed)):
             return None
-        self._lacking.ends()
         # The row is a slow one, which the first poll may lack.
         if not self._checked and not missing(snapshot, ("pv_surplus_enabled",)):
             self._checked = True
-            for text in unsuitable(snapshot, self._place.charger):
+            for text in unsuitable(values_of(snapshot), self._place.charger):
                 self._report.unprepared(text)
         return view(snapshot)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from goe_exporter.channels.snapshot import Snapshot
 from goe_exporter.surplus.situation import NEUTRAL
@@ -17,9 +17,16 @@ SCHEDULED = {"scheduler", "fallback_goe_scheduler"}
 """Charging reasons that are those of the charger's own schedule."""
 
 
-def unsuitable(snapshot: Snapshot, name: str) -> Iterator[str]:
-    """Yield, as sentences, what must be changed on the charger `name`."""
-    values = {each.channel.name: each.value for each in snapshot.readings}
+def values_of(snapshot: Snapshot) -> dict[str, object]:
+    """Return the values of a snapshot by channel."""
+    return {each.channel.name: each.value for each in snapshot.readings}
+
+
+def unsuitable(values: Mapping[str, object], name: str) -> Iterator[str]:
+    """Yield, as sentences, what must be changed on the charger `name`.
+
+    `values` are those of its channels by name.
+    """
     logic, access = values.get("logic_mode", "default"), values.get("access", "open")
     if logic != "default":
         yield f"logic-mode is {logic}; set it to default in the app."
@@ -34,12 +41,11 @@ def unsuitable(snapshot: Snapshot, name: str) -> Iterator[str]:
         )
 
 
-def unsuitable_to_feed(snapshot: Snapshot, name: str) -> Iterator[str]:
+def unsuitable_to_feed(values: Mapping[str, object], name: str) -> Iterator[str]:
     """Yield, as sentences, why the charger `name` does not use the powers that it is sent.
 
     Settings that the charger has not reported yet are taken as suitable.
     """
-    values = {each.channel.name: each.value for each in snapshot.readings}
     logic, force = values.get("logic_mode", ECO), values.get("force_state", NEUTRAL)
     if logic != ECO:
         yield f"logic-mode is {logic}; set it to {ECO_IN_APP} in the app, which is {ECO} here."
@@ -51,5 +57,5 @@ def unsuitable_to_feed(snapshot: Snapshot, name: str) -> Iterator[str]:
             f" goe-exporter set {name} force-state {NEUTRAL}"
         )
     amps = values.get("max_current")
-    if amps is not None and float(amps) < MIN_USEFUL_A:
-        yield f"max-current is {float(amps):.0f} A, and the charger never exceeds it."
+    if isinstance(amps, float) and amps < MIN_USEFUL_A:
+        yield f"max-current is {amps:.0f} A, and the charger never exceeds it."

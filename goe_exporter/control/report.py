@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -37,6 +37,12 @@ class Report:
         self._failing = Incident(
             _log, "surplus write failed", "surplus write succeeded again", charger=charger
         )
+        self._lacking = Incident(
+            _log,
+            "values for surplus charging missing",
+            "values for surplus charging present again",
+            charger=charger,
+        )
 
     def vitals(self) -> SurplusVitals:
         """Return what the loop does now."""
@@ -63,6 +69,17 @@ class Report:
         for level, event, values in lines(self.last, after):
             getattr(_log, level)(event, charger=self._charger, **values)
         self.last = after
+
+    def lacks(self, channels: Sequence[str]) -> bool:
+        """Report the needed channels that the charger does not report; return whether it lacks any.
+
+        Their absence is logged as it begins and ends.
+        """
+        if channels:
+            self._lacking.begins(",".join(channels), error="the charger does not report them")
+        else:
+            self._lacking.ends()
+        return bool(channels)
 
     def unprepared(self, hint: str) -> None:
         """Report a setting of the charger that must be changed."""

@@ -49,6 +49,14 @@ def uptime() -> float:
     return time.clock_gettime(_UPTIME)
 
 
+def asleep() -> float:
+    """Return seconds that grow only while the machine sleeps, which `time.monotonic` omits.
+
+    They vary a little, because the two clocks are read one after the other.
+    """
+    return uptime() - time.monotonic()
+
+
 def boot() -> str:
     """Return the identifier of this boot of the machine; without /proc, one of this start."""
     try:

@@ -33,6 +33,7 @@ from goe_exporter.service.self_metrics import Parts, Reload
 from goe_exporter.service.session_points import SessionPoints
 from goe_exporter.service.surplus import log_start, open_control
 from goe_exporter.sessions.bookkeeper import open_bookkeeper
+from goe_exporter.surplus.meters import open_sources
 from goe_exporter.web.history import History
 from goe_exporter.web.paths import AT_ROOT, Paths
 
@@ -207,8 +208,11 @@ class Service:
         clients = reload.clients(config, self._clients)
         reload.check_restart_only(self._config, config)
         reload.check_surplus(self._config, config)
+        sources = open_sources(config.surplus) if config.surplus is not None else {}
         if self._agent is not None and config.influxdb is not None:
             self._agent.change(config.influxdb, open_server(config.influxdb))
+        if self._surplus is not None:
+            self._surplus.reconnect(sources)
         before = self._scheduler.pollers
         pollers = reload.pollers(config, clients, before, self._take)
         self._scheduler.replace(pollers)

@@ -21,11 +21,18 @@ UNREACHABLE_AFTER_S = 15.0
 """The shortest time without a poll after which nothing is sent: a step takes 4 s itself."""
 IDLE_AFTER_S = 30.0
 """During a phase switch `car` may show idle for some seconds (docs/protocol.md §5.3)."""
+REJECTIONS = 3
+"""Rejected requests in a row after which the charger does not support the powers. Any wrong answer
+is a rejection, and a charger gives some now and then (docs/protocol.md §1)."""
 REJECTED_S = 60.0
-"""Time between two attempts while the charger rejects the powers."""
+"""Time between two attempts while the charger does not support the powers."""
 POLLS_TO_CONFIRM = 3
+"""Polls in a row after which the state `unconfirmed` begins, if none shows what was sent, or ends,
+if each does. With two programs that feed the charger, polls show the powers of either."""
 SHOWN_AFTER_S, SHOWN_FOR_S = 1.0, 6.0
 """A poll shows what was sent this long before it (docs/protocol.md §5.4)."""
+FORGOTTEN_S = 10.0
+"""The charger has forgotten powers that were sent this long ago (docs/protocol.md §5.4)."""
 TOLERANCE_W = 1.0
 REMEMBERED = 3
 """Number of sent powers among which a poll may show any."""
@@ -73,8 +80,11 @@ class FeedRule:
         self._view: FeedView | None = None
         self._values: dict[str, Value] = {}
         self._sent: tuple[tuple[float, float], ...] = ()
-        self._misses = 0
-        self._rejected_at: float | None = None
+        self._confirmed = True
+        self._contrary = 0
+        self._arrived_at: float | None = None
+        self._rejections = 0
+        self._rejected_at = float("-inf")
         self._stopped_by = ""
         self._plugged_until = float("-inf")
 
@@ -85,12 +95,16 @@ class FeedRule:
             self._plugged_until = min(self._plugged_until, view.polled_at + IDLE_AFTER_S)
         else:
             self._plugged_until = float("inf")
+        if self._arrived_at is not None and view.polled_at - self._arrived_at > FORGOTTEN_S:
+            self._confirmed, self._contrary = False, 0
         ages_s = [view.polled_at - at for at, _ in self._sent]
         if any(SHOWN_AFTER_S <= age_s <= SHOWN_FOR_S for age_s in ages_s):
             shown = view.grid_w is not None and any(
                 abs(view.grid_w - power_w) <= TOLERANCE_W for _, power_w in self._sent
             )
-            self._misses = 0 if shown else self._misses + 1
+            self._contrary = 0 if shown is self._confirmed else self._contrary + 1
+            if self._contrary == POLLS_TO_CONFIRM:
+                self._confirmed, self._contrary = shown, 0
 
     def read(self, now: float, readings: Mapping[str, Reading]) -> None:
         """Take the readings of the sources that gave one now."""
@@ -101,12 +115,23 @@ class FeedRule:
 
     def sent(self, now: float, powers: Mapping[str, float]) -> None:
         """Take note that the charger has accepted powers."""
-        self._rejected_at = None
+        self._rejections = 0
+        self._arrived_at = now
         self._sent = (*self._sent[-REMEMBERED + 1 :], (now, powers[POWERS["grid"]]))
 
     def rejected(self, now: float) -> None:
         """Take note that the charger has rejected the powers, as firmware without the key does."""
+        self._rejections += 1
         self._rejected_at = now
+
+    @property
+    def _supported(self) -> bool:
+        return self._rejections < REJECTIONS
+
+    def forget(self) -> None:
+        """Forget what was polled, read and sent: the machine has slept."""
+        self._view, self._values = None, {}
+        self._forget_sent()
 
     def begins(self, now: float) -> bool:
         """Begin a step: return whether the sources are needed for it."""
@@ -116,27 +141,35 @@ class FeedRule:
     def decided(self, now: float) -> Decision:
         """Return what to send now: `ids` is None if nothing may be sent."""
         if stopped := self._stopped_by or self._stopped(now):
-            self._values, self._sent, self._misses = {}, (), 0
+            self._values = {}
+            self._forget_sent()
             return Decision(stopped)
         faults = {name: each.fault(now, self._stale_after_s) for name, each in self._values.items()}
         if fault := faults.get("grid", "stale"):
-            self._sent, self._misses = (), 0
+            self._forget_sent()
             return Decision("blind", fault)
         powers = {
-            POWERS[name]: round(self._values[name].reading.value, 1)
+            # Adding 0.0 turns -0.0 into 0.0.
+            POWERS[name]: round(self._values[name].reading.value, 1) + 0.0
             for name in POWERS
             if faults.get(name) == ""
         }
-        if self._rejected_at is not None:
+        if not self._supported:
             return Decision("not_supported", ids=powers)
-        return Decision("feeding" if self._misses < POLLS_TO_CONFIRM else "unconfirmed", ids=powers)
+        if self._arrived_at is None:
+            self._arrived_at = now  # they may arrive now for the first time
+        return Decision("feeding" if self._confirmed else "unconfirmed", ids=powers)
+
+    def _forget_sent(self) -> None:
+        """Begin anew with what the polls confirm: nothing is sent now."""
+        self._sent, self._arrived_at = (), None
+        self._confirmed, self._contrary = True, 0
 
     def _stopped(self, now: float) -> str:
         """Return the state in which nothing is sent, whatever the meters show, "" if none is."""
         view = self._view
         if view is None or now - view.polled_at > self._unreachable_after_s:
             return "unreachable"
-        rejected_at = self._rejected_at
-        if view.api == 1 or (rejected_at is not None and now - rejected_at < REJECTED_S):
+        if view.api == 1 or (not self._supported and now - self._rejected_at < REJECTED_S):
             return "not_supported"
         return "no_car" if now > self._plugged_until else ""

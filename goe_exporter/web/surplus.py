@@ -10,6 +10,9 @@ from goe_exporter.web.units import ABSENT, energy, power
 WITH_POWER = ("waiting", "charging", "paused")
 """States whose text begins with the surplus, if it is known."""
 
+OF_MODES = ("blind_feed", "blind_follow", "unconfirmed_feed")
+"""States with modes in which they have a text of their own."""
+
 
 def surplus_line(vitals: SurplusVitals, locale: Locale) -> str:
     """Return the line under the charger's state, in the reader's language."""
@@ -26,9 +29,8 @@ def surplus_line(vitals: SurplusVitals, locale: Locale) -> str:
 
 
 def _sentence(vitals: SurplusVitals, locale: Locale) -> str:
-    sentence = locale.text(f"surplus.{vitals.state}")
-    if vitals.state == "blind" and vitals.mode != "control":
-        sentence = locale.text(f"surplus.blind_{vitals.mode}")
+    name = f"{vitals.state}_{vitals.mode}"
+    sentence = locale.text(f"surplus.{name if name in OF_MODES else vitals.state}")
     amps = ABSENT if vitals.amps is None else f"{vitals.amps}{NO_BREAK_SPACE}A"
     phases = locale.text(f"surplus.phases_{vitals.phases}") if vitals.phases else ABSENT
     return sentence.format(amps=amps, phases=phases)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 
 import pytest
@@ -28,6 +29,7 @@ class Meters:
         self.car, self.api, self.reachable = "charging", 2, True
         self.shows: float | str | None = "sent"
         self.rejects = False
+        self.fails = False
         self.last: float | None = None
         self.state, self.reason = "", ""
 
@@ -54,6 +56,8 @@ class Meters:
             return None
         if self.rejects:
             self.rule.rejected(self.now)
+        elif self.fails:
+            self.last = None
         else:
             self.rule.sent(self.now, decision.ids)
             self.last = decision.ids["pGrid"]
@@ -97,6 +101,14 @@ def test_an_unknown_number_is_never_zero() -> None:
         for name, power_w in (("pGrid", grid), ("pAkku", battery), ("pPv", pv)):
             assert ids.get(name, power_w) == power_w
             assert power_w is not None or name not in ids
+
+
+@pytest.mark.parametrize("value", [-0.0, -0.04])
+def test_no_negative_zero(value: float) -> None:
+    """A power that is nearly 0 is sent as 0.0, without a sign that means export."""
+    meters = Meters()
+    meters.powers = {"grid": value, "battery": value, "pv": value}
+    assert json.dumps(meters.step()) == '{"pGrid": 0.0, "pPv": 0.0, "pAkku": 0.0}'
 
 
 @pytest.mark.parametrize(
@@ -223,10 +235,11 @@ def test_api_v1() -> None:
 
 
 def test_a_firmware_that_rejects() -> None:
-    """It is tried again once a minute, until the charger accepts the powers."""
+    """After three rejected requests it is tried once a minute, until it accepts the powers."""
     meters = Meters()
     meters.rejects = True
-    assert [ids is not None for ids in meters.run(128)] == [
+    assert [ids is not None for ids in meters.run(136)] == [
+        *(True, True),
         *([True, *[False] * 14] * 2),
         *(True, False),
     ]
@@ -234,6 +247,15 @@ def test_a_firmware_that_rejects() -> None:
     meters.rejects = False
     meters.run(60)
     assert meters.state == "feeding"
+
+
+def test_a_rejected_request_now_and_then() -> None:
+    """It is repeated as a failed one: a charger that accepts powers in between supports them."""
+    meters = Meters()
+    for rejects in (False, True, True, False, True, True, False):
+        meters.rejects = rejects
+        assert meters.step() == {"pGrid": -3210.0}
+        assert meters.state != "not_supported"
 
 
 @pytest.mark.parametrize(
@@ -249,8 +271,44 @@ def test_confirmation(shows: float | str | None, state: str) -> None:
     sent += meters.run(4)
     assert meters.state == state
     assert None not in sent
-    meters.shows = "sent"
+
+
+def test_three_polls_end_the_state_unconfirmed() -> None:
+    """The state does not change with each poll while two programs feed the charger in turn."""
+    meters = Meters()
+    meters.shows = None
+    meters.run(16)
+    assert meters.state == "unconfirmed"
+    states = []
+    for shows in ("sent", 900.0, "sent", "sent", 900.0, "sent", "sent", "sent"):
+        meters.shows = shows
+        meters.step()
+        states.append(meters.state)
+    assert states == [*["unconfirmed"] * 7, "feeding"]
+
+
+def test_powers_that_do_not_arrive() -> None:
+    """After 10 s without a request that succeeds, the charger has forgotten the powers."""
+    meters = Meters()
+    meters.fails = True
+    states = []
+    for _ in range(5):
+        assert meters.step() == {"pGrid": -3210.0}
+        states.append(meters.state)
+    assert states == [*["feeding"] * 3, *["unconfirmed"] * 2]
+    meters.fails = False
+    meters.run(12)
+    assert meters.state == "unconfirmed"
     meters.step()
+    assert meters.state == "feeding"
+
+
+def test_one_request_that_fails() -> None:
+    """The charger still has the powers before."""
+    meters = Meters()
+    meters.run(40)
+    meters.fails = True
+    meters.run(8)
     assert meters.state == "feeding"
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import statistics
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
@@ -106,6 +108,48 @@ def test_feed(launch: Launch, garage: Garage) -> None:
     )
     assert dict(garage.charger.writes) == before | {"ids": garage.charger.writes["ids"]}
     assert [each.name for each in garage.config.parent.iterdir()] == ["goe.yaml"]
+
+
+class Guarded(ThreadingHTTPServer):
+    """A meter that gives its value only to those who send the token."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Answers)
+        self.token = token
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Answers(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Guarded)
+        known = self.headers["Authorization"] == f"Bearer {self.server.token}"
+        body = b'{"power": -3000}' if known else b"{}"
+        self.send_response(200 if known else 401)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+def test_another_token_of_the_meter(launch: Launch, garage: Garage, tmp_path: Path) -> None:
+    """A reload reads the secret files of the sources too, as those of everything else."""
+    token = tmp_path / "token"
+    token.write_text("first")
+    with Guarded("first") as meter:
+        text = garage.config.read_text()
+        start = text.index("  grid:")
+        host, port = meter.server_address[:2]
+        grid = f"json: 'http://{host}:{port}/', path: power, token_file: '{token}'"
+        garage.config.write_text(f"{text[:start]}  grid: {{{grid}}}\n")
+        exporter = garage.serve(launch)
+        meter.token = "second"
+        exporter.wait(STATE.format("blind"), 1)
+        token.write_text("second")
+        exporter.command.process.send_signal(signal.SIGHUP)
+        exporter.wait(STATE.format("feeding"), 1)
+        meter.shutdown()
 
 
 def test_reload(launch: Launch, garage: Garage) -> None:

@@ -73,6 +73,11 @@ def line(vitals: SurplusVitals, locale: Locale = ENGLISH) -> str:
             "kleinster Strom (6 A), weil kein aktueller Wert vorliegt",
         ),
         (
+            SurplusVitals("garage", "feed", state="unconfirmed"),
+            "the charger does not show the powers that are sent to it again and again",
+            "die Wallbox zeigt die Leistungen nicht, die ihr immer wieder gesendet werden",
+        ),
+        (
             replace(SURPLUS, state="unconfirmed"),
             "the charger does not do what was set; it is set again",
             "die Wallbox tut nicht, was eingestellt wurde; es wird wiederholt",
@@ -120,7 +125,8 @@ def test_mode_feed(state: str, english: str, german: str) -> None:
 def test_every_state_has_a_text() -> None:
     """Each state has a text, and nothing else has one but the parts of the line."""
     texts = {key.partition(".")[2] for key in translations("en") if key.startswith("surplus.")}
-    parts = {"line", "budget", "blind_feed", "blind_follow", "ended", "phases_1", "phases_3"}
+    parts = {"line", "budget", "blind_feed", "blind_follow", "unconfirmed_feed", "ended"}
+    parts |= {"phases_1", "phases_3"}
     assert texts == {*STATES, *parts}
     for state in STATES:
         assert "{" not in line(replace(SURPLUS, state=state))
