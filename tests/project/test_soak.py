@@ -181,6 +181,7 @@ V2 = "/api/status?filter=nrg,eto,rbt"
 OLD = "/api/status?filter=%5B%22nrg%22%2C%22eto%22%5D"
 OLD_TEN = OLD.replace("%5D", "%2C%22x%22" * 8 + "%5D")
 OLD_REST = "/api/status?filter=%5B%22rbt%22%5D"
+OLD_TEN_MORE = OLD_TEN.replace("nrg", "rbt")
 
 
 @pytest.mark.parametrize(
@@ -196,6 +197,11 @@ OLD_REST = "/api/status?filter=%5B%22rbt%22%5D"
         ([asked(V2, 404), asked(""), asked(V2)], [REFUSED, ANSWERED]),
         ([asked(OLD), asked(OLD_REST, empty=True), asked(V2)], [ANSWERED, ANSWERED]),
         ([asked(OLD_TEN), asked(""), asked(V2)], [REFUSED, REFUSED, ANSWERED]),
+        ([asked(OLD_TEN), asked(OLD_TEN_MORE), asked(""), asked(V2)], [REFUSED, REFUSED, ANSWERED]),
+        (
+            [asked(OLD_TEN), *[asked(OLD_TEN_MORE)] * 2, asked(""), asked(V2)],
+            [ANSWERED, REFUSED, ANSWERED],
+        ),
         ([asked(OLD_TEN), asked(OLD_REST), asked(""), asked(V2)], [ANSWERED, REFUSED, ANSWERED]),
     ],
 )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from goe_exporter.channels.table import CHANNELS
+from goe_exporter.polling.slow_rows import keys_of
 from goe_exporter.simulator import Box, Car, Charger, Simulator
 from goe_exporter.simulator.responses import Response
 from tests.tools.faults import REASON_BY_FAULT
@@ -32,7 +34,13 @@ FIRMWARES = {
 """Firmware to change to: with other filters before 051.4, other errors from 59, cards from 60."""
 
 OLD_KEYS = 10
-"""Number of keys in a request of the old form, except the last one of a poll."""
+"""Number of keys in a request of the old form, except perhaps the last one of a poll."""
+
+LIVE_KEYS = len(keys_of(row for row in CHANNELS if not row.slow))
+"""Number of keys in a poll without slow ones."""
+
+QUIET_SECONDS = 0.02
+"""A charger without a request for this long is between two polls, which are 50 ms apart."""
 
 ACCEPTED_SECONDS = 0.1
 """Time until a request arrives on an accepted connection."""
@@ -144,12 +152,15 @@ class Station:
         return f"{self._host}:{PORT}"
 
     def switch_off(self) -> None:
-        """Refuse new connections; accepted ones are still answered."""
+        """Refuse new connections between two polls; accepted ones are still answered."""
         server = self.box.server
         assert server is not None
         loop = server.get_loop()
 
         def close() -> None:
+            if self.book and time.time() - self.book[-1].time < QUIET_SECONDS:
+                loop.call_later(QUIET_SECONDS, close)
+                return
             server.close()
             loop.call_later(ACCEPTED_SECONDS, lambda: self.book.append(Request(time.time(), "")))
 
@@ -208,14 +219,14 @@ def _form(book: Sequence[Request], at: int) -> tuple[str, bool, int]:
 
     The old form of a filter takes several requests, the first of them with the first key.
     """
-    entry, empty = book[at], book[at].empty
+    first, entry, empty = at, book[at], book[at].empty
     old = "filter=%5B" in entry.target
     at += 1
     while old and entry.outcome in JUDGED_LATER and at < len(book) and _continues(book[at]):
         entry = book[at]
         empty = empty and entry.empty
         at += 1
-    if old and entry.outcome == ANSWERED and _cut_short(book[at - 1 : at + 1]):
+    if old and entry.outcome == ANSWERED and _cut_short(book[first:at], book[at : at + 1]):
         return REFUSED, empty, at
     return entry.outcome, empty, at
 
@@ -228,9 +239,15 @@ def _continues(entry: Request) -> bool:
     return "filter=%5B" in entry.target and "%22nrg%22" not in entry.target
 
 
-def _cut_short(last: Sequence[Request]) -> bool:
-    """Return whether a charger was switched off after a request of maximum length."""
-    return len(last) == 2 and not last[1].target and last[0].target.count("%2C") == OLD_KEYS - 1
+def _cut_short(requests: Sequence[Request], following: Sequence[Request]) -> bool:
+    """Return whether a charger was switched off before the last request of a poll.
+
+    That is so after a request of maximum length, unless all live keys were requested: the poll may
+    have no others.
+    """
+    lengths = [each.target.count("%2C") + 1 for each in requests]
+    ended = lengths[-1] < OLD_KEYS or sum(lengths) == LIVE_KEYS
+    return not ended and any(not each.target for each in following)
 
 
 def _poll(requests: Sequence[Request], outcome: str) -> Poll:
