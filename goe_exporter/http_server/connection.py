@@ -117,18 +117,26 @@ class Protocol(H11Protocol):
             return
         with contextlib.suppress(h11.LocalProtocolError):
             super().send_400_response(msg)
-        self.transport.close()
+        self._close()
 
     def on_response_complete(self) -> None:
         """Prepare for the next request; close the connection if a body is still being received."""
         if self.conn.their_state not in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED):
-            self.transport.close()
+            self._close()
         before = self.cycle
         super().on_response_complete()
         if self.cycle is not before:
             self._set_deadline(RESPONSE_SECONDS)
         else:
             self._between_requests = True
+
+    def _close(self) -> None:
+        """Close the connection after the response, unless uvicorn has done so.
+
+        asyncio loses track of a TLS connection that is closed twice.
+        """
+        if not self.transport.is_closing():
+            self.transport.close()
 
     def _set_deadline(self, seconds: float | None) -> None:
         if self._deadline is not None:
@@ -137,15 +145,23 @@ class Protocol(H11Protocol):
 
     def _expire(self) -> None:
         """Abort the connection, unless it is idle between two requests."""
-        if not self._between_requests or self.transport.get_write_buffer_size():
+        if not self._between_requests or _unsent_bytes(self.transport):
             self.abort()
 
     def _limit_unsent(self) -> None:
         """Abort the longest-idle connections while all together have too many unsent bytes."""
-        unsent = {each: each.transport.get_write_buffer_size() for each in self.connections}
+        unsent = {each: _unsent_bytes(each.transport) for each in self.connections}
         total = sum(unsent.values())
         for client in sorted(filter(unsent.get, unsent), key=attrgetter("since"))[:-1]:
             if total <= MAX_UNSENT_BYTES:
                 break
             total -= unsent[client]
             client.transport.abort()
+
+
+def _unsent_bytes(transport: asyncio.Transport) -> int:
+    """Return the size of what the client has not read yet; 0 if asyncio has lost track of it."""
+    try:
+        return transport.get_write_buffer_size()
+    except AttributeError:  # a TLS connection that was closed twice
+        return 0

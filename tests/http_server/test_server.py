@@ -403,6 +403,34 @@ def test_idle_connections_over_tls(tls_site: Site) -> None:
     handshake(tls_site, context)
 
 
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nno header\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\n" + b"X-A: b\r\n" * 10_000, b"400"),
+        (b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n\0\r\n\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nConnection: close\r\n\r\n", b"405"),
+    ],
+    ids=["malformed", "too long", "garbage", "unread body"],
+)
+def test_a_rejected_client_that_stays_over_tls(
+    tls_site: Site, tmp_path: Path, request_bytes: bytes, status: bytes
+) -> None:
+    """While the end of the TLS connection of a rejected client is awaited, others are served."""
+    context = trusting(tmp_path / "both.pem")
+    with (
+        tls_site.open() as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as hostile,
+    ):
+        hostile.sendall(request_bytes)
+        received = b""
+        while b"HTTP/1.1 " + status not in received and (piece := hostile.recv(65536)):
+            received += piece
+        assert b"HTTP/1.1 " + status in received
+        for _scrape in range(3):
+            handshake(tls_site, context)
+
+
 def test_a_new_certificate(tls_site: Site, tmp_path: Path) -> None:
     """A renewed certificate is used without a restart, an invalid one never."""
     before = handshake(tls_site, trusting(tmp_path / "both.pem"))

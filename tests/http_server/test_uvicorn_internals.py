@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import re
 import tomllib
-from asyncio.sslproto import SSLProtocol
+from asyncio.sslproto import SSLProtocol, _SSLProtocolTransport  # type: ignore[attr-defined]
 from functools import reduce
+from typing import Any
 
 import pytest
 import uvicorn
 from paths import ROOT
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from goe_exporter.http_server.connection import _unsent_bytes
 
 OWNERS = {"Server": uvicorn.Server, "H11Protocol": H11Protocol, "SSLProtocol": SSLProtocol}
 
@@ -98,3 +101,12 @@ def test_uvicorn_is_bounded() -> None:
     match = re.fullmatch(r"uvicorn>=0\.30\.0,<0\.(\d+)", bound)
     assert match is not None
     assert int(uvicorn.__version__.split(".")[1]) < int(match[1])
+
+
+def test_a_tls_connection_that_was_closed_twice() -> None:
+    """Asyncio loses track of it, and its unsent bytes count as none."""
+    lost: Any = _SSLProtocolTransport.__new__(_SSLProtocolTransport)
+    lost._ssl_protocol, lost._closed = None, True
+    with pytest.raises(AttributeError):
+        lost.get_write_buffer_size()
+    assert _unsent_bytes(lost) == 0
