@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from goe_exporter.channels.controller import CONTROLLER
 from goe_exporter.charger.client import Api
 from goe_exporter.charger.connection import Connection
-from goe_exporter.cli import completion, options, output
+from goe_exporter.cli import options, output
 from goe_exporter.cli.options import option
 from goe_exporter.cli.selection import Chosen, chosen
 from goe_exporter.errors import ChargerError, GoeExporterError
 from goe_exporter.polling.poller import Poller
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 INTERVAL_SECONDS = 60.0
 """Long enough for the first poll to request every channel."""
@@ -24,8 +27,17 @@ MAX_POLLS = 5
 """Maximum number of polls; a busy charger may answer without the slow channels each time."""
 
 
+def _devices(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Let the shell complete the name of a device."""
+    from goe_exporter.cli import completion  # noqa: PLC0415, only the shell needs it
+
+    return completion.devices(context, parameter, incomplete)
+
+
 @click.command("read")
-@click.argument("hosts", nargs=-1, metavar="[NAME=]HOST...", shell_complete=completion.devices)
+@click.argument("hosts", nargs=-1, metavar="[NAME=]HOST...", shell_complete=_devices)
 @options.config_file("Configuration file (YAML) with chargers.")
 @options.api
 @options.token_file
@@ -43,8 +55,7 @@ def command(
     HOST, else a list under "chargers" and one under "controllers".
     """
     chargers = chosen(hosts, config_file, api, token_file)
-    with ThreadPoolExecutor(min(len(chargers), MAX_THREADS)) as threads:
-        pollers, failures = zip(*threads.map(_read, chargers), strict=True)
+    pollers, failures = zip(*_read_all(chargers), strict=True)
     failed = [(poller, error) for poller, error in zip(pollers, failures, strict=True) if error]
     if len(pollers) == 1 and failures[0]:
         raise failures[0]
@@ -52,6 +63,16 @@ def command(
     if failed:
         texts = "; ".join(f"{poller.name}: {error}" for poller, error in failed)
         raise GoeExporterError(f"{len(failed)} of {len(pollers)} chargers failed: {texts}")
+
+
+def _read_all(devices: Sequence[Chosen]) -> Iterable[tuple[Poller, ChargerError | None]]:
+    """Poll devices, several of them at a time."""
+    if len(devices) == 1:
+        return [_read(devices[0])]
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415, takes time to load
+
+    with ThreadPoolExecutor(min(len(devices), MAX_THREADS)) as threads:
+        return list(threads.map(_read, devices))
 
 
 def _read(device: Chosen) -> tuple[Poller, ChargerError | None]:
