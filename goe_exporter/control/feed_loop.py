@@ -179,7 +179,8 @@ class Feed:
     def _sent(self, powers: Mapping[str, float]) -> bool:
         """Send powers; return False if the request failed."""
         try:
-            # Each poll checks the serial number; after one that failed, nobody knows who is there.
+            # A successful poll has checked the serial number. After a failed one, another charger
+            # may be at the address, so that the request checks it again.
             checked = self._answered
             self._place.client().write(API, KEY, powers, serial_checked=checked)
         except (ChargerError, RefusedError) as error:

@@ -220,7 +220,7 @@ class Loop:
         return progress.reader.feed(data) if data else progress.reader.end()
 
     def _forget(self, number: int) -> None:
-        """Watch a socket no more that is closed, or is about to be; `epoll` notices by itself."""
+        """Stop watching a socket that is closed or about to be; `epoll` does so by itself."""
         del self._watched[number]
         if self._unregisters:
             self._readiness.unregister(number)
